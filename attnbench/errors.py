@@ -1,0 +1,51 @@
+"""Everything attnbench raises on purpose.
+
+Each message says what was wrong, what was given and what would do. Only ``attnbench.cli`` turns them into
+exit statuses.
+
+- AttnbenchError
+    - UsageError: options, names or values that cannot be used (exit status 2)
+    - PluginError: a plugin that cannot be loaded, with the distribution or file to blame
+    - StoreError: a results folder that cannot be read or written
+    - DataError: a data set that is not there or does not fit
+"""
+
+from difflib import get_close_matches
+from collections.abc import Iterable
+
+
+class AttnbenchError(Exception):
+    """Base of every error that attnbench raises on purpose."""
+
+
+class UsageError(AttnbenchError):
+    """What was asked for cannot be used as it stands.
+
+    Attributes:
+        mistakes: every mistake found, one line each, so that all can be mended at once.
+    """
+
+    def __init__(self, *mistakes: str) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+class PluginError(AttnbenchError):
+    """A plugin could not be loaded or does not keep the contract."""
+
+
+class StoreError(AttnbenchError):
+    """A results folder cannot be read or written."""
+
+
+class DataError(AttnbenchError):
+    """A data set is not there or does not fit what was asked."""
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """Return the end of a message that names what would do: the nearest names, or all of them."""
+    names = sorted(known)
+    near = get_close_matches(given, names, n=3, cutoff=0.5)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"known: {', '.join(names)}" if names else "none are known"

@@ -1,0 +1,136 @@
+"""The contract between the harness and an attention mechanism.
+
+A mechanism is the whole attention sub-layer: its own norms and projections included, the outer residual not.
+The block around it computes ``x = x + mechanism(x)`` and then ``x = x + mlp(x)``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Map: TypeAlias = Float[Tensor, "batch height width dim"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """The place in a network that a layer is built for.
+
+    A layer is built for one height and width, because windows, biases and token mixing are.
+    """
+
+    height: int
+    """Tokens down."""
+    width: int
+    """Tokens across."""
+    dim: int
+    """Channels C."""
+    heads: int
+    """Heads h; the head width is C / h."""
+    stride: int = 16
+    """Image pixels per token along a side: 4, 8, 16, 32 in the four stages of a pyramid."""
+    layer: int = 0
+    """Index of the layer within its stage, from 0."""
+    depth: int = 1
+    """Layers in the stage."""
+    before: Site | None = None
+    """The last site of the stage before, None in the first stage."""
+
+    @property
+    def tokens(self) -> int:
+        """N = height x width."""
+        return self.height * self.width
+
+    @property
+    def head_dim(self) -> int:
+        """Channels per head, d = C / h, rounded down."""
+        return self.dim // self.heads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Macs:
+    """Multiply-adds per image in matrix products and convolutions (1 MAC = 2 FLOPs).
+
+    Norms, softmax, activations and other elementwise work are left out, as in torch's and fvcore's counts.
+    """
+
+    projections: int
+    """Products of the map with learned weights: q, k, v, output projection."""
+    attention: int
+    """Products that mix tokens by attention: scores and weighted sums (what some papers leave out)."""
+    other: int = 0
+    """Convolutions and products that are neither, such as LaViT's mixing over the token axis."""
+
+    @property
+    def total(self) -> int:
+        """All multiply-adds of the layer."""
+        return self.projections + self.attention + self.other
+
+    def __add__(self, other: Macs) -> Macs:
+        return Macs(
+            projections=self.projections + other.projections,
+            attention=self.attention + other.attention,
+            other=self.other + other.other,
+        )
+
+
+class Mechanism(nn.Module, ABC):
+    """An attention sub-layer that attnbench can build, check and measure.
+
+    Subclasses take the site first and their options as keyword-only arguments with defaults; an option is an int,
+    float, bool, str or ``Literal`` of these, ``int | Literal["auto"]`` included. Interchangeable implementations
+    of one layer (same parameters, same output) are an option named ``backend``.
+
+    The first line of the class docstring is what ``attnbench list`` shows.
+    """
+
+    paper: ClassVar[str] = ""
+    """Authors, venue and arXiv number, as one line."""
+    reach: ClassVar[Literal["local", "global"]] = "global"
+    """Whether a token of a large map can be influenced by every other one within one layer."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__()
+        self.site = site
+
+    @abstractmethod
+    def forward(self, x: Map) -> Map:
+        """Return the attended map, (B, H, W, C) to (B, H, W, C), without the outer residual."""
+
+    def step(self, x: Map, carry: Any) -> tuple[Map, Any]:  # noqa: ANN401 - each mechanism carries what it likes
+        """Run the layer as one step of a network, with what earlier layers handed on.
+
+        The carry is None before the first layer of the network and then whatever the layer before returned, from
+        stage to stage. Mechanisms that reuse what an earlier layer computed override this method.
+        """
+        return self(x), carry
+
+    @classmethod
+    def why_unsupported(cls, site: Site, **options: Any) -> str | None:  # noqa: ANN401
+        """Say why the layer cannot be built at a site, or None if it can.
+
+        Raises:
+            ValueError: an option has a value that no site could take.
+        """
+        return None if site.dim % site.heads == 0 else f"dim {site.dim} does not divide into {site.heads} heads"
+
+    @classmethod
+    @abstractmethod
+    def macs(cls, site: Site, **options: Any) -> Macs:  # noqa: ANN401
+        """Return the closed form of the layer's multiply-adds for one image."""
+
+    @classmethod
+    def adaptation(cls, site: Site, **options: Any) -> str | None:  # noqa: ANN401
+        """Say what is done to a map that does not fit the layer as published (padding, scaling), None if nothing."""
+        return None
+
+
+def option_defaults(mechanism: type[Mechanism]) -> dict[str, Any]:
+    """Return a mechanism's options with their defaults, in the order of its constructor."""
+    parameters = inspect.signature(mechanism).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}

@@ -1,0 +1,149 @@
+"""What is asked (Cell) and what happened (Record), and their JSON. Imports neither torch nor anything of ours."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+FORMAT = 1
+"""Version of the JSON below; a reader refuses records of a later one. History: 1, the first."""
+
+Value = str | int | float | bool | None
+Options = Mapping[str, Value]
+
+
+class Status(StrEnum):
+    """How a cell ended."""
+
+    OK = "ok"
+    UNSUPPORTED = "unsupported"
+    OUT_OF_MEMORY = "out-of-memory"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+    FAILED = "failed"
+
+
+class Scope(StrEnum):
+    """What is built around the mechanism."""
+
+    LAYER = "layer"
+    BACKBONE = "backbone"
+    NETWORK = "network"
+
+
+class Mode(StrEnum):
+    """What one timed call does."""
+
+    INFER = "infer"
+    TRAIN = "train"
+
+
+class Task(StrEnum):
+    """Whether a cell asks for what the mechanism costs or for how well it learns."""
+
+    COST = "cost"
+    ACCURACY = "accuracy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One point of a sweep: everything that was asked, nothing that was found."""
+
+    task: Task = Task.COST
+    scope: Scope = Scope.BACKBONE
+    mechanism: str
+    """Name of a registered mechanism, or ``FILE.py:Class``; empty for a network of somebody else's."""
+    options: Options = field(default_factory=dict)
+    """Every option of the mechanism with its value, defaults included."""
+    distribution: str = ""
+    """Where the mechanism comes from, with its version: what a changed plugin changes."""
+    network: str = ""
+    height: int
+    """Image height in pixels."""
+    width: int
+    """Image width in pixels."""
+    batch: int = 1
+    mode: Mode = Mode.INFER
+    dtype: str = "float32"
+    device: str = "cpu"
+    threads: int = 1
+    compiled: bool = False
+    stage: int = 0
+    """Stage of the backbone that a layer-scope site is taken from, from 1; 0 elsewhere."""
+    dim: int = 0
+    heads: int = 0
+    depth: int = 0
+    dataset: str = ""
+    """Data set of an accuracy cell."""
+    seeds: int = 0
+    epochs: int = 0
+
+    @property
+    def key(self) -> str:
+        """Hash of what was asked: the name under which a cell is found again."""
+        return _digest(asdict(self))
+
+    @property
+    def group(self) -> str:
+        """Hash of what cells must share for their latencies to be comparable."""
+        loose = replace(self, mechanism="", options={}, distribution="", network="", compiled=False)
+        return _digest(asdict(loose))
+
+    @property
+    def label(self) -> str:
+        """The mechanism or network with the options that were given, for people."""
+        name = self.network or self.mechanism
+        return f"{name} (compiled)" if self.compiled else name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What happened to one cell. ``metrics`` holds only what was measured, by the names in attnbench.metrics."""
+
+    cell: Cell
+    status: Status
+    reason: str = ""
+    """Why the status is not ok, in one line; empty if it is."""
+    metrics: Mapping[str, Value] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    run_id: str = ""
+    started_at: str = ""
+    """ISO 8601, UTC."""
+    attnbench_version: str = ""
+
+    def to_json(self) -> str:
+        """Return the record as one line."""
+        return json.dumps({"format": FORMAT, "cell_key": self.cell.key, **asdict(self)}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, line: str) -> Record:
+        """Return the record that a line holds.
+
+        Raises:
+            ValueError: the line is not a record, or one of a later format.
+        """
+        fields = json.loads(line)
+        if not isinstance(fields, dict) or "format" not in fields or "cell" not in fields:
+            raise ValueError("not a record of attnbench")
+        found = fields.pop("format")
+        if found > FORMAT:
+            raise ValueError(f"a record of format {found}; this attnbench reads up to {FORMAT}, a newer one is needed")
+        fields.pop("cell_key", None)
+        fields["cell"] = cell_from_dict(fields["cell"])
+        fields["status"] = Status(fields["status"])
+        return cls(**fields)
+
+
+def cell_from_dict(fields: Mapping[str, Any]) -> Cell:
+    """Return the cell that ``dataclasses.asdict`` took apart."""
+    enums = {"task": Task, "scope": Scope, "mode": Mode}
+    return Cell(**{name: enums[name](value) if name in enums else value for name, value in fields.items()})
+
+
+def _digest(fields: Mapping[str, Any]) -> str:
+    text = json.dumps(fields, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from attnbench.mechanism import Map, Mechanism, Site
 
-Images = Float[Tensor, "batch 3 image_height image_width"]
+Images = Float[Tensor, "batch channels image_height image_width"]
 Logits = Float[Tensor, "batch classes"]
 Build = Callable[[Site], Mechanism]
 
@@ -132,7 +132,7 @@ class Backbone(nn.Module):
         self.head = nn.Linear(channels, classes)
 
     def forward(self, images: Images) -> Logits:
-        """Return logits, (B, 3, height, width) to (B, classes)."""
+        """Return logits, (B, channels, height, width) to (B, classes)."""
         x, carry = images, None
         for stage in self.stages:
             x, carry = stage(x, carry)

@@ -8,7 +8,6 @@ without a position embedding of their own are not measured blind and any map siz
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
@@ -16,26 +15,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attnbench.mechanism import Map, Mechanism, Site
+from attnbench.pyramid import SWIN_T_SIZED, Pyramid
 
 Images = Float[Tensor, "batch channels image_height image_width"]
 Logits = Float[Tensor, "batch classes"]
 Build = Callable[[Site], Mechanism]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pyramid:
-    """Shape of a backbone: one entry per stage."""
-
-    dims: tuple[int, ...] = (96, 192, 384, 768)
-    depths: tuple[int, ...] = (2, 2, 6, 2)
-    heads: tuple[int, ...] = (3, 6, 12, 24)
-    mlp_ratio: int = 4
-    patch: int = 4
-    """Pixels per token along a side in the first stage; each later stage halves the map."""
-    in_channels: int = 3
-
-
-SWIN_T_SIZED = Pyramid()
 
 
 def sites(pyramid: Pyramid, height: int, width: int) -> list[list[Site]]:
@@ -45,9 +29,9 @@ def sites(pyramid: Pyramid, height: int, width: int) -> list[list[Site]]:
     """
     stages: list[list[Site]] = []
     before: Site | None = None
-    stride = pyramid.patch
-    rows, columns = -(-height // stride), -(-width // stride)
-    for dim, depth, heads in zip(pyramid.dims, pyramid.depths, pyramid.heads, strict=True):
+    rows, columns = -(-height // pyramid.patch), -(-width // pyramid.patch)
+    for index, (dim, depth, heads) in enumerate(zip(pyramid.dims, pyramid.depths, pyramid.heads, strict=True)):
+        stride = pyramid.stride(index)
         stage = [
             Site(
                 height=rows, width=columns, dim=dim, heads=heads, stride=stride, layer=layer, depth=depth, before=before
@@ -56,8 +40,21 @@ def sites(pyramid: Pyramid, height: int, width: int) -> list[list[Site]]:
         ]
         stages.append(stage)
         before = stage[-1]
-        stride, rows, columns = stride * 2, -(-rows // 2), -(-columns // 2)
+        rows, columns = -(-rows // 2), -(-columns // 2)
     return stages
+
+
+def macs_around(stages: Sequence[Sequence[Site]], *, pyramid: Pyramid = SWIN_T_SIZED, classes: int = 1000) -> int:
+    """Return the multiply-adds per image of everything but the mechanisms: shrinking, positions, MLPs, head."""
+    total, channels, patch = 0, pyramid.in_channels, pyramid.patch
+    for stage in stages:
+        first = stage[0]
+        shrink = first.tokens * channels * patch**2 * first.dim
+        position = first.tokens * first.dim * 9
+        mlps = len(stage) * first.tokens * 2 * pyramid.mlp_ratio * first.dim**2
+        total += shrink + position + mlps
+        channels, patch = first.dim, 2
+    return total + channels * classes
 
 
 class Block(nn.Module):

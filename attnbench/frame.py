@@ -1,0 +1,102 @@
+"""Records as rows for pandas: the columns of ``records.csv``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from attnbench.metrics import METRICS
+from attnbench.record import Cell, Record, Task
+
+ASKED = (
+    "run_id cell_key started_at mechanism options plugin_distribution scope network res_height res_width stage dim heads "
+    "depth batch mode dtype device hardware threads backend compiled status reason"
+).split()
+FOUND_LAST = "accuracy_reason dataset epochs environment_id attnbench_version torch_version label is_baseline".split()
+COLUMNS = [*ASKED, *METRICS, *FOUND_LAST]
+
+
+def rows(records: Sequence[Record]) -> pd.DataFrame:
+    """Return one row per cost cell, with the accuracy of the same mechanism and options beside it.
+
+    A mechanism of which only the accuracy was asked for has a row as well.
+    """
+    accuracies = {_who(record.cell): record for record in records if record.cell.task is Task.ACCURACY}
+    costs = [record for record in records if record.cell.task is Task.COST]
+    found = [_row(record) | _accuracy(accuracies.get(_who(record.cell))) for record in costs]
+    seen = {_who(record.cell) for record in costs}
+    found += [_row(record) | _accuracy(record) for who, record in accuracies.items() if who not in seen]
+    return _tell_apart(pd.DataFrame(found, columns=COLUMNS))
+
+
+def _who(cell: Cell) -> str:
+    return json.dumps([cell.mechanism, cell.network, dict(cell.options), cell.distribution], sort_keys=True)
+
+
+def _row(record: Record) -> dict[str, Any]:
+    cell, environment = record.cell, record.environment
+    known = {name: value for name, value in record.metrics.items() if name in METRICS}
+    return {
+        "run_id": record.run_id,
+        "cell_key": cell.key,
+        "started_at": record.started_at,
+        "mechanism": cell.mechanism,
+        "options": json.dumps(dict(cell.options), sort_keys=True),
+        "plugin_distribution": cell.distribution,
+        "scope": cell.scope.value,
+        "network": cell.network,
+        "res_height": cell.height,
+        "res_width": cell.width,
+        "stage": cell.stage or None,
+        "dim": cell.dim or None,
+        "heads": cell.heads or None,
+        "depth": cell.depth or None,
+        "batch": cell.batch,
+        "mode": cell.mode.value,
+        "dtype": cell.dtype,
+        "device": cell.device,
+        "hardware": environment.get("hardware"),
+        "threads": cell.threads,
+        "backend": cell.options.get("backend"),
+        "compiled": cell.compiled,
+        "status": record.status.value,
+        "reason": record.reason,
+        "environment_id": environment.get("environment_id"),
+        "attnbench_version": record.attnbench_version,
+        "torch_version": environment.get("torch_version"),
+        "label": _label(cell),
+        "is_baseline": bool(record.metrics.get("is_baseline")),
+        **known,
+    }
+
+
+def _accuracy(record: Record | None) -> dict[str, Any]:
+    if record is None:
+        return {}
+    measured = {name: value for name, value in record.metrics.items() if name.startswith("accuracy_")}
+    return measured | {
+        "accuracy_status": record.status.value,
+        "accuracy_reason": record.reason,
+        "dataset": record.cell.dataset,
+        "epochs": record.metrics.get("epochs", record.cell.epochs or None),
+    }
+
+
+def _label(cell: Cell) -> str:
+    name = cell.network or cell.mechanism
+    return f"{name}, compiled" if cell.compiled else name
+
+
+def _tell_apart(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add to the labels those options in which rows of one mechanism differ."""
+    for _, same in frame.groupby("mechanism"):
+        options = same["options"].map(json.loads)
+        names = sorted({name for each in options for name in each})
+        differing = [name for name in names if len({str(each.get(name)) for each in options}) > 1]
+        for index, each in options.items():
+            given = [f"{name}={each[name]}" for name in differing if name in each]
+            frame.loc[index, "label"] = ", ".join([frame.loc[index, "label"], *given])
+    return frame

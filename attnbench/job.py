@@ -1,0 +1,109 @@
+"""What the runner and its worker say to each other: a job in a file, events as JSON lines on a pipe, a watch.
+
+Imports no torch: both sides use it.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import struct
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from attnbench.record import Cell, Value, cell_from_dict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How cells are measured; the same for a whole sweep."""
+
+    precision: float = 0.01
+    """Half-width of the 95 % interval of the latency ratio at which sampling stops, relative."""
+    max_time_s: float = 10.0
+    """Time for the timed calls of one cell, at most; a group of n cells takes n times as long."""
+    timeout_s: float = 300.0
+    """Time that one phase of one cell may take before its worker is ended."""
+    memory_limit_bytes: int | None = None
+    """Most memory that a cell may be foreseen to take; None for what the device has free."""
+    seed: int = 0
+    """Seed of weights, inputs and of the order of calls."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """One cell of a job, with what an earlier worker found out before another cell brought it down."""
+
+    cell: Cell
+    known: Mapping[str, Value] = field(default_factory=dict)
+    phases_done: tuple[str, ...] = ()
+    companion: bool = False
+    """Timed beside the others because their ratios refer to it, but not recorded: it has its row already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What one worker is to do: the cells of one group."""
+
+    assignments: tuple[Assignment, ...]
+    baseline: str
+    """Key of the cell that ratios refer to; empty for none."""
+    settings: Settings
+    samples: str
+    """Folder for the raw samples."""
+
+    def write(self, path: Path) -> None:
+        """Write the job as JSON."""
+        path.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        """Return the job that a file holds."""
+        fields = json.loads(path.read_text())
+        fields["settings"] = Settings(**fields["settings"])
+        fields["assignments"] = tuple(
+            Assignment(
+                **one | {"cell": cell_from_dict(one["cell"]), "phases_done": tuple(one["phases_done"])}
+            )
+            for one in fields["assignments"]
+        )
+        return cls(**fields)
+
+
+Event = dict[str, Any]
+"""One line from worker to runner, by its ``event``: ``environment``, ``phase`` (cell, phase), ``metrics`` (cell,
+phase, metrics), ``progress`` (fraction of the phase), ``done`` (cell, status, reason, metrics)."""
+
+
+class Watch:
+    """Which call is running and since when, in a page of memory that runner and worker share.
+
+    A write costs well under a microsecond, so that it can stand before every timed call; a pipe would wake the runner.
+    """
+
+    _LAYOUT = struct.Struct("=qq")
+    IDLE = -1
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            path.write_bytes(self._LAYOUT.pack(self.IDLE, 0))
+        with path.open("r+b") as file:
+            self._page = mmap.mmap(file.fileno(), self._LAYOUT.size)
+
+    def start(self, cell: int) -> None:
+        """Note that a call of a cell starts now."""
+        self._LAYOUT.pack_into(self._page, 0, cell, time.monotonic_ns())
+
+    def stop(self) -> None:
+        """Note that no call is running."""
+        self._LAYOUT.pack_into(self._page, 0, self.IDLE, 0)
+
+    def running(self) -> tuple[int | None, float]:
+        """Return the cell whose call is running (None if none is) and for how many seconds."""
+        cell, since = self._LAYOUT.unpack_from(self._page, 0)
+        if cell == self.IDLE:
+            return None, 0.0
+        return cell, (time.monotonic_ns() - since) / 1e9

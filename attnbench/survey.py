@@ -1,0 +1,158 @@
+"""Looks at the mechanisms and devices of a sweep before anything runs, in a process of its own.
+
+Plugins are strangers: importing one may hang, print, or end the process. The parent asks, a child
+(``python -m attnbench.survey``) loads and answers, and whoever kills the child is named.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from attnbench import options as option_syntax
+from attnbench.errors import AttnbenchError, PluginError, UsageError
+from attnbench.record import Options
+from attnbench.registry import discover
+
+LOAD_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A mechanism as written on the command line, and the backend that the sweep's axis asks of it."""
+
+    spec: str
+    backend: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What the child found out about one mechanism."""
+
+    wanted: Wanted
+    name: str = ""
+    options: Options = field(default_factory=dict)
+    backends: tuple[str, ...] = ()
+    distribution: str = ""
+    mistakes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """The mechanisms asked for, and the devices that torch sees."""
+
+    findings: tuple[Finding, ...]
+    devices: tuple[str, ...]
+
+    def of(self, wanted: Wanted) -> Finding:
+        """Return the finding for a mechanism that was asked for."""
+        return next(finding for finding in self.findings if finding.wanted == wanted)
+
+
+def take(wanted: Sequence[Wanted], *, timeout_s: float = LOAD_TIMEOUT_S) -> Survey:
+    """Load what is wanted in a child and return what it found; a plugin that kills or hangs it is a mistake."""
+    findings: list[Finding] = []
+    devices: tuple[str, ...] = ("cpu",)
+    left = list(wanted)
+    while True:
+        answers, ended = _ask(left, timeout_s)
+        devices = tuple(next((a["devices"] for a in answers if "devices" in a), devices))
+        done = [_finding(answer["finding"]) for answer in answers if "finding" in answer]
+        findings += done
+        left = left[len(done) :]
+        if not left:
+            return Survey(findings=tuple(findings), devices=devices)
+        blamed = left.pop(0)
+        findings.append(Finding(wanted=blamed, mistakes=(f"{blamed.spec}: loading it {ended}; leave it out",)))
+
+
+def _ask(wanted: Sequence[Wanted], timeout_s: float) -> tuple[list[dict[str, Any]], str]:
+    with tempfile.TemporaryDirectory(prefix="attnbench-") as folder:
+        question, answer = Path(folder) / "question.json", Path(folder) / "answer.jsonl"
+        question.write_text(json.dumps([asdict(one) for one in wanted]))
+        answer.touch()
+        command = [sys.executable, "-m", "attnbench.survey", str(question), str(answer)]
+        try:
+            child = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False, text=True
+            )
+            said = child.stderr.strip().rpartition("\n")[2]
+            ended = f"ended the process with status {child.returncode}{f' ({said})' if said else ''}"
+        except subprocess.TimeoutExpired:
+            ended = f"did not end within {timeout_s:g} s"
+        return [json.loads(line) for line in answer.read_text().splitlines()], ended
+
+
+def _finding(fields: dict[str, Any]) -> Finding:
+    fields["wanted"] = Wanted(**fields["wanted"])
+    fields["backends"], fields["mistakes"] = tuple(fields["backends"]), tuple(fields["mistakes"])
+    return Finding(**fields)
+
+
+def _examine(wanted: Wanted) -> Finding:
+    try:
+        name, given = option_syntax.split(wanted.spec)
+        plugin = discover().find(name)
+        mechanism = plugin.load()
+        return _resolve(wanted, plugin.name, plugin.distribution, mechanism, given)
+    except UsageError as error:
+        return Finding(wanted=wanted, mistakes=tuple(f"{wanted.spec}: {mistake}" for mistake in error.mistakes))
+    except PluginError as error:
+        return Finding(wanted=wanted, mistakes=(str(error),))
+
+
+def _resolve(wanted: Wanted, name: str, distribution: str, mechanism: type, given: dict[str, str]) -> Finding:
+    backends = option_syntax.choices(mechanism, "backend")
+    if wanted.backend in backends:
+        given = given | {"backend": wanted.backend}
+    resolved = option_syntax.resolve(mechanism, given)
+    try:
+        mechanism.why_unsupported(_nominal_site(), **resolved)  # type: ignore[attr-defined]
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    except Exception as error:
+        raise PluginError(
+            f"{name} from {distribution}: why_unsupported raised {type(error).__name__}: {error}"
+        ) from error
+    if wanted.backend and wanted.backend not in backends:
+        resolved = resolved | {"backend": wanted.backend}  # kept, so that the cell gets its row: unsupported
+    return Finding(wanted=wanted, name=name, options=resolved, backends=backends, distribution=distribution)
+
+
+def _nominal_site() -> Any:  # noqa: ANN401 - Site, whose module imports torch
+    from attnbench.mechanism import Site  # noqa: PLC0415
+
+    return Site(height=56, width=56, dim=96, heads=3, stride=4)
+
+
+def _devices() -> list[str]:
+    import torch  # noqa: PLC0415
+
+    return ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+
+
+def _answer(question: Path, answer: Path) -> None:
+    with answer.open("a") as out:
+
+        def say(message: dict[str, Any]) -> None:
+            out.write(json.dumps(message) + "\n")
+            out.flush()
+
+        say({"devices": _devices()})
+        for fields in json.loads(question.read_text()):
+            wanted = Wanted(**fields)
+            try:
+                finding = _examine(wanted)
+            except AttnbenchError as error:
+                finding = Finding(wanted=wanted, mistakes=(str(error),))
+            say({"finding": asdict(finding)})
+
+
+if __name__ == "__main__":
+    _answer(Path(sys.argv[1]), Path(sys.argv[2]))

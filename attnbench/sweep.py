@@ -1,0 +1,263 @@
+"""From options or a TOML file to the cells of a sweep. Every mistake is found before anything runs, and all at once."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from attnbench.errors import UsageError, did_you_mean
+from attnbench.pyramid import SWIN_T_SIZED
+from attnbench.record import Cell, Mode, Options, Scope, Task
+from attnbench.survey import Finding, Survey, Wanted
+
+DTYPES = {
+    "float32": "float32",
+    "fp32": "float32",
+    "bfloat16": "bfloat16",
+    "bf16": "bfloat16",
+    "float16": "float16",
+    "fp16": "float16",
+    "half": "float16",
+}
+BUILT_IN_DATASETS = ("digits",)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The axes of a sweep as written: each a tuple of what stood between the commas."""
+
+    mechanisms: tuple[str, ...]
+    res: tuple[str, ...] = ("224",)
+    batch: tuple[str, ...] = ("1",)
+    dtype: tuple[str, ...] = ("float32",)
+    device: tuple[str, ...] = ("auto",)
+    mode: tuple[str, ...] = ("infer",)
+    compile: tuple[str, ...] = ("off",)
+    scope: tuple[str, ...] = ("backbone",)
+    backend: tuple[str, ...] = ()
+    stage: tuple[str, ...] = ("3",)
+    dim: int | None = None
+    heads: int | None = None
+    depth: int = 4
+    threads: int = 1
+    baseline: str = "mhsa"
+    accuracy: str = ""
+    seeds: int = 3
+    epochs: int = 0
+
+    @property
+    def wanted(self) -> tuple[Wanted, ...]:
+        """The mechanisms to look at, the baseline first if it was not asked for."""
+        backends = self.backend or ("",)
+        asked = [Wanted(spec=spec, backend=backend) for spec in self.mechanisms for backend in backends]
+        extra = [Wanted(spec=self.baseline)] if self._baseline_is_extra else []
+        return tuple(dict.fromkeys([*extra, *asked]))
+
+    @property
+    def _baseline_is_extra(self) -> bool:
+        return self.baseline not in ("none", *self.mechanisms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """Cells in the order they are run, and for each group the key of the cell that its ratios refer to."""
+
+    cells: tuple[Cell, ...]
+    baselines: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Axes:
+    res: list[tuple[int, int]]
+    batch: list[int]
+    dtype: list[str]
+    device: list[str]
+    mode: list[Mode]
+    compiled: list[bool]
+    scope: list[Scope]
+    stage: list[int]
+
+
+def plan(request: Request, survey: Survey) -> Sweep:
+    """Return every combination of the request's axes as cells.
+
+    Raises:
+        UsageError: anything asked for cannot be used; its mistakes name all of it.
+    """
+    mistakes = [mistake for finding in survey.findings for mistake in finding.mistakes]
+    mistakes += _unknown_backends(request, survey.findings)
+    axes = _read_axes(request, survey.devices, mistakes)
+    findings = _without_repeated_baseline(request, survey.findings)
+    mistakes += _duplicates("mechanisms", [written(f.name, f.options) for f in findings if f.name])
+    if mistakes:
+        raise UsageError(*dict.fromkeys(mistakes))
+    cells = tuple(_cells(request, axes, findings))
+    accuracy_cells = tuple(_accuracy_cells(request, axes, findings))
+    return Sweep(cells=cells + accuracy_cells, baselines=_baselines(cells, request, findings))
+
+
+def written(mechanism: str, options: Options) -> str:
+    """Return a mechanism with its options as they are written on the command line."""
+    return ":".join([mechanism, *(f"{name}={value}" for name, value in options.items())])
+
+
+def parse_resolution(text: str) -> tuple[int, int]:
+    """Read ``224`` or ``224x448`` (height x width, pixels).
+
+    Raises:
+        ValueError: it is neither, or a side is 0.
+    """
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    if not match or int(match[1]) == 0 or (match[2] is not None and int(match[2]) == 0):
+        raise ValueError("expected pixels as 224, or height x width as 224x448, each at least 1")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _read_axes(request: Request, devices: Sequence[str], mistakes: list[str]) -> _Axes:
+    def read(name: str, values: Sequence[str], parse: Callable[[str], T]) -> list[T]:
+        parsed: list[T] = []
+        if not values:
+            mistakes.append(f"--{name} is empty")
+        for value in values:
+            try:
+                parsed.append(parse(value))
+            except ValueError as error:
+                mistakes.append(f"--{name} {value!r}: {error}")
+        mistakes.extend(_duplicates(name, parsed))
+        return parsed
+
+    for name in ("depth", "threads", "seeds", "dim", "heads"):
+        value = getattr(request, name)
+        if value is not None and value < 1:
+            mistakes.append(f"--{name} {value}: expected a whole number from 1")
+    return _Axes(
+        res=read("res", request.res, parse_resolution),
+        batch=read("batch", request.batch, _parse_count),
+        dtype=read("dtype", request.dtype, _one_of(DTYPES)),
+        device=read("device", request.device, lambda text: _parse_device(text, devices)),
+        mode=read("mode", request.mode, _one_of({mode.value: mode for mode in Mode})),
+        compiled=read("compile", request.compile, _one_of({"off": False, "on": True})),
+        scope=read("scope", request.scope, _one_of({s.value: s for s in (Scope.LAYER, Scope.BACKBONE)})),
+        stage=read("stage", request.stage, _one_of({str(stage + 1): stage + 1 for stage in range(len(SWIN_T_SIZED.dims))})),
+    )
+
+
+def _cells(request: Request, axes: _Axes, findings: Sequence[Finding]) -> Iterator[Cell]:
+    for scope, device, mode, dtype, batch, (height, width) in itertools.product(
+        axes.scope, axes.device, axes.mode, axes.dtype, axes.batch, axes.res
+    ):
+        common = Cell(
+            mechanism="",
+            scope=scope,
+            height=height,
+            width=width,
+            batch=batch,
+            mode=mode,
+            dtype=dtype,
+            device=device,
+            threads=request.threads,
+        )
+        for placed in _place(common, request, axes.stage):
+            for finding, compiled in itertools.product(findings, axes.compiled):
+                yield replace(_named(placed, finding), compiled=compiled)
+
+
+def _place(cell: Cell, request: Request, stages: Iterable[int]) -> Iterator[Cell]:
+    if cell.scope is not Scope.LAYER:
+        yield cell
+        return
+    for stage in stages:
+        yield replace(
+            cell,
+            stage=stage,
+            dim=request.dim or SWIN_T_SIZED.dims[stage - 1],
+            heads=request.heads or SWIN_T_SIZED.heads[stage - 1],
+            depth=request.depth,
+        )
+
+
+def _accuracy_cells(request: Request, axes: _Axes, findings: Sequence[Finding]) -> Iterator[Cell]:
+    if not request.accuracy:
+        return
+    height, width = (8, 8) if request.accuracy == "digits" else axes.res[0]
+    for finding in findings:
+        common = Cell(
+            task=Task.ACCURACY,
+            mechanism="",
+            height=height,
+            width=width,
+            device=axes.device[0],
+            mode=Mode.TRAIN,
+            threads=request.threads,
+            dataset=request.accuracy,
+            seeds=request.seeds,
+            epochs=request.epochs,
+        )
+        yield _named(common, finding)
+
+
+def _named(cell: Cell, finding: Finding) -> Cell:
+    return replace(cell, mechanism=finding.name, options=finding.options, distribution=finding.distribution)
+
+
+def _without_repeated_baseline(request: Request, findings: Sequence[Finding]) -> list[Finding]:
+    """Drop the baseline that was added where the same mechanism was asked for in other words."""
+    asked = [finding for finding in findings if finding.wanted.spec in request.mechanisms]
+    same = {(finding.name, tuple(finding.options.items())) for finding in asked}
+    added = [f for f in findings if f not in asked and (f.name, tuple(f.options.items())) not in same]
+    return added + asked
+
+
+def _baselines(cells: Iterable[Cell], request: Request, findings: Sequence[Finding]) -> dict[str, str]:
+    """Return each group's baseline: the first cell of the baseline mechanism, eager where there is a choice."""
+    baseline = next((f for f in findings if f.wanted.spec == request.baseline), None)
+    baseline = baseline or next((f for f in findings if f.name == request.baseline), None)
+    chosen: dict[str, Cell] = {}
+    for cell in cells:
+        if baseline and cell.mechanism == baseline.name and cell.options == baseline.options:
+            best = chosen.get(cell.group)
+            if best is None or (best.compiled and not cell.compiled):
+                chosen[cell.group] = cell
+    return {group: cell.key for group, cell in chosen.items()}
+
+
+def _unknown_backends(request: Request, findings: Sequence[Finding]) -> list[str]:
+    known = {backend for finding in findings for backend in finding.backends}
+    return [
+        f"--backend {backend!r}: no mechanism of this sweep has it; {did_you_mean(backend, known)}"
+        for backend in request.backend
+        if backend not in known
+    ]
+
+
+def _duplicates(name: str, values: Iterable[object]) -> list[str]:
+    return [f"--{name}: {value} is given {times} times; give it once" for value, times in Counter(values).items() if times > 1]
+
+
+def _one_of(choices: Mapping[str, T]) -> Callable[[str], T]:
+    def parse(text: str) -> T:
+        if text not in choices:
+            raise ValueError(did_you_mean(text, choices))
+        return choices[text]
+
+    return parse
+
+
+def _parse_count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise ValueError("expected a whole number from 1")
+    return int(text)
+
+
+def _parse_device(text: str, devices: Sequence[str]) -> str:
+    if text == "auto":
+        return "cuda:0" if "cuda:0" in devices else "cpu"
+    device = "cuda:0" if text == "cuda" else text
+    if device not in devices:
+        raise ValueError(f"torch sees {', '.join(devices)} on this machine")
+    return device

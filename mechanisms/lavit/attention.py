@@ -47,10 +47,12 @@ from attnbench.mechanism import Macs, Map, Mechanism, Site
 from mechanisms.lavit.plan import Auto, Backend, Plan
 from mechanisms.lavit.residual import StageResidual
 
-Tokens: TypeAlias = Float[Tensor, "batch tokens dim"]
-Split: TypeAlias = Float[Tensor, "batch heads tokens head_dim"]
+Tokens: TypeAlias = Float[Tensor, "batch queries dim"]
+Reduced: TypeAlias = Float[Tensor, "batch keys dim"]
+Attended: TypeAlias = Float[Tensor, "batch heads queries head_dim"]
+Value: TypeAlias = Float[Tensor, "batch heads keys head_dim"]
 Scores: TypeAlias = Float[Tensor, "batch heads queries keys"]
-Handed: TypeAlias = Float[Tensor, "batch any_heads any_queries any_keys"] | None
+Handed: TypeAlias = Float[Tensor, "batch old_heads old_queries old_keys"] | None
 
 
 class LessAttention(Mechanism):
@@ -90,7 +92,7 @@ class LessAttention(Mechanism):
         """Return the attended map of a layer that is handed no scores, (B, H, W, C)."""
         return self.step(x, None)[0]
 
-    def step(self, x: Map, carry: Handed) -> tuple[Map, Handed]:
+    def step(self, x: Map, carry: Handed) -> tuple[Map, Scores | None]:
         """Return the attended map and the scores before the softmax, None if no later layer needs them."""
         x = self.norm(x)
         reduced = self.reduce(x)
@@ -133,13 +135,13 @@ class KeyReduction(nn.Module):
             self.conv = nn.Conv2d(dim, dim, reduction, reduction)
             self.norm = nn.LayerNorm(dim, eps=1e-6)
 
-    def forward(self, x: Map) -> Tokens:
+    def forward(self, x: Map) -> Reduced:
         """Return (B, n_k, C)."""
         if self.reduction == 1:
             return x.flatten(1, 2)
         rows, columns = x.shape[1:3]
         x = F.pad(x, (0, 0, 0, -columns % self.reduction, 0, -rows % self.reduction))
-        reduced: Tokens = self.norm(self.conv(x.permute(0, 3, 1, 2)).flatten(2).transpose(1, 2))
+        reduced: Reduced = self.norm(self.conv(x.permute(0, 3, 1, 2)).flatten(2).transpose(1, 2))
         return reduced
 
 
@@ -155,7 +157,7 @@ class Vanilla(nn.Module):
         self.key = _projection(dim)
         self.residual = StageResidual(plan.before, plan) if plan.before else None
 
-    def forward(self, x: Tokens, reduced: Tokens, value: Split, carry: Handed) -> tuple[Split, Handed]:
+    def forward(self, x: Tokens, reduced: Reduced, value: Value, carry: Handed) -> tuple[Attended, Scores | None]:
         """Return (B, h, n_q, d) and the scores (B, h, n_q, n_k), None where they are fused away."""
         query, key = _split(self.query(x), self.heads), _split(self.key(reduced), self.heads)
         residual = self.residual(carry) if self.residual is not None and carry is not None else None
@@ -179,7 +181,7 @@ class Reused(nn.Module):
         nn.init.eye_(self.theta.weight)
         nn.init.eye_(self.psi.weight)
 
-    def forward(self, value: Split, carry: Handed) -> tuple[Split, Scores]:
+    def forward(self, value: Value, carry: Handed) -> tuple[Attended, Scores]:
         """Return (B, h, n_q, d) and the transformed scores (B, h, n_q, n_k)."""
         if carry is None:
             carry = value.new_zeros(len(value), *self.shape)
@@ -196,6 +198,6 @@ def _projection(dim: int) -> nn.Linear:
     return linear
 
 
-def _split(x: Tokens, heads: int) -> Split:
+def _split(x: Float[Tensor, "batch tokens dim"], heads: int) -> Float[Tensor, "batch heads tokens head_dim"]:
     batch, tokens, dim = x.shape
     return x.view(batch, tokens, heads, dim // heads).transpose(1, 2)

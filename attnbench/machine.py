@@ -1,0 +1,179 @@
+"""What /proc, /sys and nvidia-smi say of the machine, None where they say nothing.
+
+Imports nothing of ours, never torch. Every reader takes the root of the file system, and every command goes through a
+function that can be replaced, so that other machines can be described to them.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+Run = Callable[[Sequence[str]], str | None]
+"""Runs a command and returns what it printed, None if it is missing, failed or took over 10 s."""
+
+ROOT = Path("/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cpu:
+    """The processor, as far as it says."""
+
+    model: str
+    physical_cores: int | None
+    logical_cores: int
+    usable_cores: int
+    """Logical cores that this process may run on."""
+    governor: str | None
+    """Frequency policy of core 0, such as ``performance``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuTime:
+    """Time since boot, in seconds, summed over some cores."""
+
+    busy_s: float
+    stolen_s: float
+    """Time a hypervisor gave to other machines."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """A GPU, as nvidia-smi describes it."""
+
+    name: str
+    driver: str
+    compute_capability: str
+    memory: str
+    power_limit: str
+    clock_max_sm: str
+    clock_max_memory: str
+
+
+def run_command(arguments: Sequence[str]) -> str | None:
+    """Return what a command prints, None if it is missing, fails or takes over 10 s."""
+    try:
+        done = subprocess.run(
+            arguments, capture_output=True, text=True, timeout=10, check=True, stdin=subprocess.DEVNULL
+        )
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def usable_cores() -> frozenset[int]:
+    """Return the numbers of the logical cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+def cpu(root: Path = ROOT, *, run: Run = run_command) -> Cpu:
+    """Describe the processor."""
+    information = _read(root / "proc/cpuinfo") or ""
+    model = _first(r"^model name\s*:\s*(.+)$", information) or run(["sysctl", "-n", "machdep.cpu.brand_string"])
+    cores = {
+        (_first(r"^physical id\s*:\s*(\d+)", block), _first(r"^core id\s*:\s*(\d+)", block))
+        for block in information.split("\n\n")
+        if "core id" in block
+    }
+    return Cpu(
+        model=_short(model or platform.machine()),
+        physical_cores=len(cores) or None,
+        logical_cores=len(re.findall(r"^processor\s*:", information, re.MULTILINE)) or os.cpu_count() or 1,
+        usable_cores=len(usable_cores()),
+        governor=_read(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+    )
+
+
+def cpu_mhz(cores: Collection[int], root: Path = ROOT) -> float | None:
+    """Return the clock of the fastest of some cores, MHz: the one at work, wherever the scheduler put the process."""
+    folder = root / "sys/devices/system/cpu"
+    khz = [_read(folder / f"cpu{core}/cpufreq/scaling_cur_freq") for core in cores]
+    if found := [int(text) / 1000 for text in khz if text]:
+        return max(found)
+    mhz = re.findall(r"^cpu MHz\s*:\s*([\d.]+)", _read(root / "proc/cpuinfo") or "", re.MULTILINE)
+    return max((float(text) for core, text in enumerate(mhz) if core in cores), default=None)
+
+
+def cpu_time(cores: Collection[int], root: Path = ROOT) -> CpuTime | None:
+    """Return how long some cores have been busy, whoever they worked for."""
+    lines = re.findall(r"^cpu(\d+) (.+)$", _read(root / "proc/stat") or "", re.MULTILINE)
+    ticks = [[int(field) for field in fields.split()] for core, fields in lines if int(core) in cores]
+    if not ticks or len(ticks[0]) < 8:
+        return None
+    hertz = os.sysconf("SC_CLK_TCK")
+    # user nice system idle iowait irq softirq steal; user already holds the time of guests.
+    busy = sum(sum(fields[:3]) + fields[5] + fields[6] for fields in ticks)
+    return CpuTime(busy_s=busy / hertz, stolen_s=sum(fields[7] for fields in ticks) / hertz)
+
+
+def quota_pause_s(root: Path = ROOT) -> float | None:
+    """Return how long the control group's CPU quota has held its processes back, in seconds."""
+    microseconds = _first(r"^throttled_usec (\d+)$", _read(root / "sys/fs/cgroup/cpu.stat") or "")
+    return None if microseconds is None else int(microseconds) / 1e6
+
+
+def memory_bytes() -> int | None:
+    """Return the size of the main memory."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return None
+
+
+def gpu(uuid: str, *, run: Run = run_command) -> Gpu | None:
+    """Describe a GPU, None if nvidia-smi does not know it."""
+    fields = "name,driver_version,compute_cap,memory.total,power.limit,clocks.max.sm,clocks.max.memory"
+    values = query_gpu(uuid, fields, run=run)
+    if values is None:
+        return None
+    name, driver, capability, memory, power, sm, memory_clock = values
+    return Gpu(
+        name=name,
+        driver=driver,
+        compute_capability=capability,
+        memory=memory,
+        power_limit=power,
+        clock_max_sm=sm,
+        clock_max_memory=memory_clock,
+    )
+
+
+def query_gpu(uuid: str, fields: str, *, run: Run = run_command) -> list[str] | None:
+    """Return fields of ``nvidia-smi --query-gpu`` with their units, None if one is unknown or there is no such GPU.
+
+    The command comes with the driver; pynvml, which is quicker, would have to be installed, and nothing here is
+    asked for while anything is timed.
+    """
+    line = run(["nvidia-smi", "-i", uuid, f"--query-gpu={fields}", "--format=csv,noheader"])
+    values = [value.strip() for value in (line or "").split(",")]
+    return values if len(values) == fields.count(",") + 1 else None
+
+
+def number(text: str) -> float | None:
+    """Return the number that a value with a unit begins with, None for ``[N/A]``."""
+    found = _first(r"^([\d.]+)", text)
+    return None if found is None else float(found)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _first(pattern: str, text: str) -> str | None:
+    found = re.search(pattern, text, re.MULTILINE)
+    return found.group(1) if found else None
+
+
+def _short(model: str) -> str:
+    """Return a processor's name without trademarks, clock and the word processor."""
+    return " ".join(re.sub(r"\((R|TM)\)|@.*|\b\d+-Core\b|\b(CPU|Processor)\b", " ", model).split())

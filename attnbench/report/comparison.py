@@ -1,0 +1,169 @@
+"""Which rows of a frame may be compared: those that differ in nothing but the mechanism.
+
+A frame has one row per cost cell and the columns of ``records.csv``; any of them may be missing or empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from attnbench.metrics import METRICS, format_value, is_number
+
+PHRASES = {
+    "scope": "{}",
+    "stage": "stage {}",
+    "dim": "dim {}",
+    "heads": "{} heads",
+    "depth": "{} layers",
+    "mode": "{}",
+    "dtype": "{}",
+    "batch": "batch {}",
+    "device": "{}",
+    "machine": "{}",
+    "threads": "threads {}",
+    "run_id": "run {}",
+}
+"""What rows of one table have in common besides the resolution, and how it is said."""
+
+AXES = tuple(PHRASES)
+_COUNTED = ("scope", "stage", "dim", "heads", "depth")
+_OTHER_COLUMNS = (
+    *("label", "mechanism", "network", "options", "res_height", "res_width", "hardware", "environment_id"),
+    *("status", "reason", "is_baseline", "accuracy_reason", "dataset", "epochs"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Rows that differ in nothing but the mechanism."""
+
+    height: int
+    width: int
+    conditions: tuple[str, ...]
+    """What tells these rows from the other comparisons of the frame, the resolution aside."""
+    rows: pd.DataFrame
+
+    @property
+    def title(self) -> str:
+        """The resolution and the conditions, in a line."""
+        return ", ".join([f"resolution {resolution(self.height, self.width)}", *self.conditions])
+
+
+def resolution(height: int, width: int) -> str:
+    """Return a resolution as people write it: ``224``, or ``224x448`` as height by width."""
+    return f"{height}" if height == width else f"{height}x{width}"
+
+
+def prepared(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with every column that a report reads, None for whatever is empty, and a ``machine``."""
+    needed = dict.fromkeys([*frame.columns, *AXES, *METRICS, *_OTHER_COLUMNS])
+    rows = frame.reset_index(drop=True).reindex(columns=list(needed)).astype(object)
+    rows = rows.where(rows.notna() & (rows != ""), None)
+    rows["label"] = [_label(row) for _, row in rows.iterrows()]
+    rows["machine"] = _machines(rows)
+    return rows
+
+
+def sizes(rows: pd.DataFrame) -> list[tuple[int, int]]:
+    """Return the heights and widths of the images, the fewest pixels first."""
+    found = {(int(height), int(width)) for height, width in zip(rows["res_height"], rows["res_width"], strict=True)}
+    return sorted(found, key=lambda size: (size[0] * size[1], size))
+
+
+def comparisons(rows: pd.DataFrame) -> list[Comparison]:
+    """Return prepared rows as comparisons, smallest resolution first, otherwise in the order in which they were run."""
+    return [
+        Comparison(height=height, width=width, conditions=conditions, rows=found)
+        for height, width in sizes(rows)
+        for conditions, found in split(rows[(rows["res_height"] == height) & (rows["res_width"] == width)], of=rows)
+    ]
+
+
+def split(rows: pd.DataFrame, *, of: pd.DataFrame, axes: Sequence[str] = AXES) -> list[tuple[tuple[str, ...], Any]]:
+    """Return rows apart by those axes that vary within the whole frame, each part with the phrases that name it.
+
+    Args:
+        rows: What to take apart.
+        of: The frame that decides what varies and so needs naming.
+        axes: The axes to go by.
+    """
+    changing = varying(of, axes)
+    if not changing:
+        return [((), rows)] if len(rows) else []
+    parts = rows.groupby(changing, sort=False, dropna=False)
+    return [(phrases(part, changing), part) for _, part in parts]
+
+
+def varying(rows: pd.DataFrame, axes: Sequence[str] = AXES) -> list[str]:
+    """Return the axes on which rows differ; the name of a run only where nothing else tells the runs apart."""
+    found = [axis for axis in axes if rows[axis].nunique(dropna=False) > 1]
+    others = [axis for axis in found if axis != "run_id"]
+    if others and rows.groupby(others, dropna=False)["run_id"].nunique(dropna=False).max() == 1:
+        return others
+    return found
+
+
+def constants(rows: pd.DataFrame) -> tuple[str, ...]:
+    """Return, in phrases, what all rows have in common. The name of a run says nothing, so it is left out."""
+    same = [axis for axis in AXES if axis != "run_id" and rows[axis].nunique(dropna=False) == 1]
+    return phrases(rows, same)
+
+
+def phrases(rows: pd.DataFrame, axes: Iterable[str]) -> tuple[str, ...]:
+    """Return what the first row says about the axes, those left out that it has no value on."""
+    values = {axis: rows[axis].iloc[0] for axis in axes}
+    return tuple(PHRASES[axis].format(_plain(value)) for axis, value in values.items() if not _is_empty(value))
+
+
+def counted(rows: pd.DataFrame) -> list[tuple[tuple[str, ...], Any]]:
+    """Return rows apart by the axes that a count of operations depends on: not by machine, dtype or batch."""
+    return split(rows, of=rows, axes=_COUNTED)
+
+
+def accuracy_conditions(rows: pd.DataFrame) -> str:
+    """Return what accuracy figures are: their kind, data set, seeds and epochs, where they all share it."""
+    measured = rows[rows["accuracy_top1"].map(is_number).astype(bool)]
+    sayings = {"accuracy_kind": "{}", "dataset": "on {}", "epochs": "{} epochs", "accuracy_seeds": "{} seeds"}
+    said = [
+        saying.format(_plain(measured[column].iloc[0]))
+        for column, saying in sayings.items()
+        if measured[column].nunique(dropna=False) == 1 and not _is_empty(measured[column].iloc[0])
+    ]
+    return ", ".join(said)
+
+
+def _label(row: pd.Series[Any]) -> str:
+    return str(row["label"] or row["network"] or row["mechanism"] or "unnamed")
+
+
+def _plain(value: object) -> str:
+    return format_value("latency_samples", value) or str(value)
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or value != value  # noqa: PLR0124 - NaN
+
+
+def _machines(rows: pd.DataFrame) -> list[str | None]:
+    """Return the hardware of every row, with its environment where one hardware has several.
+
+    A cell whose worker never answered knows neither: it has those of its run, if the run had only one on its device.
+    """
+    environments = rows.groupby("hardware")["environment_id"].nunique().to_dict()
+    of_run: dict[tuple[object, object], set[str]] = {}
+    named: list[str | None] = []
+    for hardware, environment in zip(rows["hardware"], rows["environment_id"], strict=True):
+        several = environments.get(hardware, 0) > 1
+        named.append(f"{hardware} ({environment})" if several else hardware or environment)
+    runs = list(zip(rows["run_id"], rows["device"], strict=True))
+    for run, name in zip(runs, named, strict=True):
+        of_run.setdefault(run, set()).update([name] if name else [])
+    return [name or _only(of_run[run]) for run, name in zip(runs, named, strict=True)]
+
+
+def _only(names: set[str]) -> str | None:
+    return next(iter(names)) if len(names) == 1 else None

@@ -1,0 +1,235 @@
+"""``report.md``: what was run, where, what came out, what failed and why, and how to run it again."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from attnbench.metrics import METRICS, Better, format_interval, is_number
+from attnbench.report.comparison import AXES, accuracy_conditions, prepared, resolution, sizes, split, varying
+from attnbench.report.sheet import COLUMNS, Book, Column, Entry, Line, Sheet, book
+
+Environments = Mapping[str, Sequence[tuple[str, str]]]
+"""By ``environment_id``: names and values that describe a machine and its software."""
+
+NOT_MEASURED = "–"  # noqa: RUF001 - an en dash is what typesetters put into an empty cell
+_PLACES = ("device", "machine", "threads", "run_id")
+_DIRECTIONS = {Better.LOWER: "lower is better", Better.HIGHER: "higher is better", Better.NEITHER: ""}
+
+
+def write_report(
+    frame: pd.DataFrame,
+    path: Path,
+    *,
+    command: str,
+    environments: Environments,
+    plots: Iterable[Path] = (),
+    title: str = "Attention mechanisms, measured",
+) -> None:
+    """Write the report of a frame.
+
+    Args:
+        frame: One row per cost cell, with the columns of ``records.csv``.
+        path: The Markdown file; plots are linked relative to its folder.
+        command: What to type to get these records again.
+        environments: The machines that the rows come from.
+        plots: Files that ``plots.draw`` returned.
+        title: First heading.
+    """
+    rows = prepared(frame)
+    pages = book(rows)
+    sections = (
+        f"# {_text(title)}",
+        *_what_was_run(rows, pages),
+        *_machines(environments),
+        *_results(rows, pages),
+        *_side_by_side(rows),
+        *_notes(pages),
+        *_failures(pages),
+        *_pictures(plots, path.parent),
+        *_meanings(rows, pages),
+        *_again(command),
+    )
+    path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+
+
+def _what_was_run(rows: pd.DataFrame, pages: Book) -> Iterator[str]:
+    yield "## What was run"
+    statuses = rows["status"].value_counts(sort=False)
+    said = {
+        "Mechanisms": ", ".join(dict.fromkeys(rows["label"])),
+        "Resolutions (pixels)": ", ".join(resolution(*size) for size in sizes(rows)),
+        "The same for all rows": ", ".join(pages.constants),
+        "Cells": ", ".join(f"{count} {status}" for status, count in statuses.items()),
+        "Runs": _listed(rows["run_id"]),
+        "attnbench": _listed(rows["attnbench_version"]),
+        "torch": _listed(rows["torch_version"]),
+    }
+    yield "\n".join(f"- {name}: {_text(value)}" for name, value in said.items() if value)
+
+
+def _machines(environments: Environments) -> Iterator[str]:
+    yield "## Machine and software"
+    if not environments:
+        yield "No environment was recorded."
+    for name, facts in environments.items():
+        if len(environments) > 1:
+            yield f"### {_text(name)}"
+        yield _table(("", ""), [(_text(fact), _text(value)) for fact, value in facts], numbers_from=2)
+
+
+def _results(rows: pd.DataFrame, pages: Book) -> Iterator[str]:
+    yield "## Results"
+    if not pages.sheets:
+        yield "Nothing was recorded."
+        return
+    yield (
+        "Bold: best of its table, or its interval overlaps the best's; only cells that ended ok are ranked. "
+        "Brackets: 95 % intervals."
+    )
+    kind = accuracy_conditions(rows)
+    if kind:
+        yield f"Accuracy: {_text(kind)}."
+    for sheet in pages.sheets:
+        yield f"### {_text(sheet.title[:1].upper() + sheet.title[1:])}"
+        yield _sheet(sheet)
+
+
+def _sheet(sheet: Sheet) -> str:
+    headings = [f"{heading} ({unit})" if unit else heading for heading, unit in sheet.headings.values()]
+    headings[list(sheet.headings).index("latency_ratio")] = f"vs {sheet.headings['latency_ratio'][1]}"
+    body = [
+        (_name(line), *(_cell(line, metric) for metric in _with_failure(sheet.headings, line))) for line in sheet.lines
+    ]
+    return _table(("mechanism", *map(_text, headings)), body)
+
+
+def _with_failure(metrics: Iterable[str], line: Line) -> list[str]:
+    """Return the metrics of a line, an empty name instead of the first unmeasured one where the failure is told."""
+    names = list(metrics)
+    free = [place for place, metric in enumerate(names) if metric not in line.entries]
+    if line.failure and free:
+        names[free[0]] = ""
+    return names
+
+
+def _cell(line: Line, metric: str) -> str:
+    if not metric:
+        return f"**{_text(line.failure.partition(':')[0])}**"
+    entry = line.entries.get(metric)
+    return _number(entry) if entry else NOT_MEASURED
+
+
+def _number(entry: Entry) -> str:
+    value = f"**{entry.value}**" if entry.best else entry.value
+    return f"{value} {entry.interval}".rstrip()
+
+
+def _name(line: Line) -> str:
+    notes = ",".join(map(str, line.notes))
+    return f"{_text(line.name)} <sup>{notes}</sup>" if notes else _text(line.name)
+
+
+def _side_by_side(rows: pd.DataFrame) -> Iterator[str]:
+    """Yield the latencies of several machines or runs beside each other."""
+    places = varying(rows, _PLACES)
+    if not {"machine", "run_id"}.intersection(places):
+        return
+    yield "## Machines and runs side by side"
+    yield (
+        "Latency with its 95 % interval. Read down a column: figures of different columns were not timed against "
+        "each other, so no ratio is taken between them."
+    )
+    axes = [axis for axis in AXES if axis not in _PLACES]
+    for height, width in sizes(rows):
+        sized = rows[(rows["res_height"] == height) & (rows["res_width"] == width)]
+        for conditions, part in split(sized, of=rows, axes=axes):
+            yield f"### {_text(', '.join([f'Resolution {resolution(height, width)}', *conditions]))}"
+            yield _latencies(part, of=rows, places=places)
+
+
+def _latencies(part: pd.DataFrame, *, of: pd.DataFrame, places: Sequence[str]) -> str:
+    columns = {", ".join(place): found for place, found in split(part, of=of, axes=places)}
+    body = [
+        (_text(label), *(_latency(found[found["label"] == label]) for found in columns.values()))
+        for label in dict.fromkeys(part["label"])
+    ]
+    return _table(("mechanism", *map(_text, columns)), body)
+
+
+def _latency(found: pd.DataFrame) -> str:
+    told = [
+        format_interval("latency_median_s", row.latency_median_s, row.latency_ci_low_s, row.latency_ci_high_s)
+        or _text(str(row.status))
+        for row in found.itertuples()
+    ]
+    return "; ".join(told) or NOT_MEASURED
+
+
+def _notes(pages: Book) -> Iterator[str]:
+    if pages.notes:
+        yield "## Notes"
+        yield "\n".join(f"{number}. {_text(note)}" for number, note in enumerate(pages.notes, start=1))
+
+
+def _failures(pages: Book) -> Iterator[str]:
+    failed = [(sheet, line) for sheet in pages.sheets for line in sheet.lines if line.failure]
+    if not failed:
+        return
+    yield "## What did not run"
+    body = []
+    for sheet, line in failed:
+        status, _, reason = line.failure.partition(": ")
+        body.append((_text(line.name), _text(sheet.title.removeprefix("resolution ")), status, _text(reason)))
+    yield _table(("mechanism", "resolution", "status", "reason"), body, numbers_from=4)
+
+
+def _pictures(plots: Iterable[Path], folder: Path) -> Iterator[str]:
+    pictures = [plot for plot in plots if plot.suffix == ".png"]
+    if pictures:
+        yield "## Plots"
+    for plot in pictures:
+        link = Path(os.path.relpath(plot, folder)).as_posix().replace(" ", "%20")
+        yield f"![{_text(plot.stem.replace('-', ' '))}]({link})"
+
+
+def _meanings(rows: pd.DataFrame, pages: Book) -> Iterator[str]:
+    yield "## What the columns mean"
+    shown = [column for column in COLUMNS if not pages.sheets or column.metric in pages.sheets[0].headings]
+    yield _table(
+        ("column", "in records.csv", "meaning", "unit there", ""),
+        [(_text(column.heading), f"`{column.metric}`", *_meaning(column)) for column in shown],
+        numbers_from=5,
+    )
+    if any(map(is_number, rows["macs"])):
+        yield "1 MAC is one multiply-add: 2 FLOPs. Norms, softmax and other elementwise work are left out."
+
+
+def _meaning(column: Column) -> tuple[str, str, str]:
+    metric = METRICS[column.metric]
+    return _text(metric.label), _text(metric.unit), _DIRECTIONS[metric.better]
+
+
+def _again(command: str) -> Iterator[str]:
+    yield "## How to run it again"
+    fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", command)), default=0))
+    yield f"{fence}sh\n{command.strip()}\n{fence}"
+
+
+def _table(headings: Sequence[str], body: Iterable[Sequence[str]], *, numbers_from: int = 1) -> str:
+    """Return a table whose columns are flush right from a place on, flush left before it."""
+    rules = ["---:" if place >= numbers_from else ":---" for place in range(len(headings))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, rules, *body))
+
+
+def _listed(values: pd.Series[str]) -> str:
+    return ", ".join(str(value) for value in values.dropna().unique())
+
+
+def _text(text: str) -> str:
+    """Return text that Markdown takes literally, on one line, so that it fits into a table."""
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(str(text).split()))

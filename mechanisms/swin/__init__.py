@@ -1,0 +1,5 @@
+"""Shifted-window attention of Swin."""
+
+from mechanisms.swin.attention import ShiftedWindowAttention
+
+__all__ = ["ShiftedWindowAttention"]

@@ -1,0 +1,323 @@
+"""Shifted-window attention against its definition, timm's and torchvision's layers, and for what it costs."""
+
+import pytest
+import torch
+from recording import Recording, saving_into
+from timm.models.swin_transformer import SwinTransformerBlock
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import layer_norm, linear, pad
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models.swin_transformer import shifted_window_attention
+
+from attnbench.mechanism import Site
+from mechanisms.swin import ShiftedWindowAttention as Swin
+from mechanisms.swin import biased
+from mechanisms.swin.windows import Side, arrange
+
+BACKENDS = ["sdpa", "unfused"]
+PLAIN, SHIFTED = 0, 1
+MAPS = {
+    "whole windows": (6, 6),
+    "wide": (3, 12),
+    "odd": (7, 5),
+    "wide and odd": (4, 10),
+    "smaller than the window": (2, 2),
+    "smaller on one side": (2, 8),
+    "as large as the window": (3, 3),
+    "one token": (1, 1),
+}
+WINDOW = 3
+
+
+def site_of(height, width, layer, *, dim=8, heads=2, stride=16):
+    return Site(height=height, width=width, dim=dim, heads=heads, layer=layer, stride=stride)
+
+
+def layer_and_map(site, *, batch=2, dtype=torch.float64, window=WINDOW, **options):
+    """A layer whose weights are large enough that attention is far from uniform, and a map."""
+    torch.manual_seed(0)
+    layer = Swin(site, window=window, **options).to(dtype)
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return layer, torch.randn(batch, site.height, site.width, site.dim, dtype=dtype, requires_grad=True)
+
+
+def gradients(layer, x, out):
+    torch.manual_seed(1)
+    return torch.autograd.grad(out, [x, *layer.parameters()], torch.randn_like(out))
+
+
+def cut_by_definition(length, window, layer):
+    """Window, padded length and shift of one side."""
+    if length <= window:
+        return length, length, 0
+    return window, length + (-length) % window, window // 2 if layer % 2 else 0
+
+
+def place_by_definition(token, padded, window, shift):
+    """Which window a token of the padded map falls in, where in it, and whether the roll took it across the seam."""
+    rolled = (token - shift) % padded
+    return rolled // window, rolled % window, token < shift
+
+
+def by_definition(layer, x, window):
+    """Token by token: its window, its offset to every other token of it, and which end of the map each comes from."""
+    site = layer.site
+    m, height, shift_down = cut_by_definition(site.height, window, site.layer)
+    n, width, shift_across = cut_by_definition(site.width, window, site.layer)
+    y = layer_norm(x, (site.dim,), layer.norm.weight, layer.norm.bias)
+    y = pad(y, (0, 0, 0, width - site.width, 0, height - site.height))
+    q, k, v = linear(y, layer.qkv.weight, layer.qkv.bias).unflatten(-1, (3, site.heads, site.head_dim)).unbind(3)
+    places = {
+        (i, j): (place_by_definition(i, height, m, shift_down), place_by_definition(j, width, n, shift_across))
+        for i in range(height)
+        for j in range(width)
+    }
+    rows = []
+    for i, j in ((i, j) for i in range(site.height) for j in range(site.width)):
+        (window_down, down, end_down), (window_across, across, end_across) = places[i, j]
+        scores, values = [], []
+        for (row, column), (
+            (key_window_down, p, key_end_down),
+            (key_window_across, r, key_end_across),
+        ) in places.items():
+            if (window_down, window_across) != (key_window_down, key_window_across):
+                continue
+            bias = layer.table[:, down - p + m - 1, across - r + n - 1]
+            apart = (end_down, end_across) != (key_end_down, key_end_across)
+            score = (q[:, i, j] * k[:, row, column]).sum(-1) / site.head_dim**0.5 + bias
+            scores.append(score - 100.0 if apart else score)
+            values.append(v[:, row, column])
+        weights = torch.stack(scores).softmax(0)
+        rows.append((weights[..., None] * torch.stack(values)).sum(0).flatten(1))
+    return linear(torch.stack(rows, 1), layer.proj.weight, layer.proj.bias).view(x.shape)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("layer_index", [PLAIN, SHIFTED], ids=["plain", "shifted"])
+@pytest.mark.parametrize("size", MAPS.values(), ids=MAPS)
+def test_output_and_gradients_are_those_of_the_definition(size, layer_index, backend):
+    layer, x = layer_and_map(site_of(*size, layer_index), backend=backend)
+    out, expected = layer(x), by_definition(layer, x, WINDOW)
+    torch.testing.assert_close(out, expected, rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(gradients(layer, x, out), gradients(layer, x, expected), rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("layer_index", [PLAIN, SHIFTED])
+@pytest.mark.parametrize("window", [1, 2, 4])
+def test_windows_of_other_sizes_follow_the_definition(window, layer_index):
+    layer, x = layer_and_map(site_of(5, 7, layer_index), window=window)
+    torch.testing.assert_close(layer(x), by_definition(layer, x, window), rtol=1e-11, atol=1e-11)
+
+
+def timms_block(layer, size, window):
+    """Timm's block with the layer's weights, and its attention without the norm."""
+    site = layer.site
+    shift = window // 2 if site.layer % 2 else 0
+    block = SwinTransformerBlock(site.dim, size, site.heads, window_size=window, shift_size=shift).double()
+    block.attn.qkv.load_state_dict(layer.qkv.state_dict())
+    block.attn.proj.load_state_dict(layer.proj.state_dict())
+    block.attn.relative_position_bias_table.data = layer.table.detach().flatten(1).T
+    return block._attn
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("layer_index", [PLAIN, SHIFTED], ids=["plain", "shifted"])
+@pytest.mark.parametrize("size", [(14, 14), (7, 7), (5, 5), (7, 21), (4, 14)], ids=str)
+def test_output_is_timms_on_whole_windows_with_the_same_weights(size, layer_index, backend):
+    layer, x = layer_and_map(site_of(*size, layer_index), window=7, backend=backend)
+    layer.qkv.weight.data *= 20  # scores of several hundreds, so that -100 and -inf would differ
+    expected = timms_block(layer, size, 7)(layer.norm(x))
+    torch.testing.assert_close(layer(x), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [(9, 13), (15, 8), (3, 16)], ids=str)
+def test_output_of_plain_windows_is_timms_on_a_padded_map(size):
+    layer, x = layer_and_map(site_of(*size, PLAIN), window=7)
+    torch.testing.assert_close(layer(x), timms_block(layer, size, 7)(layer.norm(x)), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("size", [(9, 13), (15, 8), (14, 14)], ids=str)
+def test_output_of_shifted_windows_is_torchvisions_on_a_padded_map(size):
+    layer, x = layer_and_map(site_of(*size, SHIFTED), window=7)
+    expected = shifted_window_attention(
+        layer.norm(x),
+        layer.qkv.weight,
+        layer.proj.weight,
+        relative_bias_by_definition(layer.table, 7),
+        window_size=[7, 7],
+        num_heads=layer.site.heads,
+        shift_size=[3, 3],
+        qkv_bias=layer.qkv.bias,
+        proj_bias=layer.proj.bias,
+    )
+    torch.testing.assert_close(layer(x), expected, rtol=1e-10, atol=1e-10)
+
+
+def relative_bias_by_definition(table, window):
+    row, column = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
+    row, column = row.flatten(), column.flatten()
+    return table[:, row[:, None] - row + window - 1, column[:, None] - column + window - 1]
+
+
+def test_backends_have_the_same_parameters_and_output():
+    fused, x = layer_and_map(site_of(7, 5, SHIFTED), backend="sdpa")
+    unfused = Swin(fused.site, window=WINDOW, backend="unfused").double()
+    unfused.load_state_dict(fused.state_dict())
+    torch.testing.assert_close(fused(x), unfused(x), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_images_of_a_batch_do_not_see_each_other(backend):
+    layer, x = layer_and_map(site_of(7, 5, SHIFTED), batch=3, backend=backend)
+    torch.testing.assert_close(layer(x), torch.cat([layer(image[None]) for image in x]), rtol=1e-12, atol=1e-12)
+    (grad,) = torch.autograd.grad(layer(x)[1].sum(), x)
+    assert grad[1].any()
+    assert not grad[[0, 2]].any()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("layer_index", [PLAIN, SHIFTED])
+@pytest.mark.parametrize("size", MAPS.values(), ids=MAPS)
+def test_closed_form_is_the_machine_count(size, layer_index, backend):
+    site = site_of(*size, layer_index)
+    with torch.device("meta"):
+        layer, x = Swin(site, window=WINDOW, backend=backend), torch.empty(1, site.height, site.width, site.dim)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        layer(x)
+    flops = counter.get_flop_counts()["Global"]
+    macs = Swin.macs(site, window=WINDOW, backend=backend)
+    assert flops == {torch.ops.aten.addmm: 2 * macs.projections, torch.ops.aten.bmm: 2 * macs.attention}
+
+
+def test_macs_are_those_of_the_published_table():
+    """14 x 14 tokens, C 768, windows of 7: 477.17 M (a peer's table of one layer)."""
+    assert round(Swin.macs(site_of(14, 14, PLAIN, dim=768, heads=12)).total / 1e6, 2) == 477.17
+
+
+@pytest.mark.parametrize(
+    ("site", "options", "said"),
+    [
+        (site_of(56, 56, SHIFTED, stride=4), {}, None),
+        (site_of(7, 7, SHIFTED, stride=32), {}, None),
+        (site_of(64, 64, PLAIN, stride=4), {}, "padded 64x64 to 70x70 (window 7)"),
+        (site_of(4, 16, PLAIN), {}, "window 7 made 4x7, padded 4x16 to 4x21 (window 4x7)"),
+        (site_of(32, 32, PLAIN), {"resolution_policy": "scaled"}, "window 7 made 16"),
+        (site_of(14, 28, PLAIN), {"resolution_policy": "scaled"}, "window 7 made 7x14"),
+        (site_of(56, 56, PLAIN, stride=4), {"resolution_policy": "scaled"}, None),
+    ],
+)
+def test_adaptation_says_what_was_done_to_window_and_map(site, options, said):
+    assert Swin.adaptation(site, **options) == said
+
+
+@pytest.mark.parametrize(("side", "window"), [(7, 7), (12, 12), (14, 14), (16, 16), (1, 1)])
+def test_scaled_window_at_the_last_stage_holds_as_much_of_the_image_as_at_224(side, window):
+    layer = Swin(site_of(side, side, PLAIN, stride=32), resolution_policy="scaled")
+    assert layer.rows.window == layer.columns.window == window
+
+
+@pytest.mark.parametrize("window", [0, -7])
+def test_a_window_that_no_map_could_take_is_an_error(window):
+    with pytest.raises(ValueError, match=f"window must be at least 1, got {window}"):
+        Swin.why_unsupported(site_of(7, 7, PLAIN), window=window)
+
+
+def test_heads_that_do_not_divide_the_channels_are_refused_with_the_reason():
+    site = site_of(7, 7, PLAIN, dim=10, heads=3)
+    assert Swin.why_unsupported(site, window=7) == "dim 10 does not divide into 3 heads"
+    assert Swin.why_unsupported(site_of(1, 1, PLAIN)) is None
+
+
+def test_a_token_is_reached_from_its_window_alone():
+    layer, x = layer_and_map(site_of(9, 9, PLAIN))
+    (grad,) = torch.autograd.grad(layer(x)[0, 4, 4].sum(), x)
+    reached = grad[0].any(-1)
+    assert reached[3:6, 3:6].all()
+    assert reached.sum() == 9
+
+
+# Memory. Narrow heads make the scores (h N M^2) eight times as many as the packed queries, keys and values (3 N C).
+MEMORY_SITE = site_of(28, 28, SHIFTED, dim=8, heads=4)
+SCORES = 4 * 28 * 28 * 49
+QKV = 3 * 28 * 28 * 8
+BIAS = 4 * 49 * 49
+FLOAT32_BYTES = 4
+
+
+def test_fused_attention_never_makes_the_scores():
+    layer, x = layer_and_map(MEMORY_SITE, batch=1, dtype=torch.float32, window=7)
+    with Recording() as recording:
+        layer(x)
+    assert recording.largest == QKV
+
+
+def test_training_runs_the_fused_kernel():
+    layer, x = layer_and_map(MEMORY_SITE, batch=1, dtype=torch.float32, window=7)
+    with Recording() as recording:
+        layer(x)
+    assert recording.operators["_scaled_dot_product_flash_attention_for_cpu"] == 4
+
+
+def test_fused_attention_saves_no_scores_for_backward():
+    layer, x = layer_and_map(MEMORY_SITE, batch=1, dtype=torch.float32, window=7)
+    storages = {}
+    with saving_into(storages):
+        layer(x)
+    assert sum(storages.values()) < FLOAT32_BYTES * SCORES / 2
+
+
+def test_backward_makes_the_scores_of_a_chunk_of_windows_at_a_time(monkeypatch):
+    monkeypatch.setattr(biased, "CHUNK_SCORES", BIAS)
+    layer, x = layer_and_map(MEMORY_SITE, batch=1, dtype=torch.float32, window=7)
+    out = layer(x).sum()
+    with Recording() as recording:
+        out.backward()
+    assert recording.largest == QKV
+
+
+@pytest.mark.parametrize("chunk", [1, 3 * 2 * WINDOW**4])
+def test_gradients_do_not_depend_on_the_chunk(monkeypatch, chunk):
+    layer, x = layer_and_map(site_of(12, 15, SHIFTED))
+    expected = gradients(layer, x, layer(x))
+    monkeypatch.setattr(biased, "CHUNK_SCORES", chunk)
+    torch.testing.assert_close(gradients(layer, x, layer(x)), expected, rtol=1e-11, atol=1e-11)
+
+
+def test_masks_do_not_grow_with_the_map():
+    small, large = (arrange(*[Side.cut(length, window=7, shifted=True)] * 2) for length in (14, 140))
+    assert small.masks.shape == large.masks.shape == (4, 49, 49)
+    assert large.counts == (19 * 19, 19, 19, 1)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_mask_over_the_whole_map_is_made(backend):
+    layer, x = layer_and_map(MEMORY_SITE, batch=1, dtype=torch.float32, window=7, backend=backend)
+    windows = {1, 3, 9}  # the corner, the last row and the last column, the interior
+    with Recording() as recording:
+        layer(x)
+    of_scores = {shape for shape in recording.shapes if shape[-2:] == (49, 49) and torch.Size(shape).numel() > BIAS}
+    made_of_queries = {(count, 4, 49, 49) for count in windows} | {(count * 4, 49, 49) for count in windows}
+    assert of_scores - {(4, 49, 49)} <= (made_of_queries if backend == "unfused" else set())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_stays_near_float64(dtype, backend):
+    layer, x = layer_and_map(site_of(7, 5, SHIFTED), backend=backend)
+    out = layer(x)
+    expected = gradients(layer, x, out)[0]
+    half, y = layer.to(dtype), x.detach().to(dtype).requires_grad_()
+    got = half(y)
+    torch.manual_seed(1)
+    (grad,) = torch.autograd.grad(got, y, torch.randn_like(out).to(dtype))
+    assert got.dtype == grad.dtype == dtype
+    assert (got - out).norm() < 0.03 * out.norm()
+    assert (grad - expected).norm() < 0.03 * expected.norm()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_compiles_into_one_graph_forward_and_backward(backend):
+    layer, x = layer_and_map(site_of(7, 5, SHIFTED), dtype=torch.float32, backend=backend)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(gradients(layer, x, compiled(x)), gradients(layer, x, layer(x)), rtol=1e-4, atol=1e-5)

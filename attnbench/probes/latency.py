@@ -252,7 +252,6 @@ def _settled(latest: deque[float]) -> bool:
 @contextmanager
 def _garbage_collection_off() -> Iterator[None]:
     was_on = gc.isenabled()
-    gc.collect()
     gc.disable()
     try:
         yield

@@ -1,4 +1,4 @@
-"""What the runner and its worker say to each other: a job in a file, events as JSON lines on a pipe, a watch.
+"""What the runner and its worker say to each other: a job in a file, events as JSON lines on a pipe, a page that says what runs.
 
 Imports no torch: both sides use it.
 """
@@ -78,7 +78,7 @@ Event = dict[str, Any]
 phase, metrics), ``progress`` (fraction of the phase), ``done`` (cell, status, reason, metrics)."""
 
 
-class Watch:
+class Running:
     """Which call is running and since when, in a page of memory that runner and worker share.
 
     A write costs well under a microsecond, so that it can stand before every timed call; a pipe would wake the runner.
@@ -101,7 +101,7 @@ class Watch:
         """Note that no call is running."""
         self._LAYOUT.pack_into(self._page, 0, self.IDLE, 0)
 
-    def running(self) -> tuple[int | None, float]:
+    def current(self) -> tuple[int | None, float]:
         """Return the cell whose call is running (None if none is) and for how many seconds."""
         cell, since = self._LAYOUT.unpack_from(self._page, 0)
         if cell == self.IDLE:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from attnbench import __version__
-from attnbench.job import Assignment, Event, Job, Settings, Watch
+from attnbench.job import Assignment, Event, Job, Running, Settings
 from attnbench.process import ENDED, Worker, last_line
 from attnbench.record import Cell, Record, Status, Value
 from attnbench.sweep import Sweep
@@ -117,12 +117,12 @@ class _Group:
                 settings=self.settings,
                 samples=str(self.folder.resolve() / "samples"),
             ).write(job)
-            watch = Watch(job.with_suffix(".watch"))
+            page = Running(job.with_suffix(".running"))
             threads = self.assignments[0].cell.threads
             with Worker(job, log=log, threads=threads, module=self.worker_module) as worker:
-                yield from self._follow(worker, watch, log)
+                yield from self._follow(worker, page, log)
 
-    def _follow(self, worker: Worker, watch: Watch, log: Path) -> Iterator[Record]:
+    def _follow(self, worker: Worker, page: Running, log: Path) -> Iterator[Record]:
         """Turn a worker's events into records until it has ended, whichever way."""
         cells = [assignment.cell for assignment in self.assignments]
         at_work, phase = None, _START_UP
@@ -130,7 +130,7 @@ class _Group:
         while True:
             event = worker.next_event(timeout_s=wait_s)
             if event is None:
-                running, since_s = watch.running()
+                running, since_s = page.current()
                 if running is not None and since_s < self.settings.timeout_s:
                     wait_s = self.settings.timeout_s - since_s
                     continue
@@ -139,7 +139,7 @@ class _Group:
                 return
             wait_s = self.settings.timeout_s
             if event is ENDED:
-                running, _ = watch.running()
+                running, _ = page.current()
                 yield from self._bury(worker, _blamed(cells, at_work, running), phase, log)
                 return
             if event["event"] == "phase":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain
 
 import torch
@@ -99,6 +100,11 @@ def call(cell: Cell, model: nn.Module, x: Tensor) -> Call:
 def layers_per_figure(cell: Cell) -> int:
     """Return by how many layers a cell's figures are divided: layer scope reports the mean layer of its stack."""
     return cell.depth if cell.scope is Scope.LAYER else 1
+
+
+def of_one_image(cell: Cell) -> Cell:
+    """Return a cell as its multiply-adds are counted: one image, inference, float32."""
+    return replace(cell, batch=1, mode=Mode.INFER, dtype="float32")
 
 
 def closed_form(cell: Cell, mechanism: type[Mechanism]) -> tuple[int, Macs]:

@@ -128,7 +128,7 @@ def _read_axes(request: Request, devices: Sequence[str], mistakes: list[str]) ->
                 parsed.append(parse(value))
             except ValueError as error:
                 mistakes.append(f"--{name} {value!r}: {error}")
-        mistakes.extend(_duplicates(name, parsed))
+        mistakes.extend(_duplicates(name, map(_written_value, parsed)))
         return parsed
 
     for name in ("depth", "threads", "seeds", "dim", "heads"):
@@ -237,6 +237,10 @@ def _unknown_backends(request: Request, findings: Sequence[Finding]) -> list[str
 
 def _duplicates(name: str, values: Iterable[object]) -> list[str]:
     return [f"--{name}: {value} is given {times} times; give it once" for value, times in Counter(values).items() if times > 1]
+
+
+def _written_value(value: object) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _one_of(choices: Mapping[str, T]) -> Callable[[str], T]:

@@ -1,0 +1,159 @@
+"""One run from what was asked to what is left on disk and on the screen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from attnbench import frame, report, runner, store, survey, sweep
+from attnbench.errors import UsageError, did_you_mean
+from attnbench.job import Settings
+from attnbench.progress import Screen
+from attnbench.record import Record, Status
+from attnbench.registry import discover
+
+RESULTS = Path("results")
+_SETTING_NAMES = {"precision": "precision", "max_time": "max_time_s", "timeout": "timeout_s", "memory_limit": "memory_limit_bytes"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run ended."""
+
+    records: tuple[Record, ...]
+    """Of the cells asked for, those that have a row by now."""
+    interrupted: bool
+
+    @property
+    def failed(self) -> bool:
+        """Whether a cell did not end ok."""
+        return any(record.status is not Status.OK for record in self.records)
+
+
+def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -> tuple[sweep.Request, Settings]:
+    """Return what is asked for, from a TOML file and from options; options go first.
+
+    Raises:
+        UsageError: the file cannot be read, or names something that is no option.
+    """
+    wanted = _read_toml(path) if path else {}
+    wanted |= {name: value for name, value in given.items() if value is not None}
+    wanted.setdefault("mechanisms", tuple(discover().plugins))
+    wanted.setdefault("threads", threads)
+    settings = {field: wanted.pop(name) for name, field in _SETTING_NAMES.items() if name in wanted}
+    return sweep.Request(**wanted), _checked(Settings(**settings))
+
+
+def run(
+    request: sweep.Request,
+    *,
+    settings: Settings,
+    out: Path | None,
+    fresh: bool,
+    retry: bool,
+    console: Console,
+    command: str,
+) -> Outcome:
+    """Measure what has no row yet, show the table and write the report.
+
+    Raises:
+        UsageError: anything asked for cannot be used; nothing has run then.
+        StoreError: the folder cannot be written, or what is in it cannot be read.
+    """
+    planned = sweep.plan(request, survey.take(request.wanted))
+    folder = out or RESULTS / _name(request)
+    interrupted = False
+    with store.Store(folder, fresh=fresh) as kept:
+        recorded = [record for record in kept.records if not retry or record.status is Status.OK]
+        done = {record.cell.key for record in recorded}
+        todo = [cell for cell in planned.cells if cell.key not in done]
+        if len(todo) < len(planned.cells):
+            console.print(f"{len(planned.cells) - len(todo)} of {len(planned.cells)} cells have their row in {folder}")
+        with Screen(console, todo, settings=settings) as screen:
+            try:
+                for record in runner.run(
+                    planned, settings=settings, folder=folder, recorded=recorded, watcher=screen.watch
+                ):
+                    kept.append(record)
+                    screen.show(record)
+            except KeyboardInterrupt:
+                interrupted = True
+        asked = {cell.key for cell in planned.cells}
+        records = tuple(record for record in kept.records if record.cell.key in asked)
+    if interrupted:
+        console.print(f"interrupted; {len(records)} of {len(planned.cells)} cells are kept, the same command goes on")
+    if records:
+        _show(records, console)
+        _write(records, folder, command, console, plots=not interrupted)
+    return Outcome(records=records, interrupted=interrupted)
+
+
+def make_report(folders: Sequence[Path], *, out: Path, console: Console, command: str) -> None:
+    """Show and write tables and plots of runs that are on disk.
+
+    Raises:
+        StoreError: a folder cannot be read.
+    """
+    records = tuple(store.read_all(folders))
+    _show(records, console)
+    _write(records, out, command, console, plots=True)
+
+
+def _show(records: Sequence[Record], console: Console) -> None:
+    for table in tables.screen(frame.rows(records)):
+        console.print(table)
+
+
+def _write(records: Sequence[Record], folder: Path, command: str, console: Console, *, plots: bool) -> None:
+    rows = frame.rows(records)
+    tables.write_csv(rows, folder / "records.csv")
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}") from None
+    names = [field.name for field in fields(sweep.Request)]
+    read = {name.replace("-", "_"): value for name, value in content.items()}
+    unknown = [name for name in read if name not in (*names, *_SETTING_NAMES)]
+    if unknown:
+        raise UsageError(
+            *(f"{path}: unknown name {name!r}; {did_you_mean(name, [*names, *_SETTING_NAMES])}" for name in unknown)
+        )
+    axes = {field.name for field in fields(sweep.Request) if str(field.type).startswith("tuple")}
+    return {name: _axis(value) if name in axes else value for name, value in read.items()}
+
+
+def _axis(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(","))
+    return tuple(str(part) for part in value) if isinstance(value, list) else (str(value),)
+
+
+def _checked(settings: Settings) -> Settings:
+    mistakes = [
+        f"--{name.replace('_', '-')} {getattr(settings, field)}: expected a number above 0"
+        for name, field in _SETTING_NAMES.items()
+        if getattr(settings, field) is not None and not getattr(settings, field) > 0
+    ]
+    if mistakes:
+        raise UsageError(*mistakes)
+    return settings
+
+
+def _name(request: sweep.Request) -> str:
+    """Return the folder name of a request: readable, and the same each time the same is asked for."""
+    asked = json.dumps(asdict(request), sort_keys=True)
+    readable = "-".join(["+".join(spec.partition(":")[0] for spec in request.mechanisms), "+".join(request.res)])
+    return f"{re.sub(r'[^A-Za-z0-9+x.-]', '', readable)[:60]}-{hashlib.sha256(asked.encode()).hexdigest()[:6]}"

@@ -1,0 +1,199 @@
+"""The command line. The only module that prints or exits; importing it imports neither torch nor pandas.
+
+Exit status: 0 done; 1 a gate failed; 2 wrong usage; 3 ``--strict`` and a cell did not end ok; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from attnbench import __version__
+from attnbench.errors import AttnbenchError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from attnbench.sweep import Request
+
+STRICT_FAILED = 3
+INTERRUPTED = 130
+
+
+class CommaList(click.ParamType[tuple[str, ...]]):
+    """Values between commas, blanks around them dropped."""
+
+    name = "a,b,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:  # noqa: ANN401, ARG002
+        """Return the values as a tuple."""
+        if isinstance(value, tuple):
+            return value
+        return tuple(part.strip() for part in str(value).split(",") if part.strip())
+
+
+COMMAS = CommaList()
+
+
+class Bytes(click.ParamType[int]):
+    """A size such as 500MB or 4GiB."""
+
+    name = "size"
+    _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
+        """Return the size in bytes."""
+        if isinstance(value, int):
+            return value
+        text = str(value).strip().lower()
+        number = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
+        unit = text[len(number) :].strip()
+        try:
+            return int(float(number) * self._UNITS[unit])
+        except (ValueError, KeyError):
+            self.fail(f"{value!r} is not a size; write 500MB or 4GiB", param, ctx)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="attnbench")
+def attnbench() -> None:
+    """Measure attention mechanisms side by side: MACs, memory, latency, accuracy."""
+
+
+@attnbench.command("list")
+@click.argument("names", nargs=-1)
+def list_(names: tuple[str, ...]) -> None:
+    """Show the mechanisms that are installed: paper, options, where each comes from."""
+    from attnbench.listing import mechanisms_table  # noqa: PLC0415 - only this command needs rich
+
+    _console().print(mechanisms_table(names))
+
+
+@attnbench.command()
+def env() -> None:
+    """Show the machine and the software, for a bug report."""
+    from attnbench import environment  # noqa: PLC0415 - torch
+    from attnbench.listing import pairs_table  # noqa: PLC0415
+
+    threads = _default_threads()
+    _console().print(pairs_table(environment.describe(environment.take(threads=threads))))
+
+
+@attnbench.command()
+@click.argument("sweep_file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--mechanisms", type=COMMAS, help="Names, name:option=value, or FILE.py:Class. [all installed]")
+@click.option("--res", type=COMMAS, help="Image sizes in pixels, 224 or 224x448 (height x width). [224]")
+@click.option("--scope", type=COMMAS, help="backbone, layer. [backbone]")
+@click.option("--mode", type=COMMAS, help="infer, train. [infer]")
+@click.option("--batch", type=COMMAS, help="Images per call. [1]")
+@click.option("--dtype", type=COMMAS, help="float32, bfloat16, float16. [float32]")
+@click.option("--device", type=COMMAS, help="cpu, cuda, cuda:1. [cuda if there is one, else cpu]")
+@click.option("--compile", type=COMMAS, help="off, on. [off]")
+@click.option("--backend", type=COMMAS, help="Implementations of a mechanism, such as sdpa,unfused. [each's default]")
+@click.option("--stage", type=COMMAS, help="Layer scope: stages of the backbone, 1 to 4. [3]")
+@click.option("--dim", type=int, help="Layer scope: channels. [the stage's]")
+@click.option("--heads", type=int, help="Layer scope: heads. [the stage's]")
+@click.option("--depth", type=int, help="Layer scope: layers in the stack. [4]")
+@click.option("--threads", type=int, help="CPU threads. [all that this process may use]")
+@click.option("--baseline", help="Mechanism that ratios refer to, or none. [mhsa]")
+@click.option("--accuracy", metavar="DATASET", help="Also train on digits, folder:PATH, torch/cifar10, hfds/...")
+@click.option("--seeds", type=int, help="Trainings per mechanism. [3]")
+@click.option("--epochs", type=int, help="Passes over the data. [the data set's own]")
+@click.option("--precision", type=float, help="Half-width of the ratio's 95 % interval to reach. [0.01]")
+@click.option("--max-time", type=float, help="Seconds of timed calls per cell, at most. [10]")
+@click.option("--timeout", type=float, help="Seconds for one phase of one cell. [300]")
+@click.option("--memory-limit", type=Bytes(), help="Refuse cells foreseen to take more. [what the device has free]")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run. [results/<sweep>]")
+@click.option("--fresh", is_flag=True, help="Put what the folder holds aside and start over.")
+@click.option("--retry", is_flag=True, help="Run again the cells that did not end ok.")
+@click.option("--strict", is_flag=True, help="Exit with status 3 if a cell does not end ok.")
+def run(sweep_file: Path | None, out: Path | None, fresh: bool, retry: bool, strict: bool, **given: Any) -> None:  # noqa: ANN401, FBT001
+    """Measure a sweep: every combination of the axes, into a table here and a folder of results.
+
+    Axes are comma lists. They can stand in SWEEP_FILE, a TOML file with the same names; what is given here goes first.
+    Running the same command again does only what has no row yet.
+    """
+    from attnbench import campaign  # noqa: PLC0415 - rich and pandas
+
+    request, settings = campaign.read_request(sweep_file, given, threads=_default_threads())
+    outcome = campaign.run(
+        request, settings=settings, out=out, fresh=fresh, retry=retry, console=_console(), command=_command_line()
+    )
+    if outcome.interrupted:
+        sys.exit(INTERRUPTED)
+    if strict and outcome.failed:
+        sys.exit(STRICT_FAILED)
+
+
+@attnbench.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write. [the run's, if one]")
+def report(folders: tuple[Path, ...], out: Path | None) -> None:
+    """Make tables and plots of one or more runs, from any machines."""
+    from attnbench import campaign  # noqa: PLC0415
+
+    campaign.report(folders, out=out or folders[0], console=_console(), command=_command_line())
+
+
+def main() -> None:
+    """Run the command line; every error that attnbench raises on purpose becomes a line and a status."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    warnings.showwarning = _show_warning
+    try:
+        attnbench(standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except UsageError as error:
+        _complain(error.mistakes)
+    except AttnbenchError as error:
+        _complain((str(error),))
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _complain(mistakes: tuple[str, ...]) -> None:
+    for mistake in mistakes:
+        click.echo(f"attnbench: {mistake}", err=True)
+    sys.exit(2)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    click.echo(f"attnbench: warning: {message}", err=True)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _console() -> Console:
+    from rich.console import Console  # noqa: PLC0415 - half of what --help takes
+
+    return Console()
+
+
+def _default_threads() -> int:
+    count: Callable[[], int] = getattr(os, "process_cpu_count", None) or (lambda: len(os.sched_getaffinity(0)))
+    return count() or 1
+
+
+def _command_line() -> str:
+    import shlex  # noqa: PLC0415
+
+    return shlex.join(["attnbench", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Tables for ``attnbench list`` and ``attnbench env``, from metadata and sources only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from attnbench import source
+from attnbench.errors import PluginError
+from attnbench.registry import Registry, discover
+
+
+def mechanisms_table(names: Sequence[str] = (), registry: Registry | None = None) -> Table:
+    """Return the installed mechanisms, or those named, a row each.
+
+    Raises:
+        PluginError: a name that is not installed.
+    """
+    registry = registry or discover()
+    table = Table(show_edge=False, pad_edge=False, show_lines=True)
+    for heading in ("mechanism", "what it is, paper, options", "from"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "mechanism")
+    for name in names or registry.plugins:
+        plugin = registry.find(name)
+        facts = source.read(plugin)
+        options = "  ".join(f"{option}={default}" for option, default in facts.options.items())
+        about = [Text(facts.summary), Text(facts.paper, style="italic"), Text(options, style="cyan")]
+        table.add_row(Text(name, style="bold"), Text("\n").join(filter(None, about)), Text(plugin.distribution))
+    for name in () if names else registry.conflicts:
+        table.add_row(Text(name), Text(_conflict(registry, name), style="red"), "")
+    return table
+
+
+def pairs_table(pairs: Iterable[tuple[str, str]]) -> Table:
+    """Return names and values as a table without rules."""
+    table = Table.grid(padding=(0, 2))
+    for name, value in pairs:
+        table.add_row(Text(name, style="bold"), Text(value))
+    return table
+
+
+def _conflict(registry: Registry, name: str) -> str:
+    try:
+        registry.find(name)
+    except PluginError as error:
+        return str(error)
+    raise AssertionError(name)

@@ -1,0 +1,190 @@
+"""The child that measures: a job in, events out. The one place where cells, modules and probes meet.
+
+Run as ``python -m attnbench.worker JOB EVENT_FD``. What goes wrong with a cell is said as the cell's outcome; what
+ends the process is the runner's to tell.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from attnbench import environment
+from attnbench.job import Event, Job, Running
+from attnbench.phases import Metrics, Ready, Unmeasurable, prepare, train_proxy
+from attnbench.probes import interference, latency
+from attnbench.probes.clock import CpuTimer, CudaTimer, Timer
+from attnbench.record import Cell, Status, Task
+
+Say = Callable[[Event], None]
+
+_PROGRESS_EVERY_S = 2.0
+
+
+def work(job: Job, say: Say, running: Running) -> None:
+    """Measure the cells of a job, each by itself first and then all of them in turn."""
+    first = job.assignments[0].cell
+    torch.set_num_threads(first.threads)
+    taken = environment.take(threads=first.threads, device=first.device)
+    say({"event": "environment", "environment": taken.to_dict()})
+    ready: list[Ready] = []
+    for index, assignment in enumerate(job.assignments):
+        try:
+            if assignment.cell.task is Task.ACCURACY:
+                metrics = train_proxy(assignment.cell, job.settings, _enter(say, index), _progress(say))
+                say(_done(index, metrics))
+            else:
+                held = sum(one.parameter_bytes for one in ready)
+                learn = _learn(say, index)
+                ready.append(prepare(index, assignment, job.settings, _enter(say, index), learn, held_bytes=held))
+        except Exception as error:  # a plugin may raise anything; it costs the others nothing
+            say(_failed(index, error))
+    time_in_turn(ready, job, say, running)
+
+
+def time_in_turn(ready: list[Ready], job: Job, say: Say, running: Running) -> None:
+    """Time the cells in interleaved rounds; one whose call raises gets its row, and the others start again."""
+    while ready:
+        say({"event": "phase", "cell": None, "phase": "timing"})
+        try:
+            metrics = _time(ready, job, say, running)
+        except Exception as error:
+            index, _ = running.current()
+            assert index is not None, "an exception between the calls"
+            say(_failed(index, error))
+            ready = [one for one in ready if one.index != index]
+            continue
+        finally:
+            running.stop()
+        for one in ready:
+            say(_done(one.index, metrics[one.cell.key]))
+        return
+
+
+def _time(ready: list[Ready], job: Job, say: Say, running: Running) -> dict[str, Metrics]:
+    """Return the latency metrics of every cell; the raw samples are on disk when this returns."""
+    keys = [one.cell.key for one in ready]
+    baseline = job.baseline if job.baseline in keys else None
+    watch = interference.Watch(gpu=environment.gpu_uuid(ready[0].cell.device))
+    heartbeat = _Heartbeat(_progress(say), budget_s=job.settings.max_time_s * len(ready))
+
+    def after_round() -> None:
+        watch.mark()
+        heartbeat.beat()
+
+    timings = latency.time_interleaved(
+        {one.cell.key: one.call for one in ready},
+        baseline=baseline,
+        settings=latency.Settings(precision=job.settings.precision, max_time_s=job.settings.max_time_s),
+        timer=_timer(ready[0].cell.device),
+        seed=job.settings.seed,
+        on_call=lambda index: running.start(ready[index].index),
+        on_round=after_round,
+    )
+    disturbed = "; ".join(watch.report().disturbances)
+    names = {one.cell.key: one.cell.label for one in ready}
+    for one in ready:
+        _keep_samples(Path(job.samples) / f"{one.cell.key}.npz", timings[one.cell.key], order=keys)
+    return {
+        one.cell.key: _latency_metrics(one.cell, timings[one.cell.key], per=one.layers)
+        | {
+            "latency_interference": disturbed or None,
+            "baseline": names[baseline] if baseline else None,
+            "is_baseline": one.cell.key == baseline,
+        }
+        for one in ready
+    }
+
+
+def _latency_metrics(cell: Cell, timing: latency.Timing, *, per: int) -> Metrics:
+    median, ratio = timing.median, timing.ratio
+    return {
+        "latency_median_s": median.value / per,
+        "latency_ci_low_s": median.low / per,
+        "latency_ci_high_s": median.high / per,
+        "latency_p90_s": timing.p90_s / per,
+        "latency_samples": timing.rounds,
+        "latency_outliers": int(timing.outlier.sum()),
+        "latency_stopped_by": timing.stopped_by.value,
+        "throughput_img_per_s": cell.batch / median.value,
+        "latency_ratio": ratio.value if ratio else None,
+        "latency_ratio_ci_low": ratio.low if ratio else None,
+        "latency_ratio_ci_high": ratio.high if ratio else None,
+    }
+
+
+def _keep_samples(path: Path, timing: latency.Timing, *, order: list[str]) -> None:
+    beside = path.with_suffix(".tmp")
+    with beside.open("wb") as file:
+        np.savez_compressed(file, group=np.array(order), **timing.to_arrays())
+    beside.replace(path)
+
+
+def _timer(device: str) -> Timer:
+    return CudaTimer(device) if device.startswith("cuda") else CpuTimer()
+
+
+class _Heartbeat:
+    """Says now and then how much of the time of a group is spent."""
+
+    def __init__(self, progress: Callable[[float], None], *, budget_s: float) -> None:
+        self._progress = progress
+        self._budget_s = budget_s
+        self._started = self._last = time.monotonic()
+
+    def beat(self) -> None:
+        now = time.monotonic()
+        if now - self._last >= _PROGRESS_EVERY_S:
+            self._last = now
+            self._progress(min(1.0, (now - self._started) / self._budget_s))
+
+
+def _enter(say: Say, index: int) -> Callable[[str], None]:
+    return lambda phase: say({"event": "phase", "cell": index, "phase": phase})
+
+
+def _learn(say: Say, index: int) -> Callable[[str, Metrics], None]:
+    return lambda phase, metrics: say({"event": "metrics", "cell": index, "phase": phase, "metrics": metrics})
+
+
+def _progress(say: Say) -> Callable[[float], None]:
+    return lambda fraction: say({"event": "progress", "fraction": fraction})
+
+
+def _done(index: int, metrics: Metrics) -> Event:
+    return {"event": "done", "cell": index, "status": Status.OK, "reason": "", "metrics": metrics}
+
+
+def _failed(index: int, error: Exception) -> Event:
+    status, reason = _verdict(error)
+    return {"event": "done", "cell": index, "status": status, "reason": reason, "metrics": {}}
+
+
+def _verdict(error: Exception) -> tuple[Status, str]:
+    said = " ".join(str(error).split())[:500]
+    if isinstance(error, Unmeasurable):
+        return error.status, error.reason
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in said:
+        return Status.OUT_OF_MEMORY, said
+    return Status.FAILED, f"{type(error).__name__}: {said}"
+
+
+def main(job: Path, sending: int) -> None:
+    """Do a job, saying what happens on a file descriptor."""
+    with os.fdopen(sending, "w", buffering=1) as pipe:
+        work(
+            Job.read(job),
+            lambda event: print(json.dumps(event), file=pipe),  # noqa: T201 - into the pipe
+            Running(job.with_suffix(".running")),
+        )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,82 @@
+"""The rules of the house: who may import whom, and what stays unimported until it is needed."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from graphlib import TopologicalSorter
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HARNESS = sorted((ROOT / "attnbench").rglob("*.py"))
+LIGHT = ["torch", "pandas", "timm", "numpy", "rich", "matplotlib", "mechanisms"]
+
+
+def imports(path: Path, *, top_level: bool = False) -> set[str]:
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_level else list(ast.walk(tree))
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+@pytest.mark.parametrize("path", HARNESS, ids=module_name)
+def test_the_harness_knows_no_mechanism_by_import(path: Path) -> None:
+    assert not {name for name in imports(path) if name.split(".")[0] == "mechanisms"}
+
+
+def test_imports_form_no_circle() -> None:
+    modules = {module_name(path): path for path in HARNESS}
+    graph = {name: imports(path, top_level=True) & modules.keys() - {name} for name, path in modules.items()}
+    # A package's own __init__ is imported first by every module below it, which is no circle.
+    graph = {name: {other for other in found if not name.startswith(f"{other}.")} for name, found in graph.items()}
+    assert list(TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("module", ["attnbench.cli", "attnbench.registry", "attnbench.source", "attnbench.record"])
+def test_listing_leaves_the_heavy_packages_unimported(module: str) -> None:
+    code = f"import sys, {module}; print([name for name in {LIGHT!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", ["runner", "process", "job", "survey", "sweep", "store", "frame", "campaign", "report"])
+def test_the_parent_measures_without_torch(module: str) -> None:
+    code = f"import sys, attnbench.{module}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_every_folder_of_mechanisms_is_an_entry_point_and_loads() -> None:
+    folders = {path.parent.name for path in (ROOT / "mechanisms").glob("*/__init__.py")}
+    entries = {entry.name.replace("-", "_"): entry for entry in entry_points(group="attnbench.mechanisms")}
+    assert folders <= entries.keys()
+    for folder in folders:
+        assert entries[folder].load().__module__.startswith(f"mechanisms.{folder}")
+
+
+def test_only_the_command_line_prints_or_exits() -> None:
+    callers = set()
+    for path in HARNESS:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"print", "sys.exit", "exit"}:
+                prints_elsewhere = any(keyword.arg == "file" for keyword in node.keywords)
+                if not prints_elsewhere:
+                    callers.add(module_name(path))
+    assert callers <= {"attnbench.cli"}
+
+
+def test_dependencies_have_lower_bounds_only() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert all("<" not in line and "==" not in line and ">=" in line for line in project["dependencies"])

@@ -423,6 +423,9 @@ class SimulatedGpu:
         self.waited_for.append(device)
         self.host = self.synchronised = max(self.host, self.device)
 
+    def current_stream(self, device: object) -> str:
+        return f"stream of {device}"
+
     def Event(self, *, enable_timing: bool):  # noqa: N802 - torch's name
         assert enable_timing
         return SimulatedEvent(self)
@@ -432,7 +435,8 @@ class SimulatedEvent:
     def __init__(self, gpu: SimulatedGpu) -> None:
         self.gpu = gpu
 
-    def record(self) -> None:
+    def record(self, stream: str) -> None:
+        assert stream == "stream of cpu"
         self.at = max(self.gpu.device, self.gpu.host)
 
     def elapsed_time(self, end: SimulatedEvent) -> float:
@@ -474,9 +478,9 @@ def test_the_l2_cache_is_flushed_before_each_cuda_call_outside_the_events():
     plain = SimulatedEvent.record
 
     class Watched(SimulatedEvent):
-        def record(self) -> None:
+        def record(self, stream: str) -> None:
             at_start.append(int(timer._flush.sum()))
-            plain(self)
+            plain(self, stream)
 
     gpu.Event = lambda **_: Watched(gpu)
     for _ in range(2):

@@ -91,12 +91,13 @@ class CudaTimer:
     def sample(self, call: Call, repeats: int) -> Elapsed:
         """Run a call ``repeats`` times in a row and return the device's time between the events."""
         start, end = self._cuda.Event(enable_timing=True), self._cuda.Event(enable_timing=True)
+        stream = self._cuda.current_stream(self._device)
         self._flush.zero_()
-        start.record()
+        start.record(stream)
         host_start = self.now_ns()
         for _ in range(repeats):
             call()
         host_end = self.now_ns()
-        end.record()
+        end.record(stream)
         self._cuda.synchronize(self._device)
         return Elapsed(ns=round(start.elapsed_time(end) * 1e6), host_ns=host_end - host_start)

@@ -1,0 +1,138 @@
+"""How fast a call could be at most on a machine, and how much of that it reaches. Pure arithmetic, no torch.
+
+After the roofline model (Williams, Waterman and Patterson, CACM 52(4), 2009). A call cannot end before its products
+are done, nor before the bytes it must touch have moved:
+
+    bound = max(macs / rate, bytes / bandwidth)        [s] = max([MACs] / [MACs/s], [B] / [B/s])
+
+Both numerators are lower bounds and both denominators upper envelopes of what was measured, so that ``bound_share``,
+the bound over the measured median, is to stay below 1. It is never clipped. Above 1 it says that an assumption failed:
+
+- what a call touches was still in a cache, which is faster than the memory that the bandwidth was measured on;
+- the processor ran at a higher clock than when its limits were measured, or on more threads;
+- products were done in a cheaper way than was counted: convolutions after Winograd, or a narrower dtype inside
+  (TF32 switched on after the limits were taken);
+- parameters were counted that the call does not use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from attnbench.record import Mode, Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineLimits:
+    """The best rates that a device was seen to reach."""
+
+    device: str
+    threads: int
+    macs_per_s: Mapping[str, float]
+    """Multiply-adds per second in matrix products, by dtype."""
+    bytes_per_s: float
+    """Bytes read and written per second in main memory."""
+
+    def rate(self, dtype: str) -> float:
+        """Return the multiply-adds per second that products of a dtype can reach.
+
+        Half precision can always be computed in single precision, and on processors without the instructions that is
+        quicker, so the rate of a dtype is never below that of float32 where that was measured.
+
+        Raises:
+            KeyError: the dtype was not measured.
+        """
+        own = self.macs_per_s[dtype]
+        return max(own, self.macs_per_s.get("float32", own))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the limits for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> MachineLimits:
+        """Return the limits that ``to_dict`` took apart."""
+        return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What one call has to do.
+
+    A latency that is a share of a call, such as the mean layer of a stack, goes with the same share of its bytes.
+    """
+
+    macs: int
+    """Multiply-adds of the forward pass, per image."""
+    batch: int
+    mode: Mode
+    dtype: str
+    params_bytes: int
+    """Bytes of the parameters that the call uses, each once, whatever their dtypes."""
+    input_bytes: int
+    """Bytes of the input of the whole batch."""
+    output_bytes: int
+    """Bytes of the output of the whole batch."""
+
+
+class BoundBy(StrEnum):
+    """Which limit of the machine binds."""
+
+    COMPUTE = "compute"
+    BANDWIDTH = "bandwidth"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """The least time that a call takes on a machine."""
+
+    latency_s: float
+    by: BoundBy
+    bytes_least: int
+
+    def metrics(self, latency_median_s: float) -> dict[str, Value]:
+        """Return the metrics of a call that was measured to take ``latency_median_s`` seconds."""
+        return {
+            "bytes_least": self.bytes_least,
+            "latency_bound_s": self.latency_s,
+            "bound_by": self.by.value,
+            "bound_share": self.latency_s / latency_median_s,
+        }
+
+
+def bound(work: Work, limits: MachineLimits) -> Bound:
+    """Return the least time that a call takes on a machine.
+
+    Raises:
+        KeyError: the limits do not have the dtype.
+    """
+    least = bytes_least(work)
+    compute_s = macs_per_call(work.macs, batch=work.batch, mode=work.mode) / limits.rate(work.dtype)
+    memory_s = least / limits.bytes_per_s
+    by = BoundBy.COMPUTE if compute_s >= memory_s else BoundBy.BANDWIDTH
+    return Bound(latency_s=max(compute_s, memory_s), by=by, bytes_least=least)
+
+
+def macs_per_call(macs: float, *, batch: int, mode: Mode) -> float:
+    """Return the multiply-adds of a call from those of the forward pass for one image.
+
+    Training takes three times the forward pass: for every product Y = A B, backward needs dA = dY B^T and dB = A^T dY,
+    of as many multiply-adds each. The one left out in truth is the gradient of the images, which nobody asks for: a
+    third of the first layer's share, 0.1 % of the backbone at 224 pixels. Recomputation is not counted.
+    """
+    return macs * batch * (3 if mode is Mode.TRAIN else 1)
+
+
+def bytes_least(work: Work) -> int:
+    """Return the bytes that must move between memory and processor at least, however the call is implemented.
+
+    Parameters and input are read once, the output is written once; training also writes a gradient as large as the
+    parameters. This takes caches to be cold before the call and empty after it. Everything else could be avoided
+    with a larger cache or another implementation, and is left out: intermediate maps and scores, activations saved
+    for backward (they can be recomputed), reading the parameters again in backward, the gradients of output and input.
+    """
+    gradients_bytes = work.params_bytes if work.mode is Mode.TRAIN else 0
+    return work.params_bytes + work.input_bytes + work.output_bytes + gradients_bytes

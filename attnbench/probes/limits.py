@@ -1,0 +1,151 @@
+"""How fast a device multiplies matrices and moves memory, at best: what bounds are computed from.
+
+The rates are an upper envelope, the best of many samples of several kernels and sizes, because a bound is not to be
+beaten by what it bounds. Two kernels multiply matrices, since a framework reaches the processor through more than one
+library: on an AMD processor with AVX-512, torch's linear layers (MKL) ran at 58 GMACs/s in float32 on one core and
+its 1 x 1 convolutions (oneDNN), which are the same product, at 126. Three kernels move memory, since a plain copy also
+reads the lines that it is about to overwrite, unseen by whoever counts: there, a copy moved 41 GB/s, an addition in
+place 62.
+
+A clock can err but hardly twice alike, so of each kernel the shortest time but one counts. Limits hold for the threads
+and flags (TF32 above all) of the process that takes them, and are beaten by what works from a cache; see
+``attnbench.bounds``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+
+from attnbench.bounds import MachineLimits
+from attnbench.probes.clock import Call, CpuTimer, CudaTimer, Timer
+
+_NS_PER_S = 1e9
+
+
+class Kernel(NamedTuple):
+    """A call and how much work it is."""
+
+    call: Call
+    work: int
+    """Multiply-adds, or bytes read and written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """How large the matrices and arrays are."""
+
+    sides: Sequence[int]
+    """Sides of the square matrices, each a multiple of 64, smallest first."""
+    array_bytes: int
+    """Size of an array. Too small for a large cache errs to the safe side: the rate is then above the memory's."""
+
+
+CPU = Extent(sides=(256, 512, 1024, 2048), array_bytes=256 * 2**20)
+CUDA = Extent(sides=(4096, 8192), array_bytes=2**30)
+
+
+@torch.inference_mode()
+def measure(
+    device: str,
+    dtypes: Sequence[str],
+    threads: int,
+    *,
+    budget_s: float = 1.0,
+    timer: Timer | None = None,
+    extent: Extent | None = None,
+) -> MachineLimits:
+    """Measure the limits of a device. To be done once per run and environment, while nothing else runs.
+
+    Args:
+        device: ``cpu`` or a CUDA device.
+        dtypes: Names of torch's dtypes. Include ``float32``: half precision is never slower than it, see
+            ``MachineLimits.rate``.
+        threads: Intra-op threads, those of the calls to be bounded.
+        budget_s: Time for each dtype and for the bandwidth. Matrices too large for what is left of it are not tried.
+        timer: The clock; the device's own by default.
+        extent: Sizes; those that saturate the device by default.
+
+    Raises:
+        RuntimeError: the device cannot multiply matrices of one of the dtypes, or is out of memory.
+    """
+    on_cuda = device.startswith("cuda")
+    # Hot: what is timed here leaves nothing in a cache that the next call could use.
+    timer = timer or (CudaTimer(device, hot=True) if on_cuda else CpuTimer())
+    extent = extent or (CUDA if on_cuda else CPU)
+    with torch.device(device), _threads(threads):
+        macs_per_s = {name: _products_rate(getattr(torch, name), extent.sides, timer, budget_s) for name in dtypes}
+        bytes_per_s = best_rate(passes(extent.array_bytes), timer=timer, budget_s=budget_s)
+    if on_cuda:
+        torch.cuda.empty_cache()  # what the allocator keeps would count as reserved by the models measured next
+    return MachineLimits(device=device, threads=threads, macs_per_s=macs_per_s, bytes_per_s=bytes_per_s)
+
+
+def best_rate(kernels: Sequence[Kernel], *, timer: Timer, budget_s: float) -> float:
+    """Return the most work per second that a kernel reached twice.
+
+    The kernels take turns, so that a disturbance of a while cannot spoil all samples of one of them. The first is
+    timed twice whatever the budget; no other is started that is foreseen, from the first, to exceed it.
+
+    Args:
+        kernels: Smallest work first.
+        timer: The clock.
+        budget_s: Time for all of them together.
+    """
+    samples = [list[int]() for _ in kernels]
+    first = samples[0]
+    end_ns = timer.now_ns() + budget_s * _NS_PER_S
+    while len(first) < 2 or timer.now_ns() < end_ns:
+        for kernel, durations in zip(kernels, samples, strict=True):
+            foreseen_ns = min(first) * kernel.work / kernels[0].work if first else 0
+            if durations is not first and timer.now_ns() + foreseen_ns > end_ns:
+                break
+            durations.append(timer.sample(kernel.call, 1).ns)
+    return max(
+        kernel.work / sorted(durations)[1] * _NS_PER_S
+        for kernel, durations in zip(kernels, samples, strict=True)
+        if len(durations) > 1
+    )
+
+
+def products(side: int, dtype: torch.dtype) -> list[Kernel]:
+    """Return the product of two square matrices as a linear layer and as a 1 x 1 convolution.
+
+    The convolution has 16 images: a single one is handed to the library that the linear layer uses.
+    """
+    left, right = (torch.randn(side, side).to(dtype) for _ in range(2))
+    images = torch.randn(16, side, 4, side // 64).to(dtype).to(memory_format=torch.channels_last)
+    linear = partial(F.linear, left, right)
+    convolution = partial(F.conv2d, images, right.view(side, side, 1, 1))
+    return [Kernel(call, side**3) for call in (linear, convolution)]
+
+
+def passes(array_bytes: int) -> list[Kernel]:
+    """Return passes over one or two arrays that do next to nothing but move them."""
+    source, target = (torch.ones(array_bytes // 4) for _ in range(2))
+    return [
+        Kernel(source.sum, array_bytes),
+        Kernel(partial(target.copy_, source), 2 * array_bytes),
+        Kernel(partial(target.add_, source), 3 * array_bytes),
+    ]
+
+
+def _products_rate(dtype: torch.dtype, sides: Sequence[int], timer: Timer, budget_s: float) -> float:
+    kernels = [kernel for side in sides for kernel in products(side, dtype)]
+    return best_rate(kernels, timer=timer, budget_s=budget_s)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
-from attnbench import frame, report, runner, store, survey, sweep
+from attnbench import frame, runner, store, survey, sweep
 from attnbench.errors import UsageError, did_you_mean
 from attnbench.job import Settings
 from attnbench.progress import Screen
 from attnbench.record import Record, Status
 from attnbench.registry import discover
+from attnbench.report.environments import describe
+from attnbench.report.markdown import write_report
+from attnbench.report.tables import screen_table, write_csv
 
 RESULTS = Path("results")
 _SETTING_NAMES = {"precision": "precision", "max_time": "max_time_s", "timeout": "timeout_s", "memory_limit": "memory_limit_bytes"}
@@ -68,7 +72,7 @@ def run(
         UsageError: anything asked for cannot be used; nothing has run then.
         StoreError: the folder cannot be written, or what is in it cannot be read.
     """
-    planned = sweep.plan(request, survey.take(request.wanted))
+    planned = sweep.plan(request, survey.take(request.wanted, dataset=request.accuracy))
     folder = out or RESULTS / _name(request)
     interrupted = False
     with store.Store(folder, fresh=fresh) as kept:
@@ -92,7 +96,8 @@ def run(
         console.print(f"interrupted; {len(records)} of {len(planned.cells)} cells are kept, the same command goes on")
     if records:
         _show(records, console)
-        _write(records, folder, command, console, plots=not interrupted)
+        if not interrupted:
+            _write(records, folder, command, console)
     return Outcome(records=records, interrupted=interrupted)
 
 
@@ -104,17 +109,25 @@ def make_report(folders: Sequence[Path], *, out: Path, console: Console, command
     """
     records = tuple(store.read_all(folders))
     _show(records, console)
-    _write(records, out, command, console, plots=True)
+    _write(records, out, command, console)
 
 
 def _show(records: Sequence[Record], console: Console) -> None:
-    for table in tables.screen(frame.rows(records)):
-        console.print(table)
+    console.print(screen_table(frame.rows(records)))
 
 
-def _write(records: Sequence[Record], folder: Path, command: str, console: Console, *, plots: bool) -> None:
+def _write(records: Sequence[Record], folder: Path, command: str, console: Console) -> None:
+    from attnbench.report import plots  # noqa: PLC0415 - matplotlib takes longer to import than the rest to write
+
     rows = frame.rows(records)
-    tables.write_csv(rows, folder / "records.csv")
+    write_csv(rows, folder / "records.csv")
+    drawn = plots.draw(rows, folder / "plots")
+    environments = {record.environment["environment_id"]: describe(record.environment) for record in records if record.environment}
+    write_report(rows, folder / "report.md", command=command, environments=environments, plots=drawn)
+    written = ["records.jsonl", "records.csv", "report.md", *(str(path.relative_to(folder)) for path in drawn)]
+    for name in written:
+        if (folder / name).exists():
+            console.print(Text(str(folder / name)), soft_wrap=True)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -81,9 +81,10 @@ def env() -> None:
     """Show the machine and the software, for a bug report."""
     from attnbench import environment  # noqa: PLC0415 - torch
     from attnbench.listing import pairs_table  # noqa: PLC0415
+    from attnbench.report.environments import describe  # noqa: PLC0415
 
-    threads = _default_threads()
-    _console().print(pairs_table(environment.describe(environment.take(threads=threads))))
+    taken = environment.take(threads=_default_threads(), device="cuda")
+    _console().print(pairs_table(describe(taken.to_dict())))
 
 
 @attnbench.command()
@@ -139,7 +140,7 @@ def report(folders: tuple[Path, ...], out: Path | None) -> None:
     """Make tables and plots of one or more runs, from any machines."""
     from attnbench import campaign  # noqa: PLC0415
 
-    campaign.report(folders, out=out or folders[0], console=_console(), command=_command_line())
+    campaign.make_report(folders, out=out or folders[0], console=_console(), command=_command_line())
 
 
 def main() -> None:

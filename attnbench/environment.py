@@ -123,19 +123,6 @@ def hardware_name(environment: Environment) -> str:
     return f"{cpu.model}, {cores} core{'s' if cores != 1 else ''}"
 
 
-def describe(environment: Environment) -> list[tuple[str, str]]:
-    """Return the environment as lines for people: what it is, and its value."""
-    lines = [("hardware", hardware_name(environment)), ("environment id", environment.environment_id)]
-    for part, content in asdict(environment).items():
-        facts = content if isinstance(content, dict) else {"": content}
-        lines += [(_label(part, name), "not known" if value is None else str(value)) for name, value in facts.items()]
-    return lines
-
-
-def _label(part: str, name: str) -> str:
-    return name if part == "variables" else f"{part} {name}".replace("_", " ").strip()
-
-
 def _software() -> Facts:
     backends: Any = torch.backends  # torch leaves most of it untyped
     return {

@@ -127,6 +127,19 @@ def memory_bytes() -> int | None:
         return None
 
 
+def available_memory_bytes(root: Path = ROOT) -> int | None:
+    """Return the main memory that can be had without swapping, within the control group's limit; None if unknown."""
+    found = []
+    meminfo = _read(root / "proc/meminfo")
+    free = _first(r"^MemAvailable:\s+(\d+) kB", meminfo) if meminfo else None
+    if free:
+        found.append(int(free) * 1024)
+    limit, used = (_read(root / "sys/fs/cgroup" / name) for name in ("memory.max", "memory.current"))
+    if limit and used and limit.strip().isdecimal():
+        found.append(int(limit) - int(used))
+    return min(found, default=None)
+
+
 def gpu(uuid: str, *, run: Run = run_command) -> Gpu | None:
     """Describe a GPU, None if nvidia-smi does not know it."""
     fields = "name,driver_version,compute_cap,memory.total,power.limit,clocks.max.sm,clocks.max.memory"

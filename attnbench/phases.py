@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from attnbench import datasets, options, subject
+from attnbench import datasets, machine, options, subject
 from attnbench.job import Assignment, Settings
 from attnbench.mechanism import Mechanism
 from attnbench.probes import accuracy, flops, foresee, memory
@@ -97,7 +97,7 @@ def count(cell: Cell, mechanism: type[Mechanism]) -> Metrics:
     """Return parameters and multiply-adds, counted without memory for weights or maps."""
     per = subject.layers_per_figure(cell)
     one_image = subject.of_one_image(cell)
-    counts = flops.count(lambda: (subject.build(one_image, mechanism).eval(), subject.example(one_image)))
+    counts = flops.count(lambda: (subject.build(one_image, mechanism), (subject.example(one_image),)))
     with torch.device("meta"):
         params = sum(p.numel() for p in subject.build(cell, mechanism).parameters())
     closed, layers = subject.closed_form(cell, mechanism)
@@ -117,7 +117,7 @@ def count(cell: Cell, mechanism: type[Mechanism]) -> Metrics:
 def measure_memory(cell: Cell, model: nn.Module, x: Tensor) -> Metrics:
     """Return the peak of memory of one call, and what a forward pass saves for the backward one."""
     call = subject.call(cell, model, x)
-    peak = memory.peak(call, device=torch.device(cell.device))
+    peak = memory.peak(call, device=cell.device, forget=subject.forget(model, x))
     found: Metrics = {"memory_peak_bytes": peak.peak_bytes, "memory_reserved_bytes": peak.reserved_bytes}
     if cell.mode is Mode.TRAIN:
         saved = memory.saved_for_backward(lambda: model(x), exclude=[x, *model.parameters(), *model.buffers()])
@@ -145,18 +145,28 @@ def train_proxy(cell: Cell, settings: Settings, enter: Enter, progress: Callable
 def _refuse_what_will_not_fit(
     cell: Cell, mechanism: type[Mechanism], settings: Settings, learn: Learn, held_bytes: int
 ) -> int:
-    foreseen = foresee.foresee(cell, mechanism)
-    needed = foreseen.parameters_bytes + foreseen.peak_bytes
+    foreseen = foresee.foresee(
+        lambda: (subject.build(cell, mechanism).to(subject.DTYPES[cell.dtype]), (subject.example(cell),)),
+        mode=cell.mode,
+        device=cell.device,
+    )
+    needed = foreseen.total_bytes
     learn("foreseeing", {"memory_estimate_bytes": foreseen.peak_bytes})
     limit, whose = settings.memory_limit_bytes, "--memory-limit"
     if limit is None:
-        limit, whose = memory.free_bytes(torch.device(cell.device)), f"what {cell.device} has free"
+        limit, whose = _free_bytes(cell.device), f"what {cell.device} has free"
     if limit is not None and held_bytes + needed > limit:
         raise Unmeasurable(
             Status.OUT_OF_MEMORY,
             f"would need {_gib(needed)} and the cells beside it {_gib(held_bytes)}; {whose} is {_gib(limit)}; not started",
         )
     return foreseen.parameters_bytes
+
+
+def _free_bytes(device: str) -> int | None:
+    if device == "cpu":
+        return machine.available_memory_bytes()
+    return torch.cuda.mem_get_info(torch.device(device))[0]
 
 
 def _compiled(cell: Cell, model: nn.Module, x: Tensor, learn: Learn) -> subject.Call:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from attnbench import options as option_syntax
-from attnbench.errors import AttnbenchError, PluginError, UsageError
+from attnbench.errors import AttnbenchError, DataError, PluginError, UsageError
 from attnbench.record import Options
 from attnbench.registry import discover
 
@@ -49,33 +49,37 @@ class Survey:
 
     findings: tuple[Finding, ...]
     devices: tuple[str, ...]
+    mistakes: tuple[str, ...] = ()
+    """What is wrong with the data set."""
 
     def of(self, wanted: Wanted) -> Finding:
         """Return the finding for a mechanism that was asked for."""
         return next(finding for finding in self.findings if finding.wanted == wanted)
 
 
-def take(wanted: Sequence[Wanted], *, timeout_s: float = LOAD_TIMEOUT_S) -> Survey:
+def take(wanted: Sequence[Wanted], *, dataset: str = "", timeout_s: float = LOAD_TIMEOUT_S) -> Survey:
     """Load what is wanted in a child and return what it found; a plugin that kills or hangs it is a mistake."""
     findings: list[Finding] = []
     devices: tuple[str, ...] = ("cpu",)
+    mistakes: tuple[str, ...] = ()
     left = list(wanted)
     while True:
-        answers, ended = _ask(left, timeout_s)
+        answers, ended = _ask(left, dataset, timeout_s)
         devices = tuple(next((a["devices"] for a in answers if "devices" in a), devices))
+        mistakes = tuple(next((a["mistakes"] for a in answers if "mistakes" in a), mistakes))
         done = [_finding(answer["finding"]) for answer in answers if "finding" in answer]
         findings += done
         left = left[len(done) :]
         if not left:
-            return Survey(findings=tuple(findings), devices=devices)
+            return Survey(findings=tuple(findings), devices=devices, mistakes=mistakes)
         blamed = left.pop(0)
         findings.append(Finding(wanted=blamed, mistakes=(f"{blamed.spec}: loading it {ended}; leave it out",)))
 
 
-def _ask(wanted: Sequence[Wanted], timeout_s: float) -> tuple[list[dict[str, Any]], str]:
+def _ask(wanted: Sequence[Wanted], dataset: str, timeout_s: float) -> tuple[list[dict[str, Any]], str]:
     with tempfile.TemporaryDirectory(prefix="attnbench-") as folder:
         question, answer = Path(folder) / "question.json", Path(folder) / "answer.jsonl"
-        question.write_text(json.dumps([asdict(one) for one in wanted]))
+        question.write_text(json.dumps({"wanted": [asdict(one) for one in wanted], "dataset": dataset}))
         answer.touch()
         command = [sys.executable, "-m", "attnbench.survey", str(question), str(answer)]
         try:
@@ -137,6 +141,17 @@ def _devices() -> list[str]:
     return ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
 
 
+def _mistakes_of_data(name: str) -> list[str]:
+    from attnbench import datasets  # noqa: PLC0415 - torch
+
+    try:
+        if name:
+            datasets.check(name)
+    except DataError as error:
+        return [f"--accuracy {name}: {error}"]
+    return []
+
+
 def _answer(question: Path, answer: Path) -> None:
     with answer.open("a") as out:
 
@@ -144,8 +159,10 @@ def _answer(question: Path, answer: Path) -> None:
             out.write(json.dumps(message) + "\n")
             out.flush()
 
+        asked = json.loads(question.read_text())
         say({"devices": _devices()})
-        for fields in json.loads(question.read_text()):
+        say({"mistakes": _mistakes_of_data(asked["dataset"])})
+        for fields in asked["wanted"]:
             wanted = Wanted(**fields)
             try:
                 finding = _examine(wanted)

@@ -89,7 +89,7 @@ def plan(request: Request, survey: Survey) -> Sweep:
     Raises:
         UsageError: anything asked for cannot be used; its mistakes name all of it.
     """
-    mistakes = [mistake for finding in survey.findings for mistake in finding.mistakes]
+    mistakes = [mistake for finding in survey.findings for mistake in finding.mistakes] + list(survey.mistakes)
     mistakes += _unknown_backends(request, survey.findings)
     axes = _read_axes(request, survey.devices, mistakes)
     findings = _without_repeated_baseline(request, survey.findings)

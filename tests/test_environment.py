@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from attnbench import environment, machine
+from attnbench.report.environments import describe
 
 
 def silent(arguments):
@@ -247,10 +248,10 @@ def test_a_command_that_is_missing_or_fails_says_nothing():
 
 def test_description_has_a_line_for_everything(root, h200):
     found = environment.take(threads=1, device="cuda", root=root, run=h200)
-    lines = dict(environment.describe(found))
+    lines = dict(describe(found.to_dict()))
     assert lines["hardware"] == "NVIDIA H200"
     assert lines["cpu model"] == "Intel Xeon Gold 6226R"
     assert lines["gpu driver"] == "570.86.15"
     assert lines["flags threads"] == "1"
     assert lines["code commit"] == "not known"
-    assert len(lines) == len(environment.describe(found))
+    assert len(lines) == len(describe(found.to_dict()))

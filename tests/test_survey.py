@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+
+from attnbench import survey
+from attnbench.survey import Wanted
+
+
+def of(tmp_path: Path, text: str) -> Wanted:
+    path = tmp_path / f"plugin_{len(list(tmp_path.iterdir()))}.py"
+    path.write_text(text)
+    return Wanted(spec=f"{path}:Mine")
+
+
+def test_options_come_back_complete_and_mistakes_all_together() -> None:
+    good, typo, value, unknown = (
+        Wanted(spec=s) for s in ("swin:window=5", "swin:windw=5", "swin:window=0", "swim")
+    )
+    found = survey.take([good, typo, value, unknown])
+    assert found.of(good).options["window"] == 5
+    assert "backend" in found.of(good).options
+    assert found.of(good).distribution.startswith("attnbench")
+    assert found.of(typo).mistakes == ("swin:windw=5: unknown option 'windw'; did you mean window?",)
+    assert "window" in found.of(value).mistakes[0]
+    assert "did you mean swin" in found.of(unknown).mistakes[0]
+    assert found.devices[0] == "cpu"
+
+
+def test_an_asked_backend_is_taken_where_it_exists_and_kept_where_it_does_not() -> None:
+    has, has_not = Wanted(spec="mhsa", backend="unfused"), Wanted(spec="mhsa", backend="warp")
+    found = survey.take([has, has_not])
+    assert found.of(has).options["backend"] == "unfused"
+    assert found.of(has_not).options["backend"] == "warp"
+    assert "warp" not in found.of(has_not).backends
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import os; os._exit(7)", "ended the process with status 7"),
+        ("import nothing_of_the_kind", "does not import: ModuleNotFoundError"),
+        ("print('hello'); class Mine: pass", "does not import: SyntaxError"),
+    ],
+)
+def test_a_plugin_that_breaks_is_named_and_the_others_are_looked_at(tmp_path: Path, text: str, said: str) -> None:
+    broken, sound = of(tmp_path, text), Wanted(spec="mhsa")
+    found = survey.take([broken, sound])
+    assert said in found.of(broken).mistakes[0]
+    assert Path(broken.spec.rpartition(":")[0]).name in found.of(broken).mistakes[0]
+    assert found.of(sound).mistakes == ()
+
+
+def test_a_plugin_that_hangs_is_named(tmp_path: Path) -> None:
+    hanging = of(tmp_path, "import time; time.sleep(600)")
+    found = survey.take([hanging], timeout_s=15)
+    assert "did not end within 15 s" in found.of(hanging).mistakes[0]

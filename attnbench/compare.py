@@ -1,0 +1,247 @@
+"""Two runs against each other, base and head, cell by cell.
+
+Latencies are compared where the environments agree, by the interval of their ratio. What is deterministic is compared
+exactly and on any machine: memory, and what other programs count, where the software that they hang on is the same.
+Accuracies are compared by interval on any machine. Which attnbench measured may differ.
+
+Two separate runs have one blind spot. What shifts a whole run (another load, another machine of the same make, where
+in memory things came to lie) is in no interval of that run: the threshold has to be wider than it. ``attnbench.rerun``
+measures base and head at once and is the way around it. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from attnbench import store
+from attnbench.errors import UsageError
+from attnbench.metrics import METRICS, Better, is_number
+from attnbench.pairing import Pair, environment_differences, match
+from attnbench.probes.interval import FEWEST_SAMPLES, Estimate, Series, median_estimate
+from attnbench.record import Record, Status
+from attnbench.verdict import (
+    ACCURACY,
+    DISTURBED,
+    LATENCY,
+    STATUS,
+    THRESHOLD,
+    Comparison,
+    Outcome,
+    Verdict,
+    check_threshold,
+    difference_of,
+    judge,
+    judge_accuracy,
+    ratio_of,
+    widened,
+    widest_ratio,
+)
+
+_MEMORY_HANGS_ON = ("torch_version", "gpu.name", "software.cpu_capability")
+"""Which kernels run, and so what they allocate, is up to torch, the GPU and the CPU's instruction set."""
+_HANGS_ON: Mapping[str, tuple[str, ...]] = {
+    "memory_peak_bytes": _MEMORY_HANGS_ON,
+    "memory_saved_bytes": _MEMORY_HANGS_ON,
+    "macs_torch": ("torch_version",),
+    "macs_fvcore": ("torch_version", "software.fvcore"),
+}
+"""Fields of the environment that must agree for a deterministic figure to be the same."""
+_EXACT = tuple(name for name, metric in METRICS.items() if metric.deterministic)
+
+Ratio = Callable[[Pair], tuple[Estimate, str] | None]
+"""The interval of head / base with what to know about it, None if a record has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """The records of a run and the folder of its raw samples."""
+
+    records: tuple[Record, ...]
+    samples: Path
+
+    @classmethod
+    def read(cls, path: Path) -> Run:
+        """Return the run in a folder, or the one that a ``records.jsonl`` belongs to.
+
+        Raises:
+            StoreError: there are no records, or they cannot be read.
+        """
+        folder = path if path.is_dir() else path.parent
+        return cls(records=tuple(store.read(path)), samples=folder / "samples")
+
+    def seconds(self, record: Record) -> Series | None:
+        """Return the samples behind a record's latency, seconds per call; None if they are not there."""
+        try:
+            # A file opened here is closed even if it is none of numpy's, which numpy does not see to.
+            with (self.samples / f"{record.cell.key}.npz").open("rb") as file, np.load(file) as arrays:
+                seconds: Series = arrays["elapsed_ns"] / (1e9 * float(arrays["calls_per_sample"]))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+        # A run that ended between its samples and its record leaves samples that belong to no record.
+        belongs = len(seconds) == record.metrics.get("latency_samples")
+        return seconds if belongs and len(seconds) >= FEWEST_SAMPLES else None
+
+
+def compare(base: Path, head: Path, *, threshold: float = THRESHOLD, force: bool = False) -> Comparison:
+    """Compare two runs on disk, each a folder or its ``records.jsonl``.
+
+    Args:
+        base: what was.
+        head: what is now.
+        threshold: change of a latency, as a fraction, up to which it counts as the same.
+        force: compare latencies of different environments too; their verdicts say so.
+
+    Raises:
+        StoreError: a run cannot be read.
+        UsageError: the runs have no cell in common, or the threshold is not one.
+    """
+    old, new = Run.read(base), Run.read(head)
+
+    def ratio(pair: Pair) -> tuple[Estimate, str] | None:
+        return _ratio_of_runs(pair, old.seconds(pair.base), new.seconds(pair.head))
+
+    return compare_records(old.records, new.records, ratio=ratio, threshold=threshold, force=force)
+
+
+def compare_records(
+    base: Sequence[Record],
+    head: Sequence[Record],
+    *,
+    ratio: Ratio,
+    threshold: float = THRESHOLD,
+    force: bool = False,
+) -> Comparison:
+    """Compare records whose ratio of latencies is found by whoever measured them; see ``compare``.
+
+    Raises:
+        UsageError: the runs have no cell in common, or the threshold is not one.
+    """
+    check_threshold(threshold)
+    matched = match(base, head)
+    if not matched.pairs:
+        raise UsageError(
+            f"nothing to compare: none of the {len(base)} cells of base is among the {len(head)} of head; "
+            "run the same sweep for both"
+        )
+    verdicts: list[Verdict] = []
+    for pair in matched.pairs:
+        verdicts += _status(pair)
+        verdicts += _latency(pair, ratio, threshold=threshold, force=force)
+        verdicts += _exact(pair)
+        verdicts += _accuracy(pair)
+    return Comparison(
+        verdicts=tuple(verdicts),
+        only_in_base=matched.only_in_base,
+        only_in_head=matched.only_in_head,
+        threshold=threshold,
+    )
+
+
+def _status(pair: Pair) -> Iterator[Verdict]:
+    before, after = pair.base.status, pair.head.status
+    if before is Status.OK and after is Status.OK:
+        return
+    failed = pair.base if after is Status.OK else pair.head
+    outcome = Outcome.NOT_COMPARED
+    if Status.OK in (before, after):
+        outcome = Outcome.BETTER if after is Status.OK else Outcome.WORSE
+    yield Verdict(
+        cell=pair.head.cell, metric=STATUS, outcome=outcome, base=before.value, head=after.value, reason=failed.reason
+    )
+
+
+def _latency(pair: Pair, ratio: Ratio, *, threshold: float, force: bool) -> Iterator[Verdict]:
+    missing = pair.missing(LATENCY)
+    if missing is None:
+        return
+    differing = environment_differences(pair.base.environment, pair.head.environment)
+    found = None if missing or (differing and not force) else ratio(pair)
+    if found is None:
+        differing = f"environments differ in {differing}" if differing else "no interval was recorded"
+        yield _verdict(pair, LATENCY, Outcome.NOT_COMPARED, reason=missing or differing)
+        return
+    change, remark = found
+    disturbed = _disturbed(pair)
+    if disturbed:
+        change = widened(change, DISTURBED)
+    forced = f"forced, though environments differ in {differing}" if differing else ""
+    reason = "; ".join(part for part in (forced, remark, disturbed) if part)
+    yield _verdict(pair, LATENCY, judge(change, threshold=threshold), change=change, reason=reason)
+
+
+def _exact(pair: Pair) -> Iterator[Verdict]:
+    for metric in _EXACT:
+        missing = pair.missing(metric)
+        if missing is None:
+            continue
+        differing = pair.differing_fields(_HANGS_ON.get(metric, ()))
+        base, head = pair.base.metrics.get(metric), pair.head.metrics.get(metric)
+        if missing or differing:
+            reason = missing or f"it hangs on {differing}"
+            yield _verdict(pair, metric, Outcome.NOT_COMPARED, reason=reason)
+        elif is_number(base) and is_number(head):
+            yield _verdict(pair, metric, _judge_exact(metric, base, head))
+
+
+def _accuracy(pair: Pair) -> Iterator[Verdict]:
+    missing = pair.missing(ACCURACY)
+    if missing is None:
+        return
+    base, head = (
+        _estimate(record, ACCURACY, "accuracy_ci_low", "accuracy_ci_high") for record in (pair.base, pair.head)
+    )
+    kinds = [str(record.metrics.get("accuracy_kind")) for record in (pair.base, pair.head)]
+    if missing or kinds[0] != kinds[1] or base is None or head is None:
+        kind = f"accuracies of different kinds: {kinds[0]} / {kinds[1]}" if kinds[0] != kinds[1] else ""
+        yield _verdict(pair, ACCURACY, Outcome.NOT_COMPARED, reason=missing or kind or "no interval was recorded")
+        return
+    change = difference_of(head, base)
+    yield _verdict(pair, ACCURACY, judge_accuracy(change), change=change)
+
+
+def _judge_exact(metric: str, base: float, head: float) -> Outcome:
+    if head == base:
+        return Outcome.SAME
+    return Outcome.WORSE if (head > base) is (METRICS[metric].better is Better.LOWER) else Outcome.BETTER
+
+
+def _ratio_of_runs(pair: Pair, base: Series | None, head: Series | None) -> tuple[Estimate, str] | None:
+    if base is not None and head is not None:
+        return ratio_of(median_estimate(head), median_estimate(base)), ""
+    ends = "latency_ci_low_s", "latency_ci_high_s"
+    before, after = _estimate(pair.base, LATENCY, *ends), _estimate(pair.head, LATENCY, *ends)
+    if before is None or after is None:
+        return None
+    return widest_ratio(after, before), "from recorded intervals, the samples are not there"
+
+
+def _estimate(record: Record, *names: str) -> Estimate | None:
+    value, low, high = (record.metrics.get(name) for name in names)
+    if not (is_number(value) and is_number(low) and is_number(high)):
+        return None
+    return Estimate(value=value, low=low, high=high)
+
+
+def _disturbed(pair: Pair) -> str:
+    said = {
+        side: record.metrics.get("latency_interference") for side, record in (("base", pair.base), ("head", pair.head))
+    }
+    causes = "; ".join(f"{side} was disturbed ({cause})" for side, cause in said.items() if cause)
+    return f"{causes}, so each end of the interval is moved out by a factor of {DISTURBED:g}" if causes else ""
+
+
+def _verdict(pair: Pair, metric: str, outcome: Outcome, *, change: Estimate | None = None, reason: str = "") -> Verdict:
+    return Verdict(
+        cell=pair.head.cell,
+        metric=metric,
+        outcome=outcome,
+        base=pair.base.metrics.get(metric),
+        head=pair.head.metrics.get(metric),
+        change=change,
+        reason="; ".join(part for part in (reason, pair.changed_options) if part),
+    )

@@ -1,0 +1,53 @@
+"""What cells are called beside each other: by that in which they differ; what all share goes unsaid."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from attnbench.record import Cell, Task
+from attnbench.report.comparison import PHRASES, resolution
+
+_AXES = tuple(axis for axis in PHRASES if axis in Cell.__dataclass_fields__)
+
+
+def names(cells: Sequence[Cell]) -> dict[str, str]:
+    """Return what tells each cell from the others of its task, by its key."""
+    named: dict[str, str] = {}
+    for task in Task:
+        alike = [cell for cell in cells if cell.task is task]
+        several = len(_sizes(alike)) > 1
+        for cell in alike:
+            size = [resolution(cell.height, cell.width)] if several else []
+            name = f"{cell.label} on {cell.dataset}" if cell.dataset else cell.label
+            parts = [name, *_options(cell, alike), *size, *_phrases(cell, _varying(alike))]
+            named[cell.key] = ", ".join(parts)
+    return named
+
+
+def shared(cells: Sequence[Cell]) -> str:
+    """Return what some cells have in common besides the mechanism, in a line; at least one cell."""
+    varying, sizes = _varying(cells), _sizes(cells)
+    return ", ".join([*(sizes if len(sizes) == 1 else []), *_phrases(cells[0], set(_AXES) - varying)])
+
+
+def _varying(cells: Sequence[Cell]) -> set[str]:
+    return {axis for axis in _AXES if len({getattr(cell, axis) for cell in cells}) > 1}
+
+
+def _sizes(cells: Sequence[Cell]) -> set[str]:
+    return {resolution(cell.height, cell.width) for cell in cells}
+
+
+def _phrases(cell: Cell, axes: set[str]) -> list[str]:
+    """Return what a cell says about some axes, in their order; a stage or a dim of 0 does not apply."""
+    return [PHRASES[axis].format(getattr(cell, axis)) for axis in _AXES if axis in axes and getattr(cell, axis)]
+
+
+def _options(cell: Cell, cells: Sequence[Cell]) -> list[str]:
+    alike = [other.options for other in cells if other.label == cell.label]
+    return [
+        f"{name}={value}"
+        for name, value in cell.options.items()
+        if len({json.dumps(options.get(name)) for options in alike}) > 1
+    ]

@@ -1,0 +1,155 @@
+"""A comparison as people see it, on a screen and in a pull request."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rich.console import Console
+
+from attnbench.probes.interval import Estimate
+from attnbench.record import Cell, Task
+from attnbench.report.verdicts import screen, to_markdown
+from attnbench.verdict import Comparison, Outcome, Verdict
+
+
+def cell(mechanism: str = "mhsa", **asked: Any) -> Cell:
+    return Cell(**{"mechanism": mechanism, "height": 224, "width": 224, **asked})
+
+
+def latency(mechanism: str, outcome: Outcome, ratio: float | None = 1.0, reason: str = "", **asked: Any) -> Verdict:
+    change = None if ratio is None else Estimate(value=ratio, low=0.99 * ratio, high=1.01 * ratio)
+    return Verdict(
+        cell=cell(mechanism, **asked),
+        metric="latency_median_s",
+        outcome=outcome,
+        base=0.016,
+        head=0.016 * (ratio or 1),
+        change=change,
+        reason=reason,
+    )
+
+
+def exact(metric: str, base: int, head: int, outcome: Outcome, reason: str = "") -> Verdict:
+    return Verdict(cell=cell(), metric=metric, outcome=outcome, base=base, head=head, reason=reason)
+
+
+EVERYTHING = Comparison(
+    verdicts=(
+        latency("mhsa", Outcome.SLOWER, 1.207),
+        latency("swin", Outcome.SLOWER, 1.1, options={"window": 7}),
+        latency("swin", Outcome.FASTER, 0.8, options={"window": 14}),
+        latency("./a_plugin_with_a_long_path/and_a_long_name.py:MyOwnAttention", Outcome.SAME),
+        latency("qna", Outcome.UNDECIDED, 1.05, reason="head was disturbed (other processes used 0.9 cores)"),
+        latency("lavit", Outcome.NOT_COMPARED, None, reason="environments differ in software.torch: 2.11.0 / 2.12.0"),
+        latency("hmhsa", Outcome.NOT_COMPARED, None, reason="environments differ in software.torch: 2.11.0 / 2.12.0"),
+        exact("params", 28_288_354, 28_288_355, Outcome.WORSE),
+        exact("memory_peak_bytes", 2**30, 2**29, Outcome.BETTER),
+        exact("macs", 5, 5, Outcome.SAME),
+        Verdict(
+            cell=cell("lavit"),
+            metric="status",
+            outcome=Outcome.WORSE,
+            base="ok",
+            head="out-of-memory",
+            reason="needs 9 GiB",
+        ),
+        Verdict(
+            cell=cell(task=Task.ACCURACY, dataset="digits"),
+            metric="accuracy_top1",
+            outcome=Outcome.WORSE,
+            base=0.81,
+            head=0.77,
+            change=Estimate(value=-0.04, low=-0.05, high=-0.03),
+        ),
+    ),
+    only_in_base=(cell("performer"),),
+    only_in_head=(cell("linformer"),),
+)
+
+
+def shown(comparison: Comparison, width: int = 80) -> str:
+    console = Console(width=width, force_terminal=False, color_system=None)
+    with console.capture() as capture:
+        console.print(screen(comparison))
+    return capture.get()
+
+
+def test_the_summary_counts_latencies_first_and_names_what_else_changed() -> None:
+    assert EVERYTHING.summary() == (
+        "2 slower, 1 faster, 1 same, 1 undecided, 2 not compared; "
+        "exact figures: 1 worse, 1 better; accuracy: 1 worse; status: 1 worse"
+    )
+
+
+def test_counts_of_nothing_are_said_for_the_four_verdicts_only() -> None:
+    assert Comparison(verdicts=(latency("mhsa", Outcome.SAME),)).summary() == "0 slower, 0 faster, 1 same, 0 undecided"
+
+
+def test_both_forms_begin_with_the_summary() -> None:
+    assert to_markdown(EVERYTHING).splitlines()[0].strip("*") == EVERYTHING.summary()
+    assert " ".join(shown(EVERYTHING).split()).startswith(EVERYTHING.summary())
+
+
+def test_the_screen_keeps_to_80_columns_and_cuts_no_verdict_and_no_interval() -> None:
+    text = shown(EVERYTHING)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    for whole in ("1.21 [1.19, 1.22]", "SLOWER", "FASTER", "NOT COMPARED", "-4.0 [-5.0, -3.0]"):
+        assert whole in text
+
+
+def test_cells_are_named_by_what_they_differ_in() -> None:
+    text = to_markdown(EVERYTHING)
+    assert "| swin, window=7 |" in text
+    assert "| mhsa on digits |" in text
+    assert "| swin, window=14 |" in text
+    assert "### Latency: 224, backbone, infer, float32" in text
+
+
+def test_resolutions_and_modes_are_named_where_they_differ() -> None:
+    pair = (latency("mhsa", Outcome.SAME), latency("mhsa", Outcome.SAME, height=512, width=512, mode="train"))
+    assert re.findall(r"\| (mhsa[^|]*) \|", to_markdown(Comparison(verdicts=pair))) == [
+        "mhsa, 224, infer",
+        "mhsa, 512, train",
+    ]
+
+
+def test_a_refusal_is_told_once_with_all_its_cells_and_both_values() -> None:
+    text = to_markdown(EVERYTHING)
+    assert text.count("2.11.0 / 2.12.0") == 1
+    assert "latency of lavit; hmhsa: environments differ in software.torch: 2.11.0 / 2.12.0" in text
+
+
+def test_a_change_too_small_for_three_digits_is_shown() -> None:
+    assert "+1 (+3.5e-06 %)" in to_markdown(EVERYTHING)
+
+
+def test_exact_figures_that_stayed_are_not_listed() -> None:
+    assert "MACs per image" not in to_markdown(EVERYTHING)
+
+
+def test_what_ceased_to_run_is_listed_with_its_reason() -> None:
+    assert "lavit: ok before, out-of-memory now: worse (needs 9 GiB)" in to_markdown(EVERYTHING)
+
+
+def test_cells_of_one_run_alone_are_listed() -> None:
+    text = to_markdown(EVERYTHING)
+    assert "### Only in base\n\n- performer" in text
+    assert "### Only in head\n\n- linformer" in text
+
+
+def test_a_plain_comparison_says_no_more_than_its_table_and_how_to_read_it() -> None:
+    headings = re.findall("^### (.*)", to_markdown(Comparison(verdicts=(latency("mhsa", Outcome.SAME),))), re.MULTILINE)
+    assert [heading.partition(":")[0] for heading in headings] == ["Latency", "How to read it"]
+
+
+def test_a_runs_own_words_cannot_break_the_table() -> None:
+    text = to_markdown(Comparison(verdicts=(latency("a|b`c`", Outcome.SAME),)))
+    (row,) = [line for line in text.splitlines() if "SAME" in line]
+    assert len(re.findall(r"(?<!\\)\|", row)) == 6
+
+
+def test_the_bounds_shown_are_those_of_the_threshold() -> None:
+    text = to_markdown(Comparison(verdicts=(latency("mhsa", Outcome.SAME),), threshold=0.1))
+    assert "all of it above 1.1; faster: all of it below 0.9091" in text

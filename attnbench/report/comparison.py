@@ -34,6 +34,7 @@ _COUNTED = ("scope", "stage", "dim", "heads", "depth")
 _OTHER_COLUMNS = (
     *("label", "mechanism", "network", "options", "res_height", "res_width", "hardware", "environment_id"),
     *("status", "reason", "is_baseline", "accuracy_reason", "dataset", "epochs"),
+    *("attnbench_version", "torch_version"),
 )
 
 

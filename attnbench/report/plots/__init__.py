@@ -1,0 +1,116 @@
+"""Plots of a frame: cost against resolution, or side by side at one resolution, and accuracy against latency.
+
+Only this package imports matplotlib and seaborn. It never touches pyplot: every figure has a canvas of its own, and
+the settings of matplotlib are as they were when it returns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+import seaborn as sns
+from matplotlib import style
+from matplotlib.figure import Figure
+
+from attnbench.report.comparison import constants, counted, prepared, sizes, split
+from attnbench.report.palette import Style, built_in, styles
+from attnbench.report.plots.canvas import TICK_SIZE
+from attnbench.report.plots.curves import curves
+from attnbench.report.plots.dots import dots
+from attnbench.report.plots.series import LATENCY, MACS, MEMORY, Quantity, gather
+from attnbench.report.plots.tradeoff import kinds_of_accuracy, tradeoff
+
+DPI = 200
+_SETTINGS: dict[Any, Any] = {
+    "font.size": 10,
+    "axes.labelsize": 10,
+    "xtick.labelsize": TICK_SIZE,
+    "ytick.labelsize": TICK_SIZE,
+    "axes.linewidth": 0.8,
+    "svg.hashsalt": "attnbench",
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",
+}
+"""The font comes with matplotlib, so a plot is the same on any machine."""
+
+
+def draw(frame: pd.DataFrame, folder: Path) -> list[Path]:
+    """Draw what the rows hold, as PNG and SVG, and return the files. The same rows give the same bytes.
+
+    Args:
+        frame: One row per cost cell, with the columns of ``records.csv``.
+        folder: Where the files go; made if it is not there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for name, figure in figures(frame):
+        for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None, "Creator": None})):
+            files.append(folder / f"{name}{suffix}")
+            with _own_settings():
+                figure.savefig(files[-1], dpi=DPI, metadata=metadata)
+    return files
+
+
+def figures(frame: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
+    """Yield every figure with the name of its file, which says what tells it from the others."""
+    rows = prepared(frame)
+    looks = styles(_who(rows), first=built_in())
+    with _own_settings():
+        found = [*_costs(rows, looks), *_tradeoffs(rows, looks)]
+    yield from found
+
+
+@contextmanager
+def _own_settings() -> Iterator[None]:
+    """Set matplotlib up for our plots, whatever the caller's settings are, and leave those as they were."""
+    with style.context("default"), sns.axes_style("ticks"), sns.plotting_context("paper"):
+        mpl.rcParams.update(_SETTINGS)
+        yield
+
+
+def _costs(rows: pd.DataFrame, looks: dict[str, Style]) -> Iterator[tuple[str, Figure]]:
+    for quantity, parts in ((LATENCY, split(rows, of=rows)), (MEMORY, split(rows, of=rows)), (MACS, counted(rows))):
+        for conditions, part in parts:
+            figure = _cost(quantity, part, looks)
+            if figure is not None:
+                yield _file_name(quantity.name, *conditions), figure
+
+
+def _cost(quantity: Quantity, part: pd.DataFrame, looks: dict[str, Style]) -> Figure | None:
+    """Return the plot of a quantity, None if there is nothing to show."""
+    series = gather(part, quantity, looks)
+    if not any(each.points for each in series) and quantity is not LATENCY:
+        return None
+    if not any(each.points or each.failures for each in series):
+        return None
+    subtitle = ", ".join(constants(part) if quantity is not MACS else constants(part)[:1])
+    return (curves if len(sizes(part)) > 1 else dots)(series, quantity, sizes(part), subtitle)
+
+
+def _tradeoffs(rows: pd.DataFrame, looks: dict[str, Style]) -> Iterator[tuple[str, Figure]]:
+    parts = [
+        (conditions, size, part[(part["res_height"] == size[0]) & (part["res_width"] == size[1])])
+        for conditions, part in split(rows, of=rows)
+        for size in sizes(part)
+    ]
+    several = len(sizes(rows)) > 1
+    for conditions, size, part in parts:
+        for kind, same in kinds_of_accuracy(part):
+            figure = tradeoff(same, looks, size, ", ".join(constants(part)))
+            place = ("x".join(map(str, dict.fromkeys(size))),) if several else ()
+            if figure is not None:
+                yield _file_name("accuracy", *kind, *place, *conditions), figure
+
+
+def _who(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    return [(str(row.network or row.mechanism or row.label), str(row.label)) for row in rows.itertuples()]
+
+
+def _file_name(*parts: str) -> str:
+    return "-".join(re.sub(r"[^a-z0-9.]+", "-", part.lower()).strip("-.") for part in parts)

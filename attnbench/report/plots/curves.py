@@ -1,0 +1,192 @@
+"""A quantity against resolution, both axes logarithmic; cells that did not run stand in a strip above."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from attnbench.metrics import METRICS, Form, Scale
+from attnbench.report.comparison import resolution
+from attnbench.report.placement import binary_ticks, log_ticks
+from attnbench.report.plots.canvas import (
+    GREY,
+    MARKER_SIZE,
+    SMALL,
+    TICK_SIZE,
+    Sheet,
+    bare,
+    box_of,
+    handle,
+    sheet,
+    text_width,
+)
+from attnbench.report.plots.labels import Name, legend, margin_names
+from attnbench.report.plots.series import Quantity, Series, Size, unit_of
+
+_WIDTH, _HEIGHT, _EMPTY_HEIGHT = 5.0, 3.4, 0.25
+_ROW = 0.2
+_BELOW, _LINE = 0.46, 0.16
+_MARGIN, _LEGEND_MARGIN = 0.45, 0.75
+_ROOM, _LEAST_ROOM = 0.05, 0.03
+"""How far an axis goes beyond its points: a share of what they span, and at least so many powers of ten."""
+
+
+def curves(series: list[Series], quantity: Quantity, sizes: list[Size], subtitle: str) -> Figure:
+    """Return the plot of a quantity at two resolutions or more."""
+    failed = [each for each in series if each.failures]
+    drawn = [each for each in series if each.points]
+    names, failures = text_width(each.label for each in drawn), text_width(map(_failure, failed))
+    ticks = _names_of(sizes)
+    upright = _crowded(ticks)
+    below = _BELOW + (
+        text_width(ticks.values(), size=TICK_SIZE)
+        if upright
+        else _LINE * max(name.count("\n") + 1 for name in ticks.values())
+    )
+    for margin, write in ((_MARGIN, margin_names), (_LEGEND_MARGIN, legend)):
+        found = sheet(
+            quantity.title,
+            subtitle,
+            width=_WIDTH,
+            height=_HEIGHT if drawn else _EMPTY_HEIGHT,
+            right=max(margin + names, _MARGIN + failures),
+            above=_ROW * len(failed) + (0.12 if failed else 0),
+            below=below,
+        )
+        _ticks_across(found.axes, ticks, upright=upright)
+        _strip(found, failed)
+        if write(found.axes, _lines(found.axes, drawn, quantity)):
+            break
+    return found.figure
+
+
+def _lines(axes: Axes, series: list[Series], quantity: Quantity) -> list[Name]:
+    """Draw the series and return their names, those of the longest and highest first."""
+    if not series:
+        axes.set_yticks([])
+        axes.spines[["left", "top", "right"]].set_visible(False)
+        return []
+    unit = unit_of(series, quantity)
+    for each in series:
+        across = [_pixels(point.size) for point in each.points]
+        up = [point.value / unit.size for point in each.points]
+        line = handle(each.label, each.style)
+        line.set_data(across, up)
+        axes.add_line(line)
+        below = [(point.value - point.low) / unit.size for point in each.points]
+        above = [(point.high - point.value) / unit.size for point in each.points]
+        if any(below) or any(above):
+            axes.errorbar(
+                across, up, yerr=(below, above), fmt="none", ecolor=each.style.color, elinewidth=1.2, capsize=2.5
+            )
+    _ticks_up(axes, series, quantity, unit)
+    names = [
+        Name(text=each.label, style=each.style, x=_pixels(each.points[-1].size), y=each.points[-1].value / unit.size)
+        for each in series
+    ]
+    return sorted(names, key=lambda name: (-name.x, -name.y))
+
+
+def _ticks_up(axes: Axes, series: list[Series], quantity: Quantity, unit: Scale) -> None:
+    points = [point for each in series for point in each.points]
+    low, high = min(point.low for point in points) / unit.size, max(point.high for point in points) / unit.size
+    room = 10 ** max(_ROOM * math.log10(high / low), _LEAST_ROOM)
+    low, high = low / room, high * room
+    ticks = (binary_ticks if METRICS[quantity.metric].form is Form.BINARY else log_ticks)(low, high)
+    axes.set_yscale("log")
+    bare(axes)
+    axes.set_ylim(low, high)
+    axes.set_yticks(ticks, [format(tick, ".10g") for tick in ticks])
+    axes.set_ylabel(quantity.axis_label(unit))
+    axes.grid(axis="y", color="#E3E3E3", linewidth=0.7)
+
+
+def _names_of(sizes: Sequence[Size]) -> dict[int, str]:
+    """Return by number of pixels how the resolutions are called; those with equally many share a tick."""
+    named: dict[int, list[str]] = {}
+    for size in sizes:
+        named.setdefault(_pixels(size), []).append(resolution(*size))
+    return {pixels: "\n".join(names) for pixels, names in named.items()}
+
+
+def _ends(ticks: Mapping[int, str]) -> tuple[float, float]:
+    pad = (max(ticks) / min(ticks)) ** 0.06 if len(ticks) > 1 else 1.5
+    return min(ticks) / pad, max(ticks) * pad
+
+
+def _crowded(ticks: Mapping[int, str]) -> bool:
+    """Say whether the names of the resolutions would run into each other if they stood side by side."""
+    low, high = _ends(ticks)
+    middles = [_WIDTH * math.log(pixels / low) / math.log(high / low) for pixels in ticks]
+    halves = [text_width([name], size=TICK_SIZE) / 2 + 0.04 for name in ticks.values()]
+    spans = [(middle - half, middle + half) for middle, half in zip(middles, halves, strict=True)]
+    return any(left[1] > right[0] for left, right in pairwise(spans))
+
+
+def _ticks_across(axes: Axes, ticks: Mapping[int, str], *, upright: bool) -> None:
+    """Mark the resolutions that were run. Upright names that would still overlap the one before are left out."""
+    axes.set_xscale("log")
+    axes.minorticks_off()
+    axes.set_xlim(*_ends(ticks))
+    axes.set_xticks(list(ticks), list(ticks.values()), rotation=90 if upright else 0)
+    axes.set_xlabel("image resolution (pixels a side; spaced by number of pixels)")
+    edge = -math.inf
+    for label in axes.get_xticklabels() if upright else []:
+        box = box_of(label)
+        label.set_visible(bool(box.x0 > edge))
+        edge = max(edge, box.x1) if label.get_visible() else edge
+
+
+def _strip(found: Sheet, failed: list[Series]) -> None:
+    """Add a grey row above the axes for every series with cells that did not run, a cross at each of them."""
+    if not failed:
+        return
+    width, height = found.figure.get_size_inches()
+    place = found.axes.get_position()
+    strip = found.figure.add_axes((place.x0, place.y1 + 0.08 / height, place.width, _ROW * len(failed) / height))
+    strip.set_facecolor("#F3F3F3")
+    strip.set_xscale("log")
+    strip.set_xlim(found.axes.get_xlim())
+    strip.set_ylim(len(failed) - 0.5, -0.5)
+    strip.spines[:].set_visible(False)
+    strip.minorticks_off()
+    strip.set_xticks([])
+    strip.set_yticks([])
+    strip.text(
+        -0.1 / (place.width * width),
+        0.5,
+        "did not run",
+        transform=strip.transAxes,
+        size=SMALL,
+        color=GREY,
+        ha="right",
+        va="center",
+    )
+    for row, each in enumerate(failed):
+        across = [_pixels(size) for size in each.failures]
+        strip.plot(
+            across, [row] * len(across), "x", color=each.style.color, markersize=MARKER_SIZE, markeredgewidth=1.8
+        )
+        strip.annotate(
+            _failure(each),
+            (1, row),
+            xycoords=("axes fraction", "data"),
+            xytext=(8, 0),
+            textcoords="offset points",
+            color=each.style.ink,
+            size=SMALL,
+            va="center",
+            annotation_clip=False,
+        )
+
+
+def _failure(series: Series) -> str:
+    return f"{series.label}: {', '.join(dict.fromkeys(series.failures.values()))}"
+
+
+def _pixels(size: Size) -> int:
+    return size[0] * size[1]

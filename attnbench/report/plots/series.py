@@ -1,0 +1,91 @@
+"""What is drawn: a quantity, and for every label its points and the cells that have none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from attnbench.metrics import METRICS, Scale, is_number, scale
+from attnbench.report.palette import Style
+
+Size = tuple[int, int]
+"""Height and width of the image in pixels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """Something that is drawn against resolution."""
+
+    name: str
+    """First part of the file's name."""
+    metric: str
+    title: str
+    low: str = ""
+    """Metric that is the lower end of the interval."""
+    high: str = ""
+
+    def axis_label(self, unit: Scale) -> str:
+        """Return what stands beside the axis, with the unit."""
+        return f"{METRICS[self.metric].label} ({unit.unit})"
+
+
+LATENCY = Quantity(
+    name="latency",
+    metric="latency_median_s",
+    title="Latency of one call",
+    low="latency_ci_low_s",
+    high="latency_ci_high_s",
+)
+MEMORY = Quantity(name="memory", metric="memory_peak_bytes", title="Peak memory of one call")
+MACS = Quantity(name="macs", metric="macs", title="Multiply-adds for one image")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A measured value, in the metric's own unit."""
+
+    size: Size
+    value: float
+    low: float
+    """The value itself where there is no interval."""
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One mechanism, or one variant of it."""
+
+    label: str
+    style: Style
+    points: tuple[Point, ...]
+    """In the order of resolution."""
+    failures: Mapping[Size, str]
+    """Status of every cell that failed and has no value."""
+
+
+def gather(rows: pd.DataFrame, quantity: Quantity, looks: Mapping[str, Style]) -> list[Series]:
+    """Return prepared rows as series, in the order in which they were run."""
+    return [_series(label, rows[rows["label"] == label], quantity, looks[label]) for label in rows["label"].unique()]
+
+
+def unit_of(series: list[Series], quantity: Quantity) -> Scale:
+    """Return the unit that suits all points."""
+    return scale(quantity.metric, [point.value for each in series for point in each.points])
+
+
+def _series(label: str, rows: pd.DataFrame, quantity: Quantity, style: Style) -> Series:
+    points: dict[Size, Point] = {}
+    failures: dict[Size, str] = {}
+    for _, row in rows.iterrows():
+        size = (int(row["res_height"]), int(row["res_width"]))
+        value = row[quantity.metric]
+        if is_number(value) and value > 0:
+            low, high = (row[end] if end and is_number(row[end]) else value for end in (quantity.low, quantity.high))
+            points.setdefault(size, Point(size=size, value=value, low=low, high=high))
+        elif row["status"] not in ("ok", None):
+            failures.setdefault(size, str(row["status"]))
+    ordered = sorted(points.values(), key=lambda point: (point.size[0] * point.size[1], point.size))
+    lasting = {size: status for size, status in failures.items() if size not in points}
+    return Series(label=label, style=style, points=tuple(ordered), failures=lasting)

@@ -1,0 +1,125 @@
+"""Accuracy against latency at one resolution, both with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+from attnbench.metrics import is_number, scale
+from attnbench.report.comparison import accuracy_conditions, resolution
+from attnbench.report.palette import Style
+from attnbench.report.placement import linear_ticks, log_ticks
+from attnbench.report.plots.canvas import MARKER_SIZE, bare, sheet, text_width
+from attnbench.report.plots.labels import Name, free_names, legend
+from attnbench.report.plots.series import Size
+
+_WIDTH, _HEIGHT = 5.0, 3.4
+_WIDE_RANGE = 8
+_KIND = ["accuracy_kind", "dataset"]
+_LATENCY = ("latency_median_s", "latency_ci_low_s", "latency_ci_high_s")
+_ACCURACY = ("accuracy_top1", "accuracy_ci_low", "accuracy_ci_high")
+
+
+def kinds_of_accuracy(rows: pd.DataFrame) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
+    """Return rows that have an accuracy apart by its kind and data set, each with what names it if needed.
+
+    Measured, evaluated and published figures are never in one plot.
+    """
+    measured = rows[rows["accuracy_top1"].map(is_number).astype(bool)]
+    parts = [(kind, part) for kind, part in measured.groupby(_KIND, sort=False, dropna=False)]
+    return [
+        (tuple(str(word) for word in kind if isinstance(word, str)) if len(parts) > 1 else (), part)
+        for kind, part in parts
+    ]
+
+
+def tradeoff(rows: pd.DataFrame, looks: Mapping[str, Style], size: Size, subtitle: str) -> Figure | None:
+    """Return the plot of rows that share a kind of accuracy, None if none of them has a latency as well."""
+    both = rows[rows["latency_median_s"].map(is_number).astype(bool)]
+    if both.empty:
+        return None
+    subtitle = "; ".join(filter(None, (subtitle, f"accuracy: {accuracy_conditions(both)}")))
+    title = f"Accuracy against latency at resolution {resolution(*size)}"
+    found = sheet(title, subtitle, width=_WIDTH, height=_HEIGHT, right=0.25)
+    names, crosses = _draw(found.axes, both, looks)
+    if not free_names(found.axes, names, crosses):
+        found = sheet(title, subtitle, width=_WIDTH, height=_HEIGHT, right=0.7 + text_width(both["label"]))
+        names, _ = _draw(found.axes, both, looks)
+        legend(found.axes, sorted(names, key=lambda name: -name.y), lines=False)
+    return found.figure
+
+
+def _draw(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, Style]) -> tuple[list[Name], list[Bbox]]:
+    """Draw the points and return their names, and what is taken by markers and bars."""
+    time, share = scale("latency_median_s", rows["latency_median_s"]), scale("accuracy_top1", rows["accuracy_top1"])
+    spans = [(_span(row, _LATENCY, time.size), _span(row, _ACCURACY, share.size)) for _, row in rows.iterrows()]
+    for label, (x, y) in zip(rows["label"], spans, strict=True):
+        style = looks[label]
+        axes.errorbar(
+            x[0],
+            y[0],
+            xerr=[[x[0] - x[1]], [x[2] - x[0]]],
+            yerr=[[y[0] - y[1]], [y[2] - y[0]]],
+            fmt=style.marker,
+            color=style.color,
+            markersize=MARKER_SIZE + 1,
+            markerfacecolor=style.color if style.filled else "white",
+            elinewidth=1.3,
+            capsize=2.5,
+        )
+    bare(axes)
+    axes.set_xlabel(f"latency ({time.unit})")
+    axes.set_ylabel(f"top-1 accuracy ({share.unit})")
+    axes.grid(color="#E3E3E3", linewidth=0.7)
+    _limits(axes, [x for x, _ in spans], [y for _, y in spans])
+    names = [
+        Name(text=label, style=looks[label], x=x[0], y=y[0]) for label, (x, y) in zip(rows["label"], spans, strict=True)
+    ]
+    return names, _crosses(axes, spans)
+
+
+Span = tuple[float, float, float]
+"""A value and the ends of its interval."""
+
+
+def _span(row: pd.Series, metrics: tuple[str, str, str], size: float) -> Span:
+    value, low, high = (row[metric] for metric in metrics)
+    low, high = (low, high) if is_number(low) and is_number(high) else (value, value)
+    return value / size, low / size, high / size
+
+
+def _limits(axes: Axes, across: list[Span], up: list[Span]) -> None:
+    left, right = min(low for _, low, _ in across), max(high for _, _, high in across)
+    if right > _WIDE_RANGE * left:
+        axes.set_xscale("log")
+        axes.minorticks_off()
+        left, right = left / 1.2, right * 1.2
+        ticks = log_ticks(left, right)
+    else:
+        left, right = 0.0, right * 1.12
+        ticks = linear_ticks(left, right)
+    axes.set_xlim(left, right)
+    axes.set_xticks(ticks, [format(tick, ".10g") for tick in ticks])
+    low, high = min(low for _, low, _ in up), max(high for _, _, high in up)
+    pad = 0.12 * (high - low) or 1.0
+    axes.set_ylim(low - pad, high + pad)
+    ticks = linear_ticks(low - pad, high + pad)
+    axes.set_yticks(ticks, [format(tick, ".10g") for tick in ticks])
+
+
+def _crosses(axes: Axes, spans: list[tuple[Span, Span]]) -> list[Bbox]:
+    """Return what markers and error bars cover, in pixels."""
+    boxes = []
+    for x, y in spans:
+        corners = axes.transData.transform([(x[1], y[0]), (x[2], y[0]), (x[0], y[1]), (x[0], y[2]), (x[0], y[0])])
+        (left, _), (right, _), (_, low), (_, high), (middle, level) = corners
+        boxes += [
+            Bbox.from_extents(left, level - 3, right, level + 3),
+            Bbox.from_extents(middle - 3, low, middle + 3, high),
+            Bbox.from_extents(middle - 5, level - 5, middle + 5, level + 5),
+        ]
+    return boxes

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from records_for_reports import BUILT_IN, default_run, failed, row
+
+from attnbench.report.comparison import comparisons, constants, prepared
+
+
+def titles(frame):
+    return [each.title for each in comparisons(prepared(frame))]
+
+
+def test_there_is_a_comparison_for_each_resolution_the_smallest_first():
+    frame = pd.DataFrame([row("mhsa", 512), row("mhsa", 224), row("mhsa", 224, 448), row("swin", 224)])
+    assert titles(frame) == ["resolution 224", "resolution 224x448", "resolution 512"]
+
+
+@pytest.mark.parametrize(
+    ("axis", "value", "phrase"),
+    [
+        ("dtype", "bfloat16", "bfloat16"),
+        ("mode", "train", "train"),
+        ("batch", 64, "batch 64"),
+        ("device", "cuda", "cuda"),
+        ("scope", "layer", "layer"),
+        ("threads", 4, "threads 4"),
+        ("hardware", "H200", "H200"),
+        ("run_id", "r2", "run r2"),
+    ],
+)
+def test_rows_that_differ_in_anything_but_the_mechanism_are_not_compared(axis, value, phrase):
+    frame = pd.concat([pd.DataFrame([row("mhsa"), row("swin")]), pd.DataFrame([row("mhsa", **{axis: value})])])
+    first, second = comparisons(prepared(frame))
+    assert list(first.rows["label"]) == ["mhsa", "swin"]
+    assert list(second.rows["label"]) == ["mhsa"]
+    assert second.conditions == (phrase,)
+
+
+def test_compiled_and_plain_forms_are_compared():
+    frame = pd.DataFrame([row(), row(label="mhsa, compiled", compiled=True)])
+    assert len(comparisons(prepared(frame))) == 1
+
+
+def test_a_number_is_named_without_a_point_even_where_the_column_holds_floats():
+    frame = pd.DataFrame([row(stage=3, scope="layer"), row()])
+    assert titles(frame)[0] == "resolution 224, layer, stage 3"
+
+
+def test_what_all_rows_share_is_named_once():
+    assert constants(prepared(default_run())) == (
+        "backbone",
+        "infer",
+        "float32",
+        "batch 1",
+        "cpu",
+        "Xeon 8480, 2 cores",
+        "threads 2",
+    )
+
+
+def test_a_cell_whose_worker_died_stays_among_those_of_its_run():
+    here = [row(), failed("swin", 224, "crashed", "killed by signal 9")]
+    there = [row(run_id="r2", hardware="H200", environment_id="b")]
+    first, _ = comparisons(prepared(pd.DataFrame([*here, *there])))
+    assert list(first.rows["label"]) == ["mhsa", "swin"]
+
+
+def test_one_hardware_with_two_environments_is_two_machines():
+    frame = pd.DataFrame([row(), row(environment_id="e2", run_id="r2")])
+    assert titles(frame) == [
+        "resolution 224, Xeon 8480, 2 cores (e1f0)",
+        "resolution 224, Xeon 8480, 2 cores (e2)",
+    ]
+
+
+def test_columns_that_are_missing_or_hold_pandas_own_nothing_read_as_empty():
+    frame = pd.DataFrame([row(), row("swin")])[["label", "res_height", "res_width", "status"]]
+    frame["params"] = pd.array([1, None], dtype="Int64")
+    rows = prepared(frame)
+    assert rows["params"].tolist() == [1, None]
+    assert rows["latency_median_s"].tolist() == [None, None]
+
+
+def test_nothing_recorded_makes_no_comparison():
+    assert comparisons(prepared(default_run().iloc[:0])) == []
+    assert comparisons(prepared(pd.DataFrame())) == []
+
+
+def test_rows_keep_the_order_in_which_they_were_run():
+    (only,) = comparisons(prepared(pd.DataFrame([row(name) for name in BUILT_IN])))
+    assert tuple(only.rows["label"]) == BUILT_IN

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+import pytest
+from records_for_reports import (
+    OUT_OF_MEMORY,
+    all_failed,
+    default_run,
+    failed,
+    row,
+    single_resolution,
+    with_accuracy,
+)
+
+from attnbench.report.markdown import write_report
+
+COMMAND = "attnbench run --mechanisms hmhsa,qna --res 224,512"
+HERE = {"e1f0": [("cpu", "Xeon 8480"), ("torch", "2.11.0")]}
+
+
+@pytest.fixture
+def report(tmp_path):
+    def written(frame, **options):
+        path = tmp_path / "run" / "report.md"
+        path.parent.mkdir(exist_ok=True)
+        write_report(frame, path, **({"command": COMMAND, "environments": HERE} | options))
+        return path.read_text(encoding="utf-8")
+
+    return written
+
+
+def section(text, heading):
+    return re.split(r"^## ", text.split(f"## {heading}\n", 1)[1], flags=re.MULTILINE)[0]
+
+
+def cells(text, name):
+    """Return the cells of the first table row that begins with a name."""
+    line = next(line for line in text.splitlines() if line.startswith(f"| {name} "))
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def test_every_table_has_as_many_cells_in_each_row_as_in_its_heading(report):
+    frame = with_accuracy(default_run())
+    frame.loc[0, "reason"] = "a | b"
+    for table in re.findall(r"(?:^\|.*\n)+", report(frame), flags=re.MULTILINE):
+        counts = {len(re.split(r"(?<!\\)\|", line)) for line in table.splitlines()}
+        assert len(counts) == 1
+
+
+def test_the_full_reason_of_a_failure_is_there_on_one_line(report):
+    reason = "RuntimeError: " + "very long | reason\n" * 30
+    text = section(report(pd.DataFrame([row(), failed("swin", 224, "failed", reason)])), "What did not run")
+    assert cells(text, "swin") == ["swin", "224", "failed", ("RuntimeError: " + r"very long \| reason " * 30).strip()]
+
+
+def test_a_failed_cell_stays_in_its_table(report):
+    results = section(report(default_run()), "Results")
+    line = cells(results.split("### Resolution 512")[1], "lavit")
+    assert line[2] == "330"
+    assert line[4] == "**out-of-memory**"
+    assert OUT_OF_MEMORY not in results
+
+
+def test_the_best_is_bold(report):
+    results = section(report(single_resolution()), "Results")
+    assert cells(results, "qna")[4] == "**12.5** [12.3, 12.7]"
+    assert "**" not in "".join(cells(results, "mhsa"))
+
+
+def test_units_stand_in_the_headings(report):
+    results = section(report(default_run()), "Results")
+    assert cells(results, "mechanism")[1:] == [
+        "params (M)",
+        "MACs (GMACs)",
+        "attn (GMACs)",
+        "latency (ms)",
+        "vs mhsa",
+        "throughput (img/s)",
+        "peak (MiB)",
+    ]
+
+
+def test_the_command_is_there_to_be_copied(report):
+    assert f"```sh\n{COMMAND}\n```" in section(report(default_run()), "How to run it again")
+
+
+def test_a_command_with_a_fence_of_its_own_does_not_break_out(report):
+    assert "````sh\necho '```'\n````" in report(default_run(), command="echo '```'")
+
+
+def test_every_machine_is_described(report):
+    text = report(default_run(), environments=HERE | {"b": [("gpu", "H200")]})
+    machines = section(text, "Machine and software")
+    assert cells(machines, "cpu") == ["cpu", "Xeon 8480"]
+    assert cells(machines, "gpu") == ["gpu", "H200"]
+
+
+def test_plots_are_linked_from_the_folder_of_the_report(report, tmp_path):
+    plots = [tmp_path / "run" / "plots" / "latency.png", tmp_path / "run" / "plots" / "latency.svg"]
+    assert section(report(default_run(), plots=plots), "Plots").strip() == "![latency](plots/latency.png)"
+
+
+def test_machines_stand_side_by_side_and_no_ratio_joins_them(report):
+    there = single_resolution().assign(run_id="r2", hardware="H200", environment_id="b", device="cuda")
+    text = report(pd.concat([single_resolution(), there]), environments=HERE | {"b": [("gpu", "H200")]})
+    beside = section(text, "Machines and runs side by side")
+    assert cells(beside, "mechanism") == ["mechanism", "cpu, Xeon 8480, 2 cores", "cuda, H200"]
+    assert cells(beside, "mhsa") == ["mhsa", "16.0 ms [15.8, 16.3]", "16.0 ms [15.8, 16.3]"]
+    assert cells(beside, "lavit")[1] == "unsupported"
+    assert "### Resolution 224, cuda, H200" in section(text, "Results")
+
+
+def test_one_machine_is_not_set_beside_itself(report):
+    assert "side by side" not in report(default_run())
+
+
+def test_two_dtypes_are_not_two_machines(report):
+    frame = pd.concat([single_resolution(), single_resolution().assign(dtype="bfloat16")])
+    assert "side by side" not in report(frame)
+
+
+def test_every_column_shown_is_explained(report):
+    meanings = section(report(with_accuracy(default_run())), "What the columns mean")
+    for metric in ("params", "macs", "macs_attention", "latency_median_s", "memory_peak_bytes", "accuracy_top1"):
+        assert f"`{metric}`" in meanings
+
+
+def test_notes_are_numbered_as_the_marks_in_the_tables(report):
+    frame = single_resolution()
+    frame["adaptation"] = [None, "padded 56x56 to 63x63", None, None, None]
+    text = report(frame)
+    assert cells(section(text, "Results"), "swin")[0] == "swin <sup>1</sup>"
+    assert section(text, "Notes").strip() == "1. adapted: padded 56x56 to 63x63"
+
+
+def test_statuses_are_counted(report):
+    assert "- Cells: 13 ok, 1 timeout, 1 out-of-memory" in report(default_run())
+
+
+@pytest.mark.parametrize("frame", [all_failed(), default_run().iloc[:0], pd.DataFrame()])
+def test_a_report_is_written_whatever_happened(report, frame):
+    assert report(frame, environments={}).startswith("# ")
+
+
+def test_names_are_not_read_as_markup(report):
+    assert r"my\_\*x\*" in report(pd.DataFrame([row(label="my_*x*")]))

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from attnbench.metrics import METRICS, format_interval, format_value, is_number, scale
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "text"),
+    [
+        ("latency_median_s", 0.016, "16.0 ms"),
+        ("latency_median_s", 3.21e-5, "32.1 µs"),
+        ("latency_median_s", 1234.0, "1234 s"),
+        ("params", 5_717_416, "5.72 M"),
+        ("macs", 4.49e9, "4.49 GMACs"),
+        ("flops", 812, "812 FLOPs"),
+        ("memory_peak_bytes", 28.1 * 2**20, "28.1 MiB"),
+        ("memory_peak_bytes", 0, "0 B"),
+        ("accuracy_top1", 0.8134, "81.3 %"),
+        ("throughput_img_per_s", 2749.4, "2749 img/s"),
+        ("latency_ratio", 0.9861, "0.986"),
+        ("latency_samples", 42.0, "42"),
+        ("latency_samples", 12_345, "12345"),
+        ("latency_stopped_by", "max-time", "max-time"),
+    ],
+)
+def test_values_are_printed_with_three_digits_and_their_unit(metric, value, text):
+    assert format_value(metric, value) == text
+
+
+def test_rounding_up_to_the_next_unit_moves_on_to_that_unit():
+    assert format_value("latency_median_s", 9.997e-4) == "1.00 ms"
+    assert format_value("latency_median_s", 9.994e-4) == "999 µs"
+    assert format_value("latency_ratio", 9.996) == "10.0"
+
+
+@pytest.mark.parametrize("nothing", [None, math.nan, np.nan, pd.NA, pd.NaT])
+def test_what_is_missing_is_printed_as_nothing(nothing):
+    assert format_value("latency_median_s", nothing) == ""
+    assert not is_number(nothing)
+
+
+@pytest.mark.parametrize("number", [1, 1.5, np.float32(1.5), np.int64(3)])
+def test_numbers_of_numpy_are_numbers(number):
+    assert is_number(number)
+
+
+def test_an_interval_shares_the_unit_and_the_digits_of_its_value():
+    assert format_interval("latency_median_s", 0.016, 0.0158, 0.0163) == "16.0 ms [15.8, 16.3]"
+    assert format_interval("accuracy_top1", 0.81, 0.8, 0.82) == "81.0 % [80.0, 82.0]"
+
+
+def test_a_narrow_interval_is_not_rounded_to_a_point():
+    assert format_interval("latency_median_s", 0.016, 0.01599, 0.016012) == "16.00 ms [15.99, 16.01]"
+
+
+def test_a_value_without_an_interval_stands_alone():
+    assert format_interval("latency_ratio", 1.25, None, math.nan) == "1.25"
+
+
+def test_values_of_a_column_share_one_unit():
+    unit = scale("memory_peak_bytes", [60 * 2**20, 300 * 2**20, None, math.nan])
+    assert unit.unit == "MiB"
+    assert unit.number(2**30) == "1024"
+
+
+def test_an_unknown_metric_is_an_error():
+    with pytest.raises(KeyError):
+        format_value("latncy", 1.0)
+
+
+def test_every_metric_with_a_unit_says_so_in_its_name():
+    ends = {"s": "_s", "B": "_bytes", "img/s": "_img_per_s"}
+    for name, metric in METRICS.items():
+        assert metric.label, name
+        if metric.unit in ends:
+            assert name.endswith(ends[metric.unit])

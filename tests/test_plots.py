@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+
+import matplotlib as mpl
+import matplotlib.colors
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+from PIL import Image
+from records_for_reports import (
+    BUILT_IN,
+    all_failed,
+    default_run,
+    failed,
+    many_mechanisms,
+    row,
+    single_resolution,
+    with_accuracy,
+)
+
+from attnbench.report.palette import built_in, styles
+from attnbench.report.plots import draw, figures
+
+
+def rectangles():
+    sizes = ((224, 224), (224, 448), (448, 224), (240, 240), (256, 256), (1024, 1024))
+    return pd.DataFrame([row(name, *size) for size in sizes for name in BUILT_IN])
+
+
+def compiled():
+    forms = (("", False), (", compiled", True))
+    return pd.DataFrame(
+        [
+            row(name, size, label=name + end, compiled=flag)
+            for size in (224, 512)
+            for name in BUILT_IN
+            for end, flag in forms
+        ]
+    )
+
+
+FRAMES = {
+    "default": with_accuracy(default_run()),
+    "single": with_accuracy(single_resolution()),
+    "many": with_accuracy(many_mechanisms()),
+    "many at one": with_accuracy(many_mechanisms(sizes=(224,))),
+    "all failed": all_failed(),
+    "all failed at one": all_failed().iloc[:3],
+    "one mechanism": default_run().query("mechanism == 'swin'"),
+    "one row": single_resolution().iloc[:1],
+    "rectangles": rectangles(),
+    "compiled": compiled(),
+}
+DRAWN = {name: dict(figures(frame)) for name, frame in FRAMES.items()}
+
+
+def texts(figure):
+    """Return every visible text of a figure that has something to say."""
+    return [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+
+
+def words(figure):
+    return " ".join(text.get_text() for text in texts(figure))
+
+
+def colors_of(figure, label):
+    """Return the colours of the lines of a label, in the axes and in the legend."""
+    return {line.get_color() for line in figure.findobj(mpl.lines.Line2D) if line.get_label() == label}
+
+
+@pytest.mark.parametrize(
+    ("frame", "name"), [(frame, name) for frame, drawn in DRAWN.items() for name in drawn if "accuracy-3" not in name]
+)
+def test_no_text_overlaps_another_or_leaves_the_figure(frame, name):
+    figure = DRAWN[frame][name]
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()
+    # Of an annotation the text alone: its leader may pass under another name.
+    boxes = [(text.get_text(), Text.get_window_extent(text, renderer)) for text in texts(figure)]
+    for (one, box), (other, beside) in itertools.combinations(boxes, 2):
+        assert not box.padded(-0.5).overlaps(beside.padded(-0.5)), (one, other)
+    for text, box in boxes:
+        inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+        assert inside, text
+
+
+def test_axes_carry_their_units():
+    drawn = DRAWN["default"]
+    assert drawn["latency"].axes[0].get_ylabel() == "latency (ms)"
+    assert drawn["memory"].axes[0].get_ylabel() == "peak memory (MiB)"
+    assert drawn["macs"].axes[0].get_ylabel() == "MACs per image (GMACs)"
+    assert "pixels" in drawn["latency"].axes[0].get_xlabel()
+    assert drawn["accuracy-224"].axes[0].get_xlabel() == "latency (ms)"
+    assert drawn["accuracy-224"].axes[0].get_ylabel() == "top-1 accuracy (%)"
+    assert DRAWN["single"]["latency"].axes[0].get_xlabel() == "latency (ms)"
+
+
+def test_resolutions_are_the_ticks_and_pixels_their_places():
+    axes = DRAWN["default"]["latency"].axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["224", "384", "512"]
+    assert list(axes.get_xticks()) == [224**2, 384**2, 512**2]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+
+
+def test_resolutions_of_equally_many_pixels_share_a_tick():
+    labels = [label.get_text() for label in DRAWN["rectangles"]["latency"].axes[0].get_xticklabels()]
+    assert "224x448\n448x224" in labels
+
+
+def test_points_are_drawn_where_they_were_measured():
+    frame = default_run().query("mechanism == 'qna'")
+    axes = DRAWN["default"]["latency"].axes[0]
+    (line,) = (line for line in axes.lines if line.get_label() == "qna")
+    np.testing.assert_allclose(line.get_ydata(), 1000 * frame["latency_median_s"])
+    np.testing.assert_allclose(line.get_xdata(), frame["res_height"] * frame["res_width"])
+
+
+def test_intervals_are_drawn_from_end_to_end():
+    frame = default_run().query("mechanism == 'qna'")
+    axes = DRAWN["default"]["latency"].axes[0]
+    bars = [bar for bar in axes.collections if _color(bar) == _ink_of("qna")]
+    ends = np.concatenate([segment[:, 1] for bar in bars for segment in bar.get_segments()])
+    np.testing.assert_allclose(ends[::2], 1000 * frame["latency_ci_low_s"])
+    np.testing.assert_allclose(ends[1::2], 1000 * frame["latency_ci_high_s"])
+
+
+def _color(bar):
+    return matplotlib.colors.to_hex(bar.get_color()[0])
+
+
+def _ink_of(name):
+    return styles([(name, name)], first=built_in())[name].color.lower()
+
+
+def test_a_mechanism_has_one_colour_in_every_plot():
+    for name in BUILT_IN:
+        found = set()
+        for drawn in (DRAWN["default"], DRAWN["many"], DRAWN["rectangles"]):
+            for figure in drawn.values():
+                found |= colors_of(figure, name)
+        assert len(found) == 1, name
+
+
+def test_a_failed_cell_has_a_cross_at_its_resolution_and_its_status():
+    figure = DRAWN["default"]["latency"]
+    assert "lavit: out-of-memory" in words(figure)
+    assert "mhsa: timeout" in words(figure)
+    strip = figure.axes[1]
+    assert [list(line.get_xdata()) for line in strip.lines] == [[512**2], [512**2]]
+    assert {line.get_marker() for line in strip.lines} == {"x"}
+    assert strip.get_xlim() == figure.axes[0].get_xlim()
+
+
+def test_a_failed_cell_that_was_counted_is_a_point_among_the_macs():
+    figure = DRAWN["default"]["macs"]
+    assert len(figure.axes) == 1
+    (line,) = (line for line in figure.axes[0].lines if line.get_label() == "lavit")
+    assert len(line.get_xdata()) == 3
+
+
+def test_one_resolution_is_drawn_as_rows_the_best_first_the_failed_last():
+    axes = DRAWN["single"]["latency"].axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["qna", "hmhsa", "mhsa", "swin", "lavit"]
+    assert axes.get_xlim()[0] == 0
+    assert "unsupported" in words(DRAWN["single"]["latency"])
+    assert "12.5 ms [12.3, 12.7]" in words(DRAWN["single"]["latency"])
+
+
+def test_lines_are_named_at_their_ends_and_otherwise_in_a_legend():
+    assert DRAWN["default"]["latency"].axes[0].get_legend() is None
+    legend = DRAWN["many"]["latency"].axes[0].get_legend()
+    assert len(legend.get_texts()) == 14
+
+
+def test_where_all_failed_only_that_is_drawn():
+    assert list(DRAWN["all failed"]) == ["latency"]
+    assert "qna: timeout" in words(DRAWN["all failed"]["latency"])
+    assert "failed" in words(DRAWN["all failed at one"]["latency"])
+
+
+def test_what_varies_is_in_the_name_of_the_file():
+    modes = pd.concat(
+        [default_run().assign(dtype=kind, mode=mode) for kind in ("float32", "bfloat16") for mode in ("infer", "train")]
+    )
+    names = [name for name, _ in figures(modes)]
+    assert names[:4] == [
+        "latency-infer-float32",
+        "latency-train-float32",
+        "latency-infer-bfloat16",
+        "latency-train-bfloat16",
+    ]
+    assert names[-1] == "macs"
+
+
+def test_kinds_of_accuracy_are_never_in_one_plot():
+    frame = with_accuracy(single_resolution())
+    frame["accuracy_kind"] = ["proxy", "proxy", "published", "published", "proxy"]
+    assert [name for name, _ in figures(frame) if name.startswith("accuracy")] == [
+        "accuracy-proxy-digits",
+        "accuracy-published-digits",
+    ]
+
+
+def test_accuracy_without_any_latency_is_not_drawn():
+    frame = with_accuracy(all_failed())
+    assert [name for name, _ in figures(frame)] == ["latency"]
+
+
+def test_a_mechanism_may_be_missing_anywhere():
+    frame = pd.DataFrame([row(), row("mhsa", 512), row("swin", 512), failed("qna", 224, "crashed", "signal 9")])
+    frame.loc[2, "memory_peak_bytes"] = np.nan
+    drawn = dict(figures(frame))
+    assert list(drawn) == ["latency", "memory", "macs"]
+    assert "swin" not in words(drawn["memory"])
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame(), default_run().iloc[:0]])
+def test_nothing_recorded_draws_nothing(tmp_path, frame):
+    assert draw(frame, tmp_path / "plots") == []
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path):
+    frame = with_accuracy(single_resolution())
+    first, second = draw(frame, tmp_path / "a"), draw(frame, tmp_path / "b")
+    assert [path.name for path in first] == [path.name for path in second]
+    assert {path.suffix for path in first} == {".png", ".svg"}
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes(), one.name
+
+
+def test_pictures_have_at_least_150_dots_per_inch(tmp_path):
+    path = next(path for path in draw(single_resolution(), tmp_path) if path.suffix == ".png")
+    with Image.open(path) as picture:
+        assert round(picture.info["dpi"][0]) >= 150
+
+
+def test_drawing_leaves_the_settings_of_matplotlib_as_they_were():
+    before = dict(mpl.rcParams)
+    figures_ = list(figures(single_resolution()))
+    assert figures_
+    assert dict(mpl.rcParams) == before
+
+
+def test_settings_of_the_caller_do_not_change_a_plot(tmp_path):
+    plain = draw(single_resolution(), tmp_path / "a")[1].read_bytes()
+    with mpl.rc_context({"font.size": 30, "axes.facecolor": "red", "lines.linewidth": 9, "savefig.facecolor": "red"}):
+        dressed = draw(single_resolution(), tmp_path / "b")[1].read_bytes()
+    assert plain == dressed
+
+
+def test_plots_import_no_torch_and_open_no_window():
+    code = (
+        "import sys, attnbench.report.plots, matplotlib.pyplot as plt\n"
+        "sys.exit('torch' in sys.modules or bool(plt.get_fignums()))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import pandas as pd
+from records_for_reports import BUILT_IN, default_run, failed, row, single_resolution, with_accuracy
+
+from attnbench.report.comparison import prepared
+from attnbench.report.sheet import book
+
+
+def book_of(*rows):
+    return book(prepared(pd.DataFrame(list(rows))))
+
+
+def best(metric, *rows):
+    (sheet,) = book_of(*rows).sheets
+    return [line.name for line in sheet.lines if metric in line.entries and line.entries[metric].best]
+
+
+def timed(name, median, low, high, **columns):
+    return row(name, latency_median_s=median, latency_ci_low_s=low, latency_ci_high_s=high, **columns)
+
+
+def test_the_fastest_is_best():
+    assert best("latency_median_s", timed("a", 3, 2.9, 3.1), timed("b", 2, 1.9, 2.1), timed("c", 4, 3.9, 4.1)) == ["b"]
+
+
+def test_an_interval_that_overlaps_that_of_the_best_is_not_worse():
+    rows = timed("a", 2.15, 2.05, 2.2), timed("b", 2, 1.9, 2.1), timed("c", 2.3, 2.11, 2.4)
+    assert best("latency_median_s", *rows) == ["a", "b"]
+
+
+def test_a_wide_interval_does_not_make_the_slower_one_the_measure():
+    # c reaches below everything, yet the best median is b's: a lies beyond it and is worse.
+    rows = timed("a", 2.5, 2.4, 2.6), timed("b", 2, 1.9, 2.1), timed("c", 3, 1.0, 5.0)
+    assert best("latency_median_s", *rows) == ["b", "c"]
+
+
+def test_throughput_ties_where_the_latency_it_comes_from_ties():
+    rows = [
+        timed("a", 2.15, 2.05, 2.2, throughput_img_per_s=1 / 2.15),
+        timed("b", 2, 1.9, 2.1, throughput_img_per_s=1 / 2),
+        timed("c", 4, 3.9, 4.1, throughput_img_per_s=1 / 4),
+    ]
+    assert best("throughput_img_per_s", *rows) == ["a", "b"]
+
+
+def test_the_highest_accuracy_is_best():
+    one = {"accuracy_kind": "proxy", "accuracy_status": "ok"}
+    rows = [
+        row("a", accuracy_top1=0.7, accuracy_ci_low=0.69, accuracy_ci_high=0.71, **one),
+        row("b", accuracy_top1=0.8, accuracy_ci_low=0.79, accuracy_ci_high=0.81, **one),
+    ]
+    assert best("accuracy_top1", *rows) == ["b"]
+
+
+def test_accuracies_of_different_kinds_are_not_ranked():
+    rows = row("a", accuracy_top1=0.7, accuracy_kind="proxy"), row("b", accuracy_top1=0.8, accuracy_kind="published")
+    assert best("accuracy_top1", *rows) == []
+
+
+def test_nobody_is_best_where_all_are_equal():
+    assert best("macs", row("a"), row("b")) == []
+    assert best("macs", row("a")) == []
+
+
+def test_a_cell_that_failed_is_not_best_in_what_was_counted():
+    rows = failed("a", 224, "crashed", "signal 9", macs=1), row("b", macs=2), row("c", macs=3)
+    assert best("macs", *rows) == ["b"]
+
+
+def test_a_failed_cell_keeps_its_place_and_what_was_counted():
+    frame = default_run()
+    for sheet in book(prepared(frame)).sheets:
+        assert tuple(line.name for line in sheet.lines) == BUILT_IN
+    last = book(prepared(frame)).sheets[-1].lines[-1]
+    assert last.failure.startswith("out-of-memory: needs 43.1 GiB")
+    assert "macs" in last.entries
+    assert "latency_median_s" not in last.entries
+
+
+def test_every_sheet_has_the_same_units():
+    sheets = book(prepared(default_run())).sheets
+    assert len({tuple(sheet.headings.items()) for sheet in sheets}) == 1
+
+
+def test_macs_and_those_of_attention_share_a_unit():
+    (sheet,) = book_of(row(macs=4.49e9, macs_attention=0.26e9)).sheets
+    assert sheet.headings["macs"][1] == sheet.headings["macs_attention"][1] == "GMACs"
+    assert sheet.lines[0].entries["macs_attention"].value == "0.260"
+
+
+def test_the_margin_is_the_farther_end_of_the_interval():
+    (sheet,) = book_of(timed("a", 0.016, 0.0157, 0.0161)).sheets
+    entry = sheet.lines[0].entries["latency_median_s"]
+    assert (entry.value, entry.interval, entry.margin) == ("16.0", "[15.7, 16.1]", "±0.3")
+
+
+def test_columns_nobody_asked_for_are_not_there():
+    (plain,) = book(prepared(single_resolution())).sheets
+    (trained,) = book(prepared(with_accuracy(single_resolution()).assign(memory_saved_bytes=2**20))).sheets
+    assert set(trained.headings) - set(plain.headings) == {"accuracy_top1", "memory_saved_bytes"}
+
+
+def test_rows_that_share_a_note_share_its_number():
+    found = book_of(
+        row("a", adaptation="padded"), row("b"), row("c", adaptation="padded", latency_stopped_by="max-time")
+    )
+    assert [line.notes for line in found.sheets[0].lines] == [(1,), (), (1, 2)]
+    assert found.notes[0] == "adapted: padded"
+    assert "time limit" in found.notes[1]
+
+
+def test_what_disturbed_the_timing_is_a_note():
+    assert book_of(row(latency_interference="load 3.1")).notes == ("timing disturbed: load 3.1",)
+
+
+def test_counts_that_disagree_by_more_than_a_percent_are_shown():
+    assert book_of(row(macs_closed=100_000_000, macs_torch=100_900_000)).notes == ()
+    (note,) = book_of(row(macs_closed=100_000_000, macs_torch=102_000_000)).notes
+    assert note == "MACs disagree: 100 M by closed form, 102 M by torch"
+
+
+def test_an_accuracy_that_failed_is_a_note_with_its_reason():
+    found = book_of(row(accuracy_status="timeout", accuracy_reason="no answer within 600 s"))
+    assert found.notes == ("no accuracy: timeout, no answer within 600 s",)
+
+
+def test_several_baselines_are_not_called_by_one_name():
+    (sheet,) = book_of(row("a", baseline="a"), row("b", baseline="b")).sheets
+    assert sheet.headings["latency_ratio"] == ("vs", "baseline")

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from records_for_reports import (
+    BUILT_IN,
+    OUT_OF_MEMORY,
+    all_failed,
+    default_run,
+    failed,
+    many_mechanisms,
+    row,
+    single_resolution,
+    with_accuracy,
+)
+from rich.console import Console
+
+from attnbench.report.tables import CSV_COLUMNS, screen_table, write_csv
+
+
+def shown(frame, width=80, **console):
+    out = io.StringIO()
+    Console(file=out, width=width, **console).print(screen_table(frame))
+    return out.getvalue()
+
+
+def line_of(text, name, resolution="224"):
+    lines = text.splitlines()
+    start = lines.index(f"resolution {resolution}")
+    return next(line for line in lines[start:] if line.startswith(name))
+
+
+def test_the_default_run_fits_eighty_columns_with_every_column():
+    text = shown(default_run())
+    assert max(map(len, text.splitlines())) <= 80
+    assert "Left out" not in text
+    for heading in ("params", "MACs", "attn", "latency", "vs", "throughput", "peak"):
+        assert heading in text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
+@pytest.mark.parametrize("frame", [default_run(), with_accuracy(many_mechanisms()), all_failed()])
+def test_nothing_is_wider_than_the_screen(frame, width):
+    widest = max(map(len, shown(frame, width).splitlines()))
+    assert widest <= max(width, 48)
+
+
+def test_a_wide_screen_has_both_ends_of_the_intervals_a_narrow_one_the_farther():
+    assert "16.0  [15.8, 16.3]" in shown(default_run(), 130)
+    assert "16.0  ±0.3" in shown(default_run(), 80)
+
+
+def test_columns_without_room_are_named():
+    text = shown(default_run(), 64)
+    assert "throughput" not in text.split("Left out")[0]
+    assert "Left out for want of width: throughput" in text
+
+
+def test_the_best_is_marked_in_its_row_and_without_colour():
+    text = shown(default_run(), no_color=True)
+    assert "12.5*" in line_of(text, "qna")
+    assert [name for name in BUILT_IN if "*" in line_of(text, name)] == ["qna"]
+    assert "\x1b" not in text
+
+
+def test_colour_adds_nothing_that_the_text_does_not_say():
+    frame = default_run()
+    plain = Console(file=io.StringIO(), width=80, force_terminal=True, no_color=True)
+    with plain.capture() as captured:
+        plain.print(screen_table(frame))
+    assert "[32m" not in captured.get()
+    assert "12.5*" in captured.get()
+
+
+def test_a_failed_cell_shows_status_reason_and_what_was_counted():
+    text = shown(default_run())
+    line = line_of(text, "lavit", "512")
+    assert "330" in line
+    assert "out-of-memory: needs 43.1 GiB" in line
+    assert OUT_OF_MEMORY in " ".join(text.split())
+
+
+def test_a_long_reason_is_cut_after_two_lines():
+    frame = pd.DataFrame([row(), failed("swin", 224, "failed", "word " * 100)])
+    lines = shown(frame).splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("swin"))
+    assert "word" in lines[start]
+    assert lines[start + 1].rstrip().endswith("...")
+    assert lines[start + 2] == ""
+
+
+def test_a_reason_stands_below_where_the_last_column_was_measured():
+    frame = with_accuracy(single_resolution())
+    lines = shown(frame).splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("lavit"))
+    assert "77.1" in lines[start]
+    assert "unsupported: binds a layer" in lines[start + 1]
+
+
+def test_what_is_the_same_for_all_stands_once_above():
+    text = shown(default_run())
+    assert text.startswith("backbone, infer, float32, batch 1, cpu, Xeon 8480, 2 cores, threads 2\n")
+    assert text.count("float32") == 1
+
+
+def test_what_varies_stands_above_its_table():
+    frame = pd.concat([single_resolution(), single_resolution().assign(dtype="bfloat16")])
+    text = shown(frame)
+    assert "resolution 224, float32\n" in text
+    assert "resolution 224, bfloat16\n" in text
+
+
+def test_a_padded_map_has_a_mark_and_a_note():
+    frame = pd.DataFrame([row(), row("swin", adaptation="padded 56x56 to 63x63")])
+    text = shown(frame)
+    assert line_of(text, "swin").startswith("swin¹")
+    assert "¹ adapted: padded 56x56 to 63x63" in text
+
+
+def test_accuracy_says_of_which_kind_it_is():
+    assert "top-1: proxy, on digits, 10 epochs, 3 seeds" in shown(with_accuracy(single_resolution()))
+
+
+def test_long_names_are_folded_and_not_cut():
+    name = "./mine.py:MyAttentionWithAVeryLongName"
+    text = shown(pd.DataFrame([row(), row(name, label=name)]))
+    folded = "".join(line.split(" ")[0] for line in text.splitlines())
+    assert name in folded
+
+
+def test_brackets_in_a_name_are_text():
+    assert "[bold]x" in shown(pd.DataFrame([row("x", label="[bold]x")]))
+
+
+def test_an_empty_frame_says_so():
+    assert shown(default_run().iloc[:0]) == "nothing was recorded\n"
+
+
+def test_the_csv_has_the_agreed_columns_first_then_the_others(tmp_path):
+    frame = default_run().assign(recompilations=0)
+    write_csv(frame, tmp_path / "records.csv")
+    found = pd.read_csv(tmp_path / "records.csv")
+    assert tuple(found.columns[: len(CSV_COLUMNS)]) == CSV_COLUMNS
+    assert set(found.columns) == {*CSV_COLUMNS, *frame.columns}
+    assert CSV_COLUMNS[:3] == ("run_id", "cell_key", "started_at")
+    assert CSV_COLUMNS[-1] == "torch_version"
+
+
+def test_the_csv_keeps_every_digit_and_leaves_empty_what_was_not_measured(tmp_path):
+    frame = default_run()
+    write_csv(frame, tmp_path / "records.csv")
+    found = pd.read_csv(tmp_path / "records.csv")
+    pd.testing.assert_series_equal(found["latency_median_s"], frame["latency_median_s"], check_exact=True)
+    assert found["accuracy_top1"].isna().all()
+
+
+def test_tables_import_neither_torch_nor_matplotlib():
+    code = (
+        "import sys, attnbench.report.tables, attnbench.report.markdown\n"
+        "sys.exit(bool({'torch', 'matplotlib', 'seaborn', 'mechanisms'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -59,6 +59,7 @@ METRICS: dict[str, Metric] = {
         unit="MACs", label="MACs by torch's counter", better=_LOWER, deterministic=True, form=_DECIMAL
     ),
     "macs_fvcore": Metric(unit="MACs", label="MACs by fvcore", better=_LOWER, deterministic=True, form=_DECIMAL),
+    "macs_remark": Metric(label="why the counts differ"),
     "uncounted_ops": Metric(label="operators that no counter counts"),
     "adaptation": Metric(label="what was done to a map that does not fit"),
     "memory_peak_bytes": Metric(unit="B", label="peak memory", better=_LOWER, deterministic=True, form=_BINARY),

@@ -205,6 +205,13 @@ def test_kinds_of_accuracy_are_never_in_one_plot():
     ]
 
 
+def test_who_is_missing_from_accuracy_against_latency_is_named():
+    frame = with_accuracy(single_resolution())
+    frame.loc[0, ["accuracy_top1", "accuracy_status"]] = [np.nan, "timeout"]
+    found = " ".join(words(dict(figures(frame))["accuracy"]).split())
+    assert "not there: lavit (unsupported), mhsa (accuracy timeout)" in found
+
+
 def test_accuracy_without_any_latency_is_not_drawn():
     frame = with_accuracy(all_failed())
     assert [name for name, _ in figures(frame)] == ["latency"]

@@ -102,7 +102,7 @@ def _tradeoffs(rows: pd.DataFrame, looks: dict[str, Style]) -> Iterator[tuple[st
     several = len(sizes(rows)) > 1
     for conditions, size, part in parts:
         for kind, same in kinds_of_accuracy(part):
-            figure = tradeoff(same, looks, size, ", ".join(constants(part)))
+            figure = tradeoff(same, looks, size, ", ".join(constants(part)), everyone=part)
             place = ("x".join(map(str, dict.fromkeys(size))),) if several else ()
             if figure is not None:
                 yield _file_name("accuracy", *kind, *place, *conditions), figure

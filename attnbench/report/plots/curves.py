@@ -145,7 +145,7 @@ def _strip(found: Sheet, failed: list[Series]) -> None:
     """Add a grey row above the axes for every series with cells that did not run, a cross at each of them."""
     if not failed:
         return
-    width, height = found.figure.get_size_inches()
+    height = found.figure.get_figheight()
     place = found.axes.get_position()
     strip = found.figure.add_axes((place.x0, place.y1 + 0.08 / height, place.width, _ROW * len(failed) / height))
     strip.set_facecolor("#F3F3F3")
@@ -156,32 +156,35 @@ def _strip(found: Sheet, failed: list[Series]) -> None:
     strip.minorticks_off()
     strip.set_xticks([])
     strip.set_yticks([])
-    strip.text(
-        -0.1 / (place.width * width),
-        0.5,
+    strip.annotate(
         "did not run",
-        transform=strip.transAxes,
-        size=SMALL,
+        (0, 0.5),
+        xycoords="axes fraction",
+        xytext=(-7, 0),
+        textcoords="offset points",
         color=GREY,
+        size=SMALL,
         ha="right",
         va="center",
     )
     for row, each in enumerate(failed):
-        across = [_pixels(size) for size in each.failures]
-        strip.plot(
-            across, [row] * len(across), "x", color=each.style.color, markersize=MARKER_SIZE, markeredgewidth=1.8
-        )
-        strip.annotate(
-            _failure(each),
-            (1, row),
-            xycoords=("axes fraction", "data"),
-            xytext=(8, 0),
-            textcoords="offset points",
-            color=each.style.ink,
-            size=SMALL,
-            va="center",
-            annotation_clip=False,
-        )
+        _crosses(strip, row, each)
+
+
+def _crosses(strip: Axes, row: int, series: Series) -> None:
+    across = [_pixels(size) for size in series.failures]
+    strip.plot(across, [row] * len(across), "x", color=series.style.color, markersize=MARKER_SIZE, markeredgewidth=1.8)
+    strip.annotate(
+        _failure(series),
+        (1, row),
+        xycoords=("axes fraction", "data"),
+        xytext=(8, 0),
+        textcoords="offset points",
+        color=series.style.ink,
+        size=SMALL,
+        va="center",
+        annotation_clip=False,
+    )
 
 
 def _failure(series: Series) -> str:

@@ -105,7 +105,9 @@ def _annotate(axes: Axes, name: Name, end: tuple[float, float], *, leader: bool,
         ha=ha,
         va="center",
         annotation_clip=False,
-        arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 5} if leader else None,
+        arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 5, "relpos": (0, 0.5)}
+        if leader
+        else None,
     )
 
 

@@ -37,12 +37,18 @@ def kinds_of_accuracy(rows: pd.DataFrame) -> list[tuple[tuple[str, ...], pd.Data
     ]
 
 
-def tradeoff(rows: pd.DataFrame, looks: Mapping[str, Style], size: Size, subtitle: str) -> Figure | None:
-    """Return the plot of rows that share a kind of accuracy, None if none of them has a latency as well."""
+def tradeoff(
+    rows: pd.DataFrame, looks: Mapping[str, Style], size: Size, subtitle: str, *, everyone: pd.DataFrame
+) -> Figure | None:
+    """Return the plot of rows that share a kind of accuracy, None if none of them has a latency as well.
+
+    Those of ``everyone`` that failed in one or the other are named under the title.
+    """
     both = rows[rows["latency_median_s"].map(is_number).astype(bool)]
     if both.empty:
         return None
-    subtitle = "; ".join(filter(None, (subtitle, f"accuracy: {accuracy_conditions(both)}")))
+    kind = f"accuracy: {accuracy_conditions(both)}"
+    subtitle = "; ".join(filter(None, (subtitle, kind, _absent(everyone))))
     title = f"Accuracy against latency at resolution {resolution(*size)}"
     found = sheet(title, subtitle, width=_WIDTH, height=_HEIGHT, right=0.25)
     names, crosses = _draw(found.axes, both, looks)
@@ -80,6 +86,18 @@ def _draw(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, Style]) -> tuple[l
         Name(text=label, style=looks[label], x=x[0], y=y[0]) for label, (x, y) in zip(rows["label"], spans, strict=True)
     ]
     return names, _crosses(axes, spans)
+
+
+def _absent(rows: pd.DataFrame) -> str:
+    """Return who is not there because it failed, and how."""
+    failed = {str(row.label): str(row.status) for row in rows.itertuples() if row.status not in ("ok", None)}
+    unlearned = {
+        str(row.label): f"accuracy {row.accuracy_status!s}"
+        for row in rows.itertuples()
+        if row.accuracy_status not in ("ok", None) and str(row.label) not in failed
+    }
+    named = ", ".join(f"{label} ({status})" for label, status in (failed | unlearned).items())
+    return f"not there: {named}" if named else ""
 
 
 Span = tuple[float, float, float]

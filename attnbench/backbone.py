@@ -87,7 +87,8 @@ class Shrink(nn.Module):
         """Return (B, ceil(H / patch), ceil(W / patch), dim)."""
         rows, columns = x.shape[-2:]
         x = F.pad(x, (0, -columns % self.patch, 0, -rows % self.patch))
-        return self.norm(self.conv(x).permute(0, 2, 3, 1))
+        tokens: Tensor = self.norm(self.conv(x).permute(0, 2, 3, 1))
+        return tokens
 
 
 class Stage(nn.Module):
@@ -100,7 +101,9 @@ class Stage(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(
-        self, x: Float[Tensor, "batch channels rows columns"], carry: Any  # noqa: ANN401
+        self,
+        x: Float[Tensor, "batch channels rows columns"],
+        carry: Any,  # noqa: ANN401
     ) -> tuple[Float[Tensor, "batch dim height width"], Any]:
         """Return the stage's map, channels first, and the carry."""
         y = self.shrink(x)
@@ -133,7 +136,8 @@ class Backbone(nn.Module):
         x, carry = images, None
         for stage in self.stages:
             x, carry = stage(x, carry)
-        return self.head(self.norm(x.mean((2, 3))))
+        logits: Tensor = self.head(self.norm(x.mean((2, 3))))
+        return logits
 
 
 class Stack(nn.Module):

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from attnbench import frame, runner, store, survey, sweep
-from attnbench.errors import UsageError, did_you_mean
+from attnbench.errors import StoreError, UsageError, did_you_mean
 from attnbench.job import Settings
 from attnbench.progress import Screen
 from attnbench.record import Record, Status
@@ -25,7 +25,12 @@ from attnbench.report.markdown import write_report
 from attnbench.report.tables import screen_table, write_csv
 
 RESULTS = Path("results")
-_SETTING_NAMES = {"precision": "precision", "max_time": "max_time_s", "timeout": "timeout_s", "memory_limit": "memory_limit_bytes"}
+_SETTING_NAMES = {
+    "precision": "precision",
+    "max_time": "max_time_s",
+    "timeout": "timeout_s",
+    "memory_limit": "memory_limit_bytes",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,10 +125,14 @@ def _write(records: Sequence[Record], folder: Path, command: str, console: Conso
     from attnbench.report import plots  # noqa: PLC0415 - matplotlib takes longer to import than the rest to write
 
     rows = frame.rows(records)
-    write_csv(rows, folder / "records.csv")
-    drawn = plots.draw(rows, folder / "plots")
-    environments = {record.environment["environment_id"]: describe(record.environment) for record in records if record.environment}
-    write_report(rows, folder / "report.md", command=command, environments=environments, plots=drawn)
+    environments = {r.environment["environment_id"]: describe(r.environment) for r in records if r.environment}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_csv(rows, folder / "records.csv")
+        drawn = plots.draw(rows, folder / "plots")
+        write_report(rows, folder / "report.md", command=command, environments=environments, plots=drawn)
+    except OSError as error:
+        raise StoreError(f"cannot write {folder}: {error.strerror}; give another folder with --out") from None
     written = ["records.jsonl", "records.csv", "report.md", *(str(path.relative_to(folder)) for path in drawn)]
     for name in written:
         if (folder / name).exists():

@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -21,7 +21,6 @@ from attnbench.errors import AttnbenchError, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from attnbench.sweep import Request
 
 STRICT_FAILED = 3
 INTERRUPTED = 130
@@ -46,7 +45,7 @@ class Bytes(click.ParamType[int]):
     """A size such as 500MB or 4GiB."""
 
     name = "size"
-    _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+    _UNITS: ClassVar = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
         """Return the size in bytes."""
@@ -115,7 +114,7 @@ def env() -> None:
 @click.option("--fresh", is_flag=True, help="Put what the folder holds aside and start over.")
 @click.option("--retry", is_flag=True, help="Run again the cells that did not end ok.")
 @click.option("--strict", is_flag=True, help="Exit with status 3 if a cell does not end ok.")
-def run(sweep_file: Path | None, out: Path | None, fresh: bool, retry: bool, strict: bool, **given: Any) -> None:  # noqa: ANN401, FBT001
+def run(sweep_file: Path | None, out: Path | None, fresh: bool, retry: bool, strict: bool, **given: Any) -> None:  # noqa: ANN401
     """Measure a sweep: every combination of the axes, into a table here and a folder of results.
 
     Axes are comma lists. They can stand in SWEEP_FILE, a TOML file with the same names; what is given here goes first.

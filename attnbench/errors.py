@@ -10,8 +10,8 @@ exit statuses.
     - DataError: a data set that is not there or does not fit
 """
 
-from difflib import get_close_matches
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class AttnbenchError(Exception):

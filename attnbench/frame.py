@@ -11,12 +11,13 @@ import pandas as pd
 from attnbench.metrics import METRICS
 from attnbench.record import Cell, Record, Task
 
-ASKED = (
-    "run_id cell_key started_at mechanism options plugin_distribution scope network res_height res_width stage dim heads "
-    "depth batch mode dtype device hardware threads backend compiled status reason"
-).split()
-FOUND_LAST = "accuracy_reason dataset epochs environment_id attnbench_version torch_version label is_baseline".split()
-COLUMNS = [*ASKED, *METRICS, *FOUND_LAST]
+_ASKED = """
+run_id cell_key started_at mechanism options plugin_distribution scope network res_height res_width stage dim heads
+depth batch mode dtype device hardware threads backend compiled status reason
+"""
+_LAST = "accuracy_reason dataset epochs environment_id attnbench_version torch_version label is_baseline"
+COLUMNS = (*_ASKED.split(), *METRICS, *_LAST.split())
+"""Every column of a frame, in order; ``write_csv`` puts those it promises first."""
 
 
 def rows(records: Sequence[Record]) -> pd.DataFrame:
@@ -29,7 +30,8 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
     found = [_row(record) | _accuracy(accuracies.get(_who(record.cell))) for record in costs]
     seen = {_who(record.cell) for record in costs}
     found += [_row(record) | _accuracy(record) for who, record in accuracies.items() if who not in seen]
-    return _tell_apart(pd.DataFrame(found, columns=COLUMNS))
+    _tell_apart(found)
+    return pd.DataFrame(found, columns=list(COLUMNS))
 
 
 def _who(cell: Cell) -> str:
@@ -90,13 +92,14 @@ def _label(cell: Cell) -> str:
     return f"{name}, compiled" if cell.compiled else name
 
 
-def _tell_apart(frame: pd.DataFrame) -> pd.DataFrame:
+def _tell_apart(found: Sequence[dict[str, Any]]) -> None:
     """Add to the labels those options in which rows of one mechanism differ."""
-    for _, same in frame.groupby("mechanism"):
-        options = same["options"].map(json.loads)
-        names = sorted({name for each in options for name in each})
+    by_mechanism: dict[str, list[dict[str, Any]]] = {}
+    for row in found:
+        by_mechanism.setdefault(row["mechanism"], []).append(row)
+    for same in by_mechanism.values():
+        options = [json.loads(row["options"]) for row in same]
+        names = dict.fromkeys(name for each in options for name in each)
         differing = [name for name in names if len({str(each.get(name)) for each in options}) > 1]
-        for index, each in options.items():
-            given = [f"{name}={each[name]}" for name in differing if name in each]
-            frame.loc[index, "label"] = ", ".join([frame.loc[index, "label"], *given])
-    return frame
+        for row, each in zip(same, options, strict=True):
+            row["label"] = ", ".join([row["label"], *(f"{name}={each[name]}" for name in differing if name in each)])

@@ -1,4 +1,4 @@
-"""What the runner and its worker say to each other: a job in a file, events as JSON lines on a pipe, a page that says what runs.
+"""What runner and worker say to each other: a job in a file, events on a pipe, a page that says what runs.
 
 Imports no torch: both sides use it.
 """
@@ -65,9 +65,7 @@ class Job:
         fields = json.loads(path.read_text())
         fields["settings"] = Settings(**fields["settings"])
         fields["assignments"] = tuple(
-            Assignment(
-                **one | {"cell": cell_from_dict(one["cell"]), "phases_done": tuple(one["phases_done"])}
-            )
+            Assignment(**one | {"cell": cell_from_dict(one["cell"]), "phases_done": tuple(one["phases_done"])})
             for one in fields["assignments"]
         )
         return cls(**fields)

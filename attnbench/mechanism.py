@@ -111,7 +111,7 @@ class Mechanism(nn.Module, ABC):
         return self(x), carry
 
     @classmethod
-    def why_unsupported(cls, site: Site, **options: Any) -> str | None:  # noqa: ANN401
+    def why_unsupported(cls, site: Site, **options: Any) -> str | None:  # noqa: ANN401, ARG003
         """Say why the layer cannot be built at a site, or None if it can.
 
         Raises:
@@ -125,7 +125,7 @@ class Mechanism(nn.Module, ABC):
         """Return the closed form of the layer's multiply-adds for one image."""
 
     @classmethod
-    def adaptation(cls, site: Site, **options: Any) -> str | None:  # noqa: ANN401
+    def adaptation(cls, site: Site, **options: Any) -> str | None:  # noqa: ANN401, ARG003
         """Say what is done to a map that does not fit the layer as published (padding, scaling), None if nothing."""
         return None
 

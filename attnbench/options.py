@@ -47,7 +47,9 @@ def resolve(constructor: type, given: Mapping[str, str]) -> dict[str, Value]:
         for name, p in inspect.signature(constructor).parameters.items()
         if p.kind is inspect.Parameter.KEYWORD_ONLY
     }
-    mistakes = [f"unknown option {name!r}; {did_you_mean(name, parameters)}" for name in given if name not in parameters]
+    mistakes = [
+        f"unknown option {name!r}; {did_you_mean(name, parameters)}" for name in given if name not in parameters
+    ]
     options: dict[str, Value] = {}
     for name, parameter in parameters.items():
         if name not in given:

@@ -50,7 +50,6 @@ class Ready:
         return subject.layers_per_figure(self.cell)
 
 
-
 def prepare(
     index: int, assignment: Assignment, settings: Settings, enter: Enter, learn: Learn, *, held_bytes: int
 ) -> Ready:
@@ -107,9 +106,10 @@ def count(cell: Cell, mechanism: type[Mechanism]) -> Metrics:
         "flops": 2 * closed // per,
         "macs_attention": layers.attention // per,
         "macs_closed": closed // per,
-        "macs_torch": counts.macs_torch // per,
+        "macs_torch": None if counts.macs_torch is None else counts.macs_torch // per,
         "macs_fvcore": None if counts.macs_fvcore is None else counts.macs_fvcore // per,
-        "uncounted_ops": " ".join(counts.uncounted),
+        "macs_remark": counts.remark or None,
+        "uncounted_ops": " ".join(counts.uncounted) or None,
         "adaptation": subject.adaptation(cell, mechanism) or None,
     }
 
@@ -158,7 +158,8 @@ def _refuse_what_will_not_fit(
     if limit is not None and held_bytes + needed > limit:
         raise Unmeasurable(
             Status.OUT_OF_MEMORY,
-            f"would need {_gib(needed)} and the cells beside it {_gib(held_bytes)}; {whose} is {_gib(limit)}; not started",
+            f"would need {_gib(needed)} and the cells beside it {_gib(held_bytes)}; {whose} is {_gib(limit)}; "
+            "not started",
         )
     return foreseen.parameters_bytes
 
@@ -170,7 +171,8 @@ def _free_bytes(device: str) -> int | None:
 
 
 def _compiled(cell: Cell, model: nn.Module, x: Tensor, learn: Learn) -> subject.Call:
-    call = subject.call(cell, torch.compile(model), x)
+    compiled: nn.Module = torch.compile(model)  # type: ignore[assignment]
+    call = subject.call(cell, compiled, x)
     started = time.perf_counter()
     call()
     learn("compiling", {"compile_s": time.perf_counter() - started})

@@ -140,8 +140,9 @@ class Record:
 
 def cell_from_dict(fields: Mapping[str, Any]) -> Cell:
     """Return the cell that ``dataclasses.asdict`` took apart."""
-    enums = {"task": Task, "scope": Scope, "mode": Mode}
-    return Cell(**{name: enums[name](value) if name in enums else value for name, value in fields.items()})
+    enums = {"task": Task(fields["task"]), "scope": Scope(fields["scope"]), "mode": Mode(fields["mode"])}
+    known: dict[str, Any] = {**fields, **enums}
+    return Cell(**known)
 
 
 def _digest(fields: Mapping[str, Any]) -> str:

@@ -87,11 +87,11 @@ def _facts_of(node: ast.ClassDef) -> Facts:
 
 def _constant(node: ast.ClassDef, name: str) -> str:
     for statement in node.body:
-        target = statement.target if isinstance(statement, ast.AnnAssign) else None
-        if isinstance(statement, ast.Assign):
-            target = statement.targets[0]
-        if isinstance(target, ast.Name) and target.id == name and isinstance(statement.value, ast.Constant):  # type: ignore[attr-defined]
-            return str(statement.value.value)  # type: ignore[attr-defined]
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=found)], value=ast.Constant(value=value)) if found == name:
+                return str(value)
+            case ast.AnnAssign(target=ast.Name(id=found), value=ast.Constant(value=value)) if found == name:
+                return str(value)
     return ""
 
 

@@ -87,14 +87,25 @@ def call(cell: Cell, model: nn.Module, x: Tensor) -> Call:
     def infer() -> object:
         return model(x)
 
+    drop = forget(model, x)
+
     def train() -> object:
-        model.zero_grad(set_to_none=True)
-        x.grad = None
+        drop()
         y = model(x)
         y.backward(torch.ones_like(y))
         return y
 
     return infer if cell.mode is Mode.INFER else train
+
+
+def forget(model: nn.Module, x: Tensor) -> Callable[[], None]:
+    """Return what drops the gradients that a training step leaves behind."""
+
+    def drop() -> None:
+        model.zero_grad(set_to_none=True)
+        x.grad = None
+
+    return drop
 
 
 def layers_per_figure(cell: Cell) -> int:

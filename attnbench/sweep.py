@@ -143,7 +143,9 @@ def _read_axes(request: Request, devices: Sequence[str], mistakes: list[str]) ->
         mode=read("mode", request.mode, _one_of({mode.value: mode for mode in Mode})),
         compiled=read("compile", request.compile, _one_of({"off": False, "on": True})),
         scope=read("scope", request.scope, _one_of({s.value: s for s in (Scope.LAYER, Scope.BACKBONE)})),
-        stage=read("stage", request.stage, _one_of({str(stage + 1): stage + 1 for stage in range(len(SWIN_T_SIZED.dims))})),
+        stage=read(
+            "stage", request.stage, _one_of({str(stage + 1): stage + 1 for stage in range(len(SWIN_T_SIZED.dims))})
+        ),
     )
 
 
@@ -236,7 +238,11 @@ def _unknown_backends(request: Request, findings: Sequence[Finding]) -> list[str
 
 
 def _duplicates(name: str, values: Iterable[object]) -> list[str]:
-    return [f"--{name}: {value} is given {times} times; give it once" for value, times in Counter(values).items() if times > 1]
+    return [
+        f"--{name}: {value} is given {times} times; give it once"
+        for value, times in Counter(values).items()
+        if times > 1
+    ]
 
 
 def _written_value(value: object) -> str:

@@ -123,7 +123,7 @@ def _latency_metrics(cell: Cell, timing: latency.Timing, *, per: int) -> Metrics
 def _keep_samples(path: Path, timing: latency.Timing, *, order: list[str]) -> None:
     beside = path.with_suffix(".tmp")
     with beside.open("wb") as file:
-        np.savez_compressed(file, group=np.array(order), **timing.to_arrays())
+        np.savez_compressed(file, allow_pickle=False, group=np.array(order), **timing.to_arrays())
     beside.replace(path)
 
 
@@ -181,7 +181,7 @@ def main(job: Path, sending: int) -> None:
     with os.fdopen(sending, "w", buffering=1) as pipe:
         work(
             Job.read(job),
-            lambda event: print(json.dumps(event), file=pipe),  # noqa: T201 - into the pipe
+            lambda event: print(json.dumps(event), file=pipe),
             Running(job.with_suffix(".running")),
         )
 

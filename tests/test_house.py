@@ -51,7 +51,9 @@ def test_listing_leaves_the_heavy_packages_unimported(module: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["runner", "process", "job", "survey", "sweep", "store", "frame", "campaign", "report"])
+@pytest.mark.parametrize(
+    "module", ["runner", "process", "job", "survey", "sweep", "store", "frame", "campaign", "report"]
+)
 def test_the_parent_measures_without_torch(module: str) -> None:
     code = f"import sys, attnbench.{module}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,9 +13,7 @@ def of(tmp_path: Path, text: str) -> Wanted:
 
 
 def test_options_come_back_complete_and_mistakes_all_together() -> None:
-    good, typo, value, unknown = (
-        Wanted(spec=s) for s in ("swin:window=5", "swin:windw=5", "swin:window=0", "swim")
-    )
+    good, typo, value, unknown = (Wanted(spec=s) for s in ("swin:window=5", "swin:windw=5", "swin:window=0", "swim"))
     found = survey.take([good, typo, value, unknown])
     assert found.of(good).options["window"] == 5
     assert "backend" in found.of(good).options

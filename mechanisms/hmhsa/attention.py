@@ -40,7 +40,9 @@ from mechanisms.hmhsa.grids import concatenated, cut, join, pairs, pooled_tokens
 
 Size: TypeAlias = int | Literal["auto"]
 Tokens: TypeAlias = Float[Tensor, "images tokens dim"]
-Heads: TypeAlias = Float[Tensor, "images tokens heads head_dim"]
+Projected: TypeAlias = Float[Tensor, "images tokens channels"]
+Queries: TypeAlias = Float[Tensor, "images tokens heads head_dim"]
+Keys: TypeAlias = Float[Tensor, "images keys heads head_dim"]
 
 
 def sizes(site: Site, *, grid: Size = "auto", pool: Size = "auto") -> tuple[int, int]:
@@ -58,14 +60,14 @@ def sizes(site: Site, *, grid: Size = "auto", pool: Size = "auto") -> tuple[int,
     return chosen[0], chosen[1]
 
 
-def unfused(q: Heads, k: Heads, v: Heads) -> Tokens:
+def unfused(q: Queries, k: Keys, v: Keys) -> Tokens:
     """Return softmax(Q K^T / sqrt d) V with the heads side by side, and all the scores in memory."""
     scores = (q * q.shape[-1] ** -0.5).transpose(1, 2) @ k.permute(0, 2, 3, 1)
     attended: Tensor = scores.softmax(-1) @ v.transpose(1, 2)
     return attended.transpose(1, 2).flatten(2)
 
 
-def fused(q: Heads, k: Heads, v: Heads) -> Tokens:
+def fused(q: Queries, k: Keys, v: Keys) -> Tokens:
     """Return softmax(Q K^T / sqrt d) V with the heads side by side, by torch's fused attention."""
     attended: Tensor = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
     return attended.transpose(1, 2).flatten(2)
@@ -115,7 +117,7 @@ class HMHSA(Mechanism):
         projected: Map = self.proj(attended)
         return projected
 
-    def _among(self, qkv: Tokens) -> Tokens:
+    def _among(self, qkv: Projected) -> Tokens:
         """Return what each token gathers from all tokens beside it on the second axis."""
         return self.attend(*self._heads(qkv, 3).unbind(2))
 
@@ -134,7 +136,7 @@ class HMHSA(Mechanism):
         k, v = self._heads(self.kv(self.ds_norm(pooled)).flatten(1, 2), 2).unbind(2)
         return self.attend(q, k, v).view(x.shape)
 
-    def _heads(self, tokens: Tokens, parts: int) -> Float[Tensor, "images tokens parts heads head_dim"]:
+    def _heads(self, tokens: Projected, parts: int) -> Float[Tensor, "images tokens parts heads head_dim"]:
         """Return a view of projected tokens that takes their channels apart."""
         return tokens.view(*tokens.shape[:2], parts, self.site.heads, self.site.head_dim)
 
@@ -161,12 +163,15 @@ class HMHSA(Mechanism):
         side, pool_side = sizes(site, grid=grid, pool=pool)
         if side == 1:
             return None
-        last = [
-            f"{name} of {site.height % size or size}x{site.width % size or size} instead of {size}x{size}"
+        cut_short = [
+            (f"{name} of {site.height % size or size}x{site.width % size or size}", f"{size}x{size}")
             for name, size in (("grids", side), ("pools", pool_side))
             if site.height % size or site.width % size
         ]
-        return f"the map ends in {' and '.join(last)} tokens" if last else None
+        if not cut_short:
+            return None
+        found, whole = (" and ".join(texts) for texts in zip(*cut_short, strict=True))
+        return f"the map ends in {found}, instead of {whole}"
 
     @classmethod
     def why_unsupported(cls, site: Site, *, grid: Size = "auto", pool: Size = "auto", **options: Any) -> str | None:  # noqa: ANN401

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from attnbench.mechanism import Map, Site
 
-Grids: TypeAlias = Float[Tensor, "grids tokens dim"]
+Grids: TypeAlias = Float[Tensor, "_ _ dim"]
 
 
 class Span(NamedTuple):

@@ -31,7 +31,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from attnbench.mechanism import Macs, Map, Mechanism, Site
 from mechanisms.qna.windows import Scores, attend_windows
@@ -78,17 +79,17 @@ class LearnedQueryAttention(nn.Module):
         nn.init.zeros_(self.bias)
         nn.init.normal_(self.scale, std=0.02)
 
-    def forward(self, x: Map) -> Map:
+    def forward(self, x: Float[Tensor, "batch height width in_dim"]) -> Float[Tensor, "batch rows columns dim"]:
         """Return (B, ceil(H / stride), ceil(W / stride), dim) for a map of (B, H, W, in_dim)."""
         values = self.value(x).view(*x.shape[:3], self.heads, -1)
         with _full_precision(x.device.type):
             scores = self._scores(x)
             bias, scale = self.bias.to(scores.dtype), self.scale.to(scores.dtype)
             attended = attend_windows(scores, values, bias, scale, stride=self.stride)
-        projected: Map = self.proj(attended.flatten(3).to(values.dtype))
+        projected: Tensor = self.proj(attended.flatten(3).to(values.dtype))
         return projected
 
-    def _scores(self, x: Map) -> Scores:
+    def _scores(self, x: Float[Tensor, "batch height width in_dim"]) -> Scores:
         """Return the scores of every token, (B, H, W, L, h), in float32 or float64."""
         dtype = torch.promote_types(x.dtype, torch.float32)
         queries, dim = self.query.shape

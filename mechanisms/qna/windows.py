@@ -5,8 +5,8 @@ with the window: no window is ever laid out in memory.
 
 A shift of all scores of an image, head and query changes nothing in the quotient, so the largest one is moved to
 R = 0.45 ln(largest float), 40 in float32: no exponential, product or square of a denominator leaves the range of the
-type, in the backward pass either. A window is *near* if its denominator is at least exp(-R), which holds for
-every window whose best score is within 2 R = 80 of the map's; what underflows in a near window is below exp(-40) of
+type, in the backward pass either. A window is *near* if its denominator is at least exp(-R), which holds wherever
+the best score, bias included, is within 2 R = 80 of the map's; what underflows in a near window is below exp(-40) of
 its denominator. So the convolutions are right for near windows to the rounding of the type, whatever the scores.
 
 One shift for all windows cannot be had for scores that vary more, nor can a few: windows that overlap may need as
@@ -32,7 +32,6 @@ Scores: TypeAlias = Float[Tensor, "batch height width queries heads"]
 Values: TypeAlias = Float[Tensor, "batch height width heads head_dim"]
 Windowed: TypeAlias = Float[Tensor, "batch rows columns heads head_dim"]
 Offsets: TypeAlias = Float[Tensor, "queries heads down across"]
-
 
 ONEDNN_WEIGHTS = 2**15
 """The most weights whose gradient oneDNN 3 computes by its depthwise kernel; with more, it takes 30 times longer."""

@@ -1,0 +1,125 @@
+"""Multiply-adds by fvcore: a second, independent count, from a trace of the module instead of its operators."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import nn
+
+from attnbench.probes.meta_trace import traceable_on_meta
+from attnbench.probes.weightless import Inputs
+from attnbench.probes.workless import is_workless_kind
+
+with warnings.catch_warnings():  # on import fvcore scripts a loss, which torch 2.15 warns of
+    warnings.simplefilter("ignore", FutureWarning)
+    from fvcore.nn import FlopCountAnalysis
+    from fvcore.nn.jit_handles import get_shape
+
+Handle = Callable[[Sequence[Any], Sequence[Any]], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FvcoreCount:
+    """What fvcore finds in one forward pass."""
+
+    macs: int
+    products: int
+    """Those of matrix products, attention included; the rest are convolutions."""
+    missed: tuple[str, ...]
+    """Operators in the trace that fvcore counts as nothing although they do work. Sorted."""
+
+
+def count_fvcore(model: nn.Module, inputs: Inputs) -> FvcoreCount:
+    """Count a forward pass with fvcore's FlopCountAnalysis, with handlers for the products that it misses.
+
+    What fvcore counts besides multiply-adds (norms, pooling, interpolation) is left out, so that the columns
+    compare.
+
+    Args:
+        model: on the meta device, in evaluation mode, without gradients; see ``weightless``.
+        inputs: of one image, on the meta device.
+    """
+    analysis = FlopCountAnalysis(model, inputs).set_op_handle(**_HANDLES)
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+    with torch.no_grad(), traceable_on_meta():
+        macs = int(analysis.total())
+    convolutions = int(analysis.by_operator().get("conv", 0))
+    missed = {kind for kind in analysis.unsupported_ops() if not is_workless_kind(kind)}
+    return FvcoreCount(macs=macs, products=macs - convolutions, missed=tuple(sorted(missed)))
+
+
+def _product(left: int) -> Handle:
+    """Return a handler for a product whose left operand is at this place: each element of the output sums K terms."""
+    return lambda inputs, outputs: prod(get_shape(outputs[0])) * get_shape(inputs[left])[-1]
+
+
+def _sum_of_products(inputs: Sequence[Any], _: Sequence[Any]) -> int:
+    first, second = get_shape(inputs[1]), get_shape(inputs[2])
+    return int(prod(first) * second[-1])
+
+
+def _attention(inputs: Sequence[Any], _: Sequence[Any]) -> int:
+    query, key, value = (get_shape(each) for each in inputs[:3])
+    return int(prod(query[:-1]) * key[-2] * (query[-1] + value[-1]))
+
+
+def _einsum(inputs: Sequence[Any], _: Sequence[Any]) -> int:
+    return einsum_macs(inputs[0].toIValue(), [get_shape(each) for each in inputs[1].node().inputs()])
+
+
+def einsum_macs(equation: str, shapes: Sequence[Sequence[int]]) -> int:
+    """Return the multiply-adds of an einsum, contracted from left to right as torch does without opt_einsum.
+
+    A pair of operands of which nothing is summed is an elementwise product, which nobody counts.
+    """
+    given, arrow, result = equation.replace(" ", "").partition("->")
+    terms = [_spelled_out(term, len(shape)) for term, shape in zip(given.split(","), shapes, strict=True)]
+    everything = "".join(terms)
+    kept = set(_spelled_out(result, 0)) if arrow else {each for each in everything if everything.count(each) == 1}
+    kept |= {each for each in everything if each.isdigit()}
+    sizes: dict[str, int] = {}
+    for term, shape in zip(terms, shapes, strict=True):
+        for letter, size in zip(term, shape, strict=True):
+            sizes[letter] = max(size, sizes.get(letter, 1))
+    macs, left = 0, set(terms[0])
+    for index, term in enumerate(terms[1:], 2):
+        right, needed = set(term), kept.union(*terms[index:])
+        if (left & right) - needed:
+            macs += prod(sizes[letter] for letter in (left & right) | ((left | right) & needed))
+        left = (left | right) & needed
+    return macs
+
+
+def _spelled_out(term: str, sides: int) -> str:
+    """Return an operand's letters, with the sides that an ellipsis stands for numbered from the right."""
+    hidden = sides - len(term.replace("...", ""))
+    return term.replace("...", "".join(str(side) for side in reversed(range(hidden))))
+
+
+def _nothing(_: Sequence[Any], __: Sequence[Any]) -> int:
+    return 0
+
+
+_NOT_PRODUCTS = (
+    "adaptive_avg_pool2d",
+    "batch_norm",
+    "grid_sampler",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
+    "upsample_bilinear2d",
+    "upsample_nearest2d",
+)
+_HANDLES: dict[str, Handle] = {
+    **{f"aten::{name}": _nothing for name in _NOT_PRODUCTS},  # a handler of None leaves fvcore's own in force
+    **{f"aten::{name}": _product(0) for name in ("matmul", "mm", "bmm", "mv", "dot")},
+    **{f"aten::{name}": _product(1) for name in ("addmm", "baddbmm", "addmv")},
+    "aten::addbmm": _sum_of_products,
+    "aten::einsum": _einsum,
+    "aten::scaled_dot_product_attention": _attention,
+}

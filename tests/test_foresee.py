@@ -1,0 +1,145 @@
+"""Foreseen memory against the same call measured."""
+
+import resource
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from torch import Tensor, nn
+
+from attnbench.probes.foresee import UnforeseeableError, foresee
+from attnbench.probes.memory import peak
+from attnbench.record import Mode
+
+
+class Attention(nn.Module):
+    """Self-attention with projections."""
+
+    def __init__(self, *, fused: bool) -> None:
+        super().__init__()
+        self.fused = fused
+        self.qkv = nn.Linear(96, 288)
+        self.out = nn.Linear(96, 96)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).unflatten(-1, (3, 3, 32)).permute(2, 0, 3, 1, 4)
+        if self.fused:
+            y = F.scaled_dot_product_attention(q, k, v)
+        else:
+            y = (q * 32**-0.5 @ k.transpose(-1, -2)).softmax(-1) @ v
+        return self.out(y.transpose(1, 2).flatten(2))
+
+
+def convolutions() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 3, 2, 1),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3, 2, 1),
+        nn.ReLU(),
+        nn.Conv2d(64, 32, 1),
+    )
+
+
+def depthwise() -> nn.Module:
+    return nn.Sequential(*(nn.Conv2d(48, 48, 5, padding=2, groups=48) for _ in range(3)))
+
+
+BUILDS = {
+    "unfused attention": lambda: (Attention(fused=False), (torch.randn(2, 784, 96),)),
+    "fused attention": lambda: (Attention(fused=True), (torch.randn(2, 784, 96),)),
+    "convolutions": lambda: (convolutions(), (torch.randn(2, 3, 128, 128),)),
+    "depthwise convolutions": lambda: (depthwise(), (torch.randn(2, 48, 56, 56),)),
+    "channels last": lambda: (depthwise(), (torch.randn(2, 56, 56, 48).permute(0, 3, 1, 2),)),
+    "vit": lambda: (timm.create_model("vit_tiny_patch16_224", img_size=64, depth=3), (torch.randn(2, 3, 64, 64),)),
+    "resnet": lambda: (timm.create_model("resnet18"), (torch.randn(1, 3, 96, 96),)),
+    "swin": lambda: (
+        timm.create_model("swin_tiny_patch4_window7_224", depths=(2, 2, 1, 1)),
+        (torch.randn(1, 3, 224, 224),),
+    ),
+}
+
+
+def measured(build, mode) -> int:
+    model, inputs = build()
+    model.train(mode is Mode.TRAIN)
+
+    def call() -> Tensor:
+        with torch.set_grad_enabled(mode is Mode.TRAIN):
+            y = model(*inputs)
+        if mode is Mode.TRAIN:
+            y.backward(torch.ones_like(y))
+        return y
+
+    return peak(call, device="cpu", forget=lambda: model.zero_grad(set_to_none=True)).peak_bytes
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("name", BUILDS)
+def test_foreseen_peak_is_within_a_tenth_of_the_measured_one(name, mode):
+    foreseen = foresee(BUILDS[name], mode=mode, device="cpu")
+    assert foreseen.peak_bytes == pytest.approx(measured(BUILDS[name], mode), rel=0.1)
+
+
+def test_parameters_and_inputs_are_counted_once_each():
+    model, (x,) = BUILDS["vit"]()
+    foreseen = foresee(BUILDS["vit"], mode=Mode.INFER, device="cpu")
+    assert foreseen.parameters_bytes == sum(each.nbytes for each in model.parameters())
+    assert foreseen.inputs_bytes == x.nbytes
+    assert foreseen.total_bytes == foreseen.parameters_bytes + foreseen.inputs_bytes + foreseen.peak_bytes
+
+
+def test_a_tied_weight_is_counted_once():
+    def build():
+        first, second = nn.Linear(64, 64, bias=False), nn.Linear(64, 64, bias=False)
+        second.weight = first.weight
+        return nn.Sequential(first, second), (torch.randn(1, 64),)
+
+    assert foresee(build, mode=Mode.INFER, device="cpu").parameters_bytes == 64 * 64 * 4
+
+
+def test_terabytes_are_foreseen_without_taking_them():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    side = 2**20
+    foreseen = foresee(
+        lambda: (nn.Linear(side, side, bias=False), (torch.randn(side, side),)), mode=Mode.TRAIN, device="cpu"
+    )
+    assert foreseen.parameters_bytes == foreseen.inputs_bytes == 4 * side**2
+    assert foreseen.peak_bytes == 3 * 4 * side**2  # output, its gradient, the weight's gradient
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+
+
+def test_unfused_attention_is_foreseen_to_grow_with_the_square_of_its_tokens():
+    def build(tokens: int):
+        return lambda: (Attention(fused=False), (torch.randn(1, tokens, 96),))
+
+    small, large = (foresee(build(n), mode=Mode.INFER, device="cpu").peak_bytes for n in (2**14, 2**16))
+    assert large / small == pytest.approx(16, rel=0.05)
+
+
+def test_what_depends_on_values_is_refused_with_the_operator():
+    class Branch(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(UnforeseeableError, match="needs the values"):
+        foresee(lambda: (Branch(), (torch.randn(3),)), mode=Mode.INFER, device="cpu")
+
+
+def test_a_module_that_reads_numbers_while_it_is_built_is_foreseen():
+    class Rates(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rates = [rate.item() for rate in torch.linspace(0, 1, 3)]
+            self.mask = torch.ones(8)  # neither parameter nor buffer
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.rates[1] * self.mask
+
+    assert foresee(lambda: (Rates(), (torch.randn(8),)), mode=Mode.INFER, device="cpu").peak_bytes == 64
+
+
+def test_foreseeing_twice_gives_the_same():
+    first, second = (foresee(BUILDS["vit"], mode=Mode.TRAIN, device="cpu") for _ in range(2))
+    assert first == second

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 _ELEMENTWISE = """
-    celu clamp dropout elu gelu glu hardshrink hardsigmoid hardswish hardtanh leaky_relu log_sigmoid mish native_dropout
+    celu clamp dropout elu floor_divide gelu glu hardshrink hardsigmoid hardswish hardtanh leaky_relu log_sigmoid mish native_dropout
     prelu relu relu6 rrelu selu silu softplus softshrink square tanhshrink threshold where rsub
 """
 _REDUCTIONS = """

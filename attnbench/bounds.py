@@ -109,9 +109,17 @@ def bound(work: Work, limits: MachineLimits) -> Bound:
     Raises:
         KeyError: the limits do not have the dtype.
     """
-    least = bytes_least(work)
-    compute_s = macs_per_call(work.macs, batch=work.batch, mode=work.mode) / limits.rate(work.dtype)
-    memory_s = least / limits.bytes_per_s
+    macs = macs_per_call(work.macs, batch=work.batch, mode=work.mode)
+    return bound_of_counts(macs, bytes_least(work), dtype=work.dtype, limits=limits)
+
+
+def bound_of_counts(macs: float, least: int, *, dtype: str, limits: MachineLimits) -> Bound:
+    """Return the least time that a call of so many multiply-adds and least bytes takes on a machine.
+
+    Raises:
+        KeyError: the limits do not have the dtype.
+    """
+    compute_s, memory_s = macs / limits.rate(dtype), least / limits.bytes_per_s
     by = BoundBy.COMPUTE if compute_s >= memory_s else BoundBy.BANDWIDTH
     return Bound(latency_s=max(compute_s, memory_s), by=by, bytes_least=least)
 

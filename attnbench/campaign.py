@@ -14,7 +14,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from attnbench import frame, runner, store, survey, sweep
+from attnbench import ceiling, frame, runner, store, survey, sweep
+from attnbench.bounds import MachineLimits
 from attnbench.errors import StoreError, UsageError, did_you_mean
 from attnbench.job import Settings
 from attnbench.progress import Screen
@@ -88,8 +89,9 @@ def run(
             console.print(f"{len(planned.cells) - len(todo)} of {len(planned.cells)} cells have their row in {folder}")
         with Screen(console, todo, settings=settings) as screen:
             try:
+                limits = ceiling.measure(folder, todo) if todo else {}
                 for record in runner.run(
-                    planned, settings=settings, folder=folder, recorded=recorded, watcher=screen.watch
+                    planned, settings=settings, folder=folder, recorded=recorded, limits=limits, watcher=screen.watch
                 ):
                     kept.append(record)
                     screen.show(record)
@@ -102,7 +104,7 @@ def run(
     if records:
         _show(records, console)
         if not interrupted:
-            _write(records, folder, command, console)
+            _write(records, folder, ceiling.read(folder), command, console)
     return Outcome(records=records, interrupted=interrupted)
 
 
@@ -114,22 +116,25 @@ def make_report(folders: Sequence[Path], *, out: Path, console: Console, command
     """
     records = tuple(store.read_all(folders))
     _show(records, console)
-    _write(records, out, command, console)
+    limits = {key: found for folder in folders for key, found in ceiling.read(folder).items()}
+    _write(records, out, limits, command, console)
 
 
 def _show(records: Sequence[Record], console: Console) -> None:
     console.print(screen_table(frame.rows(records)))
 
 
-def _write(records: Sequence[Record], folder: Path, command: str, console: Console) -> None:
-    from attnbench.report import plots  # noqa: PLC0415 - matplotlib takes longer to import than the rest to write
+def _write(
+    records: Sequence[Record], folder: Path, limits: Mapping[str, MachineLimits], command: str, console: Console
+) -> None:
+    from attnbench.report import plots, roofline  # noqa: PLC0415 - matplotlib takes longer to import than the rest to write
 
     rows = frame.rows(records)
     environments = {r.environment["environment_id"]: describe(r.environment) for r in records if r.environment}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_csv(rows, folder / "records.csv")
-        drawn = plots.draw(rows, folder / "plots")
+        drawn = [*plots.draw(rows, folder / "plots"), *roofline.draw(rows, limits, folder / "plots")]
         write_report(rows, folder / "report.md", command=command, environments=environments, plots=drawn)
     except OSError as error:
         raise StoreError(f"cannot write {folder}: {error.strerror}; give another folder with --out") from None

@@ -54,6 +54,8 @@ class Job:
     settings: Settings
     samples: str
     """Folder for the raw samples."""
+    limits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The machine's limits by environment id, as ``MachineLimits.to_dict`` gives them."""
 
     def write(self, path: Path) -> None:
         """Write the job as JSON."""

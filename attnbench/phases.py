@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from attnbench import datasets, machine, options, subject
+from attnbench import bounds, datasets, machine, subject
 from attnbench.job import Assignment, Settings
-from attnbench.mechanism import Mechanism
 from attnbench.probes import accuracy, flops, foresee, memory
 from attnbench.record import Cell, Mode, Status, Value
 from attnbench.registry import discover
@@ -34,20 +33,18 @@ class Unmeasurable(Exception):  # noqa: N818 - an outcome, not a fault
         self.reason = reason
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
     """A cell that is built and can be timed."""
 
     index: int
     cell: Cell
-    model: nn.Module
     call: subject.Call
-    parameter_bytes: int
-
-    @property
-    def layers(self) -> int:
-        """Layers that the figures are divided by."""
-        return subject.layers_per_figure(self.cell)
+    layers: int
+    """Layers that the figures are divided by."""
+    parameters_bytes: int
+    found: Metrics
+    """What the phases found, those of an earlier worker included."""
 
 
 def prepare(
@@ -66,62 +63,90 @@ def prepare(
     Raises:
         Unmeasurable: the cell's mechanism does not support it, or it would not fit into memory.
     """
-    cell = assignment.cell
+    cell, found = assignment.cell, dict(assignment.known)
+
+    def phase(name: str, work: Callable[[], Metrics]) -> None:
+        if name not in assignment.phases_done:
+            enter(name)
+            metrics = work()
+            found.update(metrics)
+            learn(name, metrics)
+
     enter("loading")
-    mechanism = discover().find(cell.mechanism).load()
-    reason = subject.why_unsupported(cell, mechanism, options.choices(mechanism, "backend"))
+    asked = subject.of(cell)
+    reason = asked.why_unsupported()
     if reason:
         raise Unmeasurable(Status.UNSUPPORTED, reason)
-    if "counting" not in assignment.phases_done:
-        enter("counting")
-        learn("counting", count(cell, mechanism))
+    phase("counting", lambda: count(asked))
     enter("foreseeing")
-    parameter_bytes = _refuse_what_will_not_fit(cell, mechanism, settings, learn, held_bytes)
+    parameters_bytes = _refuse_what_will_not_fit(asked, settings, learn, held_bytes)
     enter("building")
     torch.manual_seed(settings.seed)
-    device = torch.device(cell.device)
-    model = subject.build(cell, mechanism).to(device=device, dtype=subject.DTYPES[cell.dtype])
-    x = _moved(subject.example(cell), device)
-    if "measuring memory" not in assignment.phases_done:
-        enter("measuring memory")
-        learn("measuring memory", measure_memory(cell, model, x))
+    model = asked.build().to(device=cell.device, dtype=subject.DTYPES[cell.dtype])
+    x = _moved(asked.example(), cell.device)
+    phase("measuring memory", lambda: measure_memory(asked, model, x))
     call = subject.call(cell, model, x)
     if cell.compiled:
         enter("compiling")
         call = _compiled(cell, model, x, learn)
-    return Ready(index=index, cell=cell, model=model, call=call, parameter_bytes=parameter_bytes)
+    return Ready(index=index, cell=cell, call=call, layers=asked.layers, parameters_bytes=parameters_bytes, found=found)
 
 
-def count(cell: Cell, mechanism: type[Mechanism]) -> Metrics:
-    """Return parameters and multiply-adds, counted without memory for weights or maps."""
-    per = subject.layers_per_figure(cell)
-    one_image = subject.of_one_image(cell)
-    counts = flops.count(lambda: (subject.build(one_image, mechanism), (subject.example(one_image),)))
-    with torch.device("meta"):
-        params = sum(p.numel() for p in subject.build(cell, mechanism).parameters())
-    closed, layers = subject.closed_form(cell, mechanism)
+def count(asked: subject.Subject) -> Metrics:
+    """Return parameters, multiply-adds and the bytes that must move, found without memory for weights or maps."""
+    per = asked.layers
+    counts = flops.count(lambda: (asked.build(), (asked.example(),)))
+    closed = asked.closed_form()
+    macs = closed[0] if closed else counts.macs_torch
+    attention = closed[1].attention if closed else counts.macs_attention
+    params, work = _work(asked, macs or 0)
     return {
         "params": params // per,
-        "macs": closed // per,
-        "flops": 2 * closed // per,
-        "macs_attention": layers.attention // per,
-        "macs_closed": closed // per,
-        "macs_torch": None if counts.macs_torch is None else counts.macs_torch // per,
-        "macs_fvcore": None if counts.macs_fvcore is None else counts.macs_fvcore // per,
+        "macs": _each(macs, per),
+        "flops": None if macs is None else 2 * macs // per,
+        "macs_attention": _each(attention, per),
+        "macs_closed": closed[0] // per if closed else None,
+        "macs_torch": _each(counts.macs_torch, per),
+        "macs_fvcore": _each(counts.macs_fvcore, per),
         "macs_remark": counts.remark or None,
         "uncounted_ops": " ".join(counts.uncounted) or None,
-        "adaptation": subject.adaptation(cell, mechanism) or None,
+        "adaptation": asked.adaptation() or None,
+        "bytes_least": bounds.bytes_least(work) // per,
     }
 
 
-def measure_memory(cell: Cell, model: nn.Module, x: Tensor) -> Metrics:
+def _work(asked: subject.Subject, macs: int) -> tuple[int, bounds.Work]:
+    """Return the number of parameters, and what one call has to do."""
+    cell = asked.cell
+    with torch.device("meta"), torch.no_grad():
+        model, x = asked.build().to(subject.DTYPES[cell.dtype]), asked.example()
+        y = model(x)
+    parameters = list(model.parameters())
+    work = bounds.Work(
+        macs=macs,
+        batch=cell.batch,
+        mode=cell.mode,
+        dtype=cell.dtype,
+        params_bytes=sum(p.nbytes for p in parameters),
+        input_bytes=x.nbytes,
+        output_bytes=y.nbytes,
+    )
+    return sum(p.numel() for p in parameters), work
+
+
+def _each(total: int | None, layers: int) -> int | None:
+    return None if total is None else total // layers
+
+
+def measure_memory(asked: subject.Subject, model: nn.Module, x: Tensor) -> Metrics:
     """Return the peak of memory of one call, and what a forward pass saves for the backward one."""
+    cell = asked.cell
     call = subject.call(cell, model, x)
     peak = memory.peak(call, device=cell.device, forget=subject.forget(model, x))
     found: Metrics = {"memory_peak_bytes": peak.peak_bytes, "memory_reserved_bytes": peak.reserved_bytes}
     if cell.mode is Mode.TRAIN:
         saved = memory.saved_for_backward(lambda: model(x), exclude=[x, *model.parameters(), *model.buffers()])
-        found["memory_saved_bytes"] = saved // subject.layers_per_figure(cell)
+        found["memory_saved_bytes"] = saved // asked.layers
     return found
 
 
@@ -142,13 +167,10 @@ def train_proxy(cell: Cell, settings: Settings, enter: Enter, progress: Callable
     return found.to_metrics()
 
 
-def _refuse_what_will_not_fit(
-    cell: Cell, mechanism: type[Mechanism], settings: Settings, learn: Learn, held_bytes: int
-) -> int:
+def _refuse_what_will_not_fit(asked: subject.Subject, settings: Settings, learn: Learn, held_bytes: int) -> int:
+    cell = asked.cell
     foreseen = foresee.foresee(
-        lambda: (subject.build(cell, mechanism).to(subject.DTYPES[cell.dtype]), (subject.example(cell),)),
-        mode=cell.mode,
-        device=cell.device,
+        lambda: (asked.build().to(subject.DTYPES[cell.dtype]), (asked.example(),)), mode=cell.mode, device=cell.device
     )
     needed = foreseen.total_bytes
     learn("foreseeing", {"memory_estimate_bytes": foreseen.peak_bytes})
@@ -171,7 +193,7 @@ def _free_bytes(device: str) -> int | None:
 
 
 def _compiled(cell: Cell, model: nn.Module, x: Tensor, learn: Learn) -> subject.Call:
-    compiled: nn.Module = torch.compile(model)  # type: ignore[assignment]
+    compiled: nn.Module = torch.compile(model, dynamic=False)  # type: ignore[assignment]
     call = subject.call(cell, compiled, x)
     started = time.perf_counter()
     call()
@@ -179,7 +201,7 @@ def _compiled(cell: Cell, model: nn.Module, x: Tensor, learn: Learn) -> subject.
     return call
 
 
-def _moved(x: Tensor, device: torch.device) -> Tensor:
+def _moved(x: Tensor, device: str) -> Tensor:
     return x.detach().to(device).requires_grad_(x.requires_grad)
 
 

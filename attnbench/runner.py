@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from attnbench import __version__
+from attnbench.bounds import MachineLimits
 from attnbench.job import Assignment, Event, Job, Running, Settings
 from attnbench.process import ENDED, Worker, last_line
 from attnbench.record import Cell, Record, Status, Value
@@ -42,6 +43,7 @@ def run(
     settings: Settings,
     folder: Path,
     recorded: Sequence[Record] = (),
+    limits: Mapping[str, MachineLimits] | None = None,
     watcher: Watcher = lambda _: None,
     worker_module: str = "attnbench.worker",
 ) -> Iterator[Record]:
@@ -52,6 +54,7 @@ def run(
         settings: how to measure.
         folder: where the run is kept; raw samples and logs go below it.
         recorded: what is there already; those cells are skipped.
+        limits: the machine's limits by environment id, for the rows' lower bounds.
         watcher: called when a cell enters a phase.
         worker_module: module that does the work.
     """
@@ -72,6 +75,7 @@ def run(
             assignments=assignments,
             baseline=baseline,
             settings=settings,
+            limits={key: found.to_dict() for key, found in (limits or {}).items()},
             folder=folder,
             run_id=run_id,
             watcher=watcher,
@@ -94,6 +98,7 @@ class _Group:
     assignments: list[Assignment]
     baseline: str
     settings: Settings
+    limits: Mapping[str, Mapping[str, Any]]
     folder: Path
     run_id: str
     watcher: Watcher
@@ -116,6 +121,7 @@ class _Group:
                 baseline=self.baseline,
                 settings=self.settings,
                 samples=str(self.folder.resolve() / "samples"),
+                limits=self.limits,
             ).write(job)
             page = Running(job.with_suffix(".running"))
             threads = self.assignments[0].cell.threads

@@ -1,79 +1,137 @@
-"""From a cell to what is measured: the module, its input, and the call that is timed."""
+"""From a cell to what is measured: the module, its input, what is known of them beforehand, the call that is timed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
-from attnbench import backbone
+from attnbench import backbone, options
 from attnbench.mechanism import Macs, Mechanism, Site
 from attnbench.pyramid import SWIN_T_SIZED
 from attnbench.record import Cell, Mode, Scope
+from attnbench.registry import discover
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+CLASSES = 1000
+"""Classes of the head, as in ImageNet-1K."""
 Call = Callable[[], object]
 
 
-def sites(cell: Cell) -> list[list[Site]]:
-    """Return the sites of every stage that a cell's module has."""
-    if cell.scope is Scope.BACKBONE:
-        return backbone.sites(SWIN_T_SIZED, cell.height, cell.width)
-    stride = SWIN_T_SIZED.stride(cell.stage - 1)
-    return [
-        [
-            Site(
-                height=-(-cell.height // stride),
-                width=-(-cell.width // stride),
-                dim=cell.dim,
-                heads=cell.heads,
-                stride=stride,
-                layer=layer,
-                depth=cell.depth,
-            )
-            for layer in range(cell.depth)
-        ]
-    ]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject(ABC):
+    """What a cell measures, before anything is built."""
+
+    cell: Cell
+
+    @abstractmethod
+    def why_unsupported(self) -> str | None:
+        """Say why the module cannot be built, or None if it can."""
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """Build the module on the default device, in float32, in the cell's mode."""
+
+    @abstractmethod
+    def closed_form(self) -> tuple[int, Macs] | None:
+        """Return the multiply-adds per image by closed form, all and those of the mechanism; None if there is none."""
+
+    @abstractmethod
+    def adaptation(self) -> str:
+        """Return what is done to maps that do not fit, each kind once; empty if nothing is."""
+
+    @property
+    def layers(self) -> int:
+        """By how many layers the figures are divided: layer scope reports the mean layer of its stack."""
+        return 1
+
+    def example(self) -> Tensor:
+        """Return an input of the cell's shape and dtype on the default device, (B, 3, H, W)."""
+        return torch.randn(self.cell.batch, 3, self.cell.height, self.cell.width).to(DTYPES[self.cell.dtype])
 
 
-def why_unsupported(cell: Cell, mechanism: type[Mechanism], backends: tuple[str, ...]) -> str | None:
-    """Say why a cell's mechanism cannot be built at one of its sites, or None if it can at all of them."""
-    backend = cell.options.get("backend")
-    if backend is not None and backend not in backends:
-        has = f"it has {', '.join(backends)}" if backends else "it has one implementation only"
-        return f"{cell.mechanism} has no backend {backend!r}; {has}"
-    for site in chain.from_iterable(sites(cell)):
-        reason = mechanism.why_unsupported(site, **cell.options)
-        if reason:
-            return f"at {site.height}x{site.width} tokens, dim {site.dim}: {reason}"
-    return None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MechanismSubject(Subject):
+    """A backbone or a stack of layers of one mechanism."""
+
+    mechanism: type[Mechanism]
+
+    @property
+    def stages(self) -> list[list[Site]]:
+        """The sites of every stage."""
+        cell = self.cell
+        if cell.scope is Scope.BACKBONE:
+            return backbone.sites(SWIN_T_SIZED, cell.height, cell.width)
+        return [_sites_of_a_stack(cell)]
+
+    def why_unsupported(self) -> str | None:
+        """Say why the mechanism cannot be built at one of the sites, or None if it can at all of them."""
+        cell, backends = self.cell, options.choices(self.mechanism, "backend")
+        backend = cell.options.get("backend")
+        if backend is not None and backend not in backends:
+            has = f"it has {', '.join(backends)}" if backends else "it has one implementation only"
+            return f"{cell.mechanism} has no backend {backend!r}; {has}"
+        for site in chain.from_iterable(self.stages):
+            reason = self.mechanism.why_unsupported(site, **cell.options)
+            if reason:
+                return f"at {site.height}x{site.width} tokens, dim {site.dim}: {reason}"
+        return None
+
+    def build(self) -> nn.Module:
+        """Build the backbone or the stack."""
+        cell = self.cell
+
+        def layer(site: Site) -> Mechanism:
+            return self.mechanism(site, **cell.options)
+
+        model: nn.Module
+        if cell.scope is Scope.BACKBONE:
+            model = backbone.Backbone(layer, height=cell.height, width=cell.width, classes=CLASSES)
+        else:
+            model = backbone.Stack([layer(site) for site in self.stages[0]])
+        return model.train(cell.mode is Mode.TRAIN)
+
+    def closed_form(self) -> tuple[int, Macs]:
+        """Add up the layers' closed forms and what stands around them."""
+        layers = sum(self._layers_macs(), Macs(projections=0, attention=0))
+        around = backbone.macs_around(self.stages, classes=CLASSES) if self.cell.scope is Scope.BACKBONE else 0
+        return layers.total + around, layers
+
+    def adaptation(self) -> str:
+        """Ask the mechanism at every site."""
+        sites = chain.from_iterable(self.stages)
+        said = (self.mechanism.adaptation(site, **self.cell.options) for site in sites)
+        return "; ".join(dict.fromkeys(text for text in said if text))
+
+    @property
+    def layers(self) -> int:
+        """The depth of a stack, 1 for a backbone."""
+        return self.cell.depth if self.cell.scope is Scope.LAYER else 1
+
+    def example(self) -> Tensor:
+        """Return images for a backbone, a map (B, h, w, C) for a stack."""
+        cell = self.cell
+        if cell.scope is Scope.BACKBONE:
+            return Subject.example(self)
+        site = self.stages[0][0]
+        x = torch.randn(cell.batch, site.height, site.width, site.dim).to(DTYPES[cell.dtype])
+        return x.requires_grad_(cell.mode is Mode.TRAIN)
+
+    def _layers_macs(self) -> Sequence[Macs]:
+        return [self.mechanism.macs(site, **self.cell.options) for site in chain.from_iterable(self.stages)]
 
 
-def build(cell: Cell, mechanism: type[Mechanism]) -> nn.Module:
-    """Build a cell's module in evaluation or training mode, on the default device and in float32."""
+def of(cell: Cell) -> Subject:
+    """Load what a cell names.
 
-    def layer(site: Site) -> Mechanism:
-        return mechanism(site, **cell.options)
-
-    model: nn.Module
-    if cell.scope is Scope.BACKBONE:
-        model = backbone.Backbone(layer, height=cell.height, width=cell.width)
-    else:
-        model = backbone.Stack([layer(site) for site in sites(cell)[0]])
-    return model.train(cell.mode is Mode.TRAIN)
-
-
-def example(cell: Cell) -> Tensor:
-    """Return an input of a cell's shape, dtype and mode on the default device: (B, 3, H, W), or (B, h, w, C)."""
-    dtype = DTYPES[cell.dtype]
-    if cell.scope is Scope.BACKBONE:
-        return torch.randn(cell.batch, 3, cell.height, cell.width).to(dtype)
-    site = sites(cell)[0][0]
-    x = torch.randn(cell.batch, site.height, site.width, site.dim).to(dtype)
-    return x.requires_grad_(cell.mode is Mode.TRAIN)
+    Raises:
+        PluginError: it cannot be loaded.
+    """
+    return MechanismSubject(cell=cell, mechanism=discover().find(cell.mechanism).load())
 
 
 def call(cell: Cell, model: nn.Module, x: Tensor) -> Call:
@@ -82,12 +140,11 @@ def call(cell: Cell, model: nn.Module, x: Tensor) -> Call:
     A training step drops the gradients of the step before, so that each call allocates the same. There is no
     optimiser step: its cost depends on the parameters alone.
     """
+    drop = forget(model, x)
 
     @torch.inference_mode()
     def infer() -> object:
         return model(x)
-
-    drop = forget(model, x)
 
     def train() -> object:
         drop()
@@ -108,27 +165,17 @@ def forget(model: nn.Module, x: Tensor) -> Callable[[], None]:
     return drop
 
 
-def layers_per_figure(cell: Cell) -> int:
-    """Return by how many layers a cell's figures are divided: layer scope reports the mean layer of its stack."""
-    return cell.depth if cell.scope is Scope.LAYER else 1
-
-
-def of_one_image(cell: Cell) -> Cell:
-    """Return a cell as its multiply-adds are counted: one image, inference, float32."""
-    return replace(cell, batch=1, mode=Mode.INFER, dtype="float32")
-
-
-def closed_form(cell: Cell, mechanism: type[Mechanism]) -> tuple[int, Macs]:
-    """Return a cell's multiply-adds per image by closed form: all of them, and those of the mechanism by kind."""
-    stages = sites(cell)
-    layers = Macs(projections=0, attention=0)
-    for site in chain.from_iterable(stages):
-        layers += mechanism.macs(site, **cell.options)
-    around = backbone.macs_around(stages) if cell.scope is Scope.BACKBONE else 0
-    return layers.total + around, layers
-
-
-def adaptation(cell: Cell, mechanism: type[Mechanism]) -> str:
-    """Return what is done to maps that do not fit, each kind once; empty if nothing is."""
-    said = (mechanism.adaptation(site, **cell.options) for site in chain.from_iterable(sites(cell)))
-    return "; ".join(dict.fromkeys(text for text in said if text))
+def _sites_of_a_stack(cell: Cell) -> list[Site]:
+    stride = SWIN_T_SIZED.stride(cell.stage - 1)
+    return [
+        Site(
+            height=-(-cell.height // stride),
+            width=-(-cell.width // stride),
+            dim=cell.dim,
+            heads=cell.heads,
+            stride=stride,
+            layer=layer,
+            depth=cell.depth,
+        )
+        for layer in range(cell.depth)
+    ]

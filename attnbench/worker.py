@@ -10,13 +10,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from attnbench import environment
+from attnbench import bounds, environment
 from attnbench.job import Event, Job, Running
 from attnbench.phases import Metrics, Ready, Unmeasurable, prepare, train_proxy
 from attnbench.probes import interference, latency
@@ -41,20 +42,20 @@ def work(job: Job, say: Say, running: Running) -> None:
                 metrics = train_proxy(assignment.cell, job.settings, _enter(say, index), _progress(say))
                 say(_done(index, metrics))
             else:
-                held = sum(one.parameter_bytes for one in ready)
+                held = sum(one.parameters_bytes for one in ready)
                 learn = _learn(say, index)
                 ready.append(prepare(index, assignment, job.settings, _enter(say, index), learn, held_bytes=held))
         except Exception as error:  # a plugin may raise anything; it costs the others nothing
             say(_failed(index, error))
-    time_in_turn(ready, job, say, running)
+    time_in_turn(ready, job, say, running, taken.environment_id)
 
 
-def time_in_turn(ready: list[Ready], job: Job, say: Say, running: Running) -> None:
+def time_in_turn(ready: list[Ready], job: Job, say: Say, running: Running, environment_id: str) -> None:
     """Time the cells in interleaved rounds; one whose call raises gets its row, and the others start again."""
     while ready:
         say({"event": "phase", "cell": None, "phase": "timing"})
         try:
-            metrics = _time(ready, job, say, running)
+            metrics = _time(ready, job, say, running, environment_id)
         except Exception as error:
             index, _ = running.current()
             assert index is not None, "an exception between the calls"
@@ -68,7 +69,7 @@ def time_in_turn(ready: list[Ready], job: Job, say: Say, running: Running) -> No
         return
 
 
-def _time(ready: list[Ready], job: Job, say: Say, running: Running) -> dict[str, Metrics]:
+def _time(ready: list[Ready], job: Job, say: Say, running: Running, environment_id: str) -> dict[str, Metrics]:
     """Return the latency metrics of every cell; the raw samples are on disk when this returns."""
     keys = [one.cell.key for one in ready]
     baseline = job.baseline if job.baseline in keys else None
@@ -90,10 +91,12 @@ def _time(ready: list[Ready], job: Job, say: Say, running: Running) -> dict[str,
     )
     disturbed = "; ".join(watch.report().disturbances)
     names = {one.cell.key: one.cell.label for one in ready}
+    limits = job.limits.get(environment_id)
     for one in ready:
         _keep_samples(Path(job.samples) / f"{one.cell.key}.npz", timings[one.cell.key], order=keys)
     return {
         one.cell.key: _latency_metrics(one.cell, timings[one.cell.key], per=one.layers)
+        | _bound(one, timings[one.cell.key], limits)
         | {
             "latency_interference": disturbed or None,
             "baseline": names[baseline] if baseline else None,
@@ -118,6 +121,16 @@ def _latency_metrics(cell: Cell, timing: latency.Timing, *, per: int) -> Metrics
         "latency_ratio_ci_low": ratio.low if ratio else None,
         "latency_ratio_ci_high": ratio.high if ratio else None,
     }
+
+
+def _bound(one: Ready, timing: latency.Timing, limits: Mapping[str, Any] | None) -> Metrics:
+    """Return how near a cell comes to what the machine allows, nothing where that or its work is not known."""
+    cell, macs, least = one.cell, one.found.get("macs"), one.found.get("bytes_least")
+    if limits is None or not isinstance(macs, int) or not isinstance(least, int):
+        return {}
+    work = bounds.macs_per_call(macs, batch=cell.batch, mode=cell.mode)
+    found = bounds.bound_of_counts(work, least, dtype=cell.dtype, limits=bounds.MachineLimits.from_dict(limits))
+    return found.metrics(timing.median.value / one.layers)
 
 
 def _keep_samples(path: Path, timing: latency.Timing, *, order: list[str]) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 _ELEMENTWISE = """
-    celu clamp dropout elu floor_divide gelu glu hardshrink hardsigmoid hardswish hardtanh leaky_relu log_sigmoid mish native_dropout
-    prelu relu relu6 rrelu selu silu softplus softshrink square tanhshrink threshold where rsub
+    celu clamp dropout elu floor_divide gelu glu hardshrink hardsigmoid hardswish hardtanh leaky_relu log_sigmoid
+    mish native_dropout prelu relu relu6 rrelu rsub selu silu softplus softshrink square tanhshrink threshold where
 """
 _REDUCTIONS = """
     all amax amin aminmax any argmax argmin count_nonzero linalg_vector_norm logsumexp max mean median min norm prod std

@@ -169,9 +169,14 @@ def train_proxy(cell: Cell, settings: Settings, enter: Enter, progress: Callable
 
 def _refuse_what_will_not_fit(asked: subject.Subject, settings: Settings, learn: Learn, held_bytes: int) -> int:
     cell = asked.cell
-    foreseen = foresee.foresee(
-        lambda: (asked.build().to(subject.DTYPES[cell.dtype]), (asked.example(),)), mode=cell.mode, device=cell.device
-    )
+    try:
+        foreseen = foresee.foresee(
+            lambda: (asked.build().to(subject.DTYPES[cell.dtype]), (asked.example(),)),
+            mode=cell.mode,
+            device=cell.device,
+        )
+    except foresee.UnforeseeableError:
+        return 0  # it may fit: only running it tells
     needed = foreseen.total_bytes
     learn("foreseeing", {"memory_estimate_bytes": foreseen.peak_bytes})
     limit, whose = settings.memory_limit_bytes, "--memory-limit"

@@ -301,6 +301,11 @@ def test_automatic_options_follow_pvt_at_224_pixels():
     assert not any(LessAttention.adaptation(site) for row in rows for site in row)
 
 
+def test_later_stages_of_a_pyramid_for_small_images_reuse_scores_too():
+    reuses = [[hasattr(LessAttention(site).attend, "psi") for site in row] for row in sites(SMALL, 16, 16)]
+    assert reuses == [[False, False], [False, True, True]]
+
+
 def test_a_departure_from_pvt_is_said():
     site = Site(height=15, width=9, dim=8, heads=2, stride=4)
     assert LessAttention.adaptation(site) == (

@@ -21,7 +21,8 @@ tokens, and on large maps Psi outweighs everything else. Scores are h n_q n_k el
 layers whose scores are handed on.
 
 Differs from the paper, or settles what it leaves open:
-    - VA is every layer where a token is at most 4 pixels wide and elsewhere the first one (option ``vanilla``).
+    - VA is every layer of a first stage whose tokens are at most 4 pixels wide, and elsewhere the first one (option
+      ``vanilla``).
     - Keys and values come from the map reduced as in PVT (arXiv:2102.12122), by an r x r convolution of stride r and
       a LayerNorm, in LA layers too: the published FLOPs cannot be reached with full keys. r is 8, 4, 2, 1 at
       strides 4, 8, 16, 32, and less where that would leave under four keys a side (option ``key_reduction``). A

@@ -127,7 +127,7 @@ def _area(grid: Grid) -> int:
 
 
 def _auto_vanilla(site: Site) -> int:
-    return site.depth if site.stride <= 4 else 1
+    return site.depth if site.before is None and site.stride <= 4 else 1
 
 
 def _auto_reduction(site: Site) -> int:

@@ -1,0 +1,106 @@
+"""A data set for training proxies: its fixed split, and batches that a seed decides wherever they are made."""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Images: TypeAlias = Float[Tensor, "batch channels height width"]
+Labels: TypeAlias = Int[Tensor, " batch"]
+
+_WORTH_A_PROCESS = 10_000
+"""Images that must be read before starting further processes for it pays."""
+
+
+class Split(ABC):
+    """Labelled images, read a batch at a time."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def processes(self) -> int:
+        """Processes that reading is worth, beside the one that trains; batches do not depend on it."""
+
+    @abstractmethod
+    def batch(self, indices: Sequence[int], *, draw: int) -> tuple[Images, Labels]:
+        """Return the images at some indices with their labels; the seed ``draw`` decides every random change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """A data set with its fixed split, at one image size."""
+
+    name: str
+    train: Split
+    held_out: Split
+    """Never trained on."""
+    classes: int
+    channels: int
+    height: int
+    """Pixels, as ``width``."""
+    width: int
+    batch: int
+    """Images per training step."""
+    epochs: int
+    """Passes over the training images that comparing mechanisms takes."""
+
+
+class Pixels(Split):
+    """Images held in memory, and never changed."""
+
+    processes = 0
+
+    def __init__(self, images: Images, labels: Labels) -> None:
+        self.images, self.labels = images, labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, indices: Sequence[int], *, draw: int) -> tuple[Images, Labels]:  # noqa: ARG002 - nothing is random
+        """Return the images at some indices with their labels."""
+        chosen = torch.as_tensor(indices)
+        return self.images[chosen], self.labels[chosen]
+
+
+class Files(Split):
+    """A data set of timm's or torchvision's, with the random transforms it was given."""
+
+    def __init__(self, source: Any, *, spare_cores: int) -> None:  # noqa: ANN401 - timm is untyped
+        self.source, self.spare_cores = source, spare_cores
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def processes(self) -> int:
+        """Every spare core, unless the data set is small."""
+        return self.spare_cores if len(self) >= _WORTH_A_PROCESS else 0
+
+    def batch(self, indices: Sequence[int], *, draw: int) -> tuple[Images, Labels]:
+        """Return the images at some indices, transformed as the seed decides."""
+        with _seeded(draw):
+            images, labels = zip(*(self.source[index] for index in indices), strict=True)
+        return torch.stack(images), torch.tensor(labels)
+
+
+@contextmanager
+def _seeded(draw: int) -> Iterator[None]:
+    """Seed what transforms draw from, and leave it as it was: models may draw from it too."""
+    state = random.getstate()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(draw)
+        random.seed(draw)
+        try:
+            yield
+        finally:
+            random.setstate(state)

@@ -140,14 +140,14 @@ def _each(total: int | None, layers: int) -> int | None:
 
 def measure_memory(asked: subject.Subject, model: nn.Module, x: Tensor) -> Metrics:
     """Return the peak of memory of one call, and what a forward pass saves for the backward one."""
-    cell = asked.cell
+    cell, started = asked.cell, time.perf_counter()
     call = subject.call(cell, model, x)
     peak = memory.peak(call, device=cell.device, forget=subject.forget(model, x))
     found: Metrics = {"memory_peak_bytes": peak.peak_bytes, "memory_reserved_bytes": peak.reserved_bytes}
     if cell.mode is Mode.TRAIN:
         saved = memory.saved_for_backward(lambda: model(x), exclude=[x, *model.parameters(), *model.buffers()])
         found["memory_saved_bytes"] = saved // asked.layers
-    return found
+    return found | {"running_s": time.perf_counter() - started}
 
 
 def train_proxy(cell: Cell, settings: Settings, enter: Enter, progress: Callable[[float], None]) -> Metrics:

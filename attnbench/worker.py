@@ -80,6 +80,7 @@ def _time(ready: list[Ready], job: Job, say: Say, running: Running, environment_
         watch.mark()
         heartbeat.beat()
 
+    started = time.monotonic()
     timings = latency.time_interleaved(
         {one.cell.key: one.call for one in ready},
         baseline=baseline,
@@ -89,6 +90,7 @@ def _time(ready: list[Ready], job: Job, say: Say, running: Running, environment_
         on_call=lambda index: running.start(ready[index].index),
         on_round=after_round,
     )
+    share_s = (time.monotonic() - started) / len(ready)
     disturbed = "; ".join(watch.report().disturbances)
     names = {one.cell.key: one.cell.label for one in ready}
     limits = job.limits.get(environment_id)
@@ -101,6 +103,7 @@ def _time(ready: list[Ready], job: Job, say: Say, running: Running, environment_
             "latency_interference": disturbed or None,
             "baseline": names[baseline] if baseline else None,
             "is_baseline": one.cell.key == baseline,
+            "running_s": share_s + float(one.found.get("running_s") or 0),
         }
         for one in ready
     }

@@ -1,0 +1,42 @@
+"""What the project promises about itself on two CPU cores: start-up, the first command's time, memory and overhead."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from attnbench import store
+
+COMMAND = ["run", "--mechanisms", "hmhsa,qna", "--res", "224,512"]
+
+
+def attnbench(*arguments: str, folder: Path) -> float:
+    started = time.monotonic()
+    subprocess.run([sys.executable, "-m", "attnbench.cli", *arguments], cwd=folder, check=True, capture_output=True)
+    return time.monotonic() - started
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [["--help"], ["list"]], ids=" ".join)
+def test_starts_in_half_a_second(arguments: list[str], tmp_path: Path) -> None:
+    best_s = min(attnbench(*arguments, folder=tmp_path) for _ in range(5))
+    print(f"\nattnbench {' '.join(arguments)}: {best_s:.2f} s", end="")  # noqa: T201
+    assert best_s < 0.5
+
+
+@pytest.mark.slow
+def test_the_first_command_takes_under_three_minutes_and_four_gib_and_mostly_measures(tmp_path: Path) -> None:
+    whole_s = attnbench(*COMMAND, folder=tmp_path)
+    peak_gib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 2**30
+    (run,) = (tmp_path / "results").iterdir()
+    outside = 1 - sum(float(record.metrics["running_s"] or 0) for record in store.read(run)) / whole_s
+    said = f"{whole_s:.0f} s, largest process {peak_gib:.2f} GiB, {outside:.0%} of the time outside the mechanisms"
+    print(f"\n{' '.join(COMMAND)}: {said}", end="")  # noqa: T201
+    assert whole_s < 180
+    assert peak_gib < 4
+    assert outside < 1 / 3

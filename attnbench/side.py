@@ -1,0 +1,171 @@
+"""One of the two processes that measure a cell by turns, seen by the parent; ``attnbench.lockstep`` is the child."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from attnbench import __version__
+from attnbench.job import Assignment, Event, Job, Settings
+from attnbench.probes.clock import Call, CpuTimer, Elapsed
+from attnbench.process import ENDED, Worker, last_line
+from attnbench.record import Cell, Record, Status, Value
+
+
+class SideEndedError(Exception):
+    """A process is done before its time; the side it was has a status and a reason."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Side:
+    """Base or head of one cell. Calling it lets the child take a turn."""
+
+    cell: Cell
+    worker: Worker
+    turns: int
+    """Descriptor of the FIFO that tells the child how many calls to time next."""
+    log: Path
+    timeout_s: float
+    watcher: Callable[[str], None]
+    """Told the name of every phase."""
+    phase: str = "starting"
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Value] = field(default_factory=dict)
+    phases_done: tuple[str, ...] = ()
+    layers: int = 1
+    """Layers that the figures are divided by, once the cell is ready."""
+    status: Status = Status.OK
+    reason: str = ""
+
+    def prepare(self) -> bool:
+        """Follow the child until its cell can be timed; return whether it came to that."""
+        try:
+            while (event := self._next())["event"] != "ready":
+                self._take(event)
+        except SideEndedError:
+            return False
+        self.layers = event["layers"]
+        self.phase = "timing"
+        return True
+
+    def __call__(self) -> Elapsed:
+        """Let the child time one call."""
+        return self.sample(1)
+
+    def sample(self, calls: int) -> Elapsed:
+        """Let the child time one sample of so many calls.
+
+        Raises:
+            SideEndedError: it failed, died or took too long.
+        """
+        os.write(self.turns, f"{calls}\n".encode())
+        event = self._next()
+        return Elapsed(ns=event["ns"], host_ns=event["host_ns"])
+
+    def record(self, cell: Cell, metrics: Mapping[str, Value]) -> Record:
+        """Return what happened to a cell, which gets the options that this side's mechanism knows."""
+        return Record(
+            cell=replace(cell, options=self.cell.options),
+            status=self.status,
+            reason=self.reason,
+            metrics=metrics,
+            environment=self.environment,
+            attnbench_version=__version__,
+        )
+
+    def _take(self, event: Event) -> None:
+        if event["event"] == "environment":
+            self.environment = event["environment"]
+        elif event["event"] == "options":
+            self.cell = replace(self.cell, options=event["options"])
+        elif event["event"] == "metrics":
+            self.metrics |= event["metrics"]
+            self.phases_done = (*self.phases_done, event["phase"])
+        else:
+            self.phase = event["phase"]
+            self.watcher(self.phase)
+
+    def _next(self) -> Event:
+        event = self.worker.next_event(timeout_s=self.timeout_s)
+        if event is None:
+            self.status = Status.TIMEOUT
+            self.reason = f"{self.phase} took longer than {self.timeout_s:g} s; raise --timeout to wait longer"
+        elif event is ENDED:
+            self.status, self.reason = _cause_of_death(self.worker, self.phase, self.log)
+        elif event["event"] == "done":
+            self.status, self.reason = Status(event["status"]), event["reason"]
+        else:
+            return event
+        raise SideEndedError
+
+
+@contextmanager
+def start(
+    assignment: Assignment,
+    source: Path,
+    *,
+    settings: Settings,
+    scratch: Path,
+    log: Path,
+    watcher: Callable[[str], None],
+    module: str,
+) -> Iterator[Side]:
+    """Start the process of one side; it ends with the block.
+
+    Args:
+        assignment: the cell, and the phases that need not be done again.
+        source: the package, or the file, that the cell's mechanism is to be loaded from.
+        settings: how to measure.
+        scratch: an empty folder.
+        log: file for what the child prints.
+        watcher: told the name of every phase.
+        module: module that does the work.
+    """
+    (scratch / "packages").mkdir(parents=True)
+    (scratch / "packages" / source.name).symlink_to(source)
+    cell = assignment.cell
+    path, _, attribute = cell.mechanism.rpartition(":")
+    if path.endswith(".py"):
+        cell = replace(cell, mechanism=f"{source}:{attribute}")
+    job = scratch / "job.json"
+    Job(assignments=(replace(assignment, cell=cell),), baseline="", settings=settings, samples="").write(job)
+    os.mkfifo(scratch / "turns")
+    # Opened both ways, so as not to wait for a reader. The child only reads, and sees the end if this process dies.
+    turns = os.open(scratch / "turns", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        with Worker(job, log=log, threads=cell.threads, module=module) as worker:
+            yield Side(cell=cell, worker=worker, turns=turns, log=log, timeout_s=settings.timeout_s, watcher=watcher)
+    finally:
+        os.close(turns)
+
+
+class TurnsTimer:
+    """Makes a sample of a side by letting it take a turn; a Timer for ``attnbench.probes.latency``."""
+
+    now_ns = staticmethod(time.perf_counter_ns)
+
+    def __init__(self, device: str) -> None:
+        # On a GPU every call starts with a cold cache, so calls are not grouped: see CudaTimer.
+        self.shortest_ns = 0 if device.startswith("cuda") else CpuTimer.shortest_ns
+
+    def sample(self, call: Call, repeats: int) -> Elapsed:
+        """Return how long the side says that its calls took."""
+        assert isinstance(call, Side)
+        return call.sample(repeats)
+
+
+def _cause_of_death(worker: Worker, phase: str, log: Path) -> tuple[Status, str]:
+    exit_status, said = worker.exit_status, last_line(log)
+    hint = f" ({said})" if said else ""
+    if exit_status is None or exit_status >= 0:
+        return Status.CRASHED, f"the process ended with status {exit_status} while {phase}{hint}"
+    name = signal.Signals(-exit_status).name
+    if name == "SIGKILL" and worker.memory_ran_out:
+        return Status.OUT_OF_MEMORY, f"the kernel ended the process for lack of memory while {phase}"
+    return Status.CRASHED, f"killed by {name} while {phase}{hint}"

@@ -21,9 +21,11 @@ from attnbench.job import Settings
 from attnbench.progress import Screen
 from attnbench.record import Record, Status
 from attnbench.registry import discover
+from attnbench.report import verdicts
 from attnbench.report.environments import describe
 from attnbench.report.markdown import write_report
 from attnbench.report.tables import screen_table, write_csv
+from attnbench.verdict import Comparison
 
 RESULTS = Path("results")
 _SETTING_NAMES = {
@@ -78,7 +80,7 @@ def run(
         UsageError: anything asked for cannot be used; nothing has run then.
         StoreError: the folder cannot be written, or what is in it cannot be read.
     """
-    planned = sweep.plan(request, survey.take(request.wanted, dataset=request.accuracy))
+    planned = plan(request)
     folder = out or RESULTS / _name(request)
     interrupted = False
     with store.Store(folder, fresh=fresh) as kept:
@@ -118,6 +120,48 @@ def make_report(folders: Sequence[Path], *, out: Path, console: Console, command
     _show(records, console)
     limits = {key: found for folder in folders for key, found in ceiling.read(folder).items()}
     _write(records, out, limits, command, console)
+
+
+def rerun(
+    revision: str, request: sweep.Request, settings: Settings, *, threshold: float, out: Path | None, console: Console
+) -> Comparison:
+    """Measure a git revision and the working tree, interleaved, and compare them.
+
+    Raises:
+        UsageError: the revision or anything asked for cannot be used; nothing has run then.
+    """
+    from attnbench import rerun as lockstep  # noqa: PLC0415 - torch
+
+    planned = plan(request)
+    folder = out or RESULTS / f"rerun-{re.sub(r'[^A-Za-z0-9.-]', '-', revision)}"
+    with Screen(console, planned.cells, settings=settings) as screen:
+        return lockstep.rerun(
+            revision, planned.cells, settings=settings, folder=folder, threshold=threshold, watcher=screen.watch
+        )
+
+
+def show_verdicts(found: Comparison, console: Console, markdown: Path | None) -> None:
+    """Show verdicts, and write them as Markdown if a file is given.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    console.print(verdicts.screen(found))
+    if markdown is None:
+        return
+    try:
+        markdown.write_text(verdicts.to_markdown(found), encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write {markdown}: {error.strerror}; give another file") from None
+
+
+def plan(request: sweep.Request) -> sweep.Sweep:
+    """Look at what is asked for and return its cells.
+
+    Raises:
+        UsageError: anything asked for cannot be used.
+    """
+    return sweep.plan(request, survey.take(request.wanted, dataset=request.accuracy))
 
 
 def _show(records: Sequence[Record], console: Console) -> None:

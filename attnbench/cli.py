@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+GATE_FAILED = 1
 STRICT_FAILED = 3
 INTERRUPTED = 130
 
@@ -140,6 +141,51 @@ def report(folders: tuple[Path, ...], out: Path | None) -> None:
     from attnbench import campaign  # noqa: PLC0415
 
     campaign.make_report(folders, out=out or folders[0], console=_console(), command=_command_line())
+
+
+@attnbench.command()
+@click.argument("base", required=False, type=click.Path(path_type=Path))
+@click.argument("head", required=False, type=click.Path(path_type=Path))
+@click.option("--threshold", type=float, default=0.05, show_default=True, help="Change of latency that matters.")
+@click.option("--force", is_flag=True, help="Compare latency although the environments differ.")
+@click.option("--rerun", metavar="REF", help="Measure a git revision and the working tree, interleaved, in one run.")
+@click.option("--mechanisms", type=COMMAS, help="With --rerun: what to measure. [all installed]")
+@click.option("--res", type=COMMAS, help="With --rerun: image sizes. [224]")
+@click.option("--scope", type=COMMAS, help="With --rerun: backbone, layer. [backbone]")
+@click.option("--threads", type=int, help="With --rerun: CPU threads. [all that this process may use]")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="With --rerun: folder for logs and samples."
+)
+@click.option(
+    "--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Also write the verdicts for a pull request."
+)
+def compare(  # noqa: PLR0917 - click passes options by name
+    base: Path | None,
+    head: Path | None,
+    threshold: float,
+    force: bool,
+    rerun: str | None,
+    out: Path | None,
+    markdown: Path | None,
+    **axes: Any,  # noqa: ANN401
+) -> None:
+    """Say of two runs, cell by cell, whether HEAD is FASTER, SLOWER or the SAME as BASE, or whether that is UNDECIDED.
+
+    Exit status 1 if anything got worse.
+    """
+    from attnbench import campaign  # noqa: PLC0415 - numpy
+    from attnbench.compare import compare as compare_runs  # noqa: PLC0415
+
+    if rerun:
+        request, settings = campaign.read_request(None, axes | {"baseline": "none"}, threads=_default_threads())
+        found = campaign.rerun(rerun, request, settings, threshold=threshold, out=out, console=_console())
+    elif base and head:
+        found = compare_runs(base, head, threshold=threshold, force=force)
+    else:
+        raise UsageError("compare needs two results folders, BASE and HEAD, or --rerun REF")
+    campaign.show_verdicts(found, _console(), markdown)
+    if found.regressions:
+        sys.exit(GATE_FAILED)
 
 
 def main() -> None:

@@ -91,6 +91,7 @@ METRICS: dict[str, Metric] = {
     "accuracy_ci_low": Metric(label="top-1, lower end of 95 % interval", better=_HIGHER, form=_PERCENT),
     "accuracy_ci_high": Metric(label="top-1, upper end of 95 % interval", better=_HIGHER, form=_PERCENT),
     "accuracy_seeds": Metric(label="seeds"),
+    "accuracy_per_seed": Metric(label="top-1 of each seed"),
     "accuracy_status": Metric(label="how the accuracy measurement ended"),
     "running_s": Metric(unit="s", label="time that its calls took in all, every pass together", form=_TIME),
     "compile_s": Metric(unit="s", label="time to compile", better=_LOWER, form=_TIME),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from attnbench import bounds, datasets, machine, subject
 from attnbench.job import Assignment, Settings
-from attnbench.probes import accuracy, flops, foresee, memory
+from attnbench.probes import accuracy, compilation, flops, foresee, memory
 from attnbench.record import Cell, Mode, Status, Value
 from attnbench.registry import discover
 
@@ -85,7 +85,7 @@ def prepare(
     model = asked.build().to(device=cell.device, dtype=subject.DTYPES[cell.dtype])
     x = _moved(asked.example(), cell.device)
     phase("measuring memory", lambda: measure_memory(asked, model, x))
-    call = subject.call(cell, model, x)
+    call = subject.call(cell, model, x, forget=subject.forget(model, x))
     if cell.compiled:
         enter("compiling")
         call = _compiled(cell, model, x, learn)
@@ -141,7 +141,7 @@ def _each(total: int | None, layers: int) -> int | None:
 def measure_memory(asked: subject.Subject, model: nn.Module, x: Tensor) -> Metrics:
     """Return the peak of memory of one call, and what a forward pass saves for the backward one."""
     cell, started = asked.cell, time.perf_counter()
-    call = subject.call(cell, model, x)
+    call = subject.call(cell, model, x, forget=subject.forget(model, x))
     peak = memory.peak(call, device=cell.device, forget=subject.forget(model, x))
     found: Metrics = {"memory_peak_bytes": peak.peak_bytes, "memory_reserved_bytes": peak.reserved_bytes}
     if cell.mode is Mode.TRAIN:
@@ -198,11 +198,13 @@ def _free_bytes(device: str) -> int | None:
 
 
 def _compiled(cell: Cell, model: nn.Module, x: Tensor, learn: Learn) -> subject.Call:
-    compiled: nn.Module = torch.compile(model, dynamic=False)  # type: ignore[assignment]
-    call = subject.call(cell, compiled, x)
-    started = time.perf_counter()
-    call()
-    learn("compiling", {"compile_s": time.perf_counter() - started})
+    def synchronize() -> None:
+        if x.is_cuda:
+            torch.cuda.synchronize(x.device)
+
+    call = subject.call(cell, compilation.isolated(model), x, forget=subject.forget(model, x))
+    found = compilation.warm(call, synchronize=synchronize)
+    learn("compiling", {"compile_s": found.compile_s, "recompilations": found.recompilations})
     return call
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -95,9 +96,13 @@ class MechanismSubject(Subject):
             model = backbone.Stack([layer(site) for site in self.stages[0]])
         return model.train(cell.mode is Mode.TRAIN)
 
-    def closed_form(self) -> tuple[int, Macs]:
-        """Add up the layers' closed forms and what stands around them."""
-        layers = sum(self._layers_macs(), Macs(projections=0, attention=0))
+    def closed_form(self) -> tuple[int, Macs] | None:
+        """Add up the layers' closed forms and what stands around them; None if the mechanism has no closed form."""
+        each = [self.mechanism.macs(site, **self.cell.options) for site in chain.from_iterable(self.stages)]
+        given = [macs for macs in each if macs is not None]
+        if len(given) < len(each):
+            return None
+        layers = sum(given, Macs(projections=0, attention=0))
         around = backbone.macs_around(self.stages, classes=CLASSES) if self.cell.scope is Scope.BACKBONE else 0
         return layers.total + around, layers
 
@@ -121,9 +126,6 @@ class MechanismSubject(Subject):
         x = torch.randn(cell.batch, site.height, site.width, site.dim).to(DTYPES[cell.dtype])
         return x.requires_grad_(cell.mode is Mode.TRAIN)
 
-    def _layers_macs(self) -> Sequence[Macs]:
-        return [self.mechanism.macs(site, **self.cell.options) for site in chain.from_iterable(self.stages)]
-
 
 def of(cell: Cell) -> Subject:
     """Load what a cell names.
@@ -134,20 +136,25 @@ def of(cell: Cell) -> Subject:
     return MechanismSubject(cell=cell, mechanism=discover().find(cell.mechanism).load())
 
 
-def call(cell: Cell, model: nn.Module, x: Tensor) -> Call:
+def call(cell: Cell, model: Callable[[Tensor], Any], x: Tensor, *, forget: Callable[[], None]) -> Call:
     """Return what is timed: a forward pass without autograd, or forward and backward.
 
     A training step drops the gradients of the step before, so that each call allocates the same. There is no
     optimiser step: its cost depends on the parameters alone.
+
+    Args:
+        cell: whether to infer or to train.
+        model: the module, compiled or not.
+        x: its input.
+        forget: drops the gradients of the step before.
     """
-    drop = forget(model, x)
 
     @torch.inference_mode()
     def infer() -> object:
         return model(x)
 
     def train() -> object:
-        drop()
+        forget()
         y = model(x)
         y.backward(torch.ones_like(y))
         return y

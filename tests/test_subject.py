@@ -24,7 +24,8 @@ def test_a_backbone_takes_images_and_a_stack_takes_maps() -> None:
 
 @pytest.mark.parametrize("cell", [BACKBONE, LAYER], ids=["backbone", "layer"])
 def test_inference_keeps_nothing_for_a_backward_pass(cell: Cell) -> None:
-    call = subject.call(cell, asked(cell).build(), asked(cell).example())
+    model, x = asked(cell).build(), asked(cell).example()
+    call = subject.call(cell, model, x, forget=subject.forget(model, x))
     y = call()
     assert isinstance(y, torch.Tensor)
     assert not y.requires_grad
@@ -35,7 +36,7 @@ def test_a_training_step_leaves_the_gradients_of_one_step(cell: Cell) -> None:
     cell = replace(cell, mode=Mode.TRAIN)
     torch.manual_seed(0)
     model, x = asked(cell).build(), asked(cell).example()
-    call = subject.call(cell, model, x)
+    call = subject.call(cell, model, x, forget=subject.forget(model, x))
     call()
     once = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     call()

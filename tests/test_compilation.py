@@ -1,0 +1,69 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from attnbench.probes.compilation import graphs, isolated, warm
+
+
+class Repeated(nn.Module):
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(self.times):
+            x = self.linear(x)
+        return x
+
+
+@pytest.fixture(autouse=True)
+def _eager_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dynamo is what is tested; inductor would take minutes."""
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, **options: compile_(f, backend="eager", **options))
+    torch._dynamo.reset()
+
+
+def cached_graphs(compiled: object) -> int:
+    code = compiled._torchdynamo_orig_callable.__code__
+    return len(torch._dynamo.eval_frame._debug_get_cache_entry_list(code))
+
+
+def test_many_modules_of_one_class_are_all_compiled_and_share_no_guards() -> None:
+    before, x = graphs(), torch.randn(2, 4)
+    compiled = [isolated(Repeated(times)) for times in range(1, 13)]
+    for each in compiled:
+        each(x)
+    assert graphs() - before == 12
+    assert [cached_graphs(each) for each in compiled] == [1] * 12
+
+
+def test_a_compiled_module_returns_what_the_module_returns() -> None:
+    model, x = Repeated(3), torch.randn(2, 4)
+    torch.testing.assert_close(isolated(model)(x), model(x))
+
+
+def test_the_first_call_compiles_and_the_next_do_not() -> None:
+    compiled, x = isolated(Repeated(2)), torch.randn(2, 4)
+    found = warm(lambda: compiled(x), synchronize=lambda: None)
+    assert found.compile_s > 0
+    assert found.recompilations == 0
+
+
+def test_recompilations_are_counted() -> None:
+    compiled = isolated(Repeated(2))
+    sizes = iter([2, 3, 4, 5])
+    found = warm(lambda: compiled(torch.randn(next(sizes), 4)), synchronize=lambda: None)
+    assert found.recompilations == 3
+
+
+def test_running_uncompiled_past_the_limit_is_an_error_not_a_figure() -> None:
+    compiled = isolated(Repeated(2))
+
+    def call_at_many_sizes() -> None:
+        for size in range(2, 40):
+            compiled(torch.randn(size, 4))
+
+    with pytest.raises(Exception, match="recompile_limit"):
+        call_at_many_sizes()

@@ -91,8 +91,12 @@ class Mechanism(nn.Module, ABC):
 
     paper: ClassVar[str] = ""
     """Authors, venue and arXiv number, as one line."""
-    reach: ClassVar[Literal["local", "global"]] = "global"
-    """Whether a token of a large map can be influenced by every other one within one layer."""
+    reach: ClassVar[Literal["local", "global"] | None] = "global"
+    """Whether a token of a large map can be influenced by every other one within one layer; None if nobody said."""
+    compiles: ClassVar[bool] = True
+    """Whether torch.compile is claimed to take the layer whole, as one graph."""
+    exports: ClassVar[bool] = True
+    """Whether torch.export is claimed to take the layer."""
 
     def __init__(self, site: Site) -> None:
         super().__init__()
@@ -120,9 +124,12 @@ class Mechanism(nn.Module, ABC):
         return None if site.dim % site.heads == 0 else f"dim {site.dim} does not divide into {site.heads} heads"
 
     @classmethod
-    @abstractmethod
-    def macs(cls, site: Site, **options: Any) -> Macs:  # noqa: ANN401
-        """Return the closed form of the layer's multiply-adds for one image."""
+    def macs(cls, site: Site, **options: Any) -> Macs | None:  # noqa: ANN401, ARG003
+        """Return the closed form of the layer's multiply-adds for one image.
+
+        None where there is none: the layer's multiply-adds are then those that torch's counter finds.
+        """
+        return None
 
     @classmethod
     def adaptation(cls, site: Site, **options: Any) -> str | None:  # noqa: ANN401, ARG003

@@ -36,20 +36,28 @@ class Plugin:
     local: bool = False
 
     def load(self) -> type[Mechanism]:
-        """Import the plugin and return its mechanism.
+        """Import the plugin and return its mechanism, adapted if it is a module of another kind.
 
         Raises:
-            PluginError: it does not import, has no such attribute, or is no Mechanism.
+            PluginError: it does not import, has no such attribute, is no module, or cannot be adapted.
         """
-        from attnbench.mechanism import Mechanism  # noqa: PLC0415 - torch, so not before it is needed
+        from torch.nn import Module  # noqa: PLC0415 - heavy, so not before it is needed
+
+        from attnbench.adapter import adapt  # noqa: PLC0415
+        from attnbench.mechanism import Mechanism  # noqa: PLC0415
 
         found = self._import()
-        if not (isinstance(found, type) and issubclass(found, Mechanism)):
+        if not (isinstance(found, type) and issubclass(found, Module)):
             raise PluginError(
                 f"{self.name} from {self.distribution}: {self.module}:{self.attribute} is {_kind(found)}; "
-                "a subclass of attnbench.mechanism.Mechanism is needed"
+                "a subclass of attnbench.mechanism.Mechanism or of torch.nn.Module is needed"
             )
-        return found
+        if issubclass(found, Mechanism):
+            return found
+        try:
+            return adapt(found)
+        except PluginError as error:
+            raise PluginError(f"{self.name} from {self.distribution}: {error}") from None
 
     def _import(self) -> object:
         try:

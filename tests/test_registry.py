@@ -81,7 +81,7 @@ def test_a_local_file_is_loaded_and_named_by_its_content(mine: Path) -> None:
     ("spec", "said"),
     [
         ("{}:Min", "did you mean Mine"),
-        ("{}:NotOne", "a subclass of attnbench.mechanism.Mechanism is needed"),
+        ("{}:NotOne", "a subclass of attnbench.mechanism.Mechanism or of torch.nn.Module is needed"),
         ("{}", "write {}:MyAttention"),
         ("{}x.py:Mine", "cannot read"),
     ],

@@ -1,0 +1,291 @@
+"""Modules that know nothing of attnbench, as mechanisms: their constructor, their layout and their call found out.
+
+A module that is wrapped is taken as the whole attention sub-layer: no norm is put before it and no residual around
+it but the block's own. A module that adds its input itself is measured with two residuals.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from attnbench.errors import PluginError
+from attnbench.layout import LAYOUTS, Layout, shape_of, to_map, to_module
+from attnbench.mechanism import Map, Mechanism, Site
+from attnbench.probes.weightless import build_on_meta
+from attnbench.record import Value
+
+_MOST_TOKENS = 4096
+"""Largest map on which a module is tried for real that cannot be tried without data."""
+Keyword = inspect.Parameter.KEYWORD_ONLY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a foreign module is built and called."""
+
+    layer: Callable[..., nn.Module]
+    fixed: Mapping[str, object]
+    """Constructor arguments that are the same at every site."""
+    options: Mapping[str, inspect.Parameter]
+    layout: Layout | None
+    """As declared, None if it is to be found by trying."""
+
+    def build(self, site: Site, options: Mapping[str, Value]) -> nn.Module:
+        """Build the module for a site."""
+        known, takes = _constructor_values(site), inspect.signature(self.layer).parameters
+        filled = {name: known[name] for name in takes if name in known and takes[name].default is not None}
+        return self.layer(**filled | dict(self.fixed) | dict(options))
+
+    def layouts_at(self, site: Site, options: Mapping[str, Value]) -> list[Layout]:
+        """Return the layouts in which the module keeps the shape of a map, found without data where possible.
+
+        Raises:
+            Exception: the module cannot be built, or fails in every layout; whatever it raised itself.
+        """
+        tried = LAYOUTS if self.layout is None else (self.layout,)
+        with torch.random.fork_rng(devices=[]):
+            try:
+                model, _ = build_on_meta(lambda: (self.build(site, options), ()))
+                return _accepted(model, site, tried, torch.device("meta"))
+            except Exception:
+                if site.tokens > _MOST_TOKENS:
+                    raise
+                return _accepted(self.build(site, options), site, tried, torch.device("cpu"))
+
+
+class Adapted(Mechanism):
+    """A module of somebody's, called with the map in the layout that it takes."""
+
+    compiles: ClassVar[bool] = False
+    exports: ClassVar[bool] = False
+    reach: ClassVar[Literal["local", "global"] | None] = None
+    recipe: ClassVar[Recipe]
+    found: ClassVar[Layout | None] = None
+    """The layout, once it is known."""
+
+    def __init__(self, site: Site, **options: Any) -> None:  # noqa: ANN401 - options as the module has them
+        super().__init__(site)
+        self.layout = self.layout_at(site, options)
+        self.layer = self.recipe.build(site, options)
+
+    def forward(self, x: Map) -> Map:
+        """Return what the module makes of the map; of several outputs, the first."""
+        return to_map(_called(self.layer, to_module(x, self.layout), self.site), self.layout, x.shape)
+
+    @classmethod
+    def layout_at(cls, site: Site, options: Mapping[str, Value]) -> Layout:
+        """Return the layout that the module takes, tried once and then remembered.
+
+        Raises:
+            PluginError: more than one would do, so that it must be declared.
+            Exception: the module cannot be built or run at the site; whatever it raised itself.
+        """
+        if cls.found is None:
+            accepted = cls.recipe.layouts_at(site, options)
+            if len(accepted) > 1:
+                raise PluginError(
+                    f"{cls.__name__} runs on maps laid out as {' and as '.join(accepted)}; say which it is made for: "
+                    f'layout = "{accepted[0]}" in the class, or adapt({cls.__name__}, layout="{accepted[0]}")'
+                )
+            cls.found = accepted[0]
+        return cls.found
+
+    @classmethod
+    def why_unsupported(cls, site: Site, **options: Any) -> str | None:  # noqa: ANN401
+        """Say what the module raises when it is built and called at a site, None if nothing.
+
+        Raises:
+            PluginError: the layout cannot be told by trying.
+        """
+        reason = super().why_unsupported(site)
+        if reason:
+            return reason
+        try:
+            if cls.layout_at(site, options) not in cls.recipe.layouts_at(site, options):
+                return f"it does not take {cls.found} there"
+        except PluginError:
+            raise
+        except Exception as error:  # a module that was not written for attnbench has no other way to refuse
+            return f"it raises {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return None
+
+
+def adapt(
+    layer: Callable[..., nn.Module],
+    *,
+    layout: Layout | None = None,
+    reach: Literal["local", "global"] | None = None,
+    **fixed: object,
+) -> type[Mechanism]:
+    """Return a mechanism that builds and calls a module which knows nothing of attnbench.
+
+    The constructor's arguments are filled in by their names: the channels, the heads, the channels per head, the
+    height and width of the map, or a ``site`` (see ``docs/write-a-mechanism.md``); not those whose default is None,
+    which a layer works out itself. What else has an int, float, bool or str for its default is an option.
+
+    Args:
+        layer: a module class, or a function that returns a module.
+        layout: ``BHWC``, ``BNC`` or ``BCHW``; the attribute ``layout`` of the class if it has one, else found by
+            trying which of the three keeps its shape.
+        reach: whether a token can be influenced by every other one, see ``Mechanism``.
+        fixed: constructor arguments that are the same at every site.
+
+    Raises:
+        PluginError: the constructor or ``forward`` needs an argument that cannot be filled in, or the layout is none
+            of the three.
+    """
+    name = getattr(layer, "__name__", type(layer).__name__)
+    layout = layout or getattr(layer, "layout", None)
+    if layout is not None and layout not in LAYOUTS:
+        raise PluginError(f"{name}: layout {layout!r} is not known; write one of {', '.join(LAYOUTS)}")
+    options = _options(name, layer, fixed)
+    _check_forward(name, layer)
+    claims = {
+        claim: getattr(layer, claim) for claim in ("compiles", "exports", "paper", "reach") if hasattr(layer, claim)
+    }
+    members = {
+        "__init__": _constructor(options),
+        "__signature__": inspect.Signature([_SITE, *options.values()]),
+        "__module__": getattr(layer, "__module__", __name__),
+        "__doc__": inspect.getdoc(layer),
+        "recipe": Recipe(layer=layer, fixed=fixed, options=options, layout=layout),
+        "found": layout,
+        **claims,
+        **({"reach": reach} if reach else {}),
+    }
+    return type(name, (Adapted,), members)
+
+
+_SITE = inspect.Parameter("site", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Site)
+
+
+def _constructor(options: Mapping[str, inspect.Parameter]) -> Callable[..., None]:
+    """Return an ``__init__`` whose annotations are those of the options, by which values are read."""
+
+    def __init__(self: Adapted, site: Site, **given: Any) -> None:  # noqa: ANN401, N807
+        Adapted.__init__(self, site, **given)
+
+    __init__.__annotations__ = {name: parameter.annotation for name, parameter in options.items()}
+    return __init__
+
+
+def _options(name: str, layer: Callable[..., nn.Module], fixed: Mapping[str, object]) -> dict[str, inspect.Parameter]:
+    """Return the arguments that are left to the user, by name; those that nothing can fill in are an error."""
+    known = _constructor_values(Site(height=1, width=1, dim=1, heads=1))
+    hints = _hints(layer)
+    options, missing = {}, []
+    for parameter in inspect.signature(layer).parameters.values():
+        if parameter.name in known or parameter.name in fixed or parameter.kind in _VARIADIC:
+            continue
+        if parameter.default is parameter.empty:
+            missing.append(parameter.name)
+        elif isinstance(parameter.default, int | float | str):
+            hint = hints.get(parameter.name, type(parameter.default))
+            options[parameter.name] = parameter.replace(kind=Keyword, annotation=hint)
+    if missing:
+        raise PluginError(
+            f"{name} needs {', '.join(missing)}, which no site has; give each a default, or fix it: "
+            f"{name} = adapt({name}, {missing[0]}=...)"
+        )
+    return options
+
+
+def _check_forward(name: str, layer: Callable[..., nn.Module]) -> None:
+    if not isinstance(layer, type):
+        return
+    known = _forward_values(Site(height=1, width=1, dim=1, heads=1))
+    takes = list(inspect.signature(layer.forward).parameters.values())[1:] if issubclass(layer, nn.Module) else []
+    missing = [p.name for p in takes[1:] if p.default is p.empty and p.kind not in _VARIADIC and p.name not in known]
+    if not takes or missing:
+        wanted = f"needs {', '.join(missing)} beside the map" if missing else "takes no map"
+        raise PluginError(f"{name}.forward {wanted}; write a module whose forward(x) calls it, and name that one")
+
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def _hints(layer: Callable[..., nn.Module]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(layer.__init__ if isinstance(layer, type) else layer)  # type: ignore[misc]
+    except (NameError, TypeError, AttributeError):  # a name that only its own type checker sees
+        return {}
+
+
+def _constructor_values(site: Site) -> dict[str, object]:
+    """Return what a site has to give, under every name that a constructor may ask for it by."""
+    channels = (
+        "dim",
+        "embed_dim",
+        "channels",
+        "in_channels",
+        "in_dim",
+        "in_chans",
+        "d_model",
+        "hidden_size",
+        "embed_dims",
+    )
+    heads = ("heads", "num_heads", "n_heads", "n_head", "nhead", "num_attention_heads")
+    head_dim = ("head_dim", "dim_head", "head_size")
+    size = ("input_resolution", "resolution", "map_size", "feat_size", "fmap_size", "input_size", "size")
+    tokens = ("tokens", "num_tokens", "n_tokens", "num_patches", "seq_len")
+    return {
+        "site": site,
+        "height": site.height,
+        "width": site.width,
+        **dict.fromkeys(channels, site.dim),
+        **dict.fromkeys(heads, site.heads),
+        **dict.fromkeys(head_dim, site.head_dim),
+        **dict.fromkeys(size, (site.height, site.width)),
+        **dict.fromkeys(tokens, site.tokens),
+    }
+
+
+def _forward_values(site: Site) -> dict[str, object]:
+    """Return what a site has to give, under every name that a ``forward`` may ask for it by."""
+    return {
+        **dict.fromkeys(("H", "h", "height"), site.height),
+        **dict.fromkeys(("W", "w", "width"), site.width),
+        **dict.fromkeys(
+            ("size", "hw", "hw_shape", "x_size", "resolution", "input_resolution"), (site.height, site.width)
+        ),
+    }
+
+
+def _called(model: nn.Module, x: Tensor, site: Site) -> Tensor:
+    known = _forward_values(site)
+    _, *others = inspect.signature(model.forward).parameters.values()
+    y = model(x, **{p.name: known[p.name] for p in others if p.name in known and p.default is p.empty})
+    first: Tensor = y[0] if isinstance(y, tuple | list) else y
+    return first
+
+
+def _accepted(model: nn.Module, site: Site, tried: tuple[Layout, ...], device: torch.device) -> list[Layout]:
+    """Return the layouts in which a module keeps the shape; if there is none, raise what it raised in each."""
+    accepted: list[Layout] = []
+    said: list[str] = []
+    for layout in tried:
+        x = torch.zeros(shape_of(site, layout), device=device)
+        try:
+            with torch.no_grad():
+                y = _called(model.eval(), x, site)
+        except Exception as error:
+            said.append(f"{layout} {tuple(x.shape)}: {type(error).__name__}: {str(error).partition(chr(10))[0]}")
+            continue
+        if isinstance(y, Tensor) and y.shape == x.shape:
+            accepted.append(layout)
+        else:
+            said.append(f"{layout} {tuple(x.shape)}: returned {_described(y)}")
+    if not accepted:
+        raise ValueError(f"no layout keeps its shape; {'; '.join(said)}")
+    return accepted
+
+
+def _described(y: object) -> str:
+    return str(tuple(y.shape)) if isinstance(y, Tensor) else f"a {type(y).__name__}"

@@ -200,6 +200,11 @@ def test_lavit_refuses_images_of_another_size_than_it_was_built_for():
         small("lavit_tiny")(images()[..., :98])
 
 
+def test_qna_vit_pads_images_around_as_flax_does():
+    network = small("qna_vit_tiny")
+    torch.testing.assert_close(network(images()), network(nn.functional.pad(images(), (0, 1, 1, 1))))
+
+
 # Local attention of QnA-ViT
 
 
@@ -326,14 +331,19 @@ def test_images_may_have_other_channels_than_three(name):
 
 
 @FAMILIES
-def test_recomputing_the_blocks_leaves_output_and_gradients_as_they_are(name):
-    gradients = []
+def test_recomputing_the_blocks_keeps_less_for_the_same_gradients(name):
+    gradients, kept = [], []
     for recompute in (False, True):
         network = small(name)
         network.set_grad_checkpointing(recompute)
-        network(images()).square().sum().backward()
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, sizes=sizes: sizes.append(x.numel()) or x, lambda x: x):
+            logits = network(images())
+        logits.square().sum().backward()
         gradients.append([parameter.grad for parameter in network.parameters()])
+        kept.append(sum(sizes))
     torch.testing.assert_close(*gradients)
+    assert kept[1] < kept[0] / 2
 
 
 @FAMILIES
@@ -341,6 +351,12 @@ def test_drop_path_rises_from_none_to_the_rate_and_acts_in_training_only(name):
     network = small(name, drop_path_rate=0.5)
     rates = [module.drop_prob for module in network.modules() if isinstance(module, DropPath)]
     assert rates == pytest.approx(torch.linspace(0, 0.5, len(rates)).tolist())
+    used = set()
+    for module in network.modules():
+        if isinstance(module, DropPath):
+            module.register_forward_hook(lambda module, *_: used.add(module))
+    network(images())
+    assert len(used) == len(rates)
     torch.testing.assert_close(network(images()), network(images()))
     assert not torch.equal(network.train()(images()), network(images()))
 

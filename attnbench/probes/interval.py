@@ -17,6 +17,12 @@ _Z95 = 1.959964
 FEWEST_SAMPLES = 6
 """Fewer independent samples than this have no 95 % interval of the median: 1 - 2 / 2**5 is 93.75 %."""
 
+_SUPPOSED_LIKENESS = 1.7
+"""Variance inflation that is supposed before the samples can tell: neighbours correlated by about 0.3."""
+_WEIGHT = 20
+"""Samples' worth of belief in it. With 6 samples it is most of what is known, with 200 a tenth."""
+_MOST_LIKENESS = 20.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
@@ -35,27 +41,39 @@ class Estimate:
 def median_estimate(samples: Series) -> Estimate:
     """Return the median of samples in the order they were taken, with its 95 % interval.
 
-    The interval lies between two order statistics, n / 2 -+ 0.98 sqrt(n) places from the ends, which holds for any
+    The interval starts from two order statistics, n / 2 -+ 0.98 sqrt(n) places from the ends, which holds for any
     distribution: the count of samples below the true median is binomial. A percentile bootstrap of the median
     approximates the same interval at a thousand times the cost and is too narrow under about 20 samples.
 
-    Neighbouring samples are alike when the machine drifts, and then n samples say less than n independent ones. The
-    lag-1 autocorrelation r of the samples' signs about the median, where positive, widens the interval by
-    sqrt((1 + r) / (1 - r)).
+    Samples near each other are alike when the machine drifts, and then n samples say less than n independent ones.
+    Each end is moved out, as a factor of the median, by the square root of the variance inflation ``_likeness``.
 
-    Coverage in 2,000 simulated repeats: independent samples (normal, and with a tenth of them delayed), 6 to 200
-    of them, 95.0-98.2 %; stopped as soon as the interval was narrow enough, 93.6-97.5 %; neighbours correlated by
-    0.2, 94.0-95.5 %, stopped early 91.0-93.5 %; correlated by 0.4, 92-94 % from 8 samples on. A correlation of 0.7
-    is too much for it: 77-90 %.
+    Coverage in 1,500 simulated repeats, of 6 to 300 samples, and where sampling stopped as soon as the interval was
+    within 1 % (noise of 0.4 to 4 %, 300 samples at most); independent samples are normal or Student's t with 2 degrees
+    of freedom, the others autoregressive; slow is white noise with half as much that lasts for 20 samples:
+
+    ===================== ============ ============ ==========================================
+    samples               fixed number early stop   early stop if only lag 1 widens, as before
+    ===================== ============ ============ ==========================================
+    independent           95.8-98.3 %  94.5-98.3 %  93.7-96.7 %
+    correlation 0.2       94.6-96.3 %  93.1-96.3 %  91.0-93.6 %
+    correlation 0.4       92.5-93.9 %  87.2-92.9 %  85.9-90.1 %
+    correlation 0.7       77.8-92.5 %  72.1-87.4 %  67.5-83.1 %
+    slow                  68.4-86.5 %  61.1-86.5 %  47.5-80.5 %
+    ===================== ============ ============ ==========================================
+
+    It costs up to a quarter more samples, where their number is what the precision hangs on, and none where the fewest
+    are enough or time is up. Ratios within interleaved rounds have been found correlated by 0.1 at most.
 
     Args:
-        samples: At least one; fewer than FEWEST_SAMPLES get their full range, which covers less than 95 %.
+        samples: At least one, all positive; fewer than FEWEST_SAMPLES cover less than 95 %.
     """
     n = len(samples)
     ordered = np.sort(samples)
-    rank = max(0.0, (n - 1) / 2 - _Z95 / 2 * math.sqrt(n) * _widening(samples))
-    low, value, high = np.interp([rank, (n - 1) / 2, n - 1 - rank], np.arange(n), ordered)
-    return Estimate(value=float(value), low=float(low), high=float(high))
+    rank = max(0.0, (n - 1) / 2 - _Z95 / 2 * math.sqrt(n))
+    low, value, high = np.interp([rank, (n - 1) / 2, n - 1 - rank], np.arange(n), ordered).tolist()
+    factor = math.sqrt(_likeness(samples))
+    return Estimate(value=value, low=value * (low / value) ** factor, high=value * (high / value) ** factor)
 
 
 def outliers(samples: Series) -> Bool[ndarray, " samples"]:
@@ -70,14 +88,22 @@ def outliers(samples: Series) -> Bool[ndarray, " samples"]:
     return far
 
 
-def _widening(samples: Series) -> float:
-    """Return the factor by which likeness of neighbours widens the interval, 1 if there is none."""
+def _likeness(samples: Series) -> float:
+    """Return by how much likeness of near samples inflates the variance of their median, at least 1.
+
+    One plus twice the sum of the autocorrelations of the samples' signs about the median, over pairs of lags until a
+    pair's sum is no longer positive (Geyer 1992, the initial positive sequence). It is drawn towards a supposed value,
+    because sampling that stops as soon as the interval is narrow would pick the moments at which few samples happen to
+    look independent.
+    """
     n = len(samples)
     signs = np.sign(samples - np.median(samples))
-    power = float(signs @ signs)
-    if n < FEWEST_SAMPLES or power == 0:
+    spectrum = np.abs(np.fft.rfft(signs, 2 * n)) ** 2
+    products = np.fft.irfft(spectrum)[: n // 3 + 2]
+    if n < FEWEST_SAMPLES or products[0] == 0:
         return 1.0
     # Signs about the sample's own median are anticorrelated by 1 / n even where the samples are independent.
-    r = float(signs[1:] @ signs[:-1]) / power + 1 / n
-    r = min(max(r, 0.0), 0.9)
-    return math.sqrt((1 + r) / (1 - r))
+    correlations = products[1:] / products[0] + 1 / n
+    pairs = correlations[: len(correlations) // 2 * 2].reshape(-1, 2).sum(axis=1)
+    found = 1 + 2 * float(pairs[: int(np.argmin(np.append(pairs, 0.0) > 0))].sum())
+    return min((n * found + _WEIGHT * _SUPPOSED_LIKENESS) / (n + _WEIGHT), _MOST_LIKENESS)

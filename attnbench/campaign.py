@@ -58,7 +58,10 @@ def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -
     """
     wanted = _read_toml(path) if path else {}
     wanted |= {name: value for name, value in given.items() if value is not None}
-    wanted.setdefault("mechanisms", tuple(discover().plugins))
+    if wanted.get("networks"):
+        wanted.setdefault("scope", ("network",))
+    if set(wanted.get("scope", ())) != {"network"}:
+        wanted.setdefault("mechanisms", tuple(discover().plugins))
     wanted.setdefault("threads", threads)
     settings = {field: wanted.pop(name) for name, field in _SETTING_NAMES.items() if name in wanted}
     return sweep.Request(**wanted), _checked(Settings(**settings))
@@ -226,5 +229,7 @@ def _checked(settings: Settings) -> Settings:
 def _name(request: sweep.Request) -> str:
     """Return the folder name of a request: readable, and the same each time the same is asked for."""
     asked = json.dumps(asdict(request), sort_keys=True)
-    readable = "-".join(["+".join(spec.partition(":")[0] for spec in request.mechanisms), "+".join(request.res)])
+    readable = "-".join(
+        ["+".join(spec.partition(":")[0] for spec in request.mechanisms + request.networks), "+".join(request.res)]
+    )
     return f"{re.sub(r'[^A-Za-z0-9+x.-]', '', readable)[:60]}-{hashlib.sha256(asked.encode()).hexdigest()[:6]}"

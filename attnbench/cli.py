@@ -70,10 +70,14 @@ def attnbench() -> None:
 @attnbench.command("list")
 @click.argument("names", nargs=-1)
 def list_(names: tuple[str, ...]) -> None:
-    """Show the mechanisms that are installed: paper, options, where each comes from."""
-    from attnbench.listing import mechanisms_table  # noqa: PLC0415 - only this command needs rich
+    """Show the mechanisms and networks that are installed: paper, options, where each comes from."""
+    from attnbench.listing import mechanisms_table, networks_table  # noqa: PLC0415 - only this command needs rich
 
-    _console().print(mechanisms_table(names))
+    console = _console()
+    console.print(mechanisms_table(names))
+    if not names:
+        console.print()
+        console.print(networks_table())
 
 
 @attnbench.command()
@@ -90,8 +94,9 @@ def env() -> None:
 @attnbench.command()
 @click.argument("sweep_file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--mechanisms", type=COMMAS, help="Names, name:option=value, or FILE.py:Class. [all installed]")
+@click.option("--networks", type=COMMAS, help="Published networks: of plugins, and every model of timm.")
 @click.option("--res", type=COMMAS, help="Image sizes in pixels, 224 or 224x448 (height x width). [224]")
-@click.option("--scope", type=COMMAS, help="backbone, layer. [backbone]")
+@click.option("--scope", type=COMMAS, help="backbone, layer, network. [backbone; network with --networks]")
 @click.option("--mode", type=COMMAS, help="infer, train. [infer]")
 @click.option("--batch", type=COMMAS, help="Images per call. [1]")
 @click.option("--dtype", type=COMMAS, help="float32, bfloat16, float16. [float32]")

@@ -7,7 +7,7 @@ exit statuses.
     - UsageError: options, names or values that cannot be used (exit status 2)
     - PluginError: a plugin that cannot be loaded, with the distribution or file to blame
     - StoreError: a results folder that cannot be read or written
-    - DataError: a data set that is not there or does not fit
+    - DataError: a data set or checkpoint that is not there or does not fit
 """
 
 from collections.abc import Iterable
@@ -39,7 +39,7 @@ class StoreError(AttnbenchError):
 
 
 class DataError(AttnbenchError):
-    """A data set is not there or does not fit what was asked."""
+    """A data set or a checkpoint is not there or does not fit what was asked."""
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

@@ -69,7 +69,7 @@ def _row(record: Record) -> dict[str, Any]:
         "environment_id": environment.get("environment_id"),
         "attnbench_version": record.attnbench_version,
         "torch_version": environment.get("torch_version"),
-        "label": _label(cell),
+        "label": cell.label,
         "is_baseline": bool(record.metrics.get("is_baseline")),
         **known,
     }
@@ -87,17 +87,12 @@ def _accuracy(record: Record | None) -> dict[str, Any]:
     }
 
 
-def _label(cell: Cell) -> str:
-    name = cell.network or cell.mechanism
-    return f"{name}, compiled" if cell.compiled else name
-
-
 def _tell_apart(found: Sequence[dict[str, Any]]) -> None:
-    """Add to the labels those options in which rows of one mechanism differ."""
-    by_mechanism: dict[str, list[dict[str, Any]]] = {}
+    """Add to the labels those options in which rows of one name differ."""
+    by_name: dict[str, list[dict[str, Any]]] = {}
     for row in found:
-        by_mechanism.setdefault(row["mechanism"], []).append(row)
-    for same in by_mechanism.values():
+        by_name.setdefault(row["network"] or row["mechanism"], []).append(row)
+    for same in by_name.values():
         options = [json.loads(row["options"]) for row in same]
         names = dict.fromkeys(name for each in options for name in each)
         differing = [name for name in names if len({str(each.get(name)) for each in options}) > 1]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from attnbench import source
+from attnbench import networks, source
 from attnbench.errors import PluginError
 from attnbench.registry import Registry, discover
 
@@ -30,6 +30,20 @@ def mechanisms_table(names: Sequence[str] = (), registry: Registry | None = None
         table.add_row(Text(name, style="bold"), Text("\n").join(filter(None, about)), Text(plugin.distribution))
     for name in () if names else registry.conflicts:
         table.add_row(Text(name), Text(_conflict(registry, name), style="red"), "")
+    return table
+
+
+def networks_table() -> Table:
+    """Return the networks that plugins bring, a row for each distribution, and where to find more."""
+    by_origin: dict[str, list[str]] = {}
+    for name, entry in networks.plugins().items():
+        by_origin.setdefault(networks.origin(entry), []).append(name)
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("networks, for --networks", overflow="fold")
+    table.add_column("from", overflow="fold")
+    for origin, names in by_origin.items():
+        table.add_row(Text(", ".join(names)), Text(origin))
+    table.add_row(Text("every model of timm.list_models()"), Text("timm"))
     return table
 
 

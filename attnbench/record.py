@@ -94,10 +94,14 @@ class Cell:
         return _digest(asdict(loose))
 
     @property
+    def name(self) -> str:
+        """The mechanism or the network."""
+        return self.network or self.mechanism
+
+    @property
     def label(self) -> str:
-        """The mechanism or network with the options that were given, for people."""
-        name = self.network or self.mechanism
-        return f"{name} (compiled)" if self.compiled else name
+        """The name, and whether it is compiled, for people."""
+        return f"{self.name}, compiled" if self.compiled else self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attnbench import backbone, options
+from attnbench import backbone, networks, options
 from attnbench.mechanism import Macs, Mechanism, Site
 from attnbench.pyramid import SWIN_T_SIZED
 from attnbench.record import Cell, Mode, Scope
@@ -127,12 +127,42 @@ class MechanismSubject(Subject):
         return x.requires_grad_(cell.mode is Mode.TRAIN)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSubject(Subject):
+    """A published network."""
+
+    def why_unsupported(self) -> str | None:
+        """Build it without weights and show it an image without pixels: what it cannot take it says itself."""
+        try:
+            with torch.device("meta"), torch.no_grad():
+                self.build().eval().to(DTYPES[self.cell.dtype])(self.example()[:1])
+        except Exception as error:  # a stranger's constructor may raise anything
+            return f"{self.cell.height}x{self.cell.width} pixels: {' '.join(str(error).split())}"
+        return None
+
+    def build(self) -> nn.Module:
+        """Build the network for the cell's image size."""
+        cell = self.cell
+        model = networks.create(cell.network, height=cell.height, width=cell.width, options=cell.options)
+        return model.train(cell.mode is Mode.TRAIN)
+
+    def closed_form(self) -> None:
+        """There is none: counters count the whole network."""
+
+    def adaptation(self) -> str:
+        """Nothing is known of what a network does to its maps."""
+        return ""
+
+
 def of(cell: Cell) -> Subject:
     """Load what a cell names.
 
     Raises:
         PluginError: it cannot be loaded.
     """
+    if cell.scope is Scope.NETWORK:
+        networks.find(cell.network)
+        return NetworkSubject(cell=cell)
     return MechanismSubject(cell=cell, mechanism=discover().find(cell.mechanism).load())
 
 

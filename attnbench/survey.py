@@ -25,15 +25,16 @@ LOAD_TIMEOUT_S = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A mechanism as written on the command line, and the backend that the sweep's axis asks of it."""
+    """A mechanism or network as written on the command line, and the backend that the sweep's axis asks of it."""
 
     spec: str
     backend: str = ""
+    network: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What the child found out about one mechanism."""
+    """What the child found out about one mechanism or network."""
 
     wanted: Wanted
     name: str = ""
@@ -102,6 +103,8 @@ def _finding(fields: dict[str, Any]) -> Finding:
 def _examine(wanted: Wanted) -> Finding:
     try:
         name, given = option_syntax.split(wanted.spec)
+        if wanted.network:
+            return _examine_network(wanted, name, given)
         plugin = discover().find(name)
         mechanism = plugin.load()
         return _resolve(wanted, plugin.name, plugin.distribution, mechanism, given)
@@ -109,6 +112,20 @@ def _examine(wanted: Wanted) -> Finding:
         return Finding(wanted=wanted, mistakes=tuple(f"{wanted.spec}: {mistake}" for mistake in error.mistakes))
     except PluginError as error:
         return Finding(wanted=wanted, mistakes=(str(error),))
+
+
+def _examine_network(wanted: Wanted, name: str, given: dict[str, str]) -> Finding:
+    from attnbench import networks  # noqa: PLC0415 - torch
+
+    distribution = networks.find(name)
+    backend = wanted.backend or networks.BACKENDS[0]
+    return Finding(
+        wanted=wanted,
+        name=name,
+        options=networks.parse_options({"backend": backend} | given),
+        backends=networks.BACKENDS,
+        distribution=distribution,
+    )
 
 
 def _resolve(wanted: Wanted, name: str, distribution: str, mechanism: type, given: dict[str, str]) -> Finding:

@@ -29,9 +29,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """The axes of a sweep as written: each a tuple of what stood between the commas."""
+    """The axes of a sweep as written: each a tuple of what stood between the commas.
 
-    mechanisms: tuple[str, ...]
+    Mechanisms are measured in the layer and backbone scopes, networks in the network scope.
+    """
+
+    mechanisms: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
     res: tuple[str, ...] = ("224",)
     batch: tuple[str, ...] = ("1",)
     dtype: tuple[str, ...] = ("float32",)
@@ -55,12 +59,13 @@ class Request:
         """The mechanisms to look at, the baseline first if it was not asked for."""
         backends = self.backend or ("",)
         asked = [Wanted(spec=spec, backend=backend) for spec in self.mechanisms for backend in backends]
+        asked += [Wanted(spec=spec, backend=each, network=True) for spec in self.networks for each in backends]
         extra = [Wanted(spec=self.baseline)] if self._baseline_is_extra else []
         return tuple(dict.fromkeys([*extra, *asked]))
 
     @property
     def _baseline_is_extra(self) -> bool:
-        return self.baseline not in ("none", *self.mechanisms)
+        return bool(self.mechanisms) and self.baseline not in ("none", *self.mechanisms, *self.networks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +97,7 @@ def plan(request: Request, survey: Survey) -> Sweep:
     mistakes = [mistake for finding in survey.findings for mistake in finding.mistakes] + list(survey.mistakes)
     mistakes += _unknown_backends(request, survey.findings)
     axes = _read_axes(request, survey.devices, mistakes)
+    mistakes += _missing(request, axes)
     findings = _without_repeated_baseline(request, survey.findings)
     mistakes += _duplicates("mechanisms", [written(f.name, f.options) for f in findings if f.name])
     if mistakes:
@@ -142,7 +148,7 @@ def _read_axes(request: Request, devices: Sequence[str], mistakes: list[str]) ->
         device=read("device", request.device, lambda text: _parse_device(text, devices)),
         mode=read("mode", request.mode, _one_of({mode.value: mode for mode in Mode})),
         compiled=read("compile", request.compile, _one_of({"off": False, "on": True})),
-        scope=read("scope", request.scope, _one_of({s.value: s for s in (Scope.LAYER, Scope.BACKBONE)})),
+        scope=read("scope", request.scope, _one_of({scope.value: scope for scope in Scope})),
         stage=read(
             "stage", request.stage, _one_of({str(stage + 1): stage + 1 for stage in range(len(SWIN_T_SIZED.dims))})
         ),
@@ -165,7 +171,8 @@ def _cells(request: Request, axes: _Axes, findings: Sequence[Finding]) -> Iterat
             threads=request.threads,
         )
         for placed in _place(common, request, axes.stage):
-            for finding, compiled in itertools.product(findings, axes.compiled):
+            here = [finding for finding in findings if finding.wanted.network == (scope is Scope.NETWORK)]
+            for finding, compiled in itertools.product(here, axes.compiled):
                 yield replace(_named(placed, finding), compiled=compiled)
 
 
@@ -204,7 +211,8 @@ def _accuracy_cells(request: Request, axes: _Axes, findings: Sequence[Finding]) 
 
 
 def _named(cell: Cell, finding: Finding) -> Cell:
-    return replace(cell, mechanism=finding.name, options=finding.options, distribution=finding.distribution)
+    cell = replace(cell, options=finding.options, distribution=finding.distribution)
+    return replace(cell, network=finding.name) if finding.wanted.network else replace(cell, mechanism=finding.name)
 
 
 def _without_repeated_baseline(request: Request, findings: Sequence[Finding]) -> list[Finding]:
@@ -216,16 +224,34 @@ def _without_repeated_baseline(request: Request, findings: Sequence[Finding]) ->
 
 
 def _baselines(cells: Iterable[Cell], request: Request, findings: Sequence[Finding]) -> dict[str, str]:
-    """Return each group's baseline: the first cell of the baseline mechanism, eager where there is a choice."""
+    """Return each group's baseline: the first cell of it, eager where there is a choice.
+
+    A group of networks without the baseline that was asked for refers to its first network.
+    """
     baseline = next((f for f in findings if f.wanted.spec == request.baseline), None)
     baseline = baseline or next((f for f in findings if f.name == request.baseline), None)
     chosen: dict[str, Cell] = {}
     for cell in cells:
-        if baseline and cell.mechanism == baseline.name and cell.options == baseline.options:
+        if baseline and cell.name == baseline.name and cell.options == baseline.options:
             best = chosen.get(cell.group)
             if best is None or (best.compiled and not cell.compiled):
                 chosen[cell.group] = cell
+    for cell in cells:
+        if cell.network and request.baseline != "none":
+            chosen.setdefault(cell.group, cell)
     return {group: cell.key for group, cell in chosen.items()}
+
+
+def _missing(request: Request, axes: _Axes) -> list[str]:
+    """Say which scope has nothing to measure."""
+    found = []
+    if Scope.NETWORK in axes.scope and not request.networks:
+        found.append("--scope network: name them with --networks, such as hat_net_small,swin_tiny_patch4_window7_224")
+    if set(axes.scope) - {Scope.NETWORK} and not request.mechanisms:
+        found.append("--scope backbone or layer: name mechanisms with --mechanisms")
+    if request.networks and Scope.NETWORK not in axes.scope:
+        found.append("--networks: add network to --scope")
+    return found
 
 
 def _unknown_backends(request: Request, findings: Sequence[Finding]) -> list[str]:

@@ -130,3 +130,29 @@ def test_auto_takes_the_gpu_where_there_is_one() -> None:
     with_gpu = replace(survey_of(request), devices=("cpu", "cuda:0"))
     assert {cell.device for cell in plan(request, with_gpu).cells} == {"cuda:0"}
     assert {cell.device for cell in planned().cells} == {"cpu"}
+
+
+def test_networks_are_cells_of_their_own_scope_beside_mechanisms_in_theirs() -> None:
+    sweep = planned(networks=("hat_net_tiny", "resnet18"), scope=("backbone", "network"))
+    found = [(cell.scope, cell.mechanism, cell.network) for cell in sweep.cells]
+    assert found == [
+        (Scope.BACKBONE, "mhsa", ""),
+        (Scope.BACKBONE, "hmhsa", ""),
+        (Scope.BACKBONE, "qna", ""),
+        (Scope.NETWORK, "", "hat_net_tiny"),
+        (Scope.NETWORK, "", "resnet18"),
+    ]
+
+
+def test_networks_refer_to_the_first_of_them_or_to_the_one_asked_for() -> None:
+    networks = ("hat_net_tiny", "resnet18")
+    first = planned(mechanisms=(), networks=networks, scope=("network",))
+    assert list(first.baselines.values()) == [first.cells[0].key]
+    asked = planned(mechanisms=(), networks=networks, scope=("network",), baseline="resnet18")
+    assert list(asked.baselines.values()) == [asked.cells[1].key]
+    assert planned(mechanisms=(), networks=networks, scope=("network",), baseline="none").baselines == {}
+
+
+def test_a_scope_without_anything_to_measure_is_a_mistake() -> None:
+    assert "name them with --networks" in mistakes(scope=("network",), mechanisms=())[0]
+    assert "add network to --scope" in mistakes(networks=("resnet18",))[0]

@@ -1,0 +1,103 @@
+"""Published networks by name: those that plugins register with timm, and every model that timm has.
+
+Plugins name theirs as entry points of the group ``attnbench.networks``, each pointing at the module whose import
+registers it. Imports timm only when a network is asked for.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from collections.abc import Mapping
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from attnbench.errors import PluginError, UsageError, did_you_mean
+from attnbench.record import Value
+
+if TYPE_CHECKING:
+    from torch import nn
+
+GROUP = "attnbench.networks"
+BACKENDS = ("sdpa", "unfused")
+"""Fused attention on for all networks, or off for all."""
+
+_UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
+_SPELLING = ("img_size", "backend")
+"""Arguments that are passed to a network if its constructor takes them."""
+
+
+def plugins() -> dict[str, metadata.EntryPoint]:
+    """Return the networks of installed plugins by name, without importing any."""
+    return {entry.name: entry for entry in sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name)}
+
+
+def find(name: str) -> str:
+    """Make a network known to timm and return where it comes from, with its version.
+
+    Raises:
+        PluginError: the plugin that has it does not import.
+        UsageError: there is none of that name.
+    """
+    import timm  # noqa: PLC0415 - a second and more
+
+    entry = plugins().get(name)
+    if entry is not None:
+        try:
+            importlib.import_module(entry.module)
+        except Exception as error:
+            raise PluginError(f"network {name} from {origin(entry)} does not import: {error}") from error
+        return origin(entry)
+    if not timm.is_model(name):
+        raise UsageError(f"unknown network {name!r}; {did_you_mean(name, [*plugins(), *timm.list_models()])}")
+    return f"timm {timm.__version__}"
+
+
+def create(name: str, *, height: int, width: int, options: Mapping[str, Value]) -> nn.Module:
+    """Build a network, without weights, for an image size.
+
+    A network bound to one size is built anew for each; one whose constructor takes none adapts by itself.
+
+    Args:
+        name: as timm knows it; see ``find``.
+        height: of the images, in pixels.
+        width: of the images, in pixels.
+        options: ``backend``, one of BACKENDS, and arguments of the network's own.
+
+    Raises:
+        Exception: whatever the constructor raises for a size that it cannot take.
+    """
+    import timm  # noqa: PLC0415
+    from timm.layers import set_fused_attn  # noqa: PLC0415
+
+    set_fused_attn(options.get("backend") != "unfused", experimental=True)
+    arguments: dict[str, Any] = {"img_size": (height, width), **options}
+    while True:
+        try:
+            model: nn.Module = timm.create_model(name, **arguments)
+        except TypeError as error:
+            refused = _UNEXPECTED.search(str(error))
+            if refused is None or refused[1] not in _SPELLING or refused[1] not in arguments:
+                raise
+            del arguments[refused[1]]
+        else:
+            return model
+
+
+def parse_options(given: Mapping[str, str]) -> dict[str, Value]:
+    """Return a network's own arguments as numbers, booleans or texts, as they are written in Python."""
+    return {name: _literal(text) for name, text in given.items()}
+
+
+def _literal(text: str) -> Value:
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return value if isinstance(value, str | int | float | bool | None) else text
+
+
+def origin(entry: metadata.EntryPoint) -> str:
+    """Return the distribution of an entry point, with its version."""
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown distribution"

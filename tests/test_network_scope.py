@@ -1,0 +1,79 @@
+import pytest
+import torch
+
+from attnbench import networks, phases, subject, survey
+from attnbench.errors import UsageError
+from attnbench.record import Cell, Mode, Scope
+from attnbench.survey import Wanted
+
+
+def cell(network: str, *, height: int = 224, width: int = 224, backend: str = "sdpa", mode: Mode = Mode.INFER) -> Cell:
+    return Cell(
+        scope=Scope.NETWORK, mechanism="", network=network, options={"backend": backend}, height=height, width=width,
+        mode=mode,
+    )  # fmt: skip
+
+
+def test_networks_of_plugins_are_listed_without_importing_them() -> None:
+    assert {"hat_net_tiny", "qna_vit_base", "lavit_small"} <= networks.plugins().keys()
+
+
+def test_an_unknown_network_gets_the_nearest_names() -> None:
+    with pytest.raises(UsageError, match="did you mean hat_net_tiny"):
+        networks.find("hat_net_tinny")
+
+
+@pytest.mark.parametrize(
+    ("name", "params_m", "gmacs", "attention_gmacs"),
+    [
+        ("hat_net_tiny", 12.7, 2.128, 2.128 - 1.970),
+        ("swin_tiny_patch4_window7_224", 28.3, 4.49, None),
+        ("deit_tiny_patch16_224", 5.72, 1.254, 1.254 - 1.075),
+    ],
+)
+def test_a_network_is_counted_as_published(
+    name: str, params_m: float, gmacs: float, attention_gmacs: float | None
+) -> None:
+    found = phases.count(subject.of(cell(name)))
+    assert found["params"] == pytest.approx(params_m * 1e6, abs=0.05e6)
+    assert found["macs"] == found["macs_torch"] == pytest.approx(gmacs * 1e9, rel=0.005)
+    assert found["macs_fvcore"] == pytest.approx(found["macs_torch"], rel=0.01)
+    assert found["macs_closed"] is None
+    if attention_gmacs is not None:
+        assert found["macs_attention"] == pytest.approx(attention_gmacs * 1e9, rel=0.01)
+
+
+def test_a_network_bound_to_one_size_is_built_anew_for_each() -> None:
+    tokens = [
+        subject.of(cell("deit_tiny_patch16_224", height=side, width=side)).build().pos_embed.shape[1]
+        for side in (224, 448)
+    ]
+    assert tokens == [1 + 14 * 14, 1 + 28 * 28]
+
+
+def test_a_size_that_a_network_cannot_take_is_unsupported_with_its_reason() -> None:
+    reason = subject.of(cell("deit_tiny_patch16_224", height=50, width=50)).why_unsupported()
+    assert reason is None or reason.startswith("50x50 pixels: ")
+    refused = subject.of(cell("coat_tiny", height=51, width=51)).why_unsupported()
+    assert refused is not None
+    assert refused.startswith("51x51 pixels: ")
+
+
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "deit_tiny_patch16_224", "hat_net_tiny"])
+def test_fused_attention_is_on_for_all_or_off_for_all(name: str) -> None:
+    def fused_calls(backend: str) -> int:
+        model = subject.of(cell(name, height=64, width=64, backend=backend)).build().eval()
+        with torch.inference_mode(), torch.profiler.profile() as profile:
+            model(torch.randn(1, 3, 64, 64))
+        return sum(event.count for event in profile.key_averages() if event.key == "aten::scaled_dot_product_attention")
+
+    assert fused_calls("unfused") == 0
+    assert fused_calls("sdpa") > 0
+
+
+def test_the_survey_names_where_a_network_comes_from_and_keeps_its_arguments() -> None:
+    ours, timms = Wanted(spec="hat_net_tiny:num_classes=10", network=True), Wanted(spec="resnet18", network=True)
+    found = survey.take([ours, timms])
+    assert found.of(ours).distribution.startswith("attnbench ")
+    assert found.of(ours).options == {"backend": "sdpa", "num_classes": 10}
+    assert found.of(timms).distribution.startswith("timm ")

@@ -1,0 +1,1 @@
+"""The conformance kit: what a mechanism must keep, checked. ``attnbench.testing`` is its door."""

@@ -1,0 +1,111 @@
+"""Checks of what a mechanism says of itself: its multiply-adds, its reach, that it compiles and exports."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from attnbench.conformance.candidate import Candidate, distance, image
+from attnbench.conformance.finding import BrokenError, NotClaimedError
+from attnbench.mechanism import Macs, Site
+from attnbench.probes.weightless import build_on_meta
+
+_SAME = 1e-9
+_DEPTH = 3
+_LARGE, _FAR = 32, 28
+"""Side of the map on which reach is measured, and the row and column from which a token is far from the first."""
+
+
+def macs(candidate: Candidate) -> str:
+    """The closed form of the multiply-adds equals a count by torch."""
+    for site in candidate.supported:
+        placed = [replace(site, layer=index, depth=_DEPTH) for index in range(_DEPTH)]
+        given = [candidate.mechanism.macs(each, **candidate.options) for each in placed]
+        forms = [each for each in given if each is not None]
+        if len(forms) < len(given):
+            raise NotClaimedError("it gives no closed form; its multiply-adds are counted")
+        closed, counted = sum(forms, Macs(projections=0, attention=0)).total, _counted(candidate, site)
+        if closed != counted:
+            raise BrokenError(
+                f"torch counts {counted:,}, {counted - closed:+,}",
+                expected=f"{closed:,} MACs in {_DEPTH} layers, by the closed form",
+                site=site,
+            )
+    return f"equal at {len(candidate.supported)} sites"
+
+
+def _counted(candidate: Candidate, site: Site) -> int:
+    """Return the multiply-adds of a stack by torch's own counter."""
+    model, (x,) = build_on_meta(
+        lambda: (candidate.stack(site, _DEPTH), (torch.empty(1, site.height, site.width, site.dim),))
+    )
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model.eval()(x)
+    return int(counter.get_total_flops()) // 2
+
+
+def reach(candidate: Candidate) -> str:
+    """Far tokens of a large map influence each other if the mechanism is global, and do not if it is local."""
+    claimed = candidate.mechanism.reach
+    if claimed is None:
+        raise NotClaimedError("it does not say whether it is local or global")
+    site = candidate.near_base(height=_LARGE, width=_LARGE)
+    if site is None:
+        raise NotClaimedError(f"it does not support maps of {_LARGE}x{_LARGE} tokens")
+    x = image(site, batch=1).requires_grad_()
+    candidate.layer(site)(x)[0, 0, 0].sum().backward()
+    seen = x.grad is not None and bool(x.grad[0, _FAR:, _FAR:].any())
+    if seen != (claimed == "global"):
+        verb = "depends" if seen else "does not depend"
+        raise BrokenError(
+            f"the first token of {_LARGE}x{_LARGE} {verb} on those from row and column {_FAR} on",
+            expected=f"reach is {claimed!r}",
+            site=candidate.base,
+        )
+    return claimed
+
+
+def compiles(candidate: Candidate) -> str:
+    """torch.compile takes the layer as one graph, with the same result."""
+    if not candidate.mechanism.compiles:
+        raise NotClaimedError("compiles is False")
+    site = candidate.base
+    layer, x = candidate.layer(site), image(site)
+    with _quiet():
+        try:
+            # Inductor's own code generation is not what is asked; without it the check takes a second.
+            compiled = torch.compile(layer, backend="aot_eager", fullgraph=True, dynamic=False)(x)
+        finally:
+            torch.compiler.reset()
+    return _compared(distance(compiled, layer(x)), site)
+
+
+def exports(candidate: Candidate) -> str:
+    """torch.export takes the layer, with the same result."""
+    if not candidate.mechanism.exports:
+        raise NotClaimedError("exports is False")
+    site = candidate.base
+    layer, x = candidate.layer(site), image(site)
+    with _quiet():
+        exported = torch.export.export(layer, (x,)).module()(x)
+    return _compared(distance(exported, layer(x)), site)
+
+
+def _compared(error: float, site: Site) -> str:
+    if not error < _SAME:
+        raise BrokenError(f"a result off by {error:.1e}", expected=f"no more than {_SAME:.0e}", site=site)
+    return f"within {error:.1e}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Drop the warnings that torch's compiler gives about itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,103 @@
+"""Checks of what a layer does to maps and to its surroundings. The first four are what all others rely on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from attnbench import torch_state
+from attnbench.conformance.candidate import Candidate, distance, image
+from attnbench.conformance.finding import BrokenError
+from attnbench.mechanism import Site
+
+_CLOSE = 1e-9
+"""Relative difference that orders of summation explain in float64."""
+
+
+def supported(candidate: Candidate) -> str:
+    """What why_unsupported accepts can be built and run; what it refuses has a reason."""
+    heads_that_do_not_divide = replace(candidate.sites[0], heads=candidate.sites[0].dim + 1)
+    reasons = {site: candidate.why_unsupported(site) for site in (*candidate.sites, heads_that_do_not_divide)}
+    for site, reason in reasons.items():
+        if reason is None:
+            _run(candidate, site)
+        elif not (isinstance(reason, str) and reason.strip()):
+            raise BrokenError(f"refused with {reason!r}", expected="a reason in words, or None", site=site)
+    accepted = [site for site in candidate.sites if reasons[site] is None]
+    if not accepted:
+        raise BrokenError(
+            f"every site is refused: {reasons[candidate.sites[0]]}",
+            expected="a site that it can be checked at; give some that suit it with sites=[...]",
+        )
+    return f"{len(accepted)} of {len(candidate.sites)} sites accepted, and run"
+
+
+def _run(candidate: Candidate, site: Site) -> None:
+    try:
+        candidate.layer(site)(image(site))
+    except Exception as error:
+        raise BrokenError(f"accepted, but raises {type(error).__name__}: {error}", site=site) from error
+
+
+def shape(candidate: Candidate) -> str:
+    """A map comes back in the shape it had, and its values are finite."""
+    for site in candidate.supported:
+        x = image(site)
+        y = candidate.layer(site)(x)
+        if not isinstance(y, Tensor) or y.shape != x.shape:
+            returned = tuple(y.shape) if isinstance(y, Tensor) else f"a {type(y).__name__}"
+            raise BrokenError(f"{returned}", expected=f"{tuple(x.shape)}, the shape of the map", site=site)
+        if not y.isfinite().all():
+            bad = int((~y.isfinite()).sum())
+            raise BrokenError(f"{bad} of {y.numel()} values are not", expected="finite values", site=site)
+    return f"kept at {len(candidate.supported)} sites"
+
+
+def global_state(candidate: Candidate) -> str:
+    """Building and running a layer leaves torch's global switches as they were."""
+    x = image(candidate.base)
+    torch.manual_seed(0)
+    with torch_state.restored() as changes:
+        candidate.mechanism(candidate.base, **candidate.options).double().eval()(x)
+    if changes:
+        raise BrokenError("; ".join(changes))
+    return "nothing changed"
+
+
+def deterministic(candidate: Candidate) -> str:
+    """In evaluation mode, the same map gives the same result twice."""
+    layer, x = candidate.layer(candidate.base), image(candidate.base)
+    first, second = layer(x), layer(x)
+    if not torch.equal(first, second):
+        raise BrokenError(f"results that differ by {distance(second, first):.1e}", site=candidate.base)
+    return "equal in every bit"
+
+
+def images_apart(candidate: Candidate) -> str:
+    """The images of a batch do not see each other."""
+    worst = 0.0
+    for site in candidate.supported:
+        layer, x = candidate.layer(site), image(site, batch=3)
+        apart = torch.cat([layer(one) for one in x.chunk(3)])
+        error = distance(layer(x), apart)
+        if not error < _CLOSE:
+            raise BrokenError(
+                f"in a batch of three they differ from themselves alone by {error:.1e} of the largest value",
+                expected=f"no more than {_CLOSE:.0e}",
+                site=site,
+            )
+        worst = max(worst, error)
+    return f"within {worst:.1e} of each by itself"
+
+
+def state_dict(candidate: Candidate) -> str:
+    """A state dict carries everything that the result depends on into a new layer."""
+    site = candidate.base
+    first, second = candidate.layer(site), candidate.layer(site, seed=7)
+    second.load_state_dict(first.state_dict())
+    x = image(site)
+    if not torch.equal(first(x), second(x)):
+        raise BrokenError(f"the new layer's result is off by {distance(second(x), first(x)):.1e}", site=site)
+    return f"{len(first.state_dict())} tensors, result equal in every bit"

@@ -1,0 +1,86 @@
+"""What a check found out. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How a check ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_CLAIMED = "not claimed"
+    """The mechanism does not say that it does what the check is about."""
+    NOT_RUN = "not run"
+    """A check before it failed that it relies on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """The outcome of one check of one mechanism."""
+
+    check: str
+    outcome: Outcome
+    expected: str
+    found: str
+    reproduce: str
+    """A line for the shell that runs this check by itself, where it failed if it did."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the check has nothing against the mechanism."""
+        return self.outcome in {Outcome.PASSED, Outcome.NOT_CLAIMED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All findings about one mechanism, in the order of the checks."""
+
+    name: str
+    distribution: str
+    """The distribution or file that answers for it."""
+    findings: tuple[Finding, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed."""
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[Finding, ...]:
+        """The findings of the checks that failed."""
+        return tuple(finding for finding in self.findings if finding.outcome is Outcome.FAILED)
+
+    def __str__(self) -> str:
+        lines = [f"{self.name} from {self.distribution}: {len(self.failures)} of {len(self.findings)} checks failed"]
+        for each in self.failures:
+            lines += [
+                f"{each.check}",
+                f"  expected  {each.expected}",
+                f"  found     {each.found}",
+                f"  {each.reproduce}",
+            ]
+        return "\n".join(lines)
+
+
+class BrokenError(AssertionError):
+    """Raised by a check: the mechanism does not keep what the check is about."""
+
+    def __init__(self, found: str, *, expected: str = "", site: object = None) -> None:
+        """Say what was found.
+
+        Args:
+            found: what the mechanism does.
+            expected: what it should do; the check's own description if empty.
+            site: the one site at which it can be seen; None for any.
+        """
+        super().__init__(found)
+        self.found = found
+        self.expected = expected
+        self.site = site
+
+
+class NotClaimedError(Exception):
+    """Raised by a check: the mechanism does not claim what the check is about."""

@@ -1,0 +1,159 @@
+"""The conformance kit, for anyone who writes a mechanism: one call in a test, or ``attnbench check NAME``.
+
+from attnbench.testing import check_mechanism
+
+def test_it_keeps_the_contract() -> None:
+    check_mechanism("mine")
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from attnbench import options as option_syntax
+from attnbench import torch_state
+from attnbench.conformance import claims, conduct, numerics
+from attnbench.conformance.candidate import SITES, Candidate, written
+from attnbench.conformance.finding import BrokenError, Finding, NotClaimedError, Outcome, Report
+from attnbench.errors import UsageError, did_you_mean
+from attnbench.mechanism import Mechanism, Site, option_defaults
+from attnbench.registry import discover
+
+__all__ = ["CHECKS", "Finding", "Outcome", "Report", "Site", "check", "check_mechanism"]
+
+Check = Callable[[Candidate], str]
+"""Returns what it found, in a few words; its docstring says what is expected.
+
+Raises BrokenError or NotClaimedError.
+"""
+
+CHECKS: Mapping[str, Check] = {
+    "supported": conduct.supported,
+    "shape": conduct.shape,
+    "global-state": conduct.global_state,
+    "deterministic": conduct.deterministic,
+    "images-apart": conduct.images_apart,
+    "state-dict": conduct.state_dict,
+    "gradients-reach": numerics.gradients_reach,
+    "gradients-right": numerics.gradients_right,
+    "half-precision": numerics.half_precision,
+    "backends": numerics.backends,
+    "macs": claims.macs,
+    "reach": claims.reach,
+    "compiles": claims.compiles,
+    "exports": claims.exports,
+}
+"""Every check by its name, in the order in which they run."""
+FOUNDATIONS = ("supported", "shape", "global-state", "deterministic")
+"""Checks that all others rely on: once one of them fails, those after it are not run."""
+
+
+def check(
+    mechanism: str | type[Mechanism],
+    *,
+    checks: Sequence[str] = tuple(CHECKS),
+    sites: Sequence[Site] = SITES,
+    **options: Any,  # noqa: ANN401 - options as the mechanism has them
+) -> Report:
+    """Check a mechanism and return what was found.
+
+    Args:
+        mechanism: a class, the name of a registered one, or ``FILE.py:Class``; a name may carry options.
+        checks: names of checks to run, of ``CHECKS``.
+        sites: where to check it; by default square, wide, odd and one-token maps of 24 channels and 3 heads in each
+            stage of a pyramid. A mechanism need not support all of them.
+        options: options of the mechanism.
+
+    Raises:
+        PluginError: the mechanism cannot be loaded.
+        UsageError: an option or a check that there is not.
+    """
+    unknown = [f"unknown check {name!r}; {did_you_mean(name, CHECKS)}" for name in checks if name not in CHECKS]
+    if unknown:
+        raise UsageError(*unknown)
+    loaded, distribution, given = _loaded(mechanism)
+    candidate = Candidate(mechanism=loaded, options={**option_defaults(loaded), **given, **options}, sites=tuple(sites))
+    line = _Line(mechanism=mechanism, options=options, sites=sites)
+    findings: list[Finding] = []
+    for name in checks:
+        fallen = [each.check for each in findings if each.outcome is Outcome.FAILED and each.check in FOUNDATIONS]
+        findings.append(_not_run(name, fallen[0], line) if fallen else _judged(name, candidate, line))
+    name = mechanism if isinstance(mechanism, str) else mechanism.__qualname__
+    return Report(name=name, distribution=distribution, findings=tuple(findings))
+
+
+def check_mechanism(
+    mechanism: str | type[Mechanism],
+    *,
+    checks: Sequence[str] = tuple(CHECKS),
+    sites: Sequence[Site] = SITES,
+    **options: Any,  # noqa: ANN401
+) -> None:
+    """Check a mechanism as ``check`` does, in a test of any framework.
+
+    Raises:
+        AssertionError: a check failed; the message has what was expected, what was found, and a line to see it again.
+        PluginError: the mechanism cannot be loaded.
+        UsageError: an option or a check that there is not.
+    """
+    report = check(mechanism, checks=checks, sites=sites, **options)
+    if not report.passed:
+        raise AssertionError(str(report))
+
+
+def _loaded(mechanism: str | type[Mechanism]) -> tuple[type[Mechanism], str, Mapping[str, Any]]:
+    """Return the class, where it comes from, and the options that its name carries."""
+    if not isinstance(mechanism, str):
+        return mechanism, mechanism.__module__, {}
+    name, given = option_syntax.split(mechanism)
+    plugin = discover().find(name)
+    loaded = plugin.load()
+    return loaded, plugin.distribution, option_syntax.resolve(loaded, given)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """Writes the line that runs one check again."""
+
+    mechanism: str | type[Mechanism]
+    options: Mapping[str, object]
+    sites: Sequence[Site]
+
+    def of(self, check: str, site: object = None) -> str:
+        imports = "from attnbench.testing import Site, check_mechanism"
+        if isinstance(self.mechanism, str):
+            subject = repr(self.mechanism)
+        else:
+            subject = self.mechanism.__qualname__
+            imports += f"; from {self.mechanism.__module__} import {subject}"
+        arguments = [subject, f"checks=[{check!r}]"]
+        sites = [site] if isinstance(site, Site) else self.sites
+        if sites is not SITES:
+            arguments.append(f"sites=[{', '.join(written(each) for each in sites)}]")
+        arguments += [f"{name}={value!r}" for name, value in self.options.items()]
+        return f'python -c "{imports}; check_mechanism({", ".join(arguments)})"'
+
+
+def _judged(name: str, candidate: Candidate, line: _Line) -> Finding:
+    expected = (inspect.getdoc(CHECKS[name]) or "").rstrip(".")
+    site: object = None
+    try:
+        with torch_state.restored():
+            outcome, found = Outcome.PASSED, CHECKS[name](candidate)
+    except NotClaimedError as error:
+        outcome, found = Outcome.NOT_CLAIMED, str(error)
+    except BrokenError as error:
+        outcome, found, site = Outcome.FAILED, error.found, error.site
+        expected = error.expected or expected
+    except Exception as error:  # a mechanism under check may raise anything
+        outcome, found = Outcome.FAILED, f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+    return Finding(check=name, outcome=outcome, expected=expected, found=found, reproduce=line.of(name, site))
+
+
+def _not_run(name: str, fallen: str, line: _Line) -> Finding:
+    expected = (inspect.getdoc(CHECKS[name]) or "").rstrip(".")
+    found = f"mend {fallen} first"
+    return Finding(check=name, outcome=Outcome.NOT_RUN, expected=expected, found=found, reproduce=line.of(name))

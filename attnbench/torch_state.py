@@ -1,0 +1,107 @@
+"""The switches of torch that are shared by everything in a process: what a plugin changed, and undoing it.
+
+A mechanism that sets them changes what is measured of the others, and what they compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.backends import cuda, cudnn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switch:
+    """One setting of the process."""
+
+    read: Callable[[], Any]
+    write: Callable[[Any], object]
+
+
+def _attribute(owner: Any, name: str) -> Switch:  # noqa: ANN401 - a module of torch's
+    return Switch(read=lambda: getattr(owner, name), write=lambda value: setattr(owner, name, value))
+
+
+def _autocast(device: str) -> Switch:
+    return Switch(
+        read=lambda: torch.is_autocast_enabled(device), write=lambda value: torch.set_autocast_enabled(device, value)
+    )
+
+
+def _set_default_device(device: torch.device) -> None:
+    # Naming the CPU would send every call of torch through a mode in Python, which the default of None does not.
+    torch.set_default_device(None if device == torch.device("cpu") else device)
+
+
+SWITCHES: Mapping[str, Switch] = {
+    "threads": Switch(read=torch.get_num_threads, write=torch.set_num_threads),
+    "default dtype": Switch(read=torch.get_default_dtype, write=torch.set_default_dtype),
+    "default device": Switch(read=torch.get_default_device, write=_set_default_device),
+    "grad mode": Switch(read=torch.is_grad_enabled, write=torch.set_grad_enabled),
+    "anomaly detection": Switch(read=torch.is_anomaly_enabled, write=torch.autograd.set_detect_anomaly),
+    "deterministic algorithms": Switch(
+        read=torch.are_deterministic_algorithms_enabled, write=torch.use_deterministic_algorithms
+    ),
+    "float32 matmul precision": Switch(
+        read=torch.get_float32_matmul_precision, write=torch.set_float32_matmul_precision
+    ),
+    "autocast on the CPU": _autocast("cpu"),
+    "autocast on CUDA": _autocast("cuda"),
+    "cudnn.enabled": _attribute(cudnn, "enabled"),
+    "cudnn.benchmark": _attribute(cudnn, "benchmark"),
+    "cudnn.deterministic": _attribute(cudnn, "deterministic"),
+    "cudnn.allow_tf32": _attribute(cudnn, "allow_tf32"),
+    "flash attention": Switch(read=cuda.flash_sdp_enabled, write=cuda.enable_flash_sdp),
+    "memory-efficient attention": Switch(read=cuda.mem_efficient_sdp_enabled, write=cuda.enable_mem_efficient_sdp),
+    "math attention": Switch(read=cuda.math_sdp_enabled, write=cuda.enable_math_sdp),
+    "cuDNN attention": Switch(read=cuda.cudnn_sdp_enabled, write=cuda.enable_cudnn_sdp),
+}
+
+
+def _read(switch: Switch) -> object:
+    """Return a setting; torch refuses to read by its older interface what was set by its newer one."""
+    try:
+        value: object = switch.read()
+    except RuntimeError:
+        return "what torch's newer interface was told"
+    return value
+
+
+@contextmanager
+def restored() -> Iterator[list[str]]:
+    """Undo what is changed within, and say it in the list that is given: ``threads from 1 to 8``.
+
+    The list is filled when the context is left, whether by an exception or not. Of the random state, only a new seed
+    is a change; drawing numbers is not.
+    """
+    before = {name: _read(switch) for name, switch in SWITCHES.items()}
+    seed, random = torch.initial_seed(), torch.get_rng_state()
+    changes: list[str] = []
+    try:
+        yield changes
+    finally:
+        changes += _undo(before)
+        changes += _undo_seed(seed, random)
+
+
+def _undo(before: Mapping[str, object]) -> list[str]:
+    changes = []
+    for name, was in before.items():
+        now = _read(SWITCHES[name])
+        if now != was:
+            changes.append(f"{name} from {was} to {now}")
+            SWITCHES[name].write(was)
+    return changes
+
+
+def _undo_seed(seed: int, random: Tensor) -> list[str]:
+    now = torch.initial_seed()
+    if now == seed:
+        return []
+    torch.set_rng_state(random)
+    return [f"seed from {seed} to {now}"]

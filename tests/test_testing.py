@@ -1,0 +1,278 @@
+"""The conformance kit itself: mechanisms that are broken on purpose, each caught by the one check that is about it."""
+
+import os
+import shlex
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from attnbench.adapter import adapt
+from attnbench.conformance.table import findings_table
+from attnbench.errors import PluginError, UsageError
+from attnbench.mechanism import Macs, Map, Mechanism, Site
+from attnbench.testing import CHECKS, Outcome, check, check_mechanism
+
+SITES = [Site(height=6, width=4, dim=8, heads=2), Site(height=3, width=5, dim=8, heads=2)]
+
+
+class Sound(Mechanism):
+    """Attention with one head and nothing wrong: what the broken ones are made of."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        self.key = nn.Linear(site.dim, site.dim, bias=False)
+        self.value = nn.Linear(site.dim, site.dim, bias=False)
+
+    def weights(self, x: Tensor) -> Tensor:
+        return (self.key(x) @ x.transpose(1, 2)).softmax(-1)
+
+    def forward(self, x: Map) -> Map:
+        tokens = x.flatten(1, 2)
+        return (self.weights(tokens) @ self.value(tokens)).view(x.shape)
+
+    @classmethod
+    def macs(cls, site: Site, **options: Any) -> Macs | None:
+        return Macs(projections=2 * site.tokens * site.dim**2, attention=2 * site.tokens**2 * site.dim)
+
+
+class RefusesWithoutReason(Sound):
+    @classmethod
+    def why_unsupported(cls, site: Site, **options: Any) -> str | None:
+        return "" if site.width == 5 else super().why_unsupported(site)
+
+
+class RefusesAll(Sound):
+    @classmethod
+    def why_unsupported(cls, site: Site, **options: Any) -> str | None:
+        return "too hard"
+
+
+class AcceptsWhatItCannotRun(Sound):
+    def forward(self, x: Map) -> Map:
+        return super().forward(x).view(x.shape[0], -1, 4, 8).view(x.shape)
+
+
+class Broadcasts(Sound):
+    def forward(self, x: Map) -> Map:
+        return super().forward(x).mean((1, 2), keepdim=True)
+
+
+class NotFinite(Sound):
+    def forward(self, x: Map) -> Map:
+        return super().forward(x) / (x > x.amin()).to(x.dtype)
+
+
+class SetsThreads(Sound):
+    def forward(self, x: Map) -> Map:
+        torch.set_num_threads(3 - torch.get_num_threads() // 2)
+        return super().forward(x)
+
+
+class Random(Sound):
+    def forward(self, x: Map) -> Map:
+        return nn.functional.dropout(super().forward(x), 0.5)
+
+
+class NormsTheBatch(Sound):
+    def forward(self, x: Map) -> Map:
+        return super().forward(x - x.mean((0, 1, 2)))
+
+
+class HidesState(Sound):
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        self.table = [torch.rand(1)]
+
+    def forward(self, x: Map) -> Map:
+        return super().forward(x) * self.table[0].to(x)
+
+
+class HasUnusedParameter(Sound):
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        self.forgotten = nn.Parameter(torch.zeros(3))
+
+
+class DetachesKeys(Sound):
+    def weights(self, x: Tensor) -> Tensor:
+        return super().weights(x.detach())
+
+
+class Overflows(Sound):
+    def forward(self, x: Map) -> Map:
+        big = torch.as_tensor(1e30, dtype=x.dtype, device=x.device)
+        return super().forward(x) * big / big
+
+
+class HasOtherBackend(Sound):
+    def __init__(self, site: Site, *, backend: Literal["plain", "scaled"] = "plain") -> None:
+        super().__init__(site)
+        self.scale = {"plain": 1.0, "scaled": 1.001}[backend]
+
+    def forward(self, x: Map) -> Map:
+        return self.scale * super().forward(x)
+
+
+class CountsWrong(Sound):
+    @classmethod
+    def macs(cls, site: Site, **options: Any) -> Macs:
+        return Macs(projections=2 * site.tokens * site.dim**2, attention=site.tokens**2 * site.dim)
+
+
+class ClaimsToBeLocal(Sound):
+    reach = "local"
+
+
+class ClaimsToBeGlobal(Sound):
+    def weights(self, x: Tensor) -> Tensor:
+        tokens = torch.arange(x.shape[1], device=x.device)
+        near = (tokens[:, None] - tokens).abs() < 9
+        return (self.key(x) @ x.transpose(1, 2)).masked_fill(~near, float("-inf")).softmax(-1)
+
+
+class BreaksTheGraph(Sound):
+    exports = False
+
+    def forward(self, x: Map) -> Map:
+        torch._dynamo.graph_break()
+        return super().forward(x)
+
+
+class CannotBeExported(Sound):
+    compiles = False
+
+    def forward(self, x: Map) -> Map:
+        flag = (x > -1e9).all()
+        return super().forward(x) if x.device.type == "meta" or flag else x
+
+
+BROKEN = {
+    RefusesWithoutReason: "supported",
+    RefusesAll: "supported",
+    AcceptsWhatItCannotRun: "supported",
+    Broadcasts: "shape",
+    NotFinite: "shape",
+    SetsThreads: "global-state",
+    Random: "deterministic",
+    NormsTheBatch: "images-apart",
+    HidesState: "state-dict",
+    HasUnusedParameter: "gradients-reach",
+    DetachesKeys: "gradients-right",
+    Overflows: "half-precision",
+    HasOtherBackend: "backends",
+    CountsWrong: "macs",
+    ClaimsToBeLocal: "reach",
+    ClaimsToBeGlobal: "reach",
+    BreaksTheGraph: "compiles",
+    CannotBeExported: "exports",
+}
+
+
+def test_a_sound_mechanism_passes_every_check() -> None:
+    report = check(Sound, sites=SITES)
+    assert report.passed, str(report)
+    assert [each.check for each in report.findings] == list(CHECKS)
+
+
+@pytest.mark.parametrize("mechanism", BROKEN, ids=lambda each: each.__name__)
+def test_what_is_broken_is_caught_by_the_check_that_is_about_it_and_by_no_other(mechanism: type[Mechanism]) -> None:
+    report = check(mechanism, sites=SITES)
+    assert [each.check for each in report.failures] == [BROKEN[mechanism]], str(report)
+
+
+def test_every_check_has_a_mechanism_that_it_catches() -> None:
+    assert set(BROKEN.values()) == set(CHECKS)
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "expected", "found"),
+    [
+        (Broadcasts, "(2, 6, 4, 8), the shape of the map", "(2, 1, 1, 8)"),
+        (RefusesAll, "a site that it can be checked at", "every site is refused: too hard"),
+        (SetsThreads, "global switches as they were", "threads from "),
+        (HasUnusedParameter, "every parameter", "none reaches 0.forgotten, 1.forgotten, 2.forgotten"),
+        (CountsWrong, "MACs in 3 layers", "+"),
+        (Overflows, "8 times the type's epsilon", "torch.float16 is off by"),
+        (ClaimsToBeLocal, "reach is 'local'", "depends on those from row and column 28"),
+    ],
+)  # fmt: skip
+def test_a_failure_says_what_was_expected_and_what_was_found(
+    mechanism: type[Mechanism], expected: str, found: str
+) -> None:
+    (failure,) = check(mechanism, sites=SITES).failures
+    assert expected in failure.expected
+    assert found in failure.found
+
+
+def test_checks_that_rely_on_one_that_failed_are_not_run() -> None:
+    outcomes = [each.outcome for each in check(Broadcasts, sites=SITES).findings]
+    assert outcomes == [Outcome.PASSED, Outcome.FAILED, *[Outcome.NOT_RUN] * (len(CHECKS) - 2)]
+
+
+def test_an_error_within_a_check_is_a_finding() -> None:
+    class CannotLoad(Sound):
+        def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+            raise ArithmeticError("not today")
+
+    (failure,) = check(CannotLoad, sites=SITES, checks=["state-dict"]).failures
+    assert failure.found == "ArithmeticError: not today"
+    assert failure.expected == CHECKS["state-dict"].__doc__.rstrip(".")
+
+
+def test_the_line_of_a_failure_shows_it_again_and_nothing_else() -> None:
+    (failure,) = check(NormsTheBatch, sites=SITES).failures
+    _, *arguments = shlex.split(failure.reproduce)
+    again = subprocess.run(
+        [sys.executable, *arguments], cwd=Path(__file__).parent, env=os.environ | {"PYTHONPATH": "."},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert again.returncode == 1
+    assert "1 of 1 checks failed" in again.stderr
+    assert failure.found in again.stderr
+
+
+def test_a_failing_mechanism_fails_a_test_with_everything_that_is_wrong() -> None:
+    check_mechanism(Sound, sites=SITES, checks=["shape"])
+    with pytest.raises(AssertionError, match=r"(?s)macs\n  expected .*\n  found .*\n  python -c"):
+        check_mechanism(CountsWrong, sites=SITES, checks=["macs"])
+
+
+def test_a_name_may_carry_options_and_says_where_it_comes_from() -> None:
+    report = check("swin:window=3", checks=["shape"], backend="unfused")
+    assert report.passed
+    assert report.distribution.startswith("attnbench ")
+    assert "check_mechanism('swin:window=3', checks=['shape'], backend='unfused')" in report.findings[0].reproduce
+
+
+def test_what_a_stranger_does_not_claim_is_not_held_against_it() -> None:
+    from timm.models.vision_transformer import Attention
+
+    report = check(adapt(Attention))
+    assert report.passed, str(report)
+    unclaimed = {each.check for each in report.findings if each.outcome is Outcome.NOT_CLAIMED}
+    assert unclaimed == {"backends", "macs", "reach", "compiles", "exports"}
+
+
+def test_names_that_there_are_not_are_refused() -> None:
+    with pytest.raises(UsageError, match="unknown check 'shap'; did you mean shape"):
+        check("mhsa", checks=["shap"])
+    with pytest.raises(PluginError, match="unknown mechanism 'mhs'"):
+        check("mhs")
+
+
+def test_the_table_has_every_check_and_how_it_ended() -> None:
+    report = check(CountsWrong, sites=SITES, checks=["supported", "macs", "backends"])
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(findings_table(report))
+    shown = console.export_text()
+    assert "CountsWrong from " in shown
+    assert [line.split()[:2] for line in shown.splitlines()[2:]] == [
+        ["supported", "passed"], ["macs", "failed"], ["backends", "not"],
+    ]  # fmt: skip

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from attnbench import ceiling, frame, runner, store, survey, sweep
 from attnbench.bounds import MachineLimits
+from attnbench.compare.verdict import Comparison
 from attnbench.errors import StoreError, UsageError, did_you_mean
 from attnbench.job import Settings
 from attnbench.progress import Screen
@@ -25,7 +26,6 @@ from attnbench.report import verdicts
 from attnbench.report.environments import describe
 from attnbench.report.markdown import write_report
 from attnbench.report.tables import screen_table, write_csv
-from attnbench.verdict import Comparison
 
 RESULTS = Path("results")
 _SETTING_NAMES = {
@@ -133,7 +133,7 @@ def rerun(
     Raises:
         UsageError: the revision or anything asked for cannot be used; nothing has run then.
     """
-    from attnbench import rerun as lockstep  # noqa: PLC0415 - torch
+    from attnbench.compare import rerun as lockstep  # noqa: PLC0415 - torch
 
     planned = plan(request)
     folder = out or RESULTS / f"rerun-{re.sub(r'[^A-Za-z0-9.-]', '-', revision)}"

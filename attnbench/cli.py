@@ -179,7 +179,7 @@ def compare(  # noqa: PLR0917 - click passes options by name
     Exit status 1 if anything got worse.
     """
     from attnbench import campaign  # noqa: PLC0415 - numpy
-    from attnbench.compare import compare as compare_runs  # noqa: PLC0415
+    from attnbench.compare.runs import compare as compare_runs  # noqa: PLC0415
 
     if rerun:
         request, settings = campaign.read_request(None, axes | {"baseline": "none"}, threads=_default_threads())

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from attnbench import bounds, datasets, machine, subject
+from attnbench import bounds, machine, subject
+from attnbench.data import datasets
 from attnbench.job import Assignment, Settings
 from attnbench.probes import accuracy, compilation, flops, foresee, memory
 from attnbench.record import Cell, Mode, Status, Value

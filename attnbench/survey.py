@@ -159,7 +159,7 @@ def _devices() -> list[str]:
 
 
 def _mistakes_of_data(name: str) -> list[str]:
-    from attnbench import datasets  # noqa: PLC0415 - torch
+    from attnbench.data import datasets  # noqa: PLC0415 - torch
 
     try:
         if name:

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from attnbench import datasets
+from attnbench.data import datasets
+from attnbench.data.splits import Dataset, Pixels
 from attnbench.mechanism import Macs, Mechanism, Site
 from attnbench.probes import accuracy
-from attnbench.splits import Dataset, Pixels
 from mechanisms.hmhsa import HMHSA
 from mechanisms.lavit import LessAttention
 from mechanisms.mhsa import MHSA

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from attnbench.compare import compare
+from attnbench.compare.pairing import environment_differences
+from attnbench.compare.runs import compare
+from attnbench.compare.verdict import DISTURBED, LATENCY, Comparison, Outcome, Verdict, judge, ratio_of, widest_ratio
 from attnbench.errors import StoreError, UsageError
 from attnbench.metrics import METRICS
-from attnbench.pairing import environment_differences
 from attnbench.probes.interval import Estimate, median_estimate
 from attnbench.record import Cell, Record, Status, Task
 from attnbench.store import Store
-from attnbench.verdict import DISTURBED, LATENCY, Comparison, Outcome, Verdict, judge, ratio_of, widest_ratio
 
 ENVIRONMENT = {
     "environment_id": "e1",

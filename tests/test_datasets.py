@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from attnbench import datasets, splits
+from attnbench.data import datasets, splits
+from attnbench.data.splits import Files
 from attnbench.errors import DataError
-from attnbench.splits import Files
 
 # timm leaves it to the garbage collector to close the images it reads.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
@@ -148,7 +148,7 @@ def test_a_folder_without_classes_is_refused(tmp_path):
     ],
 )
 def test_what_is_not_there_is_refused_with_what_would_do(name, advice, monkeypatch):
-    monkeypatch.setattr("attnbench.sources.find_spec", lambda module: None if module == "datasets" else object())
+    monkeypatch.setattr("attnbench.data.sources.find_spec", lambda module: None if module == "datasets" else object())
     with pytest.raises(DataError, match=advice):
         datasets.check(name)
     with pytest.raises(DataError, match=advice):
@@ -161,7 +161,7 @@ def hugging_face(tmp_path, monkeypatch):
     library = SimpleNamespace(config=SimpleNamespace(HF_DATASETS_CACHE=str(tmp_path)), splits=["train", "test"])
     library.load_dataset_builder = lambda name, cache_dir: SimpleNamespace(info=library)
     monkeypatch.setitem(sys.modules, "datasets", library)
-    monkeypatch.setattr("attnbench.sources.find_spec", lambda module: object())
+    monkeypatch.setattr("attnbench.data.sources.find_spec", lambda module: object())
     return library
 
 

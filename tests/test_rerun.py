@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from attnbench import lockstep, worktree
+from attnbench.compare import lockstep, worktree
+from attnbench.compare.rerun import STARTS, ratio_over_starts, rerun
+from attnbench.compare.side import start
+from attnbench.compare.verdict import LATENCY, Comparison, Outcome
 from attnbench.errors import PluginError, UsageError
 from attnbench.job import Assignment, Settings
 from attnbench.record import Cell, Scope, Task
 from attnbench.registry import Plugin, from_file
-from attnbench.rerun import STARTS, ratio_over_starts, rerun
 from attnbench.runner import Progress
-from attnbench.side import start
-from attnbench.verdict import LATENCY, Comparison, Outcome
 
 PACKAGE = """
 import torch
@@ -291,7 +291,7 @@ def test_each_side_loads_its_own_revision_of_an_installed_package(
                     scratch=tmp_path / name,
                     log=tmp_path / f"{name}.log",
                     watcher=lambda _: None,
-                    module="attnbench.lockstep",
+                    module="attnbench.compare.lockstep",
                 )
             )
             assert side.prepare(), side.reason

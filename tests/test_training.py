@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from attnbench.splits import Dataset, Pixels
-from attnbench.training import InOrder, Recipe, Shuffled, fit, loader, share_right
+from attnbench.data.splits import Dataset, Pixels
+from attnbench.probes.training import InOrder, Recipe, Shuffled, fit, loader, share_right
 
 
 def numbered(count: int) -> Pixels:

@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.console import Console
 
+from attnbench.compare.verdict import Comparison, Outcome, Verdict
 from attnbench.probes.interval import Estimate
 from attnbench.record import Cell, Task
 from attnbench.report.verdicts import screen, to_markdown
-from attnbench.verdict import Comparison, Outcome, Verdict
 
 
 def cell(mechanism: str = "mhsa", **asked: Any) -> Cell:

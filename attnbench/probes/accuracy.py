@@ -19,8 +19,8 @@ from attnbench.backbone import Backbone, Build
 from attnbench.mechanism import Mechanism
 from attnbench.pyramid import Pyramid
 from attnbench.record import Value
-from attnbench.splits import Dataset
-from attnbench.training import HALF, Recipe, fit, share_right
+from attnbench.data.splits import Dataset
+from attnbench.probes.training import HALF, Recipe, fit, share_right
 
 Progress = Callable[[int, int], None]
 

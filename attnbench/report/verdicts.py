@@ -16,7 +16,7 @@ from rich.text import Text
 
 from attnbench.metrics import METRICS, format_interval, format_value, is_number
 from attnbench.report.naming import names, shared
-from attnbench.verdict import ACCURACY, ACCURACY_MARGIN, LATENCY, STATUS, Comparison, Outcome, Verdict
+from attnbench.compare.verdict import ACCURACY, ACCURACY_MARGIN, LATENCY, STATUS, Comparison, Outcome, Verdict
 
 _STYLES = {
     Outcome.SLOWER: "bold red",

@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from attnbench.data.sources import Folder, HuggingFace, Source, Torchvision
+from attnbench.data.splits import Dataset, Files, Pixels
 from attnbench.errors import DataError, did_you_mean
-from attnbench.sources import Folder, HuggingFace, Source, Torchvision
-from attnbench.splits import Dataset, Files, Pixels
 
 Size: TypeAlias = tuple[int, int]
 """Height and width in pixels."""

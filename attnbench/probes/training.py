@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as Indexed
 
-from attnbench.splits import Dataset, Images, Labels, Split
+from attnbench.data.splits import Dataset, Images, Labels, Split
 
 Batch = tuple[Images, Labels]
 

@@ -1,7 +1,7 @@
-"""The child that times one cell of one revision, a sample whenever it is told to; ``attnbench.rerun`` is its parent.
+"""The child that times one cell of one revision, a sample whenever it is told to; ``rerun`` beside it is its parent.
 
-Run as ``python -m attnbench.lockstep JOB EVENT_FD``. Beside the job lie ``packages``, a folder whose packages are
-loaded before any others of their names, and ``turns``, a FIFO: each line is the number of calls of the next sample.
+Run as ``python -m attnbench.compare.lockstep JOB EVENT_FD``. Beside the job lie ``packages``, a folder whose packages
+are loaded before any others of their names, and ``turns``, a FIFO: each line is the number of calls of a sample.
 Between its turns the child sleeps. It ends when the FIFO is closed.
 """
 

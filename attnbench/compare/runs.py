@@ -5,8 +5,8 @@ exactly and on any machine: memory, and what other programs count, where the sof
 Accuracies are compared by interval on any machine. Which attnbench measured may differ.
 
 Two separate runs have one blind spot. What shifts a whole run (another load, another machine of the same make, where
-in memory things came to lie) is in no interval of that run: the threshold has to be wider than it. ``attnbench.rerun``
-measures base and head at once and is the way around it. Imports no torch.
+in memory things came to lie) is in no interval of that run: the threshold has to be wider than it. ``rerun``, beside
+this module, measures base and head at once and is the way around it. Imports no torch.
 """
 
 from __future__ import annotations
@@ -19,12 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from attnbench import store
-from attnbench.errors import UsageError
-from attnbench.metrics import METRICS, Better, is_number
-from attnbench.pairing import Pair, environment_differences, match
-from attnbench.probes.interval import FEWEST_SAMPLES, Estimate, Series, median_estimate
-from attnbench.record import Record, Status
-from attnbench.verdict import (
+from attnbench.compare.pairing import Pair, environment_differences, match
+from attnbench.compare.verdict import (
     ACCURACY,
     DISTURBED,
     LATENCY,
@@ -41,6 +37,10 @@ from attnbench.verdict import (
     widened,
     widest_ratio,
 )
+from attnbench.errors import UsageError
+from attnbench.metrics import METRICS, Better, is_number
+from attnbench.probes.interval import FEWEST_SAMPLES, Estimate, Series, median_estimate
+from attnbench.record import Record, Status
 
 _MEMORY_HANGS_ON = ("torch_version", "gpu.name", "software.cpu_capability")
 """Which kernels run, and so what they allocate, is up to torch, the GPU and the CPU's instruction set."""

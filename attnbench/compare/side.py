@@ -1,4 +1,4 @@
-"""One of the two processes that measure a cell by turns, seen by the parent; ``attnbench.lockstep`` is the child."""
+"""One of the two processes that measure a cell by turns, seen by the parent; ``lockstep`` is the child."""
 
 from __future__ import annotations
 

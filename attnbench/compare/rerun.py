@@ -27,17 +27,17 @@ from typing import Any
 
 import numpy as np
 
-from attnbench import side, worktree
-from attnbench.compare import compare_records
+from attnbench.compare import side, worktree
+from attnbench.compare.pairing import Pair
+from attnbench.compare.runs import compare_records
+from attnbench.compare.side import Side
+from attnbench.compare.verdict import LATENCY, THRESHOLD, Comparison, check_threshold
 from attnbench.job import Assignment, Settings
-from attnbench.pairing import Pair
 from attnbench.probes import latency
 from attnbench.probes.interval import Estimate, median_estimate
 from attnbench.record import Cell, Record, Task, Value
 from attnbench.registry import discover
 from attnbench.runner import Progress, Watcher
-from attnbench.side import Side
-from attnbench.verdict import LATENCY, THRESHOLD, Comparison, check_threshold
 
 STARTS = 5
 """How often each of the two processes is started. Ratios of unchanged code scattered by 1 % (standard deviation of
@@ -58,7 +58,7 @@ def rerun(
     threshold: float = THRESHOLD,
     repository: Path | None = None,
     watcher: Watcher = lambda _: None,
-    worker_module: str = "attnbench.lockstep",
+    worker_module: str = "attnbench.compare.lockstep",
 ) -> Comparison:
     """Measure cells in another revision and in the working tree at once, and compare.
 

@@ -1,0 +1,1 @@
+"""Data sets for accuracy: digits, and whatever timm's factory reads."""

@@ -62,6 +62,7 @@ METRICS: dict[str, Metric] = {
     "macs_remark": Metric(label="why the counts differ"),
     "uncounted_ops": Metric(label="operators that no counter counts"),
     "adaptation": Metric(label="what was done to a map that does not fit"),
+    "switches_undone": Metric(label="torch's global switches that the plugin set, undone"),
     "memory_peak_bytes": Metric(unit="B", label="peak memory", better=_LOWER, deterministic=True, form=_BINARY),
     "memory_saved_bytes": Metric(
         unit="B", label="memory saved for backward", better=_LOWER, deterministic=True, form=_BINARY

@@ -17,8 +17,10 @@ from attnbench import bounds, machine, subject
 from attnbench.data import datasets
 from attnbench.job import Assignment, Settings
 from attnbench.probes import accuracy, compilation, flops, foresee, memory
+from attnbench.probes.weightless import build_on_meta
 from attnbench.record import Cell, Mode, Status, Value
 from attnbench.registry import discover
+from attnbench.validation import validate, watched
 
 Metrics = dict[str, Value]
 Enter = Callable[[str], None]
@@ -85,6 +87,7 @@ def prepare(
     torch.manual_seed(settings.seed)
     model = asked.build().to(device=cell.device, dtype=subject.DTYPES[cell.dtype])
     x = _moved(asked.example(), cell.device)
+    phase("validating", lambda: validated(model, x))
     phase("measuring memory", lambda: measure_memory(asked, model, x))
     call = subject.call(cell, model, x, forget=subject.forget(model, x))
     if cell.compiled:
@@ -116,12 +119,22 @@ def count(asked: subject.Subject) -> Metrics:
     }
 
 
+def validated(model: nn.Module, x: Tensor) -> Metrics:
+    """Return nothing, after a call in which every mechanism kept the contract.
+
+    Raises:
+        PluginError: one did not.
+    """
+    validate(model, x)
+    return {}
+
+
 def _work(asked: subject.Subject, macs: int) -> tuple[int, bounds.Work]:
     """Return the number of parameters, and what one call has to do."""
     cell = asked.cell
-    with torch.device("meta"), torch.no_grad():
-        model, x = asked.build().to(subject.DTYPES[cell.dtype]), asked.example()
-        y = model(x)
+    model, (x,) = build_on_meta(lambda: (asked.build().to(subject.DTYPES[cell.dtype]), (asked.example(),)))
+    with torch.no_grad(), watched(model):
+        y = _without_data(model, x)
     parameters = list(model.parameters())
     work = bounds.Work(
         macs=macs,
@@ -130,9 +143,18 @@ def _work(asked: subject.Subject, macs: int) -> tuple[int, bounds.Work]:
         dtype=cell.dtype,
         params_bytes=sum(p.nbytes for p in parameters),
         input_bytes=x.nbytes,
-        output_bytes=y.nbytes,
+        output_bytes=0 if y is None else y.nbytes,
     )
     return sum(p.numel() for p in parameters), work
+
+
+def _without_data(model: nn.Module, x: Tensor) -> Tensor | None:
+    """Return the output of a model on the meta device, None if it reads numbers, which are not there."""
+    try:
+        y: Tensor = model(x)
+    except (NotImplementedError, RuntimeError):
+        return None
+    return y
 
 
 def _each(total: int | None, layers: int) -> int | None:

@@ -202,13 +202,19 @@ class _Group:
         return Record(
             cell=cell,
             status=status,
-            reason=reason,
+            reason=_attributed(reason, status, cell.distribution),
             metrics=metrics,
             environment=self.environment,
             run_id=self.run_id,
             started_at=self.started_at,
             attnbench_version=__version__,
         )
+
+
+def _attributed(reason: str, status: Status, distribution: str) -> str:
+    """Name who answers for what went wrong, where that is the plugin."""
+    at_fault = status in {Status.FAILED, Status.CRASHED, Status.TIMEOUT} and distribution
+    return f"{reason} [{distribution}]" if at_fault else reason
 
 
 def _blamed(cells: Sequence[Cell], at_work: int | None, running: int | None) -> list[Cell]:

@@ -73,11 +73,14 @@ def _read(switch: Switch) -> object:
 
 
 @contextmanager
-def restored() -> Iterator[list[str]]:
+def restored(*, seed_included: bool = True) -> Iterator[list[str]]:
     """Undo what is changed within, and say it in the list that is given: ``threads from 1 to 8``.
 
     The list is filled when the context is left, whether by an exception or not. Of the random state, only a new seed
     is a change; drawing numbers is not.
+
+    Args:
+        seed_included: whether a new seed is undone as well; not where seeding is the harness's own doing.
     """
     before = {name: _read(switch) for name, switch in SWITCHES.items()}
     seed, random = torch.initial_seed(), torch.get_rng_state()
@@ -86,7 +89,8 @@ def restored() -> Iterator[list[str]]:
         yield changes
     finally:
         changes += _undo(before)
-        changes += _undo_seed(seed, random)
+        if seed_included:
+            changes += _undo_seed(seed, random)
 
 
 def _undo(before: Mapping[str, object]) -> list[str]:

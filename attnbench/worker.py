@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from attnbench import bounds, environment
-from attnbench.job import Event, Job, Running
+from attnbench import bounds, environment, torch_state
+from attnbench.errors import PluginError
+from attnbench.job import Assignment, Event, Job, Running
 from attnbench.phases import Metrics, Ready, Unmeasurable, prepare, train_proxy
 from attnbench.probes import interference, latency
 from attnbench.probes.clock import CpuTimer, CudaTimer, Timer
@@ -38,16 +39,26 @@ def work(job: Job, say: Say, running: Running) -> None:
     ready: list[Ready] = []
     for index, assignment in enumerate(job.assignments):
         try:
-            if assignment.cell.task is Task.ACCURACY:
-                metrics = train_proxy(assignment.cell, job.settings, _enter(say, index), _progress(say))
-                say(_done(index, metrics))
-            else:
+            with torch_state.restored(seed_included=False) as changes:
                 held = sum(one.parameters_bytes for one in ready)
-                learn = _learn(say, index)
-                ready.append(prepare(index, assignment, job.settings, _enter(say, index), learn, held_bytes=held))
+                outcome = _by_itself(index, assignment, job, say, held_bytes=held)
+            if changes:
+                _learn(say, index)("setting torch back", {"switches_undone": "; ".join(changes)})
+            if isinstance(outcome, Ready):
+                ready.append(outcome)
+            else:
+                say(_done(index, outcome))
         except Exception as error:  # a plugin may raise anything; it costs the others nothing
             say(_failed(index, error))
     time_in_turn(ready, job, say, running, taken.environment_id)
+
+
+def _by_itself(index: int, assignment: Assignment, job: Job, say: Say, *, held_bytes: int) -> Ready | Metrics:
+    """Return a cell that can be timed, or all there is to know of one that asks for accuracy."""
+    enter = _enter(say, index)
+    if assignment.cell.task is Task.ACCURACY:
+        return train_proxy(assignment.cell, job.settings, enter, _progress(say))
+    return prepare(index, assignment, job.settings, enter, _learn(say, index), held_bytes=held_bytes)
 
 
 def time_in_turn(ready: list[Ready], job: Job, say: Say, running: Running, environment_id: str) -> None:
@@ -189,6 +200,8 @@ def _verdict(error: Exception) -> tuple[Status, str]:
         return error.status, error.reason
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in said:
         return Status.OUT_OF_MEMORY, said
+    if isinstance(error, PluginError):
+        return Status.FAILED, said
     return Status.FAILED, f"{type(error).__name__}: {said}"
 
 

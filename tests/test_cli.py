@@ -77,6 +77,49 @@ class Prints(Base):
         print("more of it", file=sys.stderr)
 
 
+class ReturnsOneToken(Base):
+    def forward(self, x: Map) -> Map:
+        return self.scale * x[:, :1, :1]
+
+
+class ReturnsNan(Base):
+    def forward(self, x: Map) -> Map:
+        return self.scale * x * float("nan")
+
+
+class Leaks(Base):
+    kept = []
+
+    def act(self) -> None:
+        self.kept.append(torch.zeros(1000))
+
+
+class SetsThreads(Base):
+    def act(self) -> None:
+        torch.set_num_threads(2)
+
+
+class SetsWhileBuilt(Base):
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        torch.set_default_dtype(torch.float64)
+
+
+class ConstructorRaises(Base):
+    def __init__(self, site: Site) -> None:
+        raise ArithmeticError("no layer today")
+
+
+class Plain(torch.nn.Module):
+    def __init__(self, embed_dim, num_heads=8):
+        super().__init__()
+        self.attention = torch.nn.Linear(embed_dim, embed_dim)
+
+    def forward(self, x):
+        batch, tokens, channels = x.shape
+        return self.attention(x)
+
+
 class Huge(Base):
     def forward(self, x: Map) -> Map:
         return x + torch.zeros(1 << 44, device=x.device, dtype=torch.uint8)[:1]
@@ -131,21 +174,35 @@ def test_a_sweep_goes_from_the_command_to_table_report_and_plots_and_is_not_run_
 
 def test_what_a_plugin_does_costs_the_others_nothing(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(PLUGIN)
-    names = ["Good", "Raises", "Dies", "Hangs", "Prints", "Huge"]
-    specs = ",".join(["mhsa", *(f"./mine.py:{name}" for name in names)])
+    expected = {
+        "mhsa": "ok", "Good": "ok", "Raises": "failed", "Dies": "crashed", "Hangs": "timeout", "Prints": "ok",
+        "Huge": "out-of-memory", "ReturnsOneToken": "failed", "ReturnsNan": "failed", "Leaks": "failed",
+        "SetsThreads": "failed", "SetsWhileBuilt": "ok", "ConstructorRaises": "failed", "Plain": "ok",
+    }  # fmt: skip
+    specs = ",".join(name if name == "mhsa" else f"./mine.py:{name}" for name in expected)
     done = attnbench("run", "--mechanisms", specs, *SMALL, "--timeout", "20", "--strict", folder=tmp_path)
     assert done.returncode == 3, done.stderr
-    found = {name: row_of(tmp_path, name) for name in ["mhsa", *names]}
-    assert {name: row["status"] for name, row in found.items()} == {
-        "mhsa": "ok", "Good": "ok", "Raises": "failed", "Dies": "crashed", "Hangs": "timeout", "Prints": "ok",
-        "Huge": "out-of-memory",
-    }  # fmt: skip
-    assert found["Raises"]["reason"] == "ArithmeticError: no result today"
-    assert "status 9 while measuring memory" in found["Dies"]["reason"]
-    assert "not started" in found["Huge"]["reason"]
+    found = {name: row_of(tmp_path, name) for name in expected}
+    assert {name: row["status"] for name, row in found.items()} == expected
+    for name, said in {
+        "Raises": "ArithmeticError: no result today [mine.py sha256:",
+        "Dies": "status 9 while validating",
+        "Hangs": "validating took longer than 20 s",
+        "Huge": "not started",
+        "ReturnsOneToken": "ReturnsOneToken returned (1, 1, 1, 24) for a map of (1, 7, 7, 24)",
+        "ReturnsNan": "ReturnsNan returned 1,176 values of 1,176 that are infinite or not numbers",
+        "Leaks": "keeps 8,000 bytes of tensors more after every call",
+        "SetsThreads": "changes torch for everyone: threads from 1 to 2",
+        "ConstructorRaises": "ArithmeticError: no layer today",
+    }.items():
+        assert said in found[name]["reason"], name
+        assert found[name]["status"] == "out-of-memory" or "[mine.py sha256:" in found[name]["reason"], name
+    undone = {name: row["switches_undone"] for name, row in found.items() if row["switches_undone"]}
+    assert undone == {"SetsWhileBuilt": "default dtype from torch.float32 to torch.float64"}
+    assert "which was undone" in done.stdout
     assert "noise" not in done.stdout
     for name, row in found.items():
-        assert row["params"] != "", name
+        assert row["params"] != "" or name in {"ConstructorRaises", "ReturnsOneToken"}, name
         assert name in done.stdout
 
 

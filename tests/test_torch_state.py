@@ -63,3 +63,9 @@ def test_drawing_numbers_is_no_change() -> None:
         first = torch.rand(3)
     assert changes == []
     assert not torch.equal(first, torch.rand(3))
+
+
+def test_a_seed_of_the_harness_stays() -> None:
+    with torch_state.restored(seed_included=False) as changes:
+        torch.manual_seed(5)
+    assert (torch.initial_seed(), changes) == (5, [])

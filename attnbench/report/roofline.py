@@ -101,9 +101,9 @@ def figures(frame: pd.DataFrame, limits: Mapping[str, MachineLimits]) -> Iterato
 def roofline(rows: pd.DataFrame, looks: Mapping[str, Style], limits: MachineLimits) -> Figure | None:
     """Return the roofline of prepared rows that share everything but mechanism and resolution.
 
-    None if nothing was timed, or the limits do not have the dtype.
+    None if nothing was timed, or the limits do not have the dtype. A mechanism without multiply-adds has no place.
     """
-    timed = rows[rows[list(_NEEDED)].map(is_number).all(axis=1)]
+    timed = rows[rows[list(_NEEDED)].map(is_number).all(axis=1) & (pd.to_numeric(rows["macs"]) > 0)]
     dtype = str(rows["dtype"].iloc[0])
     if timed.empty or dtype not in limits.macs_per_s:
         return None

@@ -112,6 +112,7 @@ def notes_of(row: Row) -> list[str]:
     """Return what a reader must know about a row before comparing it."""
     notes = {
         "adapted: {}": row.adaptation,
+        "sets torch's global switches, which was undone: {}": row.switches_undone,
         "timing disturbed: {}": row.latency_interference,
         "timing ended by its time limit, before the interval was as narrow as asked": row.latency_stopped_by
         == "max-time",

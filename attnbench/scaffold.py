@@ -1,0 +1,70 @@
+"""A small package with a mechanism that works, for whoever starts one: ``attnbench new NAME``. Imports no torch."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from attnbench.errors import UsageError
+from attnbench.registry import discover
+
+_NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
+
+
+def create(name: str, folder: Path | None = None) -> list[Path]:
+    """Write the package: the layer with its closed form, its tests, pyproject.toml with the entry point, README.
+
+    Args:
+        name: of the mechanism, such as ``mine`` or ``ring-attention``.
+        folder: where to write it, which must not be there or be empty; ``./NAME`` if None.
+
+    Returns:
+        The files, in the order in which they are to be read.
+
+    Raises:
+        UsageError: the name cannot be used, or the folder is in use.
+    """
+    mistake = _mistake(name)
+    if mistake:
+        raise UsageError(mistake)
+    folder = folder or Path(name)
+    package = name.replace("-", "_")
+    fields = {
+        "name": name,
+        "package": package,
+        "distribution": f"attnbench-{name.replace('_', '-')}",
+        "class_name": "".join(part.capitalize() for part in package.split("_")),
+    }
+    targets = {
+        "README.md": "README.md",
+        "attention.py": f"{package}/attention.py",
+        "__init__.py": f"{package}/__init__.py",
+        "test.py": f"tests/test_{package}.py",
+        "pyproject.toml": "pyproject.toml",
+    }
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise UsageError(f"{folder} is not empty; give another folder, or another name")
+        return [_write(template, folder / target, fields) for template, target in targets.items()]
+    except OSError as error:
+        raise UsageError(f"cannot write {folder}: {error.strerror}; give another folder") from None
+
+
+def _mistake(name: str) -> str:
+    package = name.replace("-", "_")
+    if not _NAME.fullmatch(name) or keyword.iskeyword(package) or package in {"attnbench", "torch", "tests"}:
+        return f"{name!r} cannot name a package; write lower-case letters and digits, such as ring-attention"
+    registry = discover()
+    if name in registry.plugins:
+        return f"there is a mechanism {name!r}, from {registry.plugins[name].distribution}; take another name"
+    return ""
+
+
+def _write(template: str, path: Path, fields: dict[str, str]) -> Path:
+    text = (files("attnbench") / "templates" / f"{template}.tmpl").read_text(encoding="utf-8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(Template(text).substitute(fields), encoding="utf-8")
+    return path

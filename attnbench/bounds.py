@@ -91,12 +91,12 @@ class Bound:
 
     latency_s: float
     by: BoundBy
-    bytes_least: int
+    least_bytes: int
 
     def metrics(self, latency_median_s: float) -> dict[str, Value]:
         """Return the metrics of a call that was measured to take ``latency_median_s`` seconds."""
         return {
-            "bytes_least": self.bytes_least,
+            "least_bytes": self.least_bytes,
             "latency_bound_s": self.latency_s,
             "bound_by": self.by.value,
             "bound_share": self.latency_s / latency_median_s,
@@ -110,7 +110,7 @@ def bound(work: Work, limits: MachineLimits) -> Bound:
         KeyError: the limits do not have the dtype.
     """
     macs = macs_per_call(work.macs, batch=work.batch, mode=work.mode)
-    return bound_of_counts(macs, bytes_least(work), dtype=work.dtype, limits=limits)
+    return bound_of_counts(macs, least_bytes(work), dtype=work.dtype, limits=limits)
 
 
 def bound_of_counts(macs: float, least: int, *, dtype: str, limits: MachineLimits) -> Bound:
@@ -121,7 +121,7 @@ def bound_of_counts(macs: float, least: int, *, dtype: str, limits: MachineLimit
     """
     compute_s, memory_s = macs / limits.rate(dtype), least / limits.bytes_per_s
     by = BoundBy.COMPUTE if compute_s >= memory_s else BoundBy.BANDWIDTH
-    return Bound(latency_s=max(compute_s, memory_s), by=by, bytes_least=least)
+    return Bound(latency_s=max(compute_s, memory_s), by=by, least_bytes=least)
 
 
 def macs_per_call(macs: float, *, batch: int, mode: Mode) -> float:
@@ -134,7 +134,7 @@ def macs_per_call(macs: float, *, batch: int, mode: Mode) -> float:
     return macs * batch * (3 if mode is Mode.TRAIN else 1)
 
 
-def bytes_least(work: Work) -> int:
+def least_bytes(work: Work) -> int:
     """Return the bytes that must move between memory and processor at least, however the call is implemented.
 
     Parameters and input are read once, the output is written once; training also writes a gradient as large as the

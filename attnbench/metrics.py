@@ -82,7 +82,7 @@ METRICS: dict[str, Metric] = {
     "latency_ratio": Metric(label="latency relative to the baseline", better=_LOWER),
     "latency_ratio_ci_low": Metric(label="latency ratio, lower end of 95 % interval", better=_LOWER),
     "latency_ratio_ci_high": Metric(label="latency ratio, upper end of 95 % interval", better=_LOWER),
-    "bytes_least": Metric(unit="B", label="bytes that must move at least", better=_LOWER, form=_BINARY),
+    "least_bytes": Metric(unit="B", label="bytes that must move at least", better=_LOWER, form=_BINARY),
     "latency_bound_s": Metric(unit="s", label="least latency that the machine's limits allow", form=_TIME),
     "bound_by": Metric(label="which limit of the machine binds"),
     "bound_share": Metric(label="share of the machine's limit reached", better=_HIGHER, form=_PERCENT),

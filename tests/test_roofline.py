@@ -29,11 +29,11 @@ def frame(*sizes: int, slowed: float = 3.0, **columns: Any) -> pd.DataFrame:
     rows = pd.DataFrame([row(name, size, **columns) for size in sizes for name in BUILT_IN])
     for column in ("latency_median_s", "latency_ci_low_s", "latency_ci_high_s"):
         rows[column] *= slowed
-    return rows.assign(bytes_least=113_000_000 + 12 * rows["res_height"] * rows["res_width"])
+    return rows.assign(least_bytes=113_000_000 + 12 * rows["res_height"] * rows["res_width"])
 
 
 def one(**columns: Any) -> pd.DataFrame:
-    asked = {"macs": 2_000_000_000, "batch": 4, "bytes_least": 100_000_000, "latency_median_s": 0.1}
+    asked = {"macs": 2_000_000_000, "batch": 4, "least_bytes": 100_000_000, "latency_median_s": 0.1}
     return pd.DataFrame([row("mhsa", latency_ci_low_s=0.08, latency_ci_high_s=0.125, **(asked | columns))])
 
 
@@ -141,7 +141,7 @@ def test_names_overlap_neither_each_other_nor_a_point(rows: pd.DataFrame) -> Non
 
 
 def test_every_mechanism_is_named_once() -> None:
-    for rows, labels in ((frame(224), set(BUILT_IN)), (many_mechanisms().assign(bytes_least=10**8), None)):
+    for rows, labels in ((frame(224), set(BUILT_IN)), (many_mechanisms().assign(least_bytes=10**8), None)):
         figure = only_figure(rows)
         legend = figure.axes[0].get_legend()
         named = [text.get_text() for text in texts(figure)] if legend is None else []
@@ -174,8 +174,8 @@ def test_dtypes_have_files_of_their_own(tmp_path: Path) -> None:
         (frame(224), {}),
         (frame(224, environment_id=None), KNOWN),
         (frame(224, dtype="float64"), KNOWN),
-        (frame(224).assign(bytes_least=None), KNOWN),
-        (all_failed().assign(bytes_least=None, environment_id="e1f0"), KNOWN),
+        (frame(224).assign(least_bytes=None), KNOWN),
+        (all_failed().assign(least_bytes=None, environment_id="e1f0"), KNOWN),
     ],
     ids=["unknown machine", "no machine", "dtype without a rate", "nothing counted", "nothing timed"],
 )

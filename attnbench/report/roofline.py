@@ -30,7 +30,7 @@ from attnbench.report.plots.canvas import MARKER_SIZE, SMALL, bare, box_of, hand
 from attnbench.report.plots.labels import Name, free_names, legend
 
 _WIDTH, _HEIGHT = 5.6, 3.6
-_NEEDED = ("macs", "batch", "bytes_least", "latency_median_s")
+_NEEDED = ("macs", "batch", "least_bytes", "latency_median_s")
 _BELOW_ROOF = 6
 """How far the slanted limit is shown at least, as a factor: room for its name."""
 _HALF = 0.6 * MARKER_SIZE
@@ -132,7 +132,7 @@ def _point(row: pd.Series) -> Point:
     if not (is_number(low) and is_number(high)):
         low = high = row["latency_median_s"]
     return Point(
-        intensity=macs / row["bytes_least"], rate=macs / row["latency_median_s"], low=macs / high, high=macs / low
+        intensity=macs / row["least_bytes"], rate=macs / row["latency_median_s"], low=macs / high, high=macs / low
     )
 
 

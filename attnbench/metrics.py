@@ -69,6 +69,7 @@ METRICS: dict[str, Metric] = {
     ),
     "memory_reserved_bytes": Metric(unit="B", label="memory reserved by the allocator", better=_LOWER, form=_BINARY),
     "memory_estimate_bytes": Metric(unit="B", label="peak memory foreseen before running", better=_LOWER, form=_BINARY),
+    "sdpa_kernels": Metric(label="attention kernels that ran"),
     "latency_median_s": Metric(unit="s", label="latency", better=_LOWER, form=_TIME),
     "latency_ci_low_s": Metric(unit="s", label="latency, lower end of 95 % interval", better=_LOWER, form=_TIME),
     "latency_ci_high_s": Metric(unit="s", label="latency, upper end of 95 % interval", better=_LOWER, form=_TIME),

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from attnbench import bounds, machine, subject
 from attnbench.data import datasets
 from attnbench.job import Assignment, Settings
-from attnbench.probes import accuracy, compilation, flops, foresee, memory
+from attnbench.probes import accuracy, compilation, flops, foresee, kernels, memory
 from attnbench.probes.weightless import build_on_meta
 from attnbench.record import Cell, Mode, Status, Value
 from attnbench.registry import discover
@@ -162,15 +162,18 @@ def _each(total: int | None, layers: int) -> int | None:
 
 
 def measure_memory(asked: subject.Subject, model: nn.Module, x: Tensor) -> Metrics:
-    """Return the peak of memory of one call, and what a forward pass saves for the backward one."""
+    """Return the peak of memory of one call, what a forward pass saves for the backward one, and how it attends."""
     cell, started = asked.cell, time.perf_counter()
     call = subject.call(cell, model, x, forget=subject.forget(model, x))
     peak = memory.peak(call, device=cell.device, forget=subject.forget(model, x))
     found: Metrics = {"memory_peak_bytes": peak.peak_bytes, "memory_reserved_bytes": peak.reserved_bytes}
-    if cell.mode is Mode.TRAIN:
-        saved = memory.saved_for_backward(lambda: model(x), exclude=[x, *model.parameters(), *model.buffers()])
-        found["memory_saved_bytes"] = saved // asked.layers
-    return found | {"running_s": time.perf_counter() - started}
+    with kernels.attention_kernels() as ran:
+        if cell.mode is Mode.TRAIN:
+            saved = memory.saved_for_backward(lambda: model(x), exclude=[x, *model.parameters(), *model.buffers()])
+            found["memory_saved_bytes"] = saved // asked.layers
+        else:
+            call()
+    return found | {"sdpa_kernels": _listed(ran), "running_s": time.perf_counter() - started}
 
 
 def train_proxy(cell: Cell, settings: Settings, enter: Enter, progress: Callable[[float], None]) -> Metrics:
@@ -227,8 +230,17 @@ def _compiled(cell: Cell, model: nn.Module, x: Tensor, learn: Learn) -> subject.
 
     call = subject.call(cell, compilation.isolated(model), x, forget=subject.forget(model, x))
     found = compilation.warm(call, synchronize=synchronize)
-    learn("compiling", {"compile_s": found.compile_s, "recompilations": found.recompilations})
+    with kernels.attention_kernels() as ran:  # a compiler may fuse what was written in steps
+        call()
+    learn(
+        "compiling",
+        {"compile_s": found.compile_s, "recompilations": found.recompilations, "sdpa_kernels": _listed(ran)},
+    )
     return call
+
+
+def _listed(names: set[str]) -> str | None:
+    return ", ".join(sorted(names)) or None
 
 
 def _moved(x: Tensor, device: str) -> Tensor:

@@ -7,7 +7,6 @@ it but the block's own. A module that adds its input itself is measured with two
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -15,15 +14,15 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from attnbench.arguments import check_forward, of_constructor, of_forward, options_of
 from attnbench.errors import PluginError
-from attnbench.layout import LAYOUTS, Layout, shape_of, to_map, to_module
+from attnbench.layout import LAYOUTS, Layout, to_map, to_module
 from attnbench.mechanism import Map, Mechanism, Site
 from attnbench.probes.weightless import build_on_meta
 from attnbench.record import Value
 
 _MOST_TOKENS = 4096
 """Largest map on which a module is tried for real that cannot be tried without data."""
-Keyword = inspect.Parameter.KEYWORD_ONLY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +38,7 @@ class Recipe:
 
     def build(self, site: Site, options: Mapping[str, Value]) -> nn.Module:
         """Build the module for a site."""
-        known, takes = _constructor_values(site), inspect.signature(self.layer).parameters
-        filled = {name: known[name] for name in takes if name in known and takes[name].default is not None}
-        return self.layer(**filled | dict(self.fixed) | dict(options))
+        return self.layer(**of_constructor(self.layer, site) | dict(self.fixed) | dict(options))
 
     def layouts_at(self, site: Site, options: Mapping[str, Value]) -> list[Layout]:
         """Return the layouts in which the module keeps the shape of a map, found without data where possible.
@@ -74,10 +71,11 @@ class Adapted(Mechanism):
         super().__init__(site)
         self.layout = self.layout_at(site, options)
         self.layer = self.recipe.build(site, options)
+        self.further = of_forward(self.layer, site)
 
     def forward(self, x: Map) -> Map:
         """Return what the module makes of the map; of several outputs, the first."""
-        return to_map(_called(self.layer, to_module(x, self.layout), self.site), self.layout, x.shape)
+        return to_map(_called(self.layer, to_module(x, self.layout), self.further), self.layout, x.shape)
 
     @classmethod
     def layout_at(cls, site: Site, options: Mapping[str, Value]) -> Layout:
@@ -145,8 +143,8 @@ def adapt(
     layout = layout or getattr(layer, "layout", None)
     if layout is not None and layout not in LAYOUTS:
         raise PluginError(f"{name}: layout {layout!r} is not known; write one of {', '.join(LAYOUTS)}")
-    options = _options(name, layer, fixed)
-    _check_forward(name, layer)
+    options = options_of(name, layer, fixed)
+    check_forward(name, layer)
     claims = {
         claim: getattr(layer, claim) for claim in ("compiles", "exports", "paper", "reach") if hasattr(layer, claim)
     }
@@ -176,92 +174,8 @@ def _constructor(options: Mapping[str, inspect.Parameter]) -> Callable[..., None
     return __init__
 
 
-def _options(name: str, layer: Callable[..., nn.Module], fixed: Mapping[str, object]) -> dict[str, inspect.Parameter]:
-    """Return the arguments that are left to the user, by name; those that nothing can fill in are an error."""
-    known = _constructor_values(Site(height=1, width=1, dim=1, heads=1))
-    hints = _hints(layer)
-    options, missing = {}, []
-    for parameter in inspect.signature(layer).parameters.values():
-        if parameter.name in known or parameter.name in fixed or parameter.kind in _VARIADIC:
-            continue
-        if parameter.default is parameter.empty:
-            missing.append(parameter.name)
-        elif isinstance(parameter.default, int | float | str):
-            hint = hints.get(parameter.name, type(parameter.default))
-            options[parameter.name] = parameter.replace(kind=Keyword, annotation=hint)
-    if missing:
-        raise PluginError(
-            f"{name} needs {', '.join(missing)}, which no site has; give each a default, or fix it: "
-            f"{name} = adapt({name}, {missing[0]}=...)"
-        )
-    return options
-
-
-def _check_forward(name: str, layer: Callable[..., nn.Module]) -> None:
-    if not isinstance(layer, type):
-        return
-    known = _forward_values(Site(height=1, width=1, dim=1, heads=1))
-    takes = list(inspect.signature(layer.forward).parameters.values())[1:] if issubclass(layer, nn.Module) else []
-    missing = [p.name for p in takes[1:] if p.default is p.empty and p.kind not in _VARIADIC and p.name not in known]
-    if not takes or missing:
-        wanted = f"needs {', '.join(missing)} beside the map" if missing else "takes no map"
-        raise PluginError(f"{name}.forward {wanted}; write a module whose forward(x) calls it, and name that one")
-
-
-_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-
-def _hints(layer: Callable[..., nn.Module]) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(layer.__init__ if isinstance(layer, type) else layer)  # type: ignore[misc]
-    except (NameError, TypeError, AttributeError):  # a name that only its own type checker sees
-        return {}
-
-
-def _constructor_values(site: Site) -> dict[str, object]:
-    """Return what a site has to give, under every name that a constructor may ask for it by."""
-    channels = (
-        "dim",
-        "embed_dim",
-        "channels",
-        "in_channels",
-        "in_dim",
-        "in_chans",
-        "d_model",
-        "hidden_size",
-        "embed_dims",
-    )
-    heads = ("heads", "num_heads", "n_heads", "n_head", "nhead", "num_attention_heads")
-    head_dim = ("head_dim", "dim_head", "head_size")
-    size = ("input_resolution", "resolution", "map_size", "feat_size", "fmap_size", "input_size", "size")
-    tokens = ("tokens", "num_tokens", "n_tokens", "num_patches", "seq_len")
-    return {
-        "site": site,
-        "height": site.height,
-        "width": site.width,
-        **dict.fromkeys(channels, site.dim),
-        **dict.fromkeys(heads, site.heads),
-        **dict.fromkeys(head_dim, site.head_dim),
-        **dict.fromkeys(size, (site.height, site.width)),
-        **dict.fromkeys(tokens, site.tokens),
-    }
-
-
-def _forward_values(site: Site) -> dict[str, object]:
-    """Return what a site has to give, under every name that a ``forward`` may ask for it by."""
-    return {
-        **dict.fromkeys(("H", "h", "height"), site.height),
-        **dict.fromkeys(("W", "w", "width"), site.width),
-        **dict.fromkeys(
-            ("size", "hw", "hw_shape", "x_size", "resolution", "input_resolution"), (site.height, site.width)
-        ),
-    }
-
-
-def _called(model: nn.Module, x: Tensor, site: Site) -> Tensor:
-    known = _forward_values(site)
-    _, *others = inspect.signature(model.forward).parameters.values()
-    y = model(x, **{p.name: known[p.name] for p in others if p.name in known and p.default is p.empty})
+def _called(model: nn.Module, x: Tensor, further: Mapping[str, object]) -> Tensor:
+    y = model(x, **further)
     first: Tensor = y[0] if isinstance(y, tuple | list) else y
     return first
 
@@ -271,10 +185,10 @@ def _accepted(model: nn.Module, site: Site, tried: tuple[Layout, ...], device: t
     accepted: list[Layout] = []
     said: list[str] = []
     for layout in tried:
-        x = torch.zeros(shape_of(site, layout), device=device)
+        x = to_module(torch.zeros(1, site.height, site.width, site.dim, device=device), layout)
         try:
             with torch.no_grad():
-                y = _called(model.eval(), x, site)
+                y = _called(model.eval(), x, of_forward(model, site))
         except Exception as error:
             said.append(f"{layout} {tuple(x.shape)}: {type(error).__name__}: {str(error).partition(chr(10))[0]}")
             continue

@@ -7,26 +7,17 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from attnbench.mechanism import Map, Site
+from attnbench.mechanism import Map
 
 Layout: TypeAlias = Literal["BHWC", "BNC", "BCHW"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 
-def shape_of(site: Site, layout: Layout, *, batch: int = 1) -> tuple[int, ...]:
-    """Return the shape of a map at a site."""
-    if layout == "BNC":
-        return (batch, site.tokens, site.dim)
-    if layout == "BCHW":
-        return (batch, site.dim, site.height, site.width)
-    return (batch, site.height, site.width, site.dim)
-
-
 def to_module(x: Map, layout: Layout) -> Tensor:
-    """Return a map (B, H, W, C) in another layout."""
+    """Return a map (B, H, W, C) in another layout, contiguous, as the layers that take it expect it to be."""
     if layout == "BNC":
         return x.flatten(1, 2)
-    return x.permute(0, 3, 1, 2) if layout == "BCHW" else x
+    return x.permute(0, 3, 1, 2).contiguous() if layout == "BCHW" else x
 
 
 def to_map(y: Tensor, layout: Layout, shape: torch.Size) -> Map:

@@ -74,7 +74,7 @@ class Nchw(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         assert x.shape[2:] == self.size
-        return self.conv(x)
+        return self.conv(x).view(x.shape[0], -1).view(x.shape)
 
 
 class Sized(nn.Module):
@@ -111,7 +111,7 @@ class ReadsNumbers(nn.Module):
 
 
 def laid_out(x: Tensor, layout: str) -> Tensor:
-    return {"BHWC": x, "BNC": x.reshape(x.shape[0], -1, x.shape[3]), "BCHW": x.permute(0, 3, 1, 2)}[layout]
+    return {"BHWC": x, "BNC": x.reshape(x.shape[0], -1, x.shape[3]), "BCHW": x.permute(0, 3, 1, 2).contiguous()}[layout]
 
 
 @pytest.mark.parametrize(
@@ -205,6 +205,11 @@ def test_a_layout_that_trying_cannot_tell_must_be_declared() -> None:
     EveryLayout.layout = "BNC"
     x = torch.randn(1, 6, 4, 24)
     torch.testing.assert_close(adapt(EveryLayout)(SITE)(x), x.reshape(1, 24, 24).softmax(1).reshape(x.shape))
+
+
+def test_an_argument_that_there_is_not_cannot_be_fixed() -> None:
+    with pytest.raises(PluginError, match="Attention takes no 'qkv_bia'; did you mean qkv_bias"):
+        adapt(Attention, qkv_bia=True)
 
 
 def test_an_unknown_layout_is_refused() -> None:

@@ -1,0 +1,62 @@
+"""``docs/write-a-mechanism.md`` tried as it is written."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from attnbench import arguments
+from attnbench.mechanism import Site
+from attnbench.testing import CHECKS
+
+TEXT = (Path(__file__).parents[1] / "docs" / "write-a-mechanism.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ten-minutes")
+    for name, code in re.findall(r"```python\n# (\w+\.py)\n(.*?)```", TEXT, re.DOTALL):
+        (path / name).write_text(code)
+    return path
+
+
+def python(folder: Path, *command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_file_of_the_page_is_tried(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} == {"theirs.py", "wrapped.py", "mine.py", "test_mine.py"}
+    assert TEXT.count("```python\n") == 4
+
+
+def test_its_mechanisms_pass_the_kit_under_the_names_that_it_gives(folder: Path) -> None:
+    names = ["./theirs.py:TokenAttention:qkv_bias=on", "./wrapped.py:Biased", "./wrapped.py:Narrow"]
+    code = f"from attnbench.testing import check_mechanism\nfor name in {names}: check_mechanism(name)"
+    python(folder, "-c", code)
+
+
+def test_its_tests_pass(folder: Path) -> None:
+    assert "3 passed" in python(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--benchmark-disable")
+
+
+def test_its_sweep_runs(folder: Path) -> None:
+    small = "--scope layer --stage 4 --depth 1 --dim 24 --heads 3 --max-time 0.1 --threads 1 --baseline none --strict"
+    names = "./mine.py:MeanAttention,./theirs.py:TokenAttention"
+    shown = python(folder, "-m", "attnbench.cli", "run", "--mechanisms", names, *small.split())
+    assert "MeanAttention" in shown
+    assert "TokenAttention" in shown
+
+
+def test_its_tables_are_complete() -> None:
+    named = set(re.findall(r"`([\w-]+)`", TEXT))
+    site = Site(height=1, width=1, dim=1, heads=1)
+    assert set(CHECKS) <= named
+    assert set(arguments._constructor_values(site)) <= named

@@ -164,7 +164,7 @@ def plan(request: sweep.Request) -> sweep.Sweep:
     Raises:
         UsageError: anything asked for cannot be used.
     """
-    return sweep.plan(request, survey.take(request.wanted, dataset=request.accuracy))
+    return sweep.plan(request, survey.take(request.wanted, dataset=request.accuracy, sizes=request.sizes))
 
 
 def _show(records: Sequence[Record], console: Console) -> None:

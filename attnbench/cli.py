@@ -110,6 +110,12 @@ def env() -> None:
 @click.option("--threads", type=int, help="CPU threads. [all that this process may use]")
 @click.option("--baseline", help="Mechanism that ratios refer to, or none. [mhsa]")
 @click.option("--accuracy", metavar="DATASET", help="Also train on digits, folder:PATH, torch/cifar10, hfds/...")
+@click.option(
+    "--checkpoint",
+    type=COMMAS,
+    metavar="NETWORK=FILE,...",
+    help="Weights to evaluate networks with: --accuracy folder:PATH.",
+)
 @click.option("--seeds", type=int, help="Trainings per mechanism. [3]")
 @click.option("--epochs", type=int, help="Passes over the data. [the data set's own]")
 @click.option("--precision", type=float, help="Half-width of the ratio's 95 % interval to reach. [0.01]")

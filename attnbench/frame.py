@@ -23,7 +23,8 @@ COLUMNS = (*_ASKED.split(), *METRICS, *_LAST.split())
 def rows(records: Sequence[Record]) -> pd.DataFrame:
     """Return one row per cost cell, with the accuracy of the same mechanism and options beside it.
 
-    A mechanism of which only the accuracy was asked for has a row as well.
+    A network's accuracy stands beside its costs at the image size that it was evaluated at. What only the accuracy was
+    asked of has a row as well.
     """
     accuracies = {_who(record.cell): record for record in records if record.cell.task is Task.ACCURACY}
     costs = [record for record in records if record.cell.task is Task.COST]
@@ -35,7 +36,8 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def _who(cell: Cell) -> str:
-    return json.dumps([cell.mechanism, cell.network, dict(cell.options), cell.distribution], sort_keys=True)
+    size = [cell.height, cell.width] if cell.network else []
+    return json.dumps([cell.mechanism, cell.network, dict(cell.options), cell.distribution, size], sort_keys=True)
 
 
 def _row(record: Record) -> dict[str, Any]:

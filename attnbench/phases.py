@@ -14,12 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from attnbench import bounds, machine, subject
-from attnbench.data import datasets
 from attnbench.job import Assignment, Settings
-from attnbench.probes import accuracy, compilation, flops, foresee, kernels, memory
+from attnbench.probes import compilation, flops, foresee, kernels, memory
 from attnbench.probes.weightless import build_on_meta
 from attnbench.record import Cell, Mode, Status, Value
-from attnbench.registry import discover
 from attnbench.validation import validate, watched
 
 Metrics = dict[str, Value]
@@ -115,7 +113,7 @@ def count(asked: subject.Subject) -> Metrics:
         "macs_remark": counts.remark or None,
         "uncounted_ops": " ".join(counts.uncounted) or None,
         "adaptation": asked.adaptation() or None,
-        "bytes_least": bounds.bytes_least(work) // per,
+        "least_bytes": bounds.least_bytes(work) // per,
     }
 
 
@@ -174,23 +172,6 @@ def measure_memory(asked: subject.Subject, model: nn.Module, x: Tensor) -> Metri
         else:
             call()
     return found | {"sdpa_kernels": _listed(ran), "running_s": time.perf_counter() - started}
-
-
-def train_proxy(cell: Cell, settings: Settings, enter: Enter, progress: Callable[[float], None]) -> Metrics:
-    """Train the backbone, sized for the data, with a cell's mechanism, and return how well it learned."""
-    enter("loading")
-    mechanism = discover().find(cell.mechanism).load()
-    data = datasets.load(cell.dataset, image_size=(cell.height, cell.width))
-    enter("training")
-    found = accuracy.train(
-        lambda site: mechanism(site, **cell.options),
-        data,
-        seeds=range(settings.seed, settings.seed + cell.seeds),
-        epochs=cell.epochs or None,
-        device=torch.device(cell.device),
-        progress=lambda done, total: progress(done / total),
-    )
-    return found.to_metrics()
 
 
 def _refuse_what_will_not_fit(asked: subject.Subject, settings: Settings, learn: Learn, held_bytes: int) -> int:

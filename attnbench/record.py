@@ -79,6 +79,10 @@ class Cell:
     depth: int = 0
     dataset: str = ""
     """Data set of an accuracy cell."""
+    checkpoint: str = ""
+    """File of the weights that a network is evaluated with; a cost cell has none, its figures do not depend on them."""
+    checkpoint_sha256: str = ""
+    """Hash of that file's content, its first 12 digits."""
     seeds: int = 0
     epochs: int = 0
 
@@ -91,7 +95,7 @@ class Cell:
     def group(self) -> str:
         """Hash of what cells must share for their latencies to be comparable."""
         loose = replace(self, mechanism="", options={}, distribution="", network="", compiled=False)
-        return _digest(asdict(loose))
+        return _digest(asdict(replace(loose, checkpoint="", checkpoint_sha256="")))
 
     @property
     def name(self) -> str:

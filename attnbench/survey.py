@@ -11,14 +11,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from attnbench import options as option_syntax
 from attnbench.errors import AttnbenchError, DataError, PluginError, UsageError
 from attnbench.record import Options
 from attnbench.registry import discover
+
+Size: TypeAlias = tuple[int, int]
+"""Height and width in pixels."""
 
 LOAD_TIMEOUT_S = 120.0
 
@@ -30,6 +33,8 @@ class Wanted:
     spec: str
     backend: str = ""
     network: bool = False
+    checkpoint: str = ""
+    """File of a network's weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +46,8 @@ class Finding:
     options: Options = field(default_factory=dict)
     backends: tuple[str, ...] = ()
     distribution: str = ""
+    checkpoint_sha256: str = ""
+    """Of the file of a network's weights, its first 12 digits."""
     mistakes: tuple[str, ...] = ()
 
 
@@ -58,14 +65,36 @@ class Survey:
         return next(finding for finding in self.findings if finding.wanted == wanted)
 
 
-def take(wanted: Sequence[Wanted], *, dataset: str = "", timeout_s: float = LOAD_TIMEOUT_S) -> Survey:
-    """Load what is wanted in a child and return what it found; a plugin that kills or hangs it is a mistake."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Data:
+    """What the checkpoints of networks must suit."""
+
+    sizes: Sequence[Size]
+    classes: int | None = None
+    """Of the images that networks are evaluated on; None where there are none."""
+
+
+def take(
+    wanted: Sequence[Wanted],
+    *,
+    dataset: str = "",
+    sizes: Sequence[Size] = (),
+    timeout_s: float = LOAD_TIMEOUT_S,
+) -> Survey:
+    """Load what is wanted in a child and return what it found; a plugin that kills or hangs it is a mistake.
+
+    Args:
+        wanted: mechanisms and networks.
+        dataset: what mechanisms are trained and networks evaluated on; empty for neither.
+        sizes: height and width of the images that networks with a checkpoint must take it at.
+        timeout_s: how long the child may take.
+    """
     findings: list[Finding] = []
     devices: tuple[str, ...] = ("cpu",)
     mistakes: tuple[str, ...] = ()
     left = list(wanted)
     while True:
-        answers, ended = _ask(left, dataset, timeout_s)
+        answers, ended = _ask(left, {"dataset": dataset, "sizes": list(sizes)}, timeout_s)
         devices = tuple(next((a["devices"] for a in answers if "devices" in a), devices))
         mistakes = tuple(next((a["mistakes"] for a in answers if "mistakes" in a), mistakes))
         done = [_finding(answer["finding"]) for answer in answers if "finding" in answer]
@@ -77,10 +106,10 @@ def take(wanted: Sequence[Wanted], *, dataset: str = "", timeout_s: float = LOAD
         findings.append(Finding(wanted=blamed, mistakes=(f"{blamed.spec}: loading it {ended}; leave it out",)))
 
 
-def _ask(wanted: Sequence[Wanted], dataset: str, timeout_s: float) -> tuple[list[dict[str, Any]], str]:
+def _ask(wanted: Sequence[Wanted], others: dict[str, Any], timeout_s: float) -> tuple[list[dict[str, Any]], str]:
     with tempfile.TemporaryDirectory(prefix="attnbench-") as folder:
         question, answer = Path(folder) / "question.json", Path(folder) / "answer.jsonl"
-        question.write_text(json.dumps({"wanted": [asdict(one) for one in wanted], "dataset": dataset}))
+        question.write_text(json.dumps({"wanted": [asdict(one) for one in wanted], **others}))
         answer.touch()
         command = [sys.executable, "-m", "attnbench.survey", str(question), str(answer)]
         try:
@@ -100,11 +129,11 @@ def _finding(fields: dict[str, Any]) -> Finding:
     return Finding(**fields)
 
 
-def _examine(wanted: Wanted) -> Finding:
+def _examine(wanted: Wanted, data: _Data) -> Finding:
     try:
         name, given = option_syntax.split(wanted.spec)
         if wanted.network:
-            return _examine_network(wanted, name, given)
+            return _with_checkpoint(_examine_network(wanted, name, given), data)
         plugin = discover().find(name)
         mechanism = plugin.load()
         return _resolve(wanted, plugin.name, plugin.distribution, mechanism, given)
@@ -126,6 +155,26 @@ def _examine_network(wanted: Wanted, name: str, given: dict[str, str]) -> Findin
         backends=networks.BACKENDS,
         distribution=distribution,
     )
+
+
+def _with_checkpoint(found: Finding, data: _Data) -> Finding:
+    """Return a network's finding with the hash of its checkpoint, if it has one.
+
+    Raises:
+        UsageError: the checkpoint cannot be read, or does not fit the network or the data.
+    """
+    if not found.wanted.checkpoint:
+        return found
+    from attnbench import checkpoint  # noqa: PLC0415 - torch
+
+    path = Path(found.wanted.checkpoint).expanduser()
+    try:
+        digest = checkpoint.check(
+            path, network=found.name, options=found.options, sizes=data.sizes, classes=data.classes
+        )
+    except DataError as error:
+        raise UsageError(str(error)) from None
+    return replace(found, checkpoint_sha256=digest)
 
 
 def _resolve(wanted: Wanted, name: str, distribution: str, mechanism: type, given: dict[str, str]) -> Finding:
@@ -158,15 +207,20 @@ def _devices() -> list[str]:
     return ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
 
 
-def _mistakes_of_data(name: str) -> list[str]:
+def _look_at_data(name: str, sizes: Sequence[Size], wanted: Sequence[Wanted]) -> tuple[_Data, list[str]]:
+    """Return what networks are evaluated on, and what is wrong with it or with what mechanisms are trained on."""
     from attnbench.data import datasets  # noqa: PLC0415 - torch
+    from attnbench.probes import evaluation  # noqa: PLC0415
 
+    classes = None
     try:
-        if name:
+        if name and not all(one.network for one in wanted):
             datasets.check(name)
+        if name.startswith(evaluation.PREFIX) and any(one.checkpoint for one in wanted):
+            classes = evaluation.find(name.removeprefix(evaluation.PREFIX)).classes
     except DataError as error:
-        return [f"--accuracy {name}: {error}"]
-    return []
+        return _Data(sizes=sizes), [f"--accuracy {name}: {error}"]
+    return _Data(sizes=sizes, classes=classes), []
 
 
 def _answer(question: Path, answer: Path) -> None:
@@ -178,11 +232,12 @@ def _answer(question: Path, answer: Path) -> None:
 
         asked = json.loads(question.read_text())
         say({"devices": _devices()})
-        say({"mistakes": _mistakes_of_data(asked["dataset"])})
-        for fields in asked["wanted"]:
-            wanted = Wanted(**fields)
+        everything = [Wanted(**fields) for fields in asked["wanted"]]
+        data, mistakes = _look_at_data(asked["dataset"], asked["sizes"], everything)
+        say({"mistakes": mistakes})
+        for wanted in everything:
             try:
-                finding = _examine(wanted)
+                finding = _examine(wanted, data)
             except AttnbenchError as error:
                 finding = Finding(wanted=wanted, mistakes=(str(error),))
             say({"finding": asdict(finding)})

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -25,6 +26,8 @@ DTYPES = {
 }
 BUILT_IN_DATASETS = ("digits",)
 T = TypeVar("T")
+
+_EVALUATED_ON = "folder:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,15 +56,35 @@ class Request:
     accuracy: str = ""
     seeds: int = 3
     epochs: int = 0
+    checkpoint: tuple[str, ...] = ()
+    """``NETWORK=FILE`` each: the weights that a network is evaluated with, whichever options it has."""
 
     @property
     def wanted(self) -> tuple[Wanted, ...]:
         """The mechanisms to look at, the baseline first if it was not asked for."""
         backends = self.backend or ("",)
         asked = [Wanted(spec=spec, backend=backend) for spec in self.mechanisms for backend in backends]
-        asked += [Wanted(spec=spec, backend=each, network=True) for spec in self.networks for each in backends]
+        asked += [
+            Wanted(spec=spec, backend=each, network=True, checkpoint=self.checkpoints.get(spec.partition(":")[0], ""))
+            for spec in self.networks
+            for each in backends
+        ]
         extra = [Wanted(spec=self.baseline)] if self._baseline_is_extra else []
         return tuple(dict.fromkeys([*extra, *asked]))
+
+    @property
+    def checkpoints(self) -> dict[str, str]:
+        """The files of weights by the network's name."""
+        return {name: file for name, _, file in (entry.partition("=") for entry in self.checkpoint)}
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of the images, those left out that are none."""
+        found = []
+        for text in self.res:
+            with suppress(ValueError):
+                found.append(parse_resolution(text))
+        return tuple(found)
 
     @property
     def _baseline_is_extra(self) -> bool:
@@ -97,7 +120,7 @@ def plan(request: Request, survey: Survey) -> Sweep:
     mistakes = [mistake for finding in survey.findings for mistake in finding.mistakes] + list(survey.mistakes)
     mistakes += _unknown_backends(request, survey.findings)
     axes = _read_axes(request, survey.devices, mistakes)
-    mistakes += _missing(request, axes)
+    mistakes += _missing(request, axes) + _wrong_checkpoints(request)
     findings = _without_repeated_baseline(request, survey.findings)
     mistakes += _duplicates("mechanisms", [written(f.name, f.options) for f in findings if f.name])
     if mistakes:
@@ -193,19 +216,45 @@ def _place(cell: Cell, request: Request, stages: Iterable[int]) -> Iterator[Cell
 def _accuracy_cells(request: Request, axes: _Axes, findings: Sequence[Finding]) -> Iterator[Cell]:
     if not request.accuracy:
         return
-    height, width = (8, 8) if request.accuracy == "digits" else axes.res[0]
     for finding in findings:
+        if finding.wanted.network:
+            yield from _evaluations(request, axes, finding)
+        else:
+            yield _training(request, axes, finding)
+
+
+def _training(request: Request, axes: _Axes, finding: Finding) -> Cell:
+    """Return the cell that trains a mechanism's backbone at the first image size."""
+    height, width = (8, 8) if request.accuracy == "digits" else axes.res[0]
+    common = Cell(
+        task=Task.ACCURACY,
+        mechanism="",
+        height=height,
+        width=width,
+        device=axes.device[0],
+        mode=Mode.TRAIN,
+        threads=request.threads,
+        dataset=request.accuracy,
+        seeds=request.seeds,
+        epochs=request.epochs,
+    )
+    return _named(common, finding)
+
+
+def _evaluations(request: Request, axes: _Axes, finding: Finding) -> Iterator[Cell]:
+    """Yield the cells that evaluate a network's checkpoint, one for each image size."""
+    for height, width in axes.res:
         common = Cell(
             task=Task.ACCURACY,
+            scope=Scope.NETWORK,
             mechanism="",
             height=height,
             width=width,
             device=axes.device[0],
-            mode=Mode.TRAIN,
             threads=request.threads,
             dataset=request.accuracy,
-            seeds=request.seeds,
-            epochs=request.epochs,
+            checkpoint=finding.wanted.checkpoint,
+            checkpoint_sha256=finding.checkpoint_sha256,
         )
         yield _named(common, finding)
 
@@ -252,6 +301,31 @@ def _missing(request: Request, axes: _Axes) -> list[str]:
     if request.networks and Scope.NETWORK not in axes.scope:
         found.append("--networks: add network to --scope")
     return found
+
+
+def _wrong_checkpoints(request: Request) -> list[str]:
+    """Say which checkpoints belong to no network, and what networks lack to be evaluated."""
+    names = dict.fromkeys(spec.partition(":")[0] for spec in request.networks)
+    unreadable = [entry for entry in request.checkpoint if not all(entry.partition("="))]
+    found = [f"--checkpoint {entry!r}: write NETWORK=FILE" for entry in unreadable]
+    given = [entry.partition("=")[0] for entry in request.checkpoint if entry not in unreadable]
+    found += [
+        f"--checkpoint {name}: no network of this sweep has that name; {did_you_mean(name, names)}"
+        for name in given
+        if name not in names
+    ]
+    found += _duplicates("checkpoint", given)
+    if not (request.accuracy and names):
+        return found
+    if not request.accuracy.startswith(_EVALUATED_ON):
+        found.append(
+            f"--accuracy {request.accuracy}: networks are evaluated on folder:PATH; leave --networks out to train"
+        )
+    return found + [
+        f"--accuracy: {name} would be evaluated with random weights; give --checkpoint {name}=FILE"
+        for name in names
+        if name not in given
+    ]
 
 
 def _unknown_backends(request: Request, findings: Sequence[Finding]) -> list[str]:

@@ -20,10 +20,11 @@ import torch
 from attnbench import bounds, environment, torch_state
 from attnbench.errors import PluginError
 from attnbench.job import Assignment, Event, Job, Running
-from attnbench.phases import Metrics, Ready, Unmeasurable, prepare, train_proxy
+from attnbench.phases import Metrics, Ready, Unmeasurable, prepare
 from attnbench.probes import interference, latency
 from attnbench.probes.clock import CpuTimer, CudaTimer, Timer
 from attnbench.record import Cell, Status, Task
+from attnbench.scoring import measure_accuracy
 
 Say = Callable[[Event], None]
 
@@ -57,7 +58,7 @@ def _by_itself(index: int, assignment: Assignment, job: Job, say: Say, *, held_b
     """Return a cell that can be timed, or all there is to know of one that asks for accuracy."""
     enter = _enter(say, index)
     if assignment.cell.task is Task.ACCURACY:
-        return train_proxy(assignment.cell, job.settings, enter, _progress(say))
+        return measure_accuracy(assignment.cell, job.settings, enter, _progress(say))
     return prepare(index, assignment, job.settings, enter, _learn(say, index), held_bytes=held_bytes)
 
 
@@ -139,7 +140,7 @@ def _latency_metrics(cell: Cell, timing: latency.Timing, *, per: int) -> Metrics
 
 def _bound(one: Ready, timing: latency.Timing, limits: Mapping[str, Any] | None) -> Metrics:
     """Return how near a cell comes to what the machine allows, nothing where that or its work is not known."""
-    cell, macs, least = one.cell, one.found.get("macs"), one.found.get("bytes_least")
+    cell, macs, least = one.cell, one.found.get("macs"), one.found.get("least_bytes")
     if limits is None or not isinstance(macs, int) or not isinstance(least, int):
         return {}
     work = bounds.macs_per_call(macs, batch=cell.batch, mode=cell.mode)

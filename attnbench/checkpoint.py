@@ -1,0 +1,106 @@
+"""Weights of networks from files, as data only: pickled code is never run.
+
+A plugin's network reads what its ``load_pretrained`` reads. Others read state dicts in PyTorch's format or in
+safetensors; what depends on the image size, such as position embeddings, is resampled as timm does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+import timm
+from timm.models import load_state_dict
+from torch import nn
+
+from attnbench import networks
+from attnbench.errors import DataError
+from attnbench.record import Value
+
+_MOST_LINES, _LONGEST_LINE = 12, 300
+"""How much is shown of what torch says of tensors that do not fit."""
+
+
+def check(
+    path: Path,
+    *,
+    network: str,
+    options: Mapping[str, Value],
+    sizes: Sequence[tuple[int, int]],
+    classes: int | None,
+) -> str:
+    """Load a checkpoint into a network at every image size, and return the first 12 digits of its SHA-256.
+
+    A size that the network cannot take is no mistake of the checkpoint's; the network's cell says so.
+
+    Args:
+        path: the file.
+        network: as timm knows it.
+        options: of the network.
+        sizes: height and width in pixels.
+        classes: of the images to be evaluated on; None for any number.
+
+    Raises:
+        DataError: the file cannot be read, does not fit, or is of a network with another number of classes.
+    """
+    if not path.is_file():
+        raise DataError(f"no checkpoint file at {path}")
+    for height, width in sizes:
+        try:
+            model = networks.create(network, height=height, width=width, options=options)
+        except Exception:  # noqa: S112 - whatever a stranger's constructor raises
+            continue
+        load(path, model, network=network)
+        if classes not in (None, model.num_classes):
+            raise DataError(
+                f"its head has {model.num_classes} classes, the images are of {classes}; "
+                "give the folder of images that it was trained for"
+            )
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
+def load(path: Path, model: nn.Module, *, network: str) -> None:
+    """Load the weights of a file into a network, every tensor of both.
+
+    Raises:
+        DataError: the file cannot be read or does not fit; the message names the tensors, with both shapes.
+    """
+    own: Callable[[Path], object] | None = getattr(model, "load_pretrained", None)
+    try:
+        if own is not None and network in networks.plugins():
+            own(path)
+        else:
+            model.load_state_dict(_adapted(_read(path), model, network))
+    except DataError:
+        raise
+    except Exception as error:  # a stranger's loader, or timm's renaming of a stranger's file, may raise anything
+        raise DataError(f"{path} does not fit: {_few_lines(str(error) or type(error).__name__)}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        tensors: dict[str, Any] = load_state_dict(str(path), weights_only=True)
+    except Exception as error:  # a damaged file can make a decoder fail in any way
+        raise DataError(
+            f"{path} is damaged, no checkpoint of PyTorch or safetensors, or holds pickled code, which is never run"
+        ) from error
+    return tensors
+
+
+def _adapted(tensors: dict[str, Any], model: nn.Module, network: str) -> dict[str, Any]:
+    """Return tensors as a network names and shapes them: timm's modules call what does that by one name."""
+    module = sys.modules[timm.model_entrypoint(network).__module__]
+    adapt = getattr(module, "checkpoint_filter_fn", None)
+    adapted: dict[str, Any] = adapt(tensors, model) if adapt else tensors
+    return adapted
+
+
+def _few_lines(text: str) -> str:
+    lines = [shorten(line, _LONGEST_LINE) for line in text.splitlines()]
+    more = len(lines) - _MOST_LINES
+    return "\n".join([*lines[:_MOST_LINES], *([f"and {more} more lines"] if more > 0 else [])])

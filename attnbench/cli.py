@@ -5,6 +5,7 @@ Exit status: 0 done; 1 a gate failed; 2 wrong usage; 3 ``--strict`` and a cell d
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from attnbench import __version__
-from attnbench.errors import AttnbenchError, UsageError
+from attnbench.errors import AttnbenchError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,7 +68,7 @@ def attnbench() -> None:
     """Measure attention mechanisms side by side: MACs, memory, latency, accuracy."""
 
 
-@attnbench.command("list")
+@attnbench.command("list", short_help="Show mechanisms and networks.")
 @click.argument("names", nargs=-1)
 def list_(names: tuple[str, ...]) -> None:
     """Show the mechanisms and networks that are installed: paper, options, where each comes from."""
@@ -80,7 +81,7 @@ def list_(names: tuple[str, ...]) -> None:
         console.print(networks_table())
 
 
-@attnbench.command()
+@attnbench.command(short_help="Show the machine and the software.")
 def env() -> None:
     """Show the machine and the software, for a bug report."""
     from attnbench import environment  # noqa: PLC0415 - torch
@@ -91,7 +92,7 @@ def env() -> None:
     _console().print(pairs_table(describe(taken.to_dict())))
 
 
-@attnbench.command()
+@attnbench.command(short_help="Measure a sweep into tables, plots and a report.")
 @click.argument("sweep_file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--mechanisms", type=COMMAS, help="Names, name:option=value, or FILE.py:Class. [all installed]")
 @click.option("--networks", type=COMMAS, help="Published networks: of plugins, and every model of timm.")
@@ -144,7 +145,7 @@ def run(sweep_file: Path | None, out: Path | None, fresh: bool, retry: bool, str
         sys.exit(STRICT_FAILED)
 
 
-@attnbench.command()
+@attnbench.command(short_help="Make tables and plots of runs again.")
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write. [the run's, if one]")
 def report(folders: tuple[Path, ...], out: Path | None) -> None:
@@ -154,7 +155,7 @@ def report(folders: tuple[Path, ...], out: Path | None) -> None:
     campaign.make_report(folders, out=out or folders[0], console=_console(), command=_command_line())
 
 
-@attnbench.command()
+@attnbench.command(short_help="Judge two runs: FASTER, SLOWER, SAME, UNDECIDED.")
 @click.argument("base", required=False, type=click.Path(path_type=Path))
 @click.argument("head", required=False, type=click.Path(path_type=Path))
 @click.option("--threshold", type=float, default=0.05, show_default=True, help="Change of latency that matters.")
@@ -199,6 +200,63 @@ def compare(  # noqa: PLR0917 - click passes options by name
         sys.exit(GATE_FAILED)
 
 
+@attnbench.command(short_help="Time known ratios: can figures from here be trusted?")
+@click.option("--repeats", type=click.IntRange(min=1), default=20, show_default=True, help="Trials of each ratio.")
+@click.option("--load", is_flag=True, help="Keep one core busy with another process meanwhile.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write every trial here too."
+)
+def selfcheck(repeats: int, load: bool, device: str, threads: int, json_file: Path | None) -> None:
+    """Time a layer against a copy of itself, and against two in a row.
+
+    Does this machine give the known ratios, 1 and 2? Beside the interleaved rounds stand the same ratios timed one after the other and by torch.utils.benchmark. Exit
+    status 1 if a bar is missed.
+    """
+    from attnbench import selfcheck as engine  # noqa: PLC0415 - torch
+    from attnbench.progress import counted  # noqa: PLC0415
+    from attnbench.report.selfcheck import table  # noqa: PLC0415
+
+    console = _console()
+    with counted(console, "self-check", total=2 * repeats) as advance:
+        found = engine.run(repeats=repeats, load=load, device=device, threads=threads, on_trial=lambda _: advance())
+    console.print(table(found))
+    if json_file:
+        _write(json_file, json.dumps(found.to_dict(), indent=1))
+    if not found.passed:
+        sys.exit(GATE_FAILED)
+
+
+@attnbench.command(short_help="See whether a mechanism keeps the contract.")
+@click.argument("mechanism")
+@click.option("--checks", type=COMMAS, help="Only these. [all]")
+def check(mechanism: str, checks: tuple[str, ...] | None) -> None:
+    """See whether MECHANISM keeps the contract: a name, name:option=value, or FILE.py:Class.
+
+    Exit status 1 if a check fails.
+    """
+    from attnbench import testing  # noqa: PLC0415 - torch
+    from attnbench.conformance.table import findings_table  # noqa: PLC0415
+
+    found = testing.check(mechanism, checks=checks or tuple(testing.CHECKS))
+    _console().print(findings_table(found))
+    if not found.passed:
+        click.echo(str(found))
+        sys.exit(GATE_FAILED)
+
+
+@attnbench.command(short_help="Write a package with a new mechanism, to start from.")
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write. [./NAME]")
+def new(name: str, out: Path | None) -> None:
+    """Write a small package with a mechanism called NAME: the layer, its closed form, its tests, its pyproject.toml."""
+    from attnbench import scaffold  # noqa: PLC0415
+
+    for path in scaffold.create(name, out):
+        click.echo(path)
+
+
 def main() -> None:
     """Run the command line; every error that attnbench raises on purpose becomes a line and a status."""
     signal.signal(signal.SIGTERM, _interrupt)
@@ -219,6 +277,13 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}; give another file") from None
 
 
 def _complain(mistakes: tuple[str, ...]) -> None:

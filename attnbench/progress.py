@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 
 from rich.console import Console
@@ -91,6 +92,24 @@ class Screen:
         if done <= 0:
             return f"{_clock(spent)} so far"
         return f"{_clock(spent)} so far, about {_clock(spent * (1 - done) / done)} left"
+
+
+@contextmanager
+def counted(console: Console, what: str, *, total: int) -> Iterator[Callable[[], None]]:
+    """Show a bar of ``total`` steps on a terminal, and yield what is to be called after each."""
+    live = Live(console=console, auto_refresh=False, transient=True)
+    done = 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        if console.is_terminal:
+            row = Table.grid(padding=(0, 1))
+            row.add_row(ProgressBar(total=total, completed=done, width=24), Text(f"{what}: {done} of {total}"))
+            live.update(row, refresh=True)
+
+    with live if console.is_terminal else nullcontext():
+        yield advance
 
 
 def describe(cell: Cell) -> str:

@@ -44,7 +44,8 @@ class Recipe:
         """Return the layouts in which the module keeps the shape of a map, found without data where possible.
 
         Raises:
-            Exception: the module cannot be built, or fails in every layout; whatever it raised itself.
+            NoLayoutError: there is none, with what the module said to each.
+            Exception: the module cannot be built; whatever it raised itself.
         """
         tried = LAYOUTS if self.layout is None else (self.layout,)
         with torch.random.fork_rng(devices=[]):
@@ -55,6 +56,10 @@ class Recipe:
                 if site.tokens > _MOST_TOKENS:
                     raise
                 return _accepted(self.build(site, options), site, tried, torch.device("cpu"))
+
+
+class NoLayoutError(Exception):
+    """A module keeps the shape of a map in no layout that was tried."""
 
 
 class Adapted(Mechanism):
@@ -110,6 +115,8 @@ class Adapted(Mechanism):
                 return f"it does not take {cls.found} there"
         except PluginError:
             raise
+        except NoLayoutError as error:
+            return str(error)
         except Exception as error:  # a module that was not written for attnbench has no other way to refuse
             return f"it raises {type(error).__name__}: {' '.join(str(error).split())[:300]}"
         return None
@@ -183,21 +190,23 @@ def _called(model: nn.Module, x: Tensor, further: Mapping[str, object]) -> Tenso
 def _accepted(model: nn.Module, site: Site, tried: tuple[Layout, ...], device: torch.device) -> list[Layout]:
     """Return the layouts in which a module keeps the shape; if there is none, raise what it raised in each."""
     accepted: list[Layout] = []
-    said: list[str] = []
+    said: dict[str, str] = {}
     for layout in tried:
         x = to_module(torch.zeros(1, site.height, site.width, site.dim, device=device), layout)
         try:
             with torch.no_grad():
                 y = _called(model.eval(), x, of_forward(model, site))
         except Exception as error:
-            said.append(f"{layout} {tuple(x.shape)}: {type(error).__name__}: {str(error).partition(chr(10))[0]}")
+            said[layout] = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
             continue
         if isinstance(y, Tensor) and y.shape == x.shape:
             accepted.append(layout)
         else:
-            said.append(f"{layout} {tuple(x.shape)}: returned {_described(y)}")
+            said[layout] = f"{_described(y)} for {tuple(x.shape)}"
     if not accepted:
-        raise ValueError(f"no layout keeps its shape; {'; '.join(said)}")
+        alike = set(said.values())
+        each = "; ".join(f"{layout}: {text}" for layout, text in said.items())
+        raise NoLayoutError(f"it keeps the shape of a map in no layout: {each if len(alike) > 1 else alike.pop()}")
     return accepted
 
 

@@ -186,6 +186,8 @@ def _resolve(wanted: Wanted, name: str, distribution: str, mechanism: type, give
         mechanism.why_unsupported(_nominal_site(), **resolved)  # type: ignore[attr-defined]
     except ValueError as error:
         raise UsageError(str(error)) from None
+    except PluginError as error:
+        raise PluginError(f"{name} from {distribution}: {error}") from None
     except Exception as error:
         raise PluginError(
             f"{name} from {distribution}: why_unsupported raised {type(error).__name__}: {error}"

@@ -233,8 +233,21 @@ def test_a_layer_that_keeps_its_shape_in_no_layout_says_what_each_returned() -> 
 
     reason = adapt(Halves).why_unsupported(replace(SITE, heads=2))
     assert reason is not None
-    for said in ("BHWC (1, 6, 4, 24): returned (1, 6, 4, 12)", "BNC (1, 24, 24): returned (1, 24, 12)", "BCHW"):
+    for said in ("BHWC: (1, 6, 4, 12) for (1, 6, 4, 24)", "BNC: (1, 24, 12) for (1, 24, 24)", "BCHW: (1, 24, 6, 2)"):
         assert said in reason
+
+
+def test_an_error_that_has_nothing_to_do_with_the_layout_is_said_once() -> None:
+    class Fails(nn.Module):
+        def __init__(self, dim: int) -> None:
+            super().__init__()
+
+        def forward(self, x: Tensor) -> Tensor:
+            raise ArithmeticError("not today")
+
+    assert adapt(Fails).why_unsupported(SITE) == (
+        "it keeps the shape of a map in no layout: ArithmeticError: not today"
+    )
 
 
 def test_claims_that_a_foreign_class_makes_are_kept_and_none_are_made_for_it() -> None:

@@ -211,8 +211,8 @@ def compare(  # noqa: PLR0917 - click passes options by name
 def selfcheck(repeats: int, load: bool, device: str, threads: int, json_file: Path | None) -> None:
     """Time a layer against a copy of itself, and against two in a row.
 
-    Does this machine give the known ratios, 1 and 2? Beside the interleaved rounds stand the same ratios timed one after the other and by torch.utils.benchmark. Exit
-    status 1 if a bar is missed.
+    Does this machine give the known ratios, 1 and 2? Beside the interleaved rounds stand the same ratios timed one
+    after the other and by torch.utils.benchmark. Exit status 1 if a bar is missed.
     """
     from attnbench import selfcheck as engine  # noqa: PLC0415 - torch
     from attnbench.progress import counted  # noqa: PLC0415

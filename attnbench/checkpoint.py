@@ -57,7 +57,7 @@ def check(
         load(path, model, network=network)
         if classes not in (None, model.num_classes):
             raise DataError(
-                f"its head has {model.num_classes} classes, the images are of {classes}; "
+                f"{path}: its head has {model.num_classes} classes, the images are of {classes}; "
                 "give the folder of images that it was trained for"
             )
     with path.open("rb") as file:
@@ -76,8 +76,8 @@ def load(path: Path, model: nn.Module, *, network: str) -> None:
             own(path)
         else:
             model.load_state_dict(_adapted(_read(path), model, network))
-    except DataError:
-        raise
+    except DataError as error:
+        raise error if str(path) in str(error) else DataError(f"{path}: {error}") from None
     except Exception as error:  # a stranger's loader, or timm's renaming of a stranger's file, may raise anything
         raise DataError(f"{path} does not fit: {_few_lines(str(error) or type(error).__name__)}") from error
 

@@ -196,8 +196,8 @@ def test_the_survey_refuses_what_cannot_be_used_and_runs_no_code(tmp_path: Path,
         (spec, "malicious.pth"): damaged[2],
         (spec, "absent.pth"): damaged[3],
         (hat_net, "malicious.pth"): damaged[2],
-        (hat_net, "good.pth"): "does not fit the network",
-        ("resnet10t:num_classes=5", "other.pth"): "its head has 5 classes, the images are of 3",
+        (hat_net, "good.pth"): "good.pth: the checkpoint does not fit the network",
+        ("resnet10t:num_classes=5", "other.pth"): "other.pth: its head has 5 classes, the images are of 3",
     }
     wanted = {(each, file): Wanted(spec=each, network=True, checkpoint=str(tmp_path / file)) for each, file in expected}
     found = survey.take(list(wanted.values()), dataset=f"folder:{photos}", sizes=[(64, 64)])

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from attnbench import ceiling, frame, runner, store, survey, sweep
+from attnbench import ceiling, frame, pytest_json, runner, store, survey, sweep
 from attnbench.bounds import MachineLimits
 from attnbench.compare.verdict import Comparison
 from attnbench.errors import StoreError, UsageError, did_you_mean
@@ -116,13 +116,23 @@ def run(
 def make_report(folders: Sequence[Path], *, out: Path, console: Console, command: str) -> None:
     """Show and write tables and plots of runs that are on disk.
 
+    Args:
+        folders: runs, or files that pytest-benchmark wrote with ``--benchmark-json``.
+        out: where the report goes.
+        console: where it is shown.
+        command: what gave it.
+
     Raises:
-        StoreError: a folder cannot be read.
+        StoreError: a folder or file cannot be read.
     """
-    records = tuple(store.read_all(folders))
+    records = tuple(record for path in folders for record in _read(path))
     _show(records, console)
     limits = {key: found for folder in folders for key, found in ceiling.read(folder).items()}
     _write(records, out, limits, command, console)
+
+
+def _read(path: Path) -> list[Record]:
+    return pytest_json.records_from(path) if path.suffix == ".json" else store.read(path)
 
 
 def rerun(

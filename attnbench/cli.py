@@ -149,10 +149,14 @@ def run(sweep_file: Path | None, out: Path | None, fresh: bool, retry: bool, str
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write. [the run's, if one]")
 def report(folders: tuple[Path, ...], out: Path | None) -> None:
-    """Make tables and plots of one or more runs, from any machines."""
+    """Make tables and plots of one or more runs, from any machines.
+
+    FOLDERS are runs, or files that pytest-benchmark wrote with --benchmark-json.
+    """
     from attnbench import campaign  # noqa: PLC0415
 
-    campaign.make_report(folders, out=out or folders[0], console=_console(), command=_command_line())
+    where = out or (folders[0] if folders[0].is_dir() else folders[0].with_suffix(""))
+    campaign.make_report(folders, out=where, console=_console(), command=_command_line())
 
 
 @attnbench.command(short_help="Judge two runs: FASTER, SLOWER, SAME, UNDECIDED.")

@@ -86,11 +86,12 @@ def prepare(
     model = asked.build().to(device=cell.device, dtype=subject.DTYPES[cell.dtype])
     x = _moved(asked.example(), cell.device)
     phase("validating", lambda: validated(model, x))
-    phase("measuring memory", lambda: measure_memory(asked, model, x))
-    call = subject.call(cell, model, x, forget=subject.forget(model, x))
+    forward: subject.Forward = model
     if cell.compiled:
         enter("compiling")
-        call = _compiled(cell, model, x, learn)
+        forward = _compiled(cell, model, x, learn)
+    phase("measuring memory", lambda: measure_memory(asked, model, forward, x))
+    call = subject.call(cell, forward, x, forget=subject.forget(model, x))
     return Ready(index=index, cell=cell, call=call, layers=asked.layers, parameters_bytes=parameters_bytes, found=found)
 
 
@@ -159,15 +160,23 @@ def _each(total: int | None, layers: int) -> int | None:
     return None if total is None else total // layers
 
 
-def measure_memory(asked: subject.Subject, model: nn.Module, x: Tensor) -> Metrics:
-    """Return the peak of memory of one call, what a forward pass saves for the backward one, and how it attends."""
+def measure_memory(asked: subject.Subject, model: nn.Module, forward: subject.Forward, x: Tensor) -> Metrics:
+    """Return the peak of memory of one call, what a forward pass saves for the backward one, and how it attends.
+
+    Args:
+        asked: the cell's subject.
+        model: holds the parameters.
+        forward: what is called: the model, or what it was compiled to.
+        x: the input.
+    """
     cell, started = asked.cell, time.perf_counter()
-    call = subject.call(cell, model, x, forget=subject.forget(model, x))
-    peak = memory.peak(call, device=cell.device, forget=subject.forget(model, x))
+    forget = subject.forget(model, x)
+    call = subject.call(cell, forward, x, forget=forget)
+    peak = memory.peak(call, device=cell.device, forget=forget)
     found: Metrics = {"memory_peak_bytes": peak.peak_bytes, "memory_reserved_bytes": peak.reserved_bytes}
     with kernels.attention_kernels() as ran:
         if cell.mode is Mode.TRAIN:
-            saved = memory.saved_for_backward(lambda: model(x), exclude=[x, *model.parameters(), *model.buffers()])
+            saved = memory.saved_for_backward(lambda: forward(x), exclude=[x, *model.parameters(), *model.buffers()])
             found["memory_saved_bytes"] = saved // asked.layers
         else:
             call()
@@ -186,15 +195,14 @@ def _refuse_what_will_not_fit(asked: subject.Subject, settings: Settings, learn:
         return 0  # it may fit: only running it tells
     needed = foreseen.total_bytes
     learn("foreseeing", {"memory_estimate_bytes": foreseen.peak_bytes})
-    limit, whose = settings.memory_limit_bytes, "--memory-limit"
-    if limit is None:
-        limit, whose = _free_bytes(cell.device), f"what {cell.device} has free"
+    limit, free = settings.memory_limit_bytes, _free_bytes(cell.device)
     if limit is not None and held_bytes + needed > limit:
-        raise Unmeasurable(
-            Status.OUT_OF_MEMORY,
-            f"would need {_gib(needed)} and the cells beside it {_gib(held_bytes)}; {whose} is {_gib(limit)}; "
-            "not started",
-        )
+        beside = f", and the cells beside it hold {_gib(held_bytes)}" if held_bytes else ""
+        reason = f"would need {_gib(needed)}{beside}; --memory-limit is {_gib(limit)}; not started"
+        raise Unmeasurable(Status.OUT_OF_MEMORY, reason)
+    if limit is None and free is not None and needed > free:  # what is held is no longer free
+        reason = f"would need {_gib(needed)}; {cell.device} has {_gib(free)} free; not started"
+        raise Unmeasurable(Status.OUT_OF_MEMORY, reason)
     return foreseen.parameters_bytes
 
 
@@ -204,20 +212,16 @@ def _free_bytes(device: str) -> int | None:
     return torch.cuda.mem_get_info(torch.device(device))[0]
 
 
-def _compiled(cell: Cell, model: nn.Module, x: Tensor, learn: Learn) -> subject.Call:
+def _compiled(cell: Cell, model: nn.Module, x: Tensor, learn: Learn) -> subject.Forward:
     def synchronize() -> None:
         if x.is_cuda:
             torch.cuda.synchronize(x.device)
 
-    call = subject.call(cell, compilation.isolated(model), x, forget=subject.forget(model, x))
+    forward = compilation.isolated(model)
+    call = subject.call(cell, forward, x, forget=subject.forget(model, x))
     found = compilation.warm(call, synchronize=synchronize)
-    with kernels.attention_kernels() as ran:  # a compiler may fuse what was written in steps
-        call()
-    learn(
-        "compiling",
-        {"compile_s": found.compile_s, "recompilations": found.recompilations, "sdpa_kernels": _listed(ran)},
-    )
-    return call
+    learn("compiling", {"compile_s": found.compile_s, "recompilations": found.recompilations})
+    return forward
 
 
 def _listed(names: set[str]) -> str | None:

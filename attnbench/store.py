@@ -7,7 +7,6 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -44,11 +43,6 @@ def read(folder: Path) -> list[Record]:
             raise StoreError(f"{path}, line {number}: {_why(error)}") from None
         latest[record.cell.key] = record
     return list(latest.values())
-
-
-def read_all(folders: Iterable[Path]) -> list[Record]:
-    """Return the records of several runs, in the order of the folders."""
-    return [record for folder in folders for record in read(folder)]
 
 
 class Store:

@@ -21,6 +21,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 CLASSES = 1000
 """Classes of the head, as in ImageNet-1K."""
 Call = Callable[[], object]
+Forward = Callable[[Tensor], Any]
+"""A module, or what it was compiled to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +168,7 @@ def of(cell: Cell) -> Subject:
     return MechanismSubject(cell=cell, mechanism=discover().find(cell.mechanism).load())
 
 
-def call(cell: Cell, model: Callable[[Tensor], Any], x: Tensor, *, forget: Callable[[], None]) -> Call:
+def call(cell: Cell, model: Forward, x: Tensor, *, forget: Callable[[], None]) -> Call:
     """Return what is timed: a forward pass without autograd, or forward and backward.
 
     A training step drops the gradients of the step before, so that each call allocates the same. There is no

@@ -90,7 +90,7 @@ def prepare(
     if cell.compiled:
         enter("compiling")
         forward = _compiled(cell, model, x, learn)
-    phase("measuring memory", lambda: measure_memory(asked, model, forward, x))
+    phase("measuring memory", lambda: measure_memory(asked, model, x, forward=forward))
     call = subject.call(cell, forward, x, forget=subject.forget(model, x))
     return Ready(index=index, cell=cell, call=call, layers=asked.layers, parameters_bytes=parameters_bytes, found=found)
 
@@ -160,16 +160,18 @@ def _each(total: int | None, layers: int) -> int | None:
     return None if total is None else total // layers
 
 
-def measure_memory(asked: subject.Subject, model: nn.Module, forward: subject.Forward, x: Tensor) -> Metrics:
+def measure_memory(
+    asked: subject.Subject, model: nn.Module, x: Tensor, *, forward: subject.Forward | None = None
+) -> Metrics:
     """Return the peak of memory of one call, what a forward pass saves for the backward one, and how it attends.
 
     Args:
         asked: the cell's subject.
         model: holds the parameters.
-        forward: what is called: the model, or what it was compiled to.
         x: the input.
+        forward: what the model was compiled to; None for the model itself.
     """
-    cell, started = asked.cell, time.perf_counter()
+    cell, started, forward = asked.cell, time.perf_counter(), forward or model
     forget = subject.forget(model, x)
     call = subject.call(cell, forward, x, forget=forget)
     peak = memory.peak(call, device=cell.device, forget=forget)

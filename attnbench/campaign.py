@@ -26,6 +26,7 @@ from attnbench.report import verdicts
 from attnbench.report.environments import describe
 from attnbench.report.markdown import write_report
 from attnbench.report.tables import screen_table, write_csv
+from attnbench.request import Request
 
 RESULTS = Path("results")
 _SETTING_NAMES = {
@@ -50,7 +51,7 @@ class Outcome:
         return any(record.status is not Status.OK for record in self.records)
 
 
-def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -> tuple[sweep.Request, Settings]:
+def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -> tuple[Request, Settings]:
     """Return what is asked for, from a TOML file and from options; options go first.
 
     Raises:
@@ -64,11 +65,11 @@ def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -
         wanted.setdefault("mechanisms", tuple(discover().plugins))
     wanted.setdefault("threads", threads)
     settings = {field: wanted.pop(name) for name, field in _SETTING_NAMES.items() if name in wanted}
-    return sweep.Request(**wanted), _checked(Settings(**settings))
+    return Request(**wanted), _checked(Settings(**settings))
 
 
 def run(
-    request: sweep.Request,
+    request: Request,
     *,
     settings: Settings,
     out: Path | None,
@@ -136,7 +137,7 @@ def _read(path: Path) -> list[Record]:
 
 
 def rerun(
-    revision: str, request: sweep.Request, settings: Settings, *, threshold: float, out: Path | None, console: Console
+    revision: str, request: Request, settings: Settings, *, threshold: float, out: Path | None, console: Console
 ) -> Comparison:
     """Measure a git revision and the working tree, interleaved, and compare them.
 
@@ -168,7 +169,7 @@ def show_verdicts(found: Comparison, console: Console, markdown: Path | None) ->
         raise StoreError(f"cannot write {markdown}: {error.strerror}; give another file") from None
 
 
-def plan(request: sweep.Request) -> sweep.Sweep:
+def plan(request: Request) -> sweep.Sweep:
     """Look at what is asked for and return its cells.
 
     Raises:
@@ -208,14 +209,14 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from None
-    names = [field.name for field in fields(sweep.Request)]
+    names = [field.name for field in fields(Request)]
     read = {name.replace("-", "_"): value for name, value in content.items()}
     unknown = [name for name in read if name not in (*names, *_SETTING_NAMES)]
     if unknown:
         raise UsageError(
             *(f"{path}: unknown name {name!r}; {did_you_mean(name, [*names, *_SETTING_NAMES])}" for name in unknown)
         )
-    axes = {field.name for field in fields(sweep.Request) if str(field.type).startswith("tuple")}
+    axes = {field.name for field in fields(Request) if str(field.type).startswith("tuple")}
     return {name: _axis(value) if name in axes else value for name, value in read.items()}
 
 
@@ -236,7 +237,7 @@ def _checked(settings: Settings) -> Settings:
     return settings
 
 
-def _name(request: sweep.Request) -> str:
+def _name(request: Request) -> str:
     """Return the folder name of a request: readable, and the same each time the same is asked for."""
     asked = json.dumps(asdict(request), sort_keys=True)
     readable = "-".join(

@@ -24,8 +24,9 @@ from attnbench.errors import DataError, UsageError
 from attnbench.frame import rows
 from attnbench.probes import evaluation
 from attnbench.record import Cell, Mode, Record, Scope, Status, Task
+from attnbench.request import Request
 from attnbench.survey import Finding, Survey, Wanted
-from attnbench.sweep import Request, Sweep, plan
+from attnbench.sweep import Sweep, plan
 
 CLASSES = ("n01440764", "n02102040", "n10")
 SIZES = [(48, 40), (90, 61), (64, 64), (33, 70)]

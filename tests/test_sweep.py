@@ -4,8 +4,9 @@ import pytest
 
 from attnbench.errors import UsageError
 from attnbench.record import Mode, Scope, Task
+from attnbench.request import Request, parse_resolution
 from attnbench.survey import Finding, Survey, Wanted
-from attnbench.sweep import Request, Sweep, parse_resolution, plan
+from attnbench.sweep import Sweep, plan
 
 
 def survey_of(request: Request) -> Survey:

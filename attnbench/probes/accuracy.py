@@ -16,11 +16,11 @@ import torch
 from scipy.stats import t as student_t  # type: ignore[import-untyped]
 
 from attnbench.backbone import Backbone, Build
+from attnbench.data.splits import Dataset
 from attnbench.mechanism import Mechanism
+from attnbench.probes.training import HALF, Recipe, fit, share_right
 from attnbench.pyramid import Pyramid
 from attnbench.record import Value
-from attnbench.data.splits import Dataset
-from attnbench.probes.training import HALF, Recipe, fit, share_right
 
 Progress = Callable[[int, int], None]
 

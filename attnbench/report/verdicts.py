@@ -14,9 +14,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from attnbench.compare.verdict import ACCURACY, ACCURACY_MARGIN, LATENCY, STATUS, Comparison, Outcome, Verdict
 from attnbench.metrics import METRICS, format_interval, format_value, is_number
 from attnbench.report.naming import names, shared
-from attnbench.compare.verdict import ACCURACY, ACCURACY_MARGIN, LATENCY, STATUS, Comparison, Outcome, Verdict
 
 _STYLES = {
     Outcome.SLOWER: "bold red",

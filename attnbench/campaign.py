@@ -29,6 +29,8 @@ from attnbench.report.tables import screen_table, write_csv
 from attnbench.request import Request
 
 RESULTS = Path("results")
+_LIMITS_S = 1.0
+"""Most time for each of the machine's rates, in seconds; no more than a cell is given."""
 _SETTING_NAMES = {
     "precision": "precision",
     "max_time": "max_time_s",
@@ -95,7 +97,7 @@ def run(
             console.print(f"{len(planned.cells) - len(todo)} of {len(planned.cells)} cells have their row in {folder}")
         with Screen(console, todo, settings=settings) as screen:
             try:
-                limits = ceiling.measure(folder, todo) if todo else {}
+                limits = ceiling.measure(folder, todo, budget_s=min(_LIMITS_S, settings.max_time_s)) if todo else {}
                 for record in runner.run(
                     planned, settings=settings, folder=folder, recorded=recorded, limits=limits, watcher=screen.watch
                 ):

@@ -30,16 +30,22 @@ def read(folder: Path) -> dict[str, MachineLimits]:
     return {environment_id: MachineLimits.from_dict(fields) for environment_id, fields in found.items()}
 
 
-def measure(folder: Path, cells: Sequence[Cell]) -> dict[str, MachineLimits]:
+def measure(folder: Path, cells: Sequence[Cell], *, budget_s: float) -> dict[str, MachineLimits]:
     """Measure what is not known yet of the machine that the cells will run on, and return all that is known.
 
     A device that cannot be measured, for whatever reason, has no limits and its rows no bound: nothing is lost by it.
+
+    Args:
+        folder: of the run.
+        cells: what will be measured.
+        budget_s: time for each rate.
     """
     for device in dict.fromkeys(cell.device for cell in cells):
         here = [cell for cell in cells if cell.device == device]
         dtypes = dict.fromkeys(["float32", *(cell.dtype for cell in here)])
         threads = str(here[0].threads)
-        command = [sys.executable, "-m", "attnbench.ceiling", str(folder / LIMITS), device, threads, *dtypes]
+        asked = [str(folder / LIMITS), device, threads, str(budget_s), *dtypes]
+        command = [sys.executable, "-m", "attnbench.ceiling", *asked]
         environ = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         with contextlib.suppress(subprocess.TimeoutExpired):
             subprocess.run(
@@ -48,7 +54,7 @@ def measure(folder: Path, cells: Sequence[Cell]) -> dict[str, MachineLimits]:
     return read(folder)
 
 
-def _add(path: Path, device: str, threads: int, dtypes: Sequence[str]) -> None:
+def _add(path: Path, device: str, threads: int, budget_s: float, dtypes: Sequence[str]) -> None:
     import torch  # noqa: PLC0415 - the child's side
 
     from attnbench import environment  # noqa: PLC0415
@@ -59,11 +65,11 @@ def _add(path: Path, device: str, threads: int, dtypes: Sequence[str]) -> None:
     known = read(path.parent)
     if environment_id in known and set(dtypes) <= known[environment_id].macs_per_s.keys():
         return
-    known[environment_id] = limits.measure(device, dtypes, threads)
+    known[environment_id] = limits.measure(device, dtypes, threads, budget_s=budget_s)
     beside = path.with_suffix(".tmp")
     beside.write_text(json.dumps({key: found.to_dict() for key, found in known.items()}, indent=1))
     beside.replace(path)
 
 
 if __name__ == "__main__":
-    _add(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4:])
+    _add(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), sys.argv[5:])

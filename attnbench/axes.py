@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from attnbench.dense import Task
 from attnbench.errors import did_you_mean
 from attnbench.pyramid import SWIN_T_SIZED
 from attnbench.record import Mode, Scope
-from attnbench.request import Request, parse_resolution
+from attnbench.request import CLASSIFICATION, Request, parse_resolution
 from attnbench.survey import Finding
 
 DTYPES = {
@@ -32,6 +33,8 @@ class Axes:
     """The values of every axis, read."""
 
     res: list[tuple[int, int]]
+    """Empty where none was asked for."""
+    head: list[str]
     batch: list[int]
     dtype: list[str]
     device: list[str]
@@ -61,7 +64,8 @@ def read(request: Request, devices: Sequence[str], mistakes: list[str]) -> Axes:
         if value is not None and value < 1:
             mistakes.append(f"--{name} {value}: expected a whole number from 1")
     return Axes(
-        res=axis("res", request.res, parse_resolution),
+        res=axis("res", request.res, parse_resolution) if request.res else [],
+        head=axis("task", request.task, _one_of({CLASSIFICATION: "", **{task.value: task.value for task in Task}})),
         batch=axis("batch", request.batch, _parse_count),
         dtype=axis("dtype", request.dtype, _one_of(DTYPES)),
         device=axis("device", request.device, lambda text: _parse_device(text, devices)),
@@ -81,6 +85,8 @@ def missing(request: Request, axes: Axes) -> list[str]:
         found.append("--scope network: name them with --networks, such as hat_net_small,swin_tiny_patch4_window7_224")
     if set(axes.scope) - {Scope.NETWORK} and not request.mechanisms:
         found.append("--scope backbone or layer: name mechanisms with --mechanisms")
+    if set(axes.head) - {""} and Scope.NETWORK not in axes.scope:
+        found.append("--task: heads are put on networks; name some with --networks")
     if request.networks and Scope.NETWORK not in axes.scope:
         found.append("--networks: add network to --scope")
     return found

@@ -242,7 +242,6 @@ def _checked(settings: Settings) -> Settings:
 def _name(request: Request) -> str:
     """Return the folder name of a request: readable, and the same each time the same is asked for."""
     asked = json.dumps(asdict(request), sort_keys=True)
-    readable = "-".join(
-        ["+".join(spec.partition(":")[0] for spec in request.mechanisms + request.networks), "+".join(request.res)]
-    )
+    names = "+".join(spec.partition(":")[0] for spec in request.mechanisms + request.networks)
+    readable = f"{names}-{'+'.join(request.res or request.task)}"
     return f"{re.sub(r'[^A-Za-z0-9+x.-]', '', readable)[:60]}-{hashlib.sha256(asked.encode()).hexdigest()[:6]}"

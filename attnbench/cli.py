@@ -96,8 +96,13 @@ def env() -> None:
 @click.argument("sweep_file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--mechanisms", type=COMMAS, help="Names, name:option=value, or FILE.py:Class. [all installed]")
 @click.option("--networks", type=COMMAS, help="Published networks: of plugins, and every model of timm.")
-@click.option("--res", type=COMMAS, help="Image sizes in pixels, 224 or 224x448 (height x width). [224]")
+@click.option(
+    "--res",
+    type=COMMAS,
+    help="Image sizes, 224 or 224x448 (height x width). [224; with --task what papers use]",
+)
 @click.option("--scope", type=COMMAS, help="backbone, layer, network. [backbone; network with --networks]")
+@click.option("--task", type=COMMAS, help="Heads on networks: segmentation, detection, instance. [classification]")
 @click.option("--mode", type=COMMAS, help="infer, train. [infer]")
 @click.option("--batch", type=COMMAS, help="Images per call. [1]")
 @click.option("--dtype", type=COMMAS, help="float32, bfloat16, float16. [float32]")

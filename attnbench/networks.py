@@ -69,9 +69,8 @@ def create(name: str, *, height: int, width: int, options: Mapping[str, Value]) 
         Exception: whatever the constructor raises for a size that it cannot take.
     """
     import timm  # noqa: PLC0415
-    from timm.layers import set_fused_attn  # noqa: PLC0415
 
-    set_fused_attn(options.get("backend") != "unfused", experimental=True)
+    fuse(options.get("backend") != "unfused")
     arguments: dict[str, Any] = {"img_size": (height, width), **options}
     while True:
         try:
@@ -83,6 +82,13 @@ def create(name: str, *, height: int, width: int, options: Mapping[str, Value]) 
             del arguments[refused[1]]
         else:
             return model
+
+
+def fuse(on: bool) -> None:
+    """Let the networks that are built from now on use fused attention, all of them, or none."""
+    from timm.layers import set_fused_attn  # noqa: PLC0415
+
+    set_fused_attn(on, experimental=True)
 
 
 def parse_options(given: Mapping[str, str]) -> dict[str, Value]:

@@ -7,7 +7,7 @@ on at once, so that nothing is lost if a later phase brings the process down.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -142,18 +142,18 @@ def _work(asked: subject.Subject, macs: int) -> tuple[int, bounds.Work]:
         dtype=cell.dtype,
         params_bytes=sum(p.nbytes for p in parameters),
         input_bytes=x.nbytes,
-        output_bytes=0 if y is None else y.nbytes,
+        output_bytes=sum(each.nbytes for each in y),
     )
     return sum(p.numel() for p in parameters), work
 
 
-def _without_data(model: nn.Module, x: Tensor) -> Tensor | None:
-    """Return the output of a model on the meta device, None if it reads numbers, which are not there."""
+def _without_data(model: nn.Module, x: Tensor) -> Sequence[Tensor]:
+    """Return the outputs of a model on the meta device, none if it reads numbers, which are not there."""
     try:
-        y: Tensor = model(x)
+        y: Tensor | Sequence[Tensor] = model(x)
     except (NotImplementedError, RuntimeError):
-        return None
-    return y
+        return ()
+    return subject.outputs_of(y)
 
 
 def _each(total: int | None, layers: int) -> int | None:

@@ -62,6 +62,8 @@ class Cell:
     distribution: str = ""
     """Where the mechanism comes from, with its version: what a changed plugin changes."""
     network: str = ""
+    head: str = ""
+    """Task whose head a network is put under: segmentation, detection, instance; empty for its own classifier."""
     height: int
     """Image height in pixels."""
     width: int

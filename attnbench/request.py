@@ -8,6 +8,10 @@ from dataclasses import dataclass
 
 from attnbench.survey import Wanted
 
+CLASSIFICATION = "classification"
+USUAL = "224"
+"""Image size of classification where none is asked for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -18,7 +22,10 @@ class Request:
 
     mechanisms: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
-    res: tuple[str, ...] = ("224",)
+    res: tuple[str, ...] = ()
+    """Empty for what is usual: 224, or what papers state for a dense task."""
+    task: tuple[str, ...] = (CLASSIFICATION,)
+    """What networks are asked to do."""
     batch: tuple[str, ...] = ("1",)
     dtype: tuple[str, ...] = ("float32",)
     device: tuple[str, ...] = ("auto",)
@@ -60,7 +67,7 @@ class Request:
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """Height and width of the images, those left out that are none."""
         found = []
-        for text in self.res:
+        for text in self.res or (USUAL,):
             with suppress(ValueError):
                 found.append(parse_resolution(text))
         return tuple(found)

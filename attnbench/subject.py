@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attnbench import backbone, networks, options
+from attnbench import backbone, dense, networks, options
+from attnbench.dense import model as dense_model
 from attnbench.mechanism import Macs, Mechanism, Site
 from attnbench.pyramid import SWIN_T_SIZED
 from attnbench.record import Cell, Mode, Scope
@@ -156,6 +157,20 @@ class NetworkSubject(Subject):
         return ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DenseSubject(NetworkSubject):
+    """A published network under the head of a dense task."""
+
+    def build(self) -> nn.Module:
+        """Build the network's feature maps and the head."""
+        cell = self.cell
+        given: dict[str, Any] = dict(cell.options)
+        networks.fuse(given.pop("backend") != "unfused")
+        task = dense.Task(cell.head)
+        model = dense_model.build(task, cell.network, height=cell.height, width=cell.width, **given)
+        return model.train(cell.mode is Mode.TRAIN)
+
+
 def of(cell: Cell) -> Subject:
     """Load what a cell names.
 
@@ -164,7 +179,7 @@ def of(cell: Cell) -> Subject:
     """
     if cell.scope is Scope.NETWORK:
         networks.find(cell.network)
-        return NetworkSubject(cell=cell)
+        return DenseSubject(cell=cell) if cell.head else NetworkSubject(cell=cell)
     return MechanismSubject(cell=cell, mechanism=discover().find(cell.mechanism).load())
 
 
@@ -188,10 +203,16 @@ def call(cell: Cell, model: Forward, x: Tensor, *, forget: Callable[[], None]) -
     def train() -> object:
         forget()
         y = model(x)
-        y.backward(torch.ones_like(y))
+        outputs = outputs_of(y)
+        torch.autograd.backward(outputs, [torch.ones_like(each) for each in outputs])
         return y
 
     return infer if cell.mode is Mode.INFER else train
+
+
+def outputs_of(y: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
+    """Return what a module returned as a sequence: heads of dense tasks have several outputs."""
+    return (y,) if isinstance(y, Tensor) else y
 
 
 def forget(model: nn.Module, x: Tensor) -> Callable[[], None]:

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 
 from attnbench import axes as axes_of
 from attnbench.axes import Axes
+from attnbench.dense import DEFAULT_SIZE
+from attnbench.dense import Task as Head
 from attnbench.errors import UsageError
 from attnbench.pyramid import SWIN_T_SIZED
 from attnbench.record import Cell, Mode, Options, Scope, Task
-from attnbench.request import Request
+from attnbench.request import USUAL, Request, parse_resolution
 from attnbench.survey import Finding, Survey
 
 
@@ -48,12 +50,13 @@ def written(mechanism: str, options: Options) -> str:
 
 
 def _cells(request: Request, axes: Axes, findings: Sequence[Finding]) -> Iterator[Cell]:
-    for scope, device, mode, dtype, batch, (height, width) in itertools.product(
-        axes.scope, axes.device, axes.mode, axes.dtype, axes.batch, axes.res
+    for (scope, head, (height, width)), device, mode, dtype, batch in itertools.product(
+        _scenes(axes), axes.device, axes.mode, axes.dtype, axes.batch
     ):
         common = Cell(
             mechanism="",
             scope=scope,
+            head=head,
             height=height,
             width=width,
             batch=batch,
@@ -66,6 +69,15 @@ def _cells(request: Request, axes: Axes, findings: Sequence[Finding]) -> Iterato
             here = [finding for finding in findings if finding.wanted.network == (scope is Scope.NETWORK)]
             for finding, compiled in itertools.product(here, axes.compiled):
                 yield replace(_named(placed, finding), compiled=compiled)
+
+
+def _scenes(axes: Axes) -> Iterator[tuple[Scope, str, tuple[int, int]]]:
+    """Yield scopes, heads and image sizes that go together."""
+    for scope in axes.scope:
+        for head in axes.head if scope is Scope.NETWORK else [""]:
+            usual = DEFAULT_SIZE[Head(head)] if head else parse_resolution(USUAL)
+            for size in axes.res or [usual]:
+                yield scope, head, size
 
 
 def _place(cell: Cell, request: Request, stages: Iterable[int]) -> Iterator[Cell]:
@@ -94,7 +106,7 @@ def _accuracy_cells(request: Request, axes: Axes, findings: Sequence[Finding]) -
 
 def _training(request: Request, axes: Axes, finding: Finding) -> Cell:
     """Return the cell that trains a mechanism's backbone at the first image size."""
-    height, width = (8, 8) if request.accuracy == "digits" else axes.res[0]
+    height, width = (8, 8) if request.accuracy == "digits" else request.sizes[0]
     common = Cell(
         task=Task.ACCURACY,
         mechanism="",
@@ -112,7 +124,7 @@ def _training(request: Request, axes: Axes, finding: Finding) -> Cell:
 
 def _evaluations(request: Request, axes: Axes, finding: Finding) -> Iterator[Cell]:
     """Yield the cells that evaluate a network's checkpoint, one for each image size."""
-    for height, width in axes.res:
+    for height, width in request.sizes:
         common = Cell(
             task=Task.ACCURACY,
             scope=Scope.NETWORK,

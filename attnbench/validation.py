@@ -29,7 +29,9 @@ def validate(model: nn.Module, x: Tensor) -> None:
         y = model(x)
     if changes:
         raise PluginError(f"its forward pass changes torch for everyone: {'; '.join(changes)}; leave that to others")
-    _require_finite(y, type(model).__name__)
+    for output in (y,) if isinstance(y, Tensor) else y:
+        _require_finite(output, type(model).__name__)
+        del output
     del y
     _require_nothing_kept(model, x)
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -77,3 +79,18 @@ def test_the_survey_names_where_a_network_comes_from_and_keeps_its_arguments() -
     assert found.of(ours).distribution.startswith("attnbench ")
     assert found.of(ours).options == {"backend": "sdpa", "num_classes": 10}
     assert found.of(timms).distribution.startswith("timm ")
+
+
+@pytest.mark.parametrize(
+    ("head", "uncounted"),
+    [("segmentation", "aten.upsample_bilinear2d"), ("detection", None), ("instance", "torchvision.roi_align")],
+)
+def test_a_network_under_a_head_is_counted_and_trains(head: str, uncounted: str | None) -> None:
+    asked = subject.of(replace(cell("resnet18", height=64, width=96, mode=Mode.TRAIN), head=head))
+    assert asked.why_unsupported() is None
+    found = phases.count(asked)
+    assert found["macs"] == found["macs_torch"] == pytest.approx(found["macs_fvcore"], rel=0.01)
+    assert found["uncounted_ops"] == uncounted
+    model, x = asked.build(), asked.example()
+    subject.call(asked.cell, model, x, forget=subject.forget(model, x))()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)

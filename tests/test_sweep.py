@@ -157,3 +157,18 @@ def test_networks_refer_to_the_first_of_them_or_to_the_one_asked_for() -> None:
 def test_a_scope_without_anything_to_measure_is_a_mistake() -> None:
     assert "name them with --networks" in mistakes(scope=("network",), mechanisms=())[0]
     assert "add network to --scope" in mistakes(networks=("resnet18",))[0]
+
+
+def test_heads_of_dense_tasks_go_on_networks_at_the_sizes_that_papers_state() -> None:
+    sweep = planned(
+        mechanisms=(), networks=("resnet18",), scope=("network",), task=("classification", "segmentation", "detection")
+    )
+    assert [(cell.head, cell.height, cell.width) for cell in sweep.cells] == [
+        ("", 224, 224),
+        ("segmentation", 512, 512),
+        ("detection", 800, 1280),
+    ]
+    asked = planned(mechanisms=(), networks=("resnet18",), scope=("network",), task=("segmentation",), res=("64",))
+    assert [(cell.head, cell.height) for cell in asked.cells] == [("segmentation", 64)]
+    assert "heads are put on networks" in mistakes(task=("detection",))[0]
+    assert "did you mean detection" in mistakes(task=("detecton",))[0]

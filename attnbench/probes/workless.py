@@ -36,7 +36,7 @@ _MOVES = """
     new_empty_strided new_full new_ones new_zeros nonzero one_hot ones_like pad pixel_shuffle pixel_unshuffle
     rand_like randn_like reflection_pad1d reflection_pad2d repeat repeat_interleave replication_pad1d
     replication_pad2d reshape_as resize roll rot90 scatter select_scatter slice_scatter stack take take_along_dim
-    to_copy tril triu unsafe_chunk unsafe_split unsafe_split_with_sizes unsafe_view upsample_nearest1d
+    to_copy tril triu unsafe_chunk unsafe_index unsafe_split unsafe_split_with_sizes unsafe_view upsample_nearest1d
     upsample_nearest2d upsample_nearest_exact2d zero zeros_like
 """
 _NAMES = frozenset(" ".join([_ELEMENTWISE, _REDUCTIONS, _NORMS, _POOLING, _MOVES]).split())

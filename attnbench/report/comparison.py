@@ -14,6 +14,7 @@ import pandas as pd
 from attnbench.metrics import METRICS, format_value, is_number
 
 PHRASES = {
+    "task": "{}",
     "scope": "{}",
     "stage": "stage {}",
     "dim": "dim {}",

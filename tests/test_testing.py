@@ -71,7 +71,7 @@ class NotFinite(Sound):
 
 class SetsThreads(Sound):
     def forward(self, x: Map) -> Map:
-        torch.set_num_threads(3 - torch.get_num_threads() // 2)
+        torch.set_num_threads(torch.get_num_threads() % 3 + 1)
         return super().forward(x)
 
 

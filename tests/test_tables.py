@@ -164,3 +164,9 @@ def test_tables_import_neither_torch_nor_matplotlib():
         "sys.exit(bool({'torch', 'matplotlib', 'seaborn', 'mechanisms'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_heading_as_wide_as_its_column_is_not_cropped():
+    tied = default_run().assign(memory_peak_bytes=12.6 * 2**20)
+    (headings,) = {line for line in shown(tied).splitlines() if "params" in line}
+    assert headings.split()[-1] == "peak"

@@ -144,7 +144,7 @@ def _heading_lines(sheet: Sheet, layout: _Layout) -> list[Text]:
 def _centred(heading: str, layout: _Layout, metric: str) -> str:
     """Return a heading flush with the numbers, or in the middle of numbers and intervals."""
     width = layout.cell(metric)
-    return heading.center(width) if layout.widths[metric][1] else f"{heading} ".rjust(width)
+    return heading.center(width) if layout.widths[metric][1] else f"{heading} "[:width].rjust(width)
 
 
 def _lines(line: Line, layout: _Layout, room: int) -> list[Text]:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from attnbench import backbone, dense, networks, options
-from attnbench.dense import model as dense_model
 from attnbench.mechanism import Macs, Mechanism, Site
 from attnbench.pyramid import SWIN_T_SIZED
 from attnbench.record import Cell, Mode, Scope
@@ -163,6 +162,8 @@ class DenseSubject(NetworkSubject):
 
     def build(self) -> nn.Module:
         """Build the network's feature maps and the head."""
+        from attnbench.dense import model as dense_model  # noqa: PLC0415 - torchvision: a second for every worker
+
         cell = self.cell
         given: dict[str, Any] = dict(cell.options)
         networks.fuse(given.pop("backend") != "unfused")

@@ -24,7 +24,6 @@ from attnbench.phases import Metrics, Ready, Unmeasurable, prepare
 from attnbench.probes import interference, latency
 from attnbench.probes.clock import CpuTimer, CudaTimer, Timer
 from attnbench.record import Cell, Status, Task
-from attnbench.scoring import measure_accuracy
 
 Say = Callable[[Event], None]
 
@@ -58,6 +57,8 @@ def _by_itself(index: int, assignment: Assignment, job: Job, say: Say, *, held_b
     """Return a cell that can be timed, or all there is to know of one that asks for accuracy."""
     enter = _enter(say, index)
     if assignment.cell.task is Task.ACCURACY:
+        from attnbench.scoring import measure_accuracy  # noqa: PLC0415 - scipy.stats: a second, for these cells only
+
         return measure_accuracy(assignment.cell, job.settings, enter, _progress(say))
     return prepare(index, assignment, job.settings, enter, _learn(say, index), held_bytes=held_bytes)
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._dynamo.utils import counters
 
 _numbers = itertools.count()
 
@@ -66,4 +65,6 @@ def warm(call: Callable[[], object], *, synchronize: Callable[[], object], calls
 
 def graphs() -> int:
     """Return how many graphs this process has compiled."""
+    from torch._dynamo.utils import counters  # noqa: PLC0415 - a second, for cells that are compiled only
+
     return int(counters["stats"]["unique_graphs"])

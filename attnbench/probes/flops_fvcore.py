@@ -15,7 +15,8 @@ from attnbench.probes.meta_trace import traceable_on_meta
 from attnbench.probes.weightless import Inputs
 from attnbench.probes.workless import is_workless_kind
 
-with warnings.catch_warnings():  # on import fvcore scripts a loss, which torch 2.15 warns of
+with warnings.catch_warnings():  # on import fvcore scripts a loss, which torch warns of, in 2.11 and 2.15 each its way
+    warnings.simplefilter("ignore", DeprecationWarning)
     warnings.simplefilter("ignore", FutureWarning)
     from fvcore.nn import FlopCountAnalysis
     from fvcore.nn.jit_handles import get_shape

@@ -10,10 +10,9 @@ import pandas as pd
 
 from attnbench.metrics import METRICS
 from attnbench.record import Cell, Record, Task
-from attnbench.request import CLASSIFICATION
 
 _ASKED = """
-run_id cell_key started_at mechanism options plugin_distribution scope network task res_height res_width stage dim heads
+run_id cell_key started_at mechanism options plugin_distribution scope network head res_height res_width stage dim heads
 depth batch mode dtype device hardware threads backend compiled status reason
 """
 _LAST = "accuracy_reason dataset epochs environment_id attnbench_version torch_version label is_baseline"
@@ -53,7 +52,7 @@ def _row(record: Record) -> dict[str, Any]:
         "plugin_distribution": cell.distribution,
         "scope": cell.scope.value,
         "network": cell.network,
-        "task": (cell.head or CLASSIFICATION) if cell.network else None,
+        "head": cell.head or None,
         "res_height": cell.height,
         "res_width": cell.width,
         "stage": cell.stage or None,

@@ -90,3 +90,8 @@ def test_nothing_recorded_makes_no_comparison():
 def test_rows_keep_the_order_in_which_they_were_run():
     (only,) = comparisons(prepared(pd.DataFrame([row(name) for name in BUILT_IN])))
     assert tuple(only.rows["label"]) == BUILT_IN
+
+
+def test_heads_of_dense_tasks_are_never_in_one_table_with_the_classifier():
+    frame = pd.DataFrame([row("resnet18"), row("resnet18", head="segmentation")])
+    assert [each.conditions for each in comparisons(prepared(frame))] == [(), ("segmentation",)]

@@ -14,7 +14,7 @@ import pandas as pd
 from attnbench.metrics import METRICS, format_value, is_number
 
 PHRASES = {
-    "task": "{}",
+    "head": "{}",
     "scope": "{}",
     "stage": "stage {}",
     "dim": "dim {}",

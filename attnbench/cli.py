@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -316,8 +315,9 @@ def _console() -> Console:
 
 
 def _default_threads() -> int:
-    count: Callable[[], int] = getattr(os, "process_cpu_count", None) or (lambda: len(os.sched_getaffinity(0)))
-    return count() or 1
+    from attnbench.machine import usable_cores  # noqa: PLC0415
+
+    return len(usable_cores())
 
 
 def _command_line() -> str:

@@ -22,7 +22,8 @@ from attnbench.job import Settings
 from attnbench.progress import Screen
 from attnbench.record import Record, Status
 from attnbench.registry import discover
-from attnbench.report import verdicts
+from attnbench.report import standings, verdicts
+from attnbench.report.crossover import crossovers
 from attnbench.report.environments import describe
 from attnbench.report.markdown import write_report
 from attnbench.report.tables import screen_table, write_csv
@@ -181,7 +182,9 @@ def plan(request: Request) -> sweep.Sweep:
 
 
 def _show(records: Sequence[Record], console: Console) -> None:
-    console.print(screen_table(frame.rows(records)))
+    rows = frame.rows(records)
+    console.print(screen_table(rows))
+    console.print(standings.screen_lines(rows, console.width), end="")
 
 
 def _write(
@@ -194,12 +197,16 @@ def _write(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_csv(rows, folder / "records.csv")
+        crossed = crossovers(rows)
+        standings.write_csv(crossed, folder / "crossovers.csv")
         drawn = [*plots.draw(rows, folder / "plots"), *roofline.draw(rows, limits, folder / "plots")]
-        write_report(rows, folder / "report.md", command=command, environments=environments, plots=drawn)
+        write_report(
+            rows, folder / "report.md", command=command, environments=environments, plots=drawn, crossovers=crossed
+        )
     except OSError as error:
         raise StoreError(f"cannot write {folder}: {error.strerror}; give another folder with --out") from None
-    written = ["records.jsonl", "records.csv", "report.md", *(str(path.relative_to(folder)) for path in drawn)]
-    for name in written:
+    written = ["records.jsonl", "records.csv", "crossovers.csv", "report.md"]
+    for name in (*written, *(str(path.relative_to(folder)) for path in drawn)):
         if (folder / name).exists():
             console.print(Text(str(folder / name)), soft_wrap=True)
 

@@ -14,7 +14,8 @@ from records_for_reports import (
     with_accuracy,
 )
 
-from attnbench.report.markdown import write_report
+from attnbench.report.crossover import crossovers
+from attnbench.report.markdown import NOT_MEASURED, write_report
 
 COMMAND = "attnbench run --mechanisms hmhsa,qna --res 224,512"
 HERE = {"e1f0": [("cpu", "Xeon 8480"), ("torch", "2.11.0")]}
@@ -114,6 +115,43 @@ def test_machines_stand_side_by_side_and_no_ratio_joins_them(report):
 
 def test_one_machine_is_not_set_beside_itself(report):
     assert "side by side" not in report(default_run())
+
+
+def crossed(report, frame):
+    return section(report(frame, crossovers=crossovers(frame)), "Crossovers")
+
+
+def test_every_mechanism_stands_against_the_baseline(report):
+    text = crossed(report, default_run())
+    assert cells(text, "mechanisms") == ["mechanisms", "MACs per image", "latency", "peak memory"]
+    assert cells(text, "swin against mhsa")[2:] == [r"ahead from 237 \[236, 238\]", "ahead from 237 (224 to 384)"]
+    assert cells(text, "lavit against mhsa")[2] == "none up to 384: behind"
+
+
+def test_of_the_other_pairs_those_that_cross_are_listed_and_the_rest_counted(report):
+    text = crossed(report, default_run())
+    listed = re.findall(r"^\| (\w+) against (\w+)", text, flags=re.MULTILINE)
+    assert listed[4:] == [("swin", "hmhsa"), ("swin", "lavit")]
+    assert "Pairs that cross in none of these: 4." in text
+
+
+def test_settings_have_tables_of_their_own_and_counts_one_for_all(report):
+    frame = pd.concat([default_run(), default_run().assign(dtype="bfloat16")])
+    tables = crossed(report, frame).split("### ")
+    assert cells(tables[0], "mechanisms") == ["mechanisms", "MACs per image"]
+    assert [table.split("\n")[0] for table in tables[1:]] == ["Float32", "Bfloat16"]
+    assert cells(tables[2], "mechanisms") == ["mechanisms", "latency", "peak memory"]
+
+
+def test_what_cannot_be_compared_in_a_metric_has_a_dash(report):
+    frame = default_run()
+    frame.loc[(frame["mechanism"] == "qna") & (frame["res_height"] > 224), "memory_peak_bytes"] = None
+    assert cells(crossed(report, frame), "qna against mhsa")[3] == NOT_MEASURED
+
+
+@pytest.mark.parametrize("frame", [single_resolution(), all_failed(), pd.DataFrame()])
+def test_without_two_resolutions_there_is_no_section(report, frame):
+    assert "Crossovers" not in report(frame, crossovers=crossovers(frame))
 
 
 def test_two_dtypes_are_not_two_machines(report):

@@ -121,11 +121,46 @@ def test_points_are_drawn_where_they_were_measured():
 
 def test_intervals_are_drawn_from_end_to_end():
     frame = default_run().query("mechanism == 'qna'")
-    axes = DRAWN["default"]["latency"].axes[0]
-    bars = [bar for bar in axes.collections if _color(bar) == _ink_of("qna")]
+    bars = dict(figures(frame))["latency"].axes[0].collections
+    assert {_color(bar) for bar in bars} == {_ink_of("qna")}
     ends = np.concatenate([segment[:, 1] for bar in bars for segment in bar.get_segments()])
     np.testing.assert_allclose(ends[::2], 1000 * frame["latency_ci_low_s"])
     np.testing.assert_allclose(ends[1::2], 1000 * frame["latency_ci_high_s"])
+
+
+def rings(figure):
+    """Return the marks of crossings, whose fill is white."""
+    lines = [line for axes in figure.axes[:1] for line in axes.lines]
+    return [line for line in lines if line.get_marker() == "o" and line.get_markerfacecolor() == "white"]
+
+
+def test_a_crossing_with_the_baseline_is_ringed_on_its_curve():
+    figure = DRAWN["default"]["latency"]
+    (ring,) = rings(figure)
+    # 1.12 n = n**2 for n = 1.12 times the pixels of 224
+    assert ring.get_xdata()[0] == pytest.approx(1.12 * 224**2)
+    assert ring.get_ydata()[0] == pytest.approx(16 * 1.12**2)
+    assert ring.get_markeredgecolor().lower() == _ink_of("swin")
+    assert "rings: crossings with mhsa" in words(figure)
+
+
+def test_a_latency_has_a_bar_along_its_interval_and_an_exact_figure_none():
+    bars = {
+        name: [line for line in figure.axes[0].lines if line.get_linewidth() < 1 and len(line.get_xdata()) == 2]
+        for name, figure in DRAWN["default"].items()
+        if name in ("latency", "memory")
+    }
+    (bar,) = bars["latency"]
+    low, high = bar.get_xdata()
+    assert low < 1.12 * 224**2 < high
+    assert bars["memory"] == []
+    assert len(rings(DRAWN["default"]["memory"])) == 1
+
+
+def test_without_a_certain_crossing_nothing_is_ringed():
+    frame = pd.DataFrame([row(name, size) for size in (224, 512) for name in ("mhsa", "qna")])
+    assert [rings(figure) for _, figure in figures(frame)] == [[], [], []]
+    assert "rings" not in words(dict(figures(frame))["latency"])
 
 
 def _color(bar):

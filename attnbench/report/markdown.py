@@ -11,12 +11,20 @@ import pandas as pd
 
 from attnbench.metrics import METRICS, Better, format_interval, is_number
 from attnbench.report.comparison import AXES, accuracy_conditions, prepared, resolution, sizes, split, varying
+from attnbench.report.crossover import Crossover
 from attnbench.report.sheet import COLUMNS, Book, Column, Entry, Line, Sheet, book
+from attnbench.report.standings import standings
 
 Environments = Mapping[str, Sequence[tuple[str, str]]]
 """By ``environment_id``: names and values that describe a machine and its software."""
 
 NOT_MEASURED = "–"  # noqa: RUF001 - an en dash is what typesetters put into an empty cell
+_ABOUT_CROSSOVERS = (
+    "At which side of a square image, in pixels, one overtakes the other, read between neighbouring resolutions on "
+    "logarithmic axes. [ ]: what the 95 % intervals of the latencies leave open. ( ): the resolutions measured on "
+    "either side, of figures that are exact. Perhaps: the end of the sweep is undecided. Against the baseline all are "
+    "listed, of the other pairs those that cross in one of the columns; every pair is in `crossovers.csv`."
+)
 _PLACES = ("device", "machine", "threads", "run_id")
 _DIRECTIONS = {Better.LOWER: "lower is better", Better.HIGHER: "higher is better", Better.NEITHER: ""}
 
@@ -28,6 +36,7 @@ def write_report(
     command: str,
     environments: Environments,
     plots: Iterable[Path] = (),
+    crossovers: Sequence[Crossover] = (),
     title: str = "Attention mechanisms, measured",
 ) -> None:
     """Write the report of a frame.
@@ -38,6 +47,7 @@ def write_report(
         command: What to type to get these records again.
         environments: The machines that the rows come from.
         plots: Files that ``plots.draw`` returned.
+        crossovers: Of all pairs of mechanisms.
         title: First heading.
     """
     rows = prepared(frame)
@@ -48,6 +58,7 @@ def write_report(
         *_machines(environments),
         *_results(rows, pages),
         *_side_by_side(rows),
+        *_crossovers(crossovers, rows),
         *_notes(pages),
         *_failures(pages),
         *_pictures(plots, path.parent),
@@ -168,6 +179,22 @@ def _latency(found: pd.DataFrame) -> str:
         for row in found.itertuples()
     ]
     return "; ".join(told) or NOT_MEASURED
+
+
+def _crossovers(found: Sequence[Crossover], rows: pd.DataFrame) -> Iterator[str]:
+    parts = list(standings(found, set(rows.loc[rows["is_baseline"].eq(other=True), "label"])))
+    if parts:
+        yield "## Crossovers"
+        yield _ABOUT_CROSSOVERS
+    for part in parts:
+        if part.conditions:
+            said = ", ".join(part.conditions)
+            yield f"### {_text(said[:1].upper() + said[1:])}"
+        if part.body:
+            body = [[_text(cell) or NOT_MEASURED for cell in line] for line in part.body]
+            yield _table([*map(_text, part.headings)], body, numbers_from=len(part.headings))
+        if part.unlisted:
+            yield f"Pairs that cross in none of these: {part.unlisted}."
 
 
 def _notes(pages: Book) -> Iterator[str]:

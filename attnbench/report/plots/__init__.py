@@ -19,9 +19,10 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from attnbench.report.comparison import constants, counted, prepared, sizes, split
+from attnbench.report.crossover import against_baseline
 from attnbench.report.palette import Style, built_in, styles
 from attnbench.report.plots.canvas import TICK_SIZE
-from attnbench.report.plots.curves import curves
+from attnbench.report.plots.curves import Meeting, curves
 from attnbench.report.plots.dots import dots
 from attnbench.report.plots.series import LATENCY, MACS, MEMORY, Quantity, gather
 from attnbench.report.plots.tradeoff import kinds_of_accuracy, tradeoff
@@ -90,7 +91,20 @@ def _cost(quantity: Quantity, part: pd.DataFrame, looks: dict[str, Style]) -> Fi
     if not any(each.points or each.failures for each in series):
         return None
     subtitle = ", ".join(constants(part) if quantity is not MACS else constants(part)[:1])
-    return (curves if len(sizes(part)) > 1 else dots)(series, quantity, sizes(part), subtitle)
+    if len(sizes(part)) == 1:
+        return dots(series, quantity, sizes(part), subtitle)
+    meetings = _meetings(part, quantity)
+    said = [f"rings: crossings with {meetings[0].other}"] if meetings else []
+    return curves(series, quantity, sizes(part), "; ".join([subtitle, *said]), meetings)
+
+
+def _meetings(part: pd.DataFrame, quantity: Quantity) -> list[Meeting]:
+    """Return where mechanisms certainly cross the baseline."""
+    return [
+        Meeting(label=each.first, other=each.second, crossing=crossing)
+        for each in against_baseline(((), part), quantity.metric)
+        for crossing in each.certain
+    ]
 
 
 def _tradeoffs(rows: pd.DataFrame, looks: dict[str, Style]) -> Iterator[tuple[str, Figure]]:

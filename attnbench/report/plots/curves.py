@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from attnbench.metrics import METRICS, Form, Scale
 from attnbench.report.comparison import resolution
+from attnbench.report.crossing import Crossing, Kind
 from attnbench.report.placement import binary_ticks, log_ticks
 from attnbench.report.plots.canvas import (
     GREY,
@@ -25,21 +28,34 @@ from attnbench.report.plots.canvas import (
     text_width,
 )
 from attnbench.report.plots.labels import Name, legend, margin_names
-from attnbench.report.plots.series import Quantity, Series, Size, unit_of
+from attnbench.report.plots.series import Point, Quantity, Series, Size, unit_of
 
 _WIDTH, _HEIGHT, _EMPTY_HEIGHT = 5.0, 3.4, 0.25
 _ROW = 0.2
 _BELOW, _LINE = 0.46, 0.16
 _MARGIN, _LEGEND_MARGIN = 0.45, 0.75
+_RING, _BAR = 4.5, 0.9
 _ROOM, _LEAST_ROOM = 0.05, 0.03
 """How far an axis goes beyond its points: a share of what they span, and at least so many powers of ten."""
 
 
-def curves(series: list[Series], quantity: Quantity, sizes: list[Size], subtitle: str) -> Figure:
-    """Return the plot of a quantity at two resolutions or more."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meeting:
+    """Where the curves of two mechanisms cross."""
+
+    label: str
+    other: str
+    """Whose curve the mark stands on."""
+    crossing: Crossing
+
+
+def curves(
+    series: list[Series], quantity: Quantity, sizes: list[Size], subtitle: str, meetings: Sequence[Meeting] = ()
+) -> Figure:
+    """Return the plot of a quantity at two resolutions or more, with a mark where curves cross."""
     failed = [each for each in series if each.failures]
     drawn = [each for each in series if each.points]
-    names, failures = text_width(each.label for each in drawn), text_width(map(_failure, failed))
+    widest, failures = text_width(each.label for each in drawn), text_width(map(_failure, failed))
     ticks = _names_of(sizes)
     upright = _crowded(ticks)
     below = _BELOW + (
@@ -53,13 +69,15 @@ def curves(series: list[Series], quantity: Quantity, sizes: list[Size], subtitle
             subtitle,
             width=_WIDTH,
             height=_HEIGHT if drawn else _EMPTY_HEIGHT,
-            right=max(margin + names, _MARGIN + failures),
+            right=max(margin + widest, _MARGIN + failures),
             above=_ROW * len(failed) + (0.12 if failed else 0),
             below=below,
         )
         _ticks_across(found.axes, ticks, upright=upright)
         _strip(found, failed)
-        if write(found.axes, _lines(found.axes, drawn, quantity)):
+        names = _lines(found.axes, drawn, quantity)
+        _marks(found.axes, drawn, quantity, meetings)
+        if write(found.axes, names):
             break
     return found.figure
 
@@ -89,6 +107,35 @@ def _lines(axes: Axes, series: list[Series], quantity: Quantity) -> list[Name]:
         for each in series
     ]
     return sorted(names, key=lambda name: (-name.x, -name.y))
+
+
+def _marks(axes: Axes, series: Sequence[Series], quantity: Quantity, meetings: Sequence[Meeting]) -> None:
+    """Ring every crossing in the colour of the mechanism, a thin bar along it where it has an interval."""
+    named = {each.label: each for each in series}
+    for meeting in meetings:
+        crossing, points = meeting.crossing, named[meeting.other].points
+        assert crossing.resolution is not None
+        side = math.log(crossing.resolution**2)
+        pixels, values = ([math.log(each) for each in given] for given in _line_of(points))
+        height = math.exp(np.interp(side, pixels, values)) / unit_of(list(series), quantity).size
+        color = named[meeting.label].style.color
+        if crossing.kind is Kind.INTERVAL and crossing.low and crossing.high:
+            ends = (crossing.low**2, crossing.high**2)
+            axes.plot(ends, (height, height), color=color, linewidth=_BAR, zorder=3, solid_capstyle="butt")
+        axes.plot(
+            crossing.resolution**2,
+            height,
+            marker="o",
+            markersize=_RING,
+            markerfacecolor="white",
+            markeredgecolor=color,
+            markeredgewidth=1.1,
+            zorder=4,
+        )
+
+
+def _line_of(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+    return [_pixels(point.size) for point in points], [point.value for point in points]
 
 
 def _ticks_up(axes: Axes, series: list[Series], quantity: Quantity, unit: Scale) -> None:

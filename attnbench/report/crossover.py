@@ -1,0 +1,225 @@
+"""At which resolution one mechanism overtakes another: where their curves over resolution meet.
+
+Between neighbouring measured resolutions the logarithm of the two values' ratio is taken to be linear in the logarithm
+of the number of tokens, as it is for powers of it. Only square images are looked at: of a wide map a mechanism may make
+something else than of a square one with as many tokens. Their tokens grow with the square of the side, so resolutions
+are given as sides. ``docs/figures.md`` says what the intervals hold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import pandas as pd
+
+from attnbench.errors import did_you_mean
+from attnbench.metrics import METRICS, Better, is_number
+from attnbench.report.comparison import AXES, counted, prepared, split
+from attnbench.report.crossing import Crossing, Gap, Kind, along
+
+SHOWN = ("macs", "latency_median_s", "memory_peak_bytes", "memory_saved_bytes")
+"""The metrics of a report."""
+KEPT = ("params", "macs_attention", *SHOWN)
+"""The metrics of ``crossovers.csv``."""
+_COUNTS = ("params", "macs", "flops")
+_SAME_AS = {"latency_ratio": "latency_median_s", "throughput_img_per_s": "latency_median_s"}
+"""What these say of two mechanisms in one setting, the latency says with an interval."""
+_ENDS = {
+    "latency_median_s": (
+        ("latency_ratio", "latency_ratio_ci_low", "latency_ratio_ci_high"),
+        ("latency_median_s", "latency_ci_low_s", "latency_ci_high_s"),
+    ),
+    "accuracy_top1": (("accuracy_top1", "accuracy_ci_low", "accuracy_ci_high"),),
+}
+"""Values with their intervals, the better source first: what slows a whole round is not in the ratios within it."""
+
+Setting = tuple[tuple[str, ...], pd.DataFrame]
+"""What tells some rows from the rest of the frame, and those rows."""
+Row = Mapping[Any, Any]
+Curve = Mapping[int, Row]
+"""The rows of one mechanism in one setting, by the side of the image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossover:
+    """How two mechanisms stand to each other over resolution, in one setting and one metric."""
+
+    first: str
+    second: str
+    metric: str
+    conditions: tuple[str, ...]
+    """What tells the setting from the others of the frame."""
+    resolutions: tuple[int, ...]
+    """At which both have a value."""
+    undecided: tuple[int, ...]
+    """Those of them at which it is not decided who leads."""
+    leader: str
+    """Who leads at the smallest resolution at which that is decided; empty if it is decided nowhere."""
+    crossings: tuple[Crossing, ...]
+    """By resolution; where there is none, the leader leads throughout."""
+
+    @property
+    def certain(self) -> tuple[Crossing, ...]:
+        """The crossings with a decided lead on either side."""
+        return tuple(crossing for crossing in self.crossings if crossing.certain)
+
+    @property
+    def words(self) -> str:
+        """How the first stands to the second, for people."""
+        if not self.leader:
+            return f"undecided up to {self.resolutions[-1]}"
+        said = [self._said(crossing) for crossing in self.crossings]
+        if not self.certain:
+            last = max(set(self.resolutions).difference(self.undecided))
+            none = "none certain" if self.crossings else "none"
+            said.insert(0, f"{none} up to {last}: {self._place(self.leader)}")
+        untold = [str(each) for each in self.undecided if not any(one.spans(each) for one in self.crossings)]
+        level = "undecided" if kind_of(self.metric) is Kind.INTERVAL else "level"
+        return "; ".join([*said, *([f"{level} at {', '.join(untold)}"] if untold else [])])
+
+    def _said(self, crossing: Crossing) -> str:
+        if crossing.low is None:
+            return f"perhaps {self._place(crossing.leads_below)} before {crossing.high:.0f}"
+        if crossing.high is None:
+            return f"perhaps {self._place(crossing.leads_above)} after {crossing.low:.0f}"
+        ends = "[{:.0f}, {:.0f}]" if crossing.kind is Kind.INTERVAL else "({:.0f} to {:.0f})"
+        where = f"{crossing.resolution:.0f} {ends.format(crossing.low, crossing.high)}"
+        return f"{self._place(crossing.leads_above)} from {where}"
+
+    def _place(self, leader: str) -> str:
+        return "ahead" if leader == self.first else "behind"
+
+
+def crossings(frame: pd.DataFrame, first: str, second: str, metric: str) -> list[Crossover]:
+    """Return how two mechanisms stand to each other, for every setting in which both have two square resolutions.
+
+    Args:
+        frame: One row per cost cell, with the columns of ``records.csv``.
+        first: Label of a mechanism, as in the tables.
+        second: Label of another.
+        metric: One that is better lower or better higher.
+
+    Raises:
+        ValueError: there is no such metric or label, or neither way is better.
+    """
+    rows = prepared(frame)
+    for name, known in ((metric, METRICS), (first, set(rows["label"])), (second, set(rows["label"]))):
+        if name not in known:
+            raise ValueError(f"no {name!r} to compare; {did_you_mean(name, known)}")
+    if METRICS[metric].better is Better.NEITHER:
+        raise ValueError(f"{metric} is better neither lower nor higher; give one that is, such as latency_median_s")
+    return [one for setting in settings(rows, metric) for one in in_setting(setting, metric, [(first, second)])]
+
+
+def crossovers(frame: pd.DataFrame, metrics: Iterable[str] = KEPT) -> list[Crossover]:
+    """Return the same for every pair of mechanisms, metric by metric."""
+    rows = prepared(frame)
+    return [
+        one
+        for metric in metrics
+        for setting in settings(rows, metric)
+        for one in in_setting(setting, metric, pairs(setting[1]))
+    ]
+
+
+def kind_of(metric: str) -> Kind:
+    """Return what the ends of a metric's crossings are."""
+    return Kind.INTERVAL if _SAME_AS.get(metric, metric) in _ENDS else Kind.BRACKET
+
+
+def against_baseline(setting: Setting, metric: str) -> list[Crossover]:
+    """Return how every mechanism stands to the baseline in one setting."""
+    baseline = baseline_of(setting[1])
+    return in_setting(setting, metric, [pair for pair in pairs(setting[1]) if pair[1] == baseline])
+
+
+def settings(rows: pd.DataFrame, metric: str) -> list[Setting]:
+    """Return prepared rows apart by all that may change a metric besides mechanism and resolution.
+
+    Counts depend on neither machine, type nor batch, and a resumed sweep is one sweep: runs, and for counts the other
+    conditions, are told apart only where a mechanism has two values at one resolution.
+    """
+    axes = [axis for axis in AXES if axis != "run_id"]
+    ways = [counted(rows)] if metric.startswith(_COUNTS) else []
+    ways += [split(rows, of=rows, axes=axes), split(rows, of=rows)]
+    return next((way for way in ways if all(_has_one_value(part, metric) for _, part in way)), ways[-1])
+
+
+def in_setting(setting: Setting, metric: str, wanted: Iterable[tuple[str, str]]) -> list[Crossover]:
+    """Return how pairs of labels stand to each other in one setting, those left out that cannot be compared there."""
+    conditions, rows = setting
+    curves = _curves(rows, _SAME_AS.get(metric, metric))
+    return [
+        _crossover(first, second, metric, conditions, gaps)
+        for first, second in wanted
+        if len(gaps := _gaps(curves.get(first, {}), curves.get(second, {}), _SAME_AS.get(metric, metric))) > 1
+    ]
+
+
+def pairs(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return all pairs of labels, first those with the baseline, which is their second."""
+    baseline = baseline_of(rows)
+    others = [str(label) for label in rows["label"].unique() if label != baseline]
+    return [*((label, baseline) for label in others if baseline), *combinations(others, 2)]
+
+
+def baseline_of(rows: pd.DataFrame) -> str:
+    """Return the label of the baseline, empty if there is none or more than one."""
+    labels = rows.loc[rows["is_baseline"].eq(other=True), "label"].unique()
+    return str(labels[0]) if len(labels) == 1 else ""
+
+
+def _has_one_value(rows: pd.DataFrame, metric: str) -> bool:
+    return bool((rows.groupby(["label", "res_height", "res_width"])[metric].nunique() <= 1).all())
+
+
+def _curves(rows: pd.DataFrame, metric: str) -> Mapping[str, Curve]:
+    """Return the rows of square images that have a value, the first of each resolution, by label and side."""
+    found: dict[str, dict[int, Row]] = {}
+    for row in rows.to_dict("records"):
+        if row["res_height"] == row["res_width"] and is_number(row[metric]) and row[metric] > 0:
+            found.setdefault(str(row["label"]), {}).setdefault(int(row["res_height"]), row)
+    return found
+
+
+def _gaps(first: Curve, second: Curve, metric: str) -> list[Gap]:
+    found = [_gap(side, first[side], second[side], metric) for side in sorted(first.keys() & second.keys())]
+    return [gap for gap in found if gap is not None]
+
+
+def _gap(side: int, first: Row, second: Row, metric: str) -> Gap | None:
+    """Return the gap at a resolution, None if a value that needs an interval has none.
+
+    The ends of the ratio are those of the two intervals taken against each other: where errors are normal that covers
+    at least as often as either interval, however the errors depend on each other.
+    """
+    for ends in _ENDS.get(metric, ((metric,) * 3,)):
+        value, low, high = ([first[end], second[end]] for end in ends)
+        apart = ends[0] == "latency_ratio" and first["baseline"] != second["baseline"]
+        if not apart and all(is_number(each) and each > 0 for each in (*value, *low, *high)):
+            gap = Gap(
+                side=side,
+                value=math.log(value[0] / value[1]),
+                low=math.log(low[0] / high[1]),
+                high=math.log(high[0] / low[1]),
+            )
+            return gap.mirrored() if METRICS[metric].better is Better.HIGHER else gap
+    return None
+
+
+def _crossover(first: str, second: str, metric: str, conditions: tuple[str, ...], gaps: Sequence[Gap]) -> Crossover:
+    signs = [gap.sign for gap in gaps if gap.sign]
+    return Crossover(
+        first=first,
+        second=second,
+        metric=metric,
+        conditions=conditions,
+        resolutions=tuple(gap.side for gap in gaps),
+        undecided=tuple(gap.side for gap in gaps if not gap.sign),
+        leader="" if not signs else first if signs[0] < 0 else second,
+        crossings=along(gaps, kind=kind_of(metric), first=first, second=second),
+    )

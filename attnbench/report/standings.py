@@ -1,0 +1,103 @@
+"""Crossovers in words, as lines for a screen, as tables for a report and as ``crossovers.csv``."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from rich.text import Text
+
+from attnbench.metrics import METRICS
+from attnbench.report.comparison import prepared
+from attnbench.report.crossover import SHOWN, Crossover, against_baseline, settings
+
+_LATENCY = "latency_median_s"
+_MOST_LINES = 8
+_OF_CROSSING = ("resolution", "low", "high", "kind", "below", "above", "leads_below", "leads_above")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standings:
+    """How pairs of mechanisms stand to each other in one setting."""
+
+    conditions: tuple[str, ...]
+    headings: tuple[str, ...]
+    body: tuple[tuple[str, ...], ...]
+    """A pair and, for each metric, how the first stands to the second; empty where they cannot be compared."""
+    unlisted: int
+    """Pairs without the baseline that cross in none of the metrics."""
+
+
+def standings(found: Sequence[Crossover], baselines: Collection[str]) -> Iterator[Standings]:
+    """Yield what a report shows: every pair with a baseline, and of the others those that cross."""
+    for conditions in dict.fromkeys(each.conditions for each in found):
+        here = [each for each in found if each.conditions == conditions and each.metric in SHOWN]
+        pairs = dict.fromkeys((each.first, each.second) for each in here)
+        crossing = {(each.first, each.second) for each in here if each.certain}
+        listed = [pair for pair in pairs if pair[1] in baselines or pair in crossing]
+        metrics = [metric for metric in SHOWN if any(each.metric == metric for each in here)]
+        words = {(each.first, each.second, each.metric): each.words for each in here}
+        if pairs:
+            yield Standings(
+                conditions=conditions,
+                headings=("mechanisms", *(METRICS[metric].label for metric in metrics)),
+                body=tuple(
+                    (" against ".join(pair), *(words.get((*pair, metric), "") for metric in metrics)) for pair in listed
+                ),
+                unlisted=len(pairs) - len(listed),
+            )
+
+
+def screen_lines(frame: pd.DataFrame, width: int) -> Text:
+    """Return how latencies stand to the baseline's, a few lines that each end in a line break, or none.
+
+    Who crosses the baseline's comes first, and of whom the same is to be said share a line.
+
+    Args:
+        frame: One row per cost cell, with the columns of ``records.csv``.
+        width: Characters of a line.
+    """
+    found = [one for setting in settings(prepared(frame), _LATENCY) for one in against_baseline(setting, _LATENCY)]
+    said: dict[str, list[str]] = {}
+    for each in sorted(found, key=lambda one: not one.certain):
+        said.setdefault(f"against {', '.join([each.second, *each.conditions])}: {each.words}", []).append(each.first)
+    lines = [f"{', '.join(names)} {words}" for words, names in said.items()]
+    if len(lines) > _MOST_LINES:
+        lines[_MOST_LINES:] = [f"and {len(lines) - _MOST_LINES} more in report.md"]
+    shown = ["Crossovers of latency, in pixels a side:", *lines] if lines else []
+    return Text("".join(f"{row}\n" for line in shown for row in textwrap.wrap(line, width)), style="dim")
+
+
+def write_csv(found: Sequence[Crossover], path: Path) -> None:
+    """Write a line for every crossing, and one for every pair without; no file where there is no pair."""
+    path.unlink(missing_ok=True)
+    if found:
+        # As objects, sides stay whole numbers where some are empty.
+        lines = pd.DataFrame([line for each in found for line in _csv_lines(each)], dtype=object)
+        lines.to_csv(path, index=False, lineterminator="\n")
+
+
+def _csv_lines(found: Crossover) -> Iterator[dict[str, object]]:
+    pair = {
+        "conditions": ", ".join(found.conditions),
+        "metric": found.metric,
+        "first": found.first,
+        "second": found.second,
+    }
+    whole = {
+        "compared_at": " ".join(map(str, found.resolutions)),
+        "undecided_at": " ".join(map(str, found.undecided)),
+    }
+    if not found.crossings:
+        outcome = {"outcome": "none" if found.leader else "undecided"} | dict.fromkeys(_OF_CROSSING)
+        yield pair | outcome | {"leads_below": found.leader, "leads_above": found.leader} | whole
+    for crossing in found.crossings:
+        outcome = {"outcome": "certain" if crossing.certain else "perhaps"}
+        yield pair | outcome | {name: _cut(getattr(crossing, name)) for name in _OF_CROSSING} | whole
+
+
+def _cut(value: object) -> object:
+    return round(value, 1) if isinstance(value, float) else value

@@ -171,13 +171,15 @@ def fused_swin(of: Sizes) -> Count:
         "bias": bias,
         "attended": of.map,
     }
-    joining_kinds = {
+    in_kernel = {
         **swin_indices(of),
         "normed, by window": of.map,
         "queries, keys, values": 3 * of.map,
         "bias": bias,
-        "attended, by kind of window": of.map,
+        "bias with mask": bias,
         "attended": of.map,
+        "log of each row's sum": of.per_row,
+        "tiles": of.tiles(area) * 32 // 256,  # fewer than 192 queries are taken 32 rows at a time
     }
     windows = of.site.tokens // area
     chunk = min(windows, 2**18 // (of.site.heads * area**2))  # windows differentiated at a time
@@ -198,7 +200,7 @@ def fused_swin(of: Sizes) -> Count:
         "gradient of its queries": part,
         "the scale, as given and as float": NUMBER + FLOAT,
     }
-    return Count(saved=total(saved), inference=total(joining_kinds), training=total(differentiating))
+    return Count(saved=total(saved), inference=total(in_kernel), training=total(differentiating))
 
 
 def unfused_swin(of: Sizes) -> Count:

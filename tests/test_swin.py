@@ -10,11 +10,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.swin_transformer import shifted_window_attention
 
 from attnbench.mechanism import Site
+from attnbench.testing import CHECKS, check_mechanism
 from mechanisms.swin import ShiftedWindowAttention as Swin
 from mechanisms.swin import biased
 from mechanisms.swin.windows import Side, arrange
 
 BACKENDS = ["sdpa", "unfused"]
+SHIFTS = ["cyclic", "padded", "none"]
 PLAIN, SHIFTED = 0, 1
 MAPS = {
     "whole windows": (6, 6),
@@ -47,29 +49,34 @@ def gradients(layer, x, out):
     return torch.autograd.grad(out, [x, *layer.parameters()], torch.randn_like(out))
 
 
-def cut_by_definition(length, window, layer):
+def cut_by_definition(length, window, layer, way):
     """Window, padded length and shift of one side."""
     if length <= window:
         return length, length, 0
-    return window, length + (-length) % window, window // 2 if layer % 2 else 0
+    return window, length + (-length) % window, window // 2 if layer % 2 and way != "none" else 0
 
 
-def place_by_definition(token, padded, window, shift):
+def place_by_definition(token, padded, window, shift, way):
     """Which window a token of the padded map falls in, where in it, and whether the roll took it across the seam."""
+    if way == "padded":  # no roll, and filled places are no keys: the first window of a shifted side is number -1
+        return (token - shift) // window, (token - shift) % window, False
     rolled = (token - shift) % padded
     return rolled // window, rolled % window, token < shift
 
 
-def by_definition(layer, x, window):
+def by_definition(layer, x, window, way="cyclic"):
     """Token by token: its window, its offset to every other token of it, and which end of the map each comes from."""
     site = layer.site
-    m, height, shift_down = cut_by_definition(site.height, window, site.layer)
-    n, width, shift_across = cut_by_definition(site.width, window, site.layer)
+    m, height, shift_down = cut_by_definition(site.height, window, site.layer, way)
+    n, width, shift_across = cut_by_definition(site.width, window, site.layer, way)
     y = layer_norm(x, (site.dim,), layer.norm.weight, layer.norm.bias)
     y = pad(y, (0, 0, 0, width - site.width, 0, height - site.height))
     q, k, v = linear(y, layer.qkv.weight, layer.qkv.bias).unflatten(-1, (3, site.heads, site.head_dim)).unbind(3)
     places = {
-        (i, j): (place_by_definition(i, height, m, shift_down), place_by_definition(j, width, n, shift_across))
+        (i, j): (
+            place_by_definition(i, height, m, shift_down, way),
+            place_by_definition(j, width, n, shift_across, way),
+        )
         for i in range(height)
         for j in range(width)
     }
@@ -94,20 +101,40 @@ def by_definition(layer, x, window):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("layer_index", [PLAIN, SHIFTED], ids=["plain", "shifted"])
+@pytest.mark.parametrize(
+    ("layer_index", "shift"),
+    [(PLAIN, "cyclic"), (SHIFTED, "cyclic"), (SHIFTED, "padded")],
+    ids=["plain", "shifted", "padded"],
+)
 @pytest.mark.parametrize("size", MAPS.values(), ids=MAPS)
-def test_output_and_gradients_are_those_of_the_definition(size, layer_index, backend):
-    layer, x = layer_and_map(site_of(*size, layer_index), backend=backend)
-    out, expected = layer(x), by_definition(layer, x, WINDOW)
+def test_output_and_gradients_are_those_of_the_definition(size, layer_index, shift, backend):
+    layer, x = layer_and_map(site_of(*size, layer_index), shift=shift, backend=backend)
+    out, expected = layer(x), by_definition(layer, x, WINDOW, shift)
     torch.testing.assert_close(out, expected, rtol=1e-11, atol=1e-11)
     torch.testing.assert_close(gradients(layer, x, out), gradients(layer, x, expected), rtol=1e-8, atol=1e-9)
 
 
-@pytest.mark.parametrize("layer_index", [PLAIN, SHIFTED])
+@pytest.mark.parametrize(("layer_index", "shift"), [(PLAIN, "cyclic"), (SHIFTED, "cyclic"), (SHIFTED, "padded")])
 @pytest.mark.parametrize("window", [1, 2, 4])
-def test_windows_of_other_sizes_follow_the_definition(window, layer_index):
-    layer, x = layer_and_map(site_of(5, 7, layer_index), window=window)
-    torch.testing.assert_close(layer(x), by_definition(layer, x, window), rtol=1e-11, atol=1e-11)
+def test_windows_of_other_sizes_follow_the_definition(window, layer_index, shift):
+    layer, x = layer_and_map(site_of(5, 7, layer_index), window=window, shift=shift)
+    torch.testing.assert_close(layer(x), by_definition(layer, x, window, shift), rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("size", [(14, 14), (14, 35), (7, 14), (9, 20), (4, 15)], ids=str)
+def test_filling_windows_gives_what_the_cyclic_shift_gives(size, backend):
+    cyclic, x = layer_and_map(site_of(*size, SHIFTED), window=7, backend=backend)
+    padded, _ = layer_and_map(site_of(*size, SHIFTED), window=7, backend=backend, shift="padded")
+    out, expected = padded(x), cyclic(x)
+    torch.testing.assert_close(out, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradients(padded, x, out), gradients(cyclic, x, expected), rtol=1e-10, atol=1e-10)
+
+
+def test_without_a_shift_every_layer_is_plain():
+    plain, x = layer_and_map(site_of(7, 5, PLAIN))
+    unshifted, _ = layer_and_map(site_of(7, 5, SHIFTED), shift="none")
+    assert torch.equal(unshifted(x), plain(x))
 
 
 def timms_block(layer, size, window):
@@ -177,22 +204,31 @@ def test_images_of_a_batch_do_not_see_each_other(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("shift", SHIFTS)
 @pytest.mark.parametrize("layer_index", [PLAIN, SHIFTED])
 @pytest.mark.parametrize("size", MAPS.values(), ids=MAPS)
-def test_closed_form_is_the_machine_count(size, layer_index, backend):
+def test_closed_form_is_the_machine_count(size, layer_index, shift, backend):
     site = site_of(*size, layer_index)
     with torch.device("meta"):
-        layer, x = Swin(site, window=WINDOW, backend=backend), torch.empty(1, site.height, site.width, site.dim)
+        layer = Swin(site, window=WINDOW, shift=shift, backend=backend)
+        x = torch.empty(1, site.height, site.width, site.dim)
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
         layer(x)
     flops = counter.get_flop_counts()["Global"]
-    macs = Swin.macs(site, window=WINDOW, backend=backend)
+    macs = Swin.macs(site, window=WINDOW, shift=shift, backend=backend)
     assert flops == {torch.ops.aten.addmm: 2 * macs.projections, torch.ops.aten.bmm: 2 * macs.attention}
 
 
 def test_macs_are_those_of_the_published_table():
     """14 x 14 tokens, C 768, windows of 7: 477.17 M (a peer's table of one layer)."""
     assert round(Swin.macs(site_of(14, 14, PLAIN, dim=768, heads=12)).total / 1e6, 2) == 477.17
+
+
+def test_filling_windows_costs_what_the_paper_says():
+    """Section 3.2: 2 x 2 windows become 3 x 3, "2.25 times greater"."""
+    site = site_of(14, 14, SHIFTED)
+    assert Swin.macs(site, shift="padded").total == 2.25 * Swin.macs(site).total
+    assert Swin.macs(site_of(14, 14, PLAIN), shift="padded") == Swin.macs(site, shift="none") == Swin.macs(site)
 
 
 @pytest.mark.parametrize(
@@ -205,6 +241,8 @@ def test_macs_are_those_of_the_published_table():
         (site_of(32, 32, PLAIN), {"resolution_policy": "scaled"}, "window 7 made 16"),
         (site_of(14, 28, PLAIN), {"resolution_policy": "scaled"}, "window 7 made 7x14"),
         (site_of(56, 56, PLAIN, stride=4), {"resolution_policy": "scaled"}, None),
+        (site_of(56, 56, SHIFTED, stride=4), {"shift": "padded"}, None),
+        (site_of(64, 64, SHIFTED, stride=4), {"shift": "padded"}, "padded 64x64 to 70x70 (window 7)"),
     ],
 )
 def test_adaptation_says_what_was_done_to_window_and_map(site, options, said):
@@ -235,6 +273,19 @@ def test_a_token_is_reached_from_its_window_alone():
     reached = grad[0].any(-1)
     assert reached[3:6, 3:6].all()
     assert reached.sum() == 9
+
+
+def test_a_token_of_a_border_is_reached_from_its_smaller_window_alone():
+    layer, x = layer_and_map(site_of(9, 9, SHIFTED), shift="padded")
+    (grad,) = torch.autograd.grad(layer(x)[0, 0, 4].sum(), x)
+    reached = grad[0].any(-1)
+    assert reached[0, 4:7].all()
+    assert reached.sum() == 3
+
+
+def test_filled_windows_keep_the_contract_where_they_are_shifted():
+    checks = [name for name in CHECKS if name not in ("compiles", "exports")]  # which take most of the time
+    check_mechanism("swin", checks=checks, sites=[site_of(5, 7, SHIFTED)], window=2, shift="padded")
 
 
 # Memory. Narrow heads make the scores (h N M^2) eight times as many as the packed queries, keys and values (3 N C).
@@ -288,6 +339,14 @@ def test_masks_do_not_grow_with_the_map():
     small, large = (arrange(*[Side.cut(length, window=7, shifted=True)] * 2) for length in (14, 140))
     assert small.masks.shape == large.masks.shape == (4, 49, 49)
     assert large.counts == (19 * 19, 19, 19, 1)
+
+
+def test_filled_windows_are_of_as_many_kinds_and_one_more_along_each_side():
+    side = Side.cut(140, window=7, shifted=True, filled=True)
+    arrangement = arrange(side, side)
+    assert arrangement.masks.shape == (4, 49, 49)
+    assert arrangement.counts == (19 * 19, 2 * 19, 2 * 19, 4)
+    assert sum(arrangement.counts) == (140 / 7 + 1) ** 2
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -3,12 +3,18 @@
 Paper: Liu et al., "Swin Transformer: Hierarchical Vision Transformer using Shifted Windows", ICCV 2021,
 https://arxiv.org/abs/2103.14030.
 
-Legend: N tokens of the map padded to whole windows, C channels, h heads, d = C / h, M the side of a window.
+Legend: N the places in all windows, C channels, h heads, d = C / h, M the side of a window.
 
     y = LayerNorm(x);  in each window  z = softmax(Q K^T / sqrt d + B) V;  out = z Wo
 
-B is read from a table of (2M - 1)^2 values per head by the offset between two tokens. Odd layers of a stage first
-roll the map by floor(M / 2); tokens of one window that come from different ends of the map then get -100 added.
+B is read from a table of (2M - 1)^2 values per head by the offset between two tokens. Odd layers of a stage displace
+the grid of windows by floor(M / 2), which leaves smaller windows at the map's borders. The ways of the paper's Table 5:
+
+    cyclic  the map is rolled by floor(M / 2), so that the smaller windows of opposite borders share one; scores
+            between tokens from different ends of the map get -100 added. N is the tokens of the map in whole windows.
+    padded  the smaller windows are filled to M x M; scores between tokens and filled places get -100 added. Same
+            output, with one window more along each side: for 2 x 2 windows N is 2.25 times as large.
+    none    no layer is shifted.
 
 Cost per image: 4 N C^2 MACs of projections and 2 M^2 N C of attention products. The scores are h N M^2 elements,
 which ``unfused`` holds and ``sdpa`` does not. Bias and masks take 4 h M^4 at most, whatever the map.
@@ -16,7 +22,10 @@ which ``unfused`` holds and ``sdpa`` does not. Bias and masks take 4 h M^4 at mo
 Differs from the paper:
     - A map that does not divide is padded with zeros after the norm, bottom right, before it is rolled, as in the
       authors' detection code (timm rolls first, which puts the seam inside the map). Padding tokens are not masked:
-      their keys and values are the biases.
+      their keys and values are the biases. That holds for ``padded`` too, so that its output is that of ``cyclic`` on
+      every map: only what fills the displaced grid's border windows is masked.
+    - The paper does not say what fills the windows of ``padded``. Here it is zeros after the norm, which then go
+      through the projections as tokens do.
     - A side that is not larger than the window is one window and not shifted, each side by itself, as in timm.
     - ``resolution_policy="scaled"`` is an addition: the paper's window is 7 at any resolution.
     - The table is read by sliding windows, with no index of M^4 entries. There is no dropout.
@@ -36,9 +45,10 @@ from mechanisms.swin.biased import fused, unfused
 from mechanisms.swin.windows import Side, arrange
 
 Policy = Literal["fixed", "scaled"]
+Shift = Literal["cyclic", "padded", "none"]
 
 
-def sides(site: Site, *, window: int, resolution_policy: Policy) -> tuple[Side, Side]:
+def sides(site: Site, *, window: int, shift: Shift, resolution_policy: Policy) -> tuple[Side, Side]:
     """Return how the map of a site is cut down and across.
 
     Raises:
@@ -50,7 +60,8 @@ def sides(site: Site, *, window: int, resolution_policy: Policy) -> tuple[Side, 
         Side.cut(
             length,
             window=scaled(window, length * site.stride) if resolution_policy == "scaled" else window,
-            shifted=site.layer % 2 == 1,
+            shifted=shift != "none" and site.layer % 2 == 1,
+            filled=shift == "padded",
         )
         for length in (site.height, site.width)
     )
@@ -77,6 +88,7 @@ class ShiftedWindowAttention(Mechanism):
         site: Site,
         *,
         window: int = 7,
+        shift: Shift = "cyclic",
         resolution_policy: Policy = "fixed",
         backend: Literal["sdpa", "unfused"] = "sdpa",
     ) -> None:
@@ -85,6 +97,8 @@ class ShiftedWindowAttention(Mechanism):
         Args:
             site: where the layer stands; layers of odd index are shifted.
             window: side M of a window in tokens.
+            shift: how a layer is shifted: ``cyclic`` rolls the map, ``padded`` fills the smaller windows at the
+                borders, with the same output; ``none`` leaves it as it is.
             resolution_policy: ``fixed`` keeps the window; ``scaled`` multiplies it by image side / 224 on each side,
                 the image side being tokens x stride, rounded half up.
             backend: ``sdpa`` for torch's fused attention, ``unfused`` for its steps; same output.
@@ -94,7 +108,7 @@ class ShiftedWindowAttention(Mechanism):
         """
         super().__init__(site)
         self.attend = fused if backend == "sdpa" else unfused
-        self.rows, self.columns = sides(site, window=window, resolution_policy=resolution_policy)
+        self.rows, self.columns = sides(site, window=window, shift=shift, resolution_policy=resolution_policy)
         self.area = self.rows.window * self.columns.window
         self.norm = nn.LayerNorm(site.dim)
         self.qkv = nn.Linear(site.dim, 3 * site.dim)
@@ -113,15 +127,19 @@ class ShiftedWindowAttention(Mechanism):
     def forward(self, x: Map) -> Map:
         """Return the attended map, (B, H, W, C) to (B, H, W, C), without the outer residual."""
         batch, height, width, dim = x.shape
+        top, left = self.rows.before, self.columns.before
         order, place = self._indices(batch)
-        tokens = self._padded(self.norm(x)).flatten(0, 2).index_select(0, order)
+        tokens = self._filled(self.norm(x)).flatten(0, 2).index_select(0, order)
         attended = self._attend(self.qkv(tokens), batch)
         z: Tensor = self.proj(attended).index_select(0, place)
-        return z.view(batch, self.rows.padded, self.columns.padded, dim)[:, :height, :width]
+        z = z.view(batch, self.rows.places, self.columns.places, dim)
+        return z[:, top : top + height, left : left + width]
 
-    def _padded(self, y: Map) -> Float[Tensor, "batch padded_height padded_width dim"]:
-        bottom, right = self.rows.padded - self.rows.length, self.columns.padded - self.columns.length
-        return F.pad(y, (0, 0, 0, right, 0, bottom)) if bottom or right else y
+    def _filled(self, y: Map) -> Float[Tensor, "batch rows columns dim"]:
+        """Put zeros around the map, if there are more places than tokens."""
+        top, bottom = self.rows.before, self.rows.places - self.rows.length - self.rows.before
+        left, right = self.columns.before, self.columns.places - self.columns.length - self.columns.before
+        return F.pad(y, (0, 0, left, right, top, bottom)) if any((left, right, top, bottom)) else y
 
     def _indices(self, batch: int) -> tuple[Int[Tensor, " rows"], Int[Tensor, " rows"]]:
         """Return where the tokens of the windows are in the maps of a batch, and the inverse.
@@ -140,7 +158,7 @@ class ShiftedWindowAttention(Mechanism):
         kinds = torch.split(packed, [count * batch for count in self.counts])
         bias = self._bias()
         parts = [self.attend(kind, bias, mask) for kind, mask in zip(kinds, self.masks.unbind(), strict=True)]
-        return torch.cat(parts).flatten(0, 1)
+        return (torch.cat(parts) if len(parts) > 1 else parts[0]).flatten(0, 1)
 
     def _bias(self) -> Float[Tensor, "heads area area"]:
         """Return the table's entry for the offset from every token of a window to every other.
@@ -155,7 +173,7 @@ class ShiftedWindowAttention(Mechanism):
     def _sides(cls, site: Site, options: dict[str, Any]) -> tuple[Side, Side]:
         """Return how the map is cut under the constructor's options, those left out at their defaults."""
         chosen = option_defaults(cls) | options
-        return sides(site, window=chosen["window"], resolution_policy=chosen["resolution_policy"])
+        return sides(site, **{name: chosen[name] for name in ("window", "shift", "resolution_policy")})
 
     @classmethod
     def why_unsupported(cls, site: Site, **options: Any) -> str | None:  # noqa: ANN401
@@ -169,14 +187,17 @@ class ShiftedWindowAttention(Mechanism):
 
     @classmethod
     def macs(cls, site: Site, **options: Any) -> Macs:  # noqa: ANN401
-        """Return 4 N C^2 + 2 M^2 N C, with N the tokens of the padded map."""
+        """Return 4 N C^2 + 2 M^2 N C, with N the places of all windows."""
         rows, columns = cls._sides(site, options)
-        tokens, area = rows.padded * columns.padded, rows.window * columns.window
-        return Macs(projections=4 * tokens * site.dim**2, attention=2 * area * tokens * site.dim)
+        places, area = rows.places * columns.places, rows.window * columns.window
+        return Macs(projections=4 * places * site.dim**2, attention=2 * area * places * site.dim)
 
     @classmethod
     def adaptation(cls, site: Site, **options: Any) -> str | None:  # noqa: ANN401
-        """Say how window and map were made to fit each other, None for whole windows of the size asked for."""
+        """Say how window and map were made to fit each other, None for whole windows of the size asked for.
+
+        What fills border windows is not said: it is how the layer is shifted, and done to maps that fit as well.
+        """
         rows, columns = cls._sides(site, options)
         asked = (option_defaults(cls) | options)["window"]
         used = str(rows.window) if rows.window == columns.window else f"{rows.window}x{columns.window}"

@@ -1,0 +1,312 @@
+"""Attention in sliding windows against its definition, token by token in float64, and for what it costs."""
+
+import math
+from itertools import product
+
+import pytest
+import torch
+from recording import Recording, saving_into
+from torch._dynamo.backends.common import aot_autograd
+from torch._functorch.aot_autograd import make_boxed_func
+from torch.autograd import gradcheck, gradgradcheck
+from torch.nn.functional import layer_norm
+from torch.utils.flop_counter import FlopCounterMode
+
+from attnbench.mechanism import Macs, Site
+from attnbench.probes.memory import peak
+from mechanisms.sasa import StandAloneAttention, lean
+from mechanisms.sasa.tiles import Tiles, gather, scatter
+
+BACKENDS = ["unfolded", "lean"]
+backends = pytest.mark.parametrize("backend", BACKENDS)
+MAPS = {
+    "one tile": (4, 4),
+    "uneven tiles": (9, 5),
+    "one tile across, several down": (10, 2),
+    "one row": (1, 11),
+    "one token": (1, 1),
+}
+maps = pytest.mark.parametrize("size", MAPS.values(), ids=MAPS)
+
+
+def site_of(height, width, *, dim=6, heads=2):
+    return Site(height=height, width=width, dim=dim, heads=heads)
+
+
+def layer_and_map(site, *, batch=2, dtype=torch.float64, **options):
+    """A layer whose weights are large enough that attention is far from uniform, and a map."""
+    torch.manual_seed(0)
+    layer = StandAloneAttention(site, **options).to(dtype)
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, std=0.6)
+    return layer, torch.randn(batch, site.height, site.width, site.dim, dtype=dtype, requires_grad=True)
+
+
+def by_definition(layer, x):
+    """The formula of the module's docstring, token by token, offset by offset."""
+    height, width, dim = x.shape[1:]
+    heads, window = layer.bias.shape[:2]
+    border = window // 2
+    y = layer_norm(x, (dim,), layer.norm.weight, layer.norm.bias, 1e-6)
+    q, k, v = ((y @ weight.T).unflatten(-1, (heads, -1)) for weight in layer.qkv.weight.chunk(3))
+    rows = []
+    for row, column in product(range(height), range(width)):
+        numerator, denominator = 0, 0
+        for i, j in product(range(-border, border + 1), repeat=2):
+            if 0 <= row + i < height and 0 <= column + j < width:
+                score = (q[:, row, column] * k[:, row + i, column + j]).sum(-1) / math.sqrt(dim // heads)
+                weight = torch.exp(score + layer.bias[:, i + border, j + border]).unsqueeze(-1)
+                numerator = numerator + weight * v[:, row + i, column + j]
+                denominator = denominator + weight
+        rows.append((numerator / denominator).flatten(1))
+    return (torch.stack(rows, 1) @ layer.proj.weight.T).view(x.shape)
+
+
+def gradients(layer, x, out):
+    torch.manual_seed(1)
+    wanted = [x, *layer.parameters()]
+    return torch.autograd.grad(out, wanted, torch.randn_like(out), allow_unused=True, materialize_grads=True)
+
+
+@backends
+@pytest.mark.parametrize("window", [1, 3, 7])
+@maps
+def test_output_and_gradients_are_those_of_the_definition(size, window, backend):
+    layer, x = layer_and_map(site_of(*size), window=window, backend=backend)
+    out, expected = layer(x), by_definition(layer, x)
+    torch.testing.assert_close(out, expected, rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(gradients(layer, x, out), gradients(layer, x, expected), rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("heads", [1, 6])
+@backends
+def test_one_head_and_heads_of_one_channel_follow_the_definition(heads, backend):
+    layer, x = layer_and_map(site_of(5, 4, heads=heads), backend=backend)
+    before = x.detach().clone()
+    torch.testing.assert_close(layer(x), by_definition(layer, x), rtol=1e-11, atol=1e-11)
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("window", [3, 15])
+@pytest.mark.parametrize("size", [(14, 14), (23, 10), (8, 16)], ids=str)
+def test_backends_agree_on_larger_maps(size, window):
+    layers = [layer_and_map(site_of(*size), window=window, backend=backend) for backend in BACKENDS]
+    outs = [layer(x) for layer, x in layers]
+    torch.testing.assert_close(*outs, rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(
+        *(gradients(*each, out) for each, out in zip(layers, outs, strict=True)), rtol=1e-9, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("scores", [1, 2000, 10**7], ids=["a row of tiles", "a few rows", "all images"])
+def test_result_and_gradients_do_not_depend_on_the_chunks(monkeypatch, scores):
+    layer, x = layer_and_map(site_of(17, 9), batch=3, window=5, backend="unfolded")
+    expected, right = layer(x), gradients(layer, x, layer(x))
+    monkeypatch.setitem(lean.CHUNK_SCORES, "cpu", scores)
+    layer.attend = lean.lean
+    torch.testing.assert_close(layer(x), expected, rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(gradients(layer, x, layer(x)), right, rtol=1e-9, atol=1e-9)
+
+
+@backends
+def test_first_and_second_derivatives_are_those_of_finite_differences(backend):
+    attend = layer_and_map(site_of(5, 2), backend=backend)[0].attend
+    inputs = (torch.randn(1, 5, 2, 3, 2, 2).double(), torch.randn(2, 3, 3).double())
+    inputs = tuple(each.requires_grad_() for each in inputs)
+    assert gradcheck(attend, inputs, fast_mode=True)
+    assert gradgradcheck(attend, inputs, fast_mode=True)
+
+
+@backends
+@pytest.mark.parametrize("size", [1e2, 1e6])
+def test_what_is_outside_counts_as_nothing_however_small_the_scores_inside(size, backend):
+    attend = layer_and_map(site_of(6, 6), backend=backend)[0].attend
+    q, v = torch.ones(1, 6, 6, 1, 2), torch.ones(1, 6, 6, 1, 2)
+    qkv = torch.stack([q, -size * q, v], 3)
+    torch.testing.assert_close(attend(qkv, torch.zeros(1, 3, 3)), v)
+
+
+def test_scatter_adds_a_token_as_often_as_gather_takes_it():
+    grid = Tiles.of(19, 6, window=7).keys
+    x = torch.randn(2, 19, 6, 2, 3, dtype=torch.float64, requires_grad=True)
+    pieces = gather(x, grid)
+    direction = torch.randn_like(pieces)
+    (expected,) = torch.autograd.grad(pieces, x, direction)
+    found = torch.zeros_like(expected)
+    scatter(found, direction, grid)
+    torch.testing.assert_close(found, expected)
+
+
+@backends
+@pytest.mark.parametrize("window", [1, 5])
+@maps
+def test_closed_form_is_the_machine_count(size, window, backend):
+    site = site_of(*size)
+    with torch.device("meta"):
+        layer, x = StandAloneAttention(site, window=window, backend=backend), torch.empty(1, *size, site.dim)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        layer(x)
+    flops = counter.get_flop_counts()["Global"]
+    macs = StandAloneAttention.macs(site, window=window, backend=backend)
+    product = torch.ops.aten.bmm if backend == "unfolded" else torch.ops.attnbench_sasa.attend
+    assert flops == {torch.ops.aten.mm: 2 * macs.projections, product: 2 * macs.attention}
+
+
+def test_the_backward_pass_is_counted_as_five_products():
+    layer, x = layer_and_map(site_of(9, 5), batch=1, window=5)
+    out = layer(x)
+    with FlopCounterMode(display=False) as counter:
+        out.sum().backward()
+    flops = counter.get_flop_counts()["Global"][torch.ops.attnbench_sasa.attend_backward]
+    assert flops == 2 * 5 * (9 * 5 * 25 * 6)
+
+
+def test_macs_count_offsets_outside_the_map():
+    n, c, k = 15, 8, 7
+    macs = StandAloneAttention.macs(site_of(3, 5, dim=8), window=k)
+    assert macs == Macs(projections=4 * n * c**2, attention=2 * n * k**2 * c)
+
+
+MAP = 56 * 56 * 32
+MEMORY_SITE = site_of(56, 56, dim=32)
+
+
+@pytest.mark.parametrize("window", [3, 7, 15])
+def test_lean_never_makes_more_than_a_few_maps_forward_or_backward(window, monkeypatch):
+    monkeypatch.setitem(lean.CHUNK_SCORES, "cpu", MAP)
+    layer, x = layer_and_map(MEMORY_SITE, batch=1, dtype=torch.float32, window=window)
+    qkv = layer.qkv(layer.norm(x))
+    with Recording() as recording:
+        layer(x)
+        # Below autograd, where the operators of the backward pass can be seen.
+        packed = qkv.detach().view(1, 56, 56, 3, 2, 16)
+        lean._attend(packed, layer.bias.detach())
+        lean._attend_backward(packed[..., 0, :, :], packed, layer.bias.detach())
+    assert recording.operators["bmm"] >= 7
+    assert recording.largest == qkv.numel()
+
+
+def test_unfolded_makes_a_copy_of_the_map_for_every_offset():
+    layer, x = layer_and_map(MEMORY_SITE, batch=1, dtype=torch.float32, window=7, backend="unfolded")
+    with Recording() as recording:
+        layer(x)
+    assert recording.largest == 49 * MAP
+
+
+def test_lean_keeps_queries_keys_and_values_alone_for_backward():
+    layer, x = layer_and_map(MEMORY_SITE, batch=1, dtype=torch.float32, window=15)
+    qkv = layer.qkv(layer.norm(x)).detach().view(1, 56, 56, 3, 2, 16).requires_grad_()
+    storages = {}
+    with saving_into(storages):
+        layer.attend(qkv, layer.bias)
+    assert sum(storages.values()) == 4 * (qkv.numel() + layer.bias.numel())
+
+
+@pytest.mark.parametrize("window", [3, 11])
+def test_memory_of_a_training_step_does_not_grow_with_the_window(window, monkeypatch):
+    monkeypatch.setitem(lean.CHUNK_SCORES, "cpu", 4000)
+    layer, x = layer_and_map(site_of(32, 32, dim=64, heads=1), batch=1, dtype=torch.float32, window=window)
+
+    def forget():
+        layer.zero_grad(set_to_none=True)
+        x.grad = None
+
+    def train():
+        forget()
+        y = layer(x)
+        y.backward(torch.ones_like(y))
+        return y
+
+    assert peak(train, device="cpu", forget=forget).peak_bytes < 14 * 4 * x.numel()
+
+
+@backends
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_stays_near_float64(dtype, backend):
+    layer, x = layer_and_map(site_of(9, 5), window=7, backend=backend)
+    out = layer(x)
+    expected = gradients(layer, x, out)[0]
+    half, y = layer.to(dtype), x.detach().to(dtype).requires_grad_()
+    got = half(y)
+    torch.manual_seed(1)
+    (grad,) = torch.autograd.grad(got, y, torch.randn_like(out).to(dtype))
+    assert got.dtype == grad.dtype == dtype
+    assert (got - out).norm() < 0.03 * out.norm()
+    assert (grad - expected).norm() < 0.03 * expected.norm()
+
+
+@backends
+def test_autocast_trains_the_layer_in_half_precision(backend):
+    layer, x = layer_and_map(site_of(9, 5), dtype=torch.float32, backend=backend)
+    expected = gradients(layer, x, layer(x))
+    with torch.autocast("cpu", torch.bfloat16):
+        out = layer(x)
+    assert out.dtype == torch.bfloat16
+    for found, right in zip(gradients(layer, x, out.float()), expected, strict=True):
+        assert (found - right).norm() < 0.03 * right.norm()
+
+
+@backends
+def test_compiles_into_one_graph_forward_and_backward(backend):
+    layer, x = layer_and_map(site_of(9, 5), dtype=torch.float32, backend=backend)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(gradients(layer, x, compiled(x)), gradients(layer, x, layer(x)), rtol=1e-4, atol=1e-5)
+
+
+def test_a_compiled_backward_pass_is_the_lean_one():
+    layer, x = layer_and_map(site_of(9, 5), dtype=torch.float32)
+    operators = []
+
+    def keep(graph, _inputs):
+        operators.append({node.target for node in graph.graph.nodes})
+        return make_boxed_func(graph.forward)
+
+    backend = aot_autograd(fw_compiler=keep, bw_compiler=keep)
+    torch.compile(layer, fullgraph=True, backend=backend)(x).sum().backward()
+    forward, backward = operators
+    assert torch.ops.attnbench_sasa.attend.default in forward
+    assert torch.ops.attnbench_sasa.attend_backward.default in backward
+
+
+def test_torch_finds_the_operators_well_formed():
+    qkv, bias = torch.randn(2, 9, 5, 3, 2, 4, requires_grad=True), torch.randn(2, 3, 3, requires_grad=True)
+    operators = torch.ops.attnbench_sasa
+    utilities = ("test_schema", "test_autograd_registration", "test_faketensor")
+    torch.library.opcheck(operators.attend, (qkv, bias), test_utils=utilities)
+    backward = (torch.randn(2, 9, 5, 2, 4), qkv.detach(), bias.detach())
+    torch.library.opcheck(operators.attend_backward, backward, test_utils=("test_schema", "test_faketensor"))
+
+
+@backends
+def test_images_of_a_batch_do_not_see_each_other(backend):
+    layer, x = layer_and_map(site_of(7, 5), batch=3, backend=backend)
+    torch.testing.assert_close(layer(x), torch.cat([layer(image[None]) for image in x]), rtol=1e-12, atol=1e-12)
+    (grad,) = torch.autograd.grad(layer(x)[1].sum(), x)
+    assert grad[1].any()
+    assert not grad[[0, 2]].any()
+
+
+def test_a_token_is_reached_from_its_window_alone():
+    layer, x = layer_and_map(site_of(19, 19), window=5)
+    (grad,) = torch.autograd.grad(layer(x)[0, 9, 7].sum(), x)
+    reached = grad[0].any(-1)
+    assert reached[7:12, 5:10].all()
+    assert reached.sum() == 25
+
+
+@pytest.mark.parametrize("window", [2, 0, -3])
+def test_a_window_that_no_map_could_take_is_an_error(window):
+    with pytest.raises(ValueError, match=f"window must be odd and at least 1, got {window}"):
+        StandAloneAttention.why_unsupported(site_of(7, 7), window=window)
+    with pytest.raises(ValueError, match="window must be odd"):
+        StandAloneAttention(site_of(7, 7), window=window)
+
+
+def test_heads_that_do_not_divide_the_channels_are_refused_with_the_reason():
+    site = site_of(7, 7, dim=10, heads=3)
+    assert StandAloneAttention.why_unsupported(site) == "dim 10 does not divide into 3 heads"
+
+
+def test_a_window_larger_than_the_map_needs_no_adaptation():
+    assert StandAloneAttention.adaptation(site_of(4, 4), window=15) is None
+    assert StandAloneAttention.why_unsupported(site_of(4, 4), window=15) is None

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from attnbench.dense import Task
+from attnbench.dense import Task as Head
 from attnbench.errors import did_you_mean
 from attnbench.pyramid import SWIN_T_SIZED
-from attnbench.record import Mode, Scope
+from attnbench.record import Mode, Scope, Task
 from attnbench.request import CLASSIFICATION, Request, parse_resolution
 from attnbench.survey import Finding
 
@@ -23,6 +23,7 @@ DTYPES = {
     "fp16": "float16",
     "half": "float16",
 }
+UNTIL = {"counts": Task.COUNTS, "memory": Task.MEMORY, "latency": Task.COST}
 T = TypeVar("T")
 
 _EVALUATED_ON = "folder:"
@@ -32,6 +33,8 @@ _EVALUATED_ON = "folder:"
 class Axes:
     """The values of every axis, read."""
 
+    task: Task
+    """How far every cell goes."""
     res: list[tuple[int, int]]
     """Empty where none was asked for."""
     head: list[str]
@@ -63,9 +66,11 @@ def read(request: Request, devices: Sequence[str], mistakes: list[str]) -> Axes:
         value = getattr(request, name)
         if value is not None and value < 1:
             mistakes.append(f"--{name} {value}: expected a whole number from 1")
+    (task,) = axis("until", [request.until], _one_of(UNTIL)) or [Task.COST]
     return Axes(
+        task=task,
         res=axis("res", request.res, parse_resolution) if request.res else [],
-        head=axis("task", request.task, _one_of({CLASSIFICATION: "", **{task.value: task.value for task in Task}})),
+        head=axis("task", request.task, _one_of({CLASSIFICATION: "", **{head.value: head.value for head in Head}})),
         batch=axis("batch", request.batch, _parse_count),
         dtype=axis("dtype", request.dtype, _one_of(DTYPES)),
         device=axis("device", request.device, lambda text: _parse_device(text, devices)),

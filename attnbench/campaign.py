@@ -20,7 +20,7 @@ from attnbench.compare.verdict import Comparison
 from attnbench.errors import StoreError, UsageError, did_you_mean
 from attnbench.job import Settings
 from attnbench.progress import Screen
-from attnbench.record import Record, Status
+from attnbench.record import Record, Status, Task
 from attnbench.registry import discover
 from attnbench.report import standings, verdicts
 from attnbench.report.crossover import crossovers
@@ -67,8 +67,18 @@ def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -
     if set(wanted.get("scope", ())) != {"network"}:
         wanted.setdefault("mechanisms", tuple(discover().plugins))
     wanted.setdefault("threads", threads)
-    settings = {field: wanted.pop(name) for name, field in _SETTING_NAMES.items() if name in wanted}
-    return Request(**wanted), _checked(Settings(**settings))
+    return Request(**{name: value for name, value in wanted.items() if name not in _SETTING_NAMES}), settings_of(wanted)
+
+
+def settings_of(given: Mapping[str, Any]) -> Settings:
+    """Return how to measure, from options by the names of the command line.
+
+    Raises:
+        UsageError: a number that cannot be.
+    """
+    return _checked(
+        Settings(**{field: given[name] for name, field in _SETTING_NAMES.items() if given.get(name) is not None})
+    )
 
 
 def run(
@@ -87,8 +97,23 @@ def run(
         UsageError: anything asked for cannot be used; nothing has run then.
         StoreError: the folder cannot be written, or what is in it cannot be read.
     """
-    planned = plan(request)
     folder = out or RESULTS / _name(request)
+    outcome = measure(plan(request), settings=settings, folder=folder, fresh=fresh, retry=retry, console=console)
+    if outcome.records:
+        _show(outcome.records, console)
+        if not outcome.interrupted:
+            _write(outcome.records, folder, ceiling.read(folder), command, console)
+    return outcome
+
+
+def measure(
+    planned: sweep.Sweep, *, settings: Settings, folder: Path, fresh: bool, retry: bool, console: Console
+) -> Outcome:
+    """Measure what has no row yet, each row on disk as soon as it is known.
+
+    Raises:
+        StoreError: the folder cannot be written, or what is in it cannot be read.
+    """
     interrupted = False
     with store.Store(folder, fresh=fresh) as kept:
         recorded = [record for record in kept.records if not retry or record.status is Status.OK]
@@ -98,7 +123,8 @@ def run(
             console.print(f"{len(planned.cells) - len(todo)} of {len(planned.cells)} cells have their row in {folder}")
         with Screen(console, todo, settings=settings) as screen:
             try:
-                limits = ceiling.measure(folder, todo, budget_s=min(_LIMITS_S, settings.max_time_s)) if todo else {}
+                timed = [cell for cell in todo if cell.task is Task.COST]
+                limits = ceiling.measure(folder, timed, budget_s=min(_LIMITS_S, settings.max_time_s))
                 for record in runner.run(
                     planned, settings=settings, folder=folder, recorded=recorded, limits=limits, watcher=screen.watch
                 ):
@@ -110,10 +136,6 @@ def run(
         records = tuple(record for record in kept.records if record.cell.key in asked)
     if interrupted:
         console.print(f"interrupted; {len(records)} of {len(planned.cells)} cells are kept, the same command goes on")
-    if records:
-        _show(records, console)
-        if not interrupted:
-            _write(records, folder, ceiling.read(folder), command, console)
     return Outcome(records=records, interrupted=interrupted)
 
 

@@ -112,6 +112,7 @@ def env() -> None:
 @click.option("--dim", type=int, help="Layer scope: channels. [the stage's]")
 @click.option("--heads", type=int, help="Layer scope: heads. [the stage's]")
 @click.option("--depth", type=int, help="Layer scope: layers in the stack. [4]")
+@click.option("--until", help="Stop each cell after counts, memory or latency. [latency]")
 @click.option("--threads", type=int, help="CPU threads. [all that this process may use]")
 @click.option("--baseline", help="Mechanism that ratios refer to, or none. [mhsa]")
 @click.option("--accuracy", metavar="DATASET", help="Also train on digits, folder:PATH, torch/cifar10, hfds/...")
@@ -234,6 +235,44 @@ def selfcheck(repeats: int, load: bool, device: str, threads: int, json_file: Pa
         _write(json_file, json.dumps(found.to_dict(), indent=1))
     if not found.passed:
         sys.exit(GATE_FAILED)
+
+
+@attnbench.command(short_help="Measure what papers print, and say what holds.")
+@click.option("--mechanisms", type=COMMAS, help="Whose claims. [all installed that have a ledger]")
+@click.option("--accuracy", metavar="DATASET", help="Images to evaluate networks on, folder:PATH.")
+@click.option("--checkpoint", type=COMMAS, metavar="NETWORK=FILE,...", help="Weights to evaluate networks with.")
+@click.option("--device", help="cpu, cuda, cuda:1. [cuda if there is one, else cpu]")
+@click.option("--threads", type=int, help="CPU threads. [all that this process may use]")
+@click.option("--precision", type=float, help="Half-width of a ratio's 95 % interval to reach. [0.01]")
+@click.option("--max-time", type=float, help="Seconds of timed calls per cell, at most. [10]")
+@click.option("--timeout", type=float, help="Seconds for one phase of one cell. [300]")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run. [results/claims]")
+@click.option("--fresh", is_flag=True, help="Put what the folder holds aside and start over.")
+@click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Also write the page.")
+def claims(
+    mechanisms: tuple[str, ...] | None,
+    out: Path | None,
+    fresh: bool,
+    markdown: Path | None,
+    **given: Any,  # noqa: ANN401
+) -> None:
+    """Measure what papers print as far as this machine can, and say of each figure whether it holds.
+
+    Claims stand in a claims.toml beside a mechanism's code. What was measured before is not measured again.
+    """
+    from attnbench.claims import audit  # noqa: PLC0415 - numpy
+
+    interrupted = audit.run(
+        mechanisms or (),
+        given | {"threads": given["threads"] or _default_threads()},
+        out=out,
+        fresh=fresh,
+        markdown=markdown,
+        console=_console(),
+        command=_command_line(),
+    )
+    if interrupted:
+        sys.exit(INTERRUPTED)
 
 
 @attnbench.command(short_help="See whether a mechanism keeps the contract.")

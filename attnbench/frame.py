@@ -27,7 +27,7 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
     asked of has a row as well.
     """
     accuracies = {_who(record.cell): record for record in records if record.cell.task is Task.ACCURACY}
-    costs = [record for record in records if record.cell.task is Task.COST]
+    costs = [record for record in records if record.cell.task is not Task.ACCURACY]
     found = [_row(record) | _accuracy(accuracies.get(_who(record.cell))) for record in costs]
     seen = {_who(record.cell) for record in costs}
     found += [_row(record) | _accuracy(record) for who, record in accuracies.items() if who not in seen]

@@ -158,6 +158,12 @@ def gpu(uuid: str, *, run: Run = run_command) -> Gpu | None:
     )
 
 
+def gpu_names(*, run: Run = run_command) -> tuple[str, ...]:
+    """Return the names of all GPUs, none if there is no driver."""
+    said = run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"])
+    return tuple(line.strip() for line in (said or "").splitlines() if line.strip())
+
+
 def query_gpu(uuid: str, fields: str, *, run: Run = run_command) -> list[str] | None:
     """Return fields of ``nvidia-smi --query-gpu`` with their units, None if one is unknown or there is no such GPU.
 

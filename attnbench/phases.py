@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -64,37 +64,66 @@ def prepare(
     Raises:
         Unmeasurable: the cell's mechanism does not support it, or it would not fit into memory.
     """
-    cell, found = assignment.cell, dict(assignment.known)
-
-    def phase(name: str, work: Callable[[], Metrics]) -> None:
-        if name not in assignment.phases_done:
-            enter(name)
-            metrics = work()
-            if "running_s" in metrics:
-                metrics["running_s"] = _seconds(found) + _seconds(metrics)
-            found.update(metrics)
-            learn(name, metrics)
-
-    enter("loading")
-    asked = subject.of(cell)
-    reason = asked.why_unsupported()
-    if reason:
-        raise Unmeasurable(Status.UNSUPPORTED, reason)
-    phase("counting", lambda: count(asked))
+    cell, course = assignment.cell, _Course(assignment=assignment, enter=enter, learn=learn)
+    asked = course.counted()
     enter("foreseeing")
     parameters_bytes = _refuse_what_will_not_fit(asked, settings, learn, held_bytes)
     enter("building")
     torch.manual_seed(settings.seed)
     model = asked.build().to(device=cell.device, dtype=subject.DTYPES[cell.dtype])
     x = _moved(asked.example(), cell.device)
-    phase("validating", lambda: validated(model, x))
+    course.phase("validating", lambda: validated(model, x))
     forward: subject.Forward = model
     if cell.compiled:
         enter("compiling")
         forward = _compiled(cell, model, x, learn)
-    phase("measuring memory", lambda: measure_memory(asked, model, x, forward=forward))
+    course.phase("measuring memory", lambda: measure_memory(asked, model, x, forward=forward))
     call = subject.call(cell, forward, x, forget=subject.forget(model, x))
-    return Ready(index=index, cell=cell, call=call, layers=asked.layers, parameters_bytes=parameters_bytes, found=found)
+    return Ready(
+        index=index, cell=cell, call=call, layers=asked.layers, parameters_bytes=parameters_bytes, found=course.found
+    )
+
+
+def count_only(assignment: Assignment, enter: Enter, learn: Learn) -> None:
+    """Take a cell through the phases in which nothing is run.
+
+    Raises:
+        Unmeasurable: the cell's mechanism does not support it.
+    """
+    _Course(assignment=assignment, enter=enter, learn=learn).counted()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Course:
+    """A cell on its way through the phases, those left out that an earlier worker finished."""
+
+    assignment: Assignment
+    enter: Enter
+    learn: Learn
+    found: Metrics = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "found", dict(self.assignment.known))
+
+    def counted(self) -> subject.Subject:
+        """Load what the cell names and count it."""
+        self.enter("loading")
+        asked = subject.of(self.assignment.cell)
+        reason = asked.why_unsupported()
+        if reason:
+            raise Unmeasurable(Status.UNSUPPORTED, reason)
+        self.phase("counting", lambda: count(asked))
+        return asked
+
+    def phase(self, name: str, work: Callable[[], Metrics]) -> None:
+        if name in self.assignment.phases_done:
+            return
+        self.enter(name)
+        metrics = work()
+        if "running_s" in metrics:
+            metrics["running_s"] = _seconds(self.found) + _seconds(metrics)
+        self.found.update(metrics)
+        self.learn(name, metrics)
 
 
 def count(asked: subject.Subject) -> Metrics:

@@ -43,8 +43,12 @@ class Mode(StrEnum):
 
 
 class Task(StrEnum):
-    """Whether a cell asks for what the mechanism costs or for how well it learns."""
+    """Whether a cell asks for what the mechanism costs, and how far, or for how well it learns."""
 
+    COUNTS = "counts"
+    """Parameters and multiply-adds: nothing is run."""
+    MEMORY = "memory"
+    """Those and the peak of memory: nothing is timed."""
     COST = "cost"
     ACCURACY = "accuracy"
 

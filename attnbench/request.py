@@ -33,6 +33,8 @@ class Request:
     compile: tuple[str, ...] = ("off",)
     scope: tuple[str, ...] = ("backbone",)
     backend: tuple[str, ...] = ()
+    until: str = "latency"
+    """The last thing that is found out of each cell: counts, memory or latency."""
     stage: tuple[str, ...] = ("3",)
     dim: int | None = None
     heads: int | None = None

@@ -28,8 +28,7 @@ class Facts:
 
 def read(plugin: Plugin) -> Facts:
     """Return the facts of a plugin, as far as its source shows them."""
-    path = Path(plugin.module) if plugin.local else _module_file(plugin.module)
-    name = plugin.attribute
+    path, name = file_of(plugin), plugin.attribute
     for _ in range(_MOST_REEXPORTS):
         if path is None:
             break
@@ -42,6 +41,11 @@ def read(plugin: Plugin) -> Facts:
                 return _facts_of(node)
         path, name = _follow_import(tree, path, name)
     return Facts()
+
+
+def file_of(plugin: Plugin) -> Path | None:
+    """Return the file of a plugin's module without importing it, None if there is none."""
+    return Path(plugin.module) if plugin.local else _module_file(plugin.module)
 
 
 def _module_file(module: str) -> Path | None:

@@ -54,6 +54,7 @@ def _cells(request: Request, axes: Axes, findings: Sequence[Finding]) -> Iterato
         _scenes(axes), axes.device, axes.mode, axes.dtype, axes.batch
     ):
         common = Cell(
+            task=axes.task,
             mechanism="",
             scope=scope,
             head=head,

@@ -20,7 +20,7 @@ import torch
 from attnbench import bounds, environment, torch_state
 from attnbench.errors import PluginError
 from attnbench.job import Assignment, Event, Job, Running
-from attnbench.phases import Metrics, Ready, Unmeasurable, prepare
+from attnbench.phases import Metrics, Ready, Unmeasurable, count_only, prepare
 from attnbench.probes import interference, latency
 from attnbench.probes.clock import CpuTimer, CudaTimer, Timer
 from attnbench.record import Cell, Status, Task
@@ -54,13 +54,18 @@ def work(job: Job, say: Say, running: Running) -> None:
 
 
 def _by_itself(index: int, assignment: Assignment, job: Job, say: Say, *, held_bytes: int) -> Ready | Metrics:
-    """Return a cell that can be timed, or all there is to know of one that asks for accuracy."""
+    """Return a cell that is to be timed, or what else is to be said of one that is not."""
     enter = _enter(say, index)
     if assignment.cell.task is Task.ACCURACY:
         from attnbench.scoring import measure_accuracy  # noqa: PLC0415 - scipy.stats: a second, for these cells only
 
         return measure_accuracy(assignment.cell, job.settings, enter, _progress(say))
-    return prepare(index, assignment, job.settings, enter, _learn(say, index), held_bytes=held_bytes)
+    learn = _learn(say, index)
+    if assignment.cell.task is Task.COUNTS:
+        count_only(assignment, enter, learn)
+        return {}
+    ready = prepare(index, assignment, job.settings, enter, learn, held_bytes=held_bytes)
+    return ready if assignment.cell.task is Task.COST else {}
 
 
 def time_in_turn(ready: list[Ready], job: Job, say: Say, running: Running, environment_id: str) -> None:

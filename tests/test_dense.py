@@ -22,7 +22,7 @@ import_module("mechanisms.hmhsa.network")
 
 SIZE = (64, 96)
 TASKS = pytest.mark.parametrize("task", list(Task))
-HAT_NET_DENSE = {"grids": (8, 8, 8, 1), "pools": (16, 8, 4, 1)}
+HAT_NET_DENSE = {"dense": True}
 HAT_NET_PARAMS_M = {
     "hat_net_small": (29.5, 35.5, 45.4),
     "hat_net_medium": (46.7, 52.7, 62.6),

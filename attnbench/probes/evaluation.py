@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from scipy.stats import binomtest  # type: ignore[import-untyped]
+from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from attnbench.data.splits import Files

@@ -6,7 +6,7 @@ nor torch is imported here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from attnbench.registry import discover
@@ -45,6 +45,8 @@ def styles(labels: Iterable[tuple[str, str]], *, first: Sequence[str] = ()) -> d
     """Return the style of every label.
 
     Variants of a mechanism, such as it and its compiled form, share colour and marker and differ in dash and filling.
+    A mechanism has its own colour in every plot, unless another one that is drawn has the same: then the later of the
+    two takes one that is free, as long as there are any.
 
     Args:
         labels: Pairs of mechanism and label.
@@ -54,8 +56,10 @@ def styles(labels: Iterable[tuple[str, str]], *, first: Sequence[str] = ()) -> d
     for mechanism, label in labels:
         variants.setdefault(mechanism, set()).add(label)
     order = [*first, *sorted(set(variants) - set(first))]
+    places = {mechanism: order.index(mechanism) for mechanism in sorted(variants, key=order.index)}
+    colors = _colors(places)
     return {
-        label: _style(order.index(mechanism), variant)
+        label: _style(places[mechanism], colors[mechanism], variant)
         for mechanism, names in variants.items()
         for variant, label in enumerate(sorted(names))
     }
@@ -82,10 +86,21 @@ def _channels(color: str) -> list[int]:
     return [int(color[place : place + 2], 16) for place in (1, 3, 5)]
 
 
-def _style(place: int, variant: int) -> Style:
+def _colors(places: Mapping[str, int]) -> dict[str, int]:
+    """Return for every mechanism a colour's place, counted on from the first round where it had to be shared."""
+    given: dict[str, int] = {}
+    free = [color for color in range(len(COLORS)) if color not in {place % len(COLORS) for place in places.values()}]
+    for mechanism, place in places.items():
+        own = place % len(COLORS)
+        shared = sum(color % len(COLORS) == own for color in given.values())
+        given[mechanism] = free.pop(0) if shared and free else own + shared * len(COLORS)
+    return given
+
+
+def _style(place: int, color: int, variant: int) -> Style:
     return Style(
-        color=COLORS[place % len(COLORS)],
+        color=COLORS[color % len(COLORS)],
         marker=MARKERS[place % len(MARKERS)],
-        dash=DASHES[(place // len(COLORS) + variant) % len(DASHES)],
+        dash=DASHES[(color // len(COLORS) + variant) % len(DASHES)],
         filled=variant % 2 == 0,
     )

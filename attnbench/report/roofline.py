@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-import matplotlib as mpl
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
@@ -25,9 +23,10 @@ from attnbench.record import Mode
 from attnbench.report.comparison import constants, prepared, resolution, sizes, split
 from attnbench.report.palette import Style, built_in, styles
 from attnbench.report.placement import log_ticks
-from attnbench.report.plots import _SETTINGS, DPI, _file_name, _who
+from attnbench.report.plots import file_name, who
 from attnbench.report.plots.canvas import MARKER_SIZE, SMALL, bare, box_of, handle, sheet, text_width
 from attnbench.report.plots.labels import Name, free_names, legend
+from attnbench.report.plots.saving import own_settings, save
 
 _WIDTH, _HEIGHT = 5.6, 3.6
 _NEEDED = ("macs", "batch", "least_bytes", "latency_median_s")
@@ -74,28 +73,20 @@ def draw(frame: pd.DataFrame, limits: Mapping[str, MachineLimits], folder: Path)
         limits: By ``environment_id``.
         folder: Where the files go; made if it is not there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for name, figure in figures(frame, limits):
-        for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None, "Creator": None})):
-            files.append(folder / f"{name}{suffix}")
-            with mpl.rc_context(_SETTINGS):
-                figure.savefig(files[-1], dpi=DPI, metadata=metadata)
-    return files
+    return [file for name, figure in figures(frame, limits) for file in save(figure, folder, name)]
 
 
 def figures(frame: pd.DataFrame, limits: Mapping[str, MachineLimits]) -> Iterator[tuple[str, Figure]]:
     """Yield every figure with the name of its file."""
     rows = prepared(frame)
-    looks = styles(_who(rows), first=built_in())
+    looks = styles(who(rows), first=built_in())
     for conditions, part in split(rows, of=rows):
         # A cell whose worker never answered does not know where it would have run.
         found = limits.get(next(iter(part["environment_id"].dropna()), ""))
-        with mpl.rc_context(), sns.axes_style("ticks"), sns.plotting_context("paper"):
-            mpl.rcParams.update(_SETTINGS)
+        with own_settings():
             figure = None if found is None else roofline(part, looks, found)
         if figure is not None:
-            yield _file_name("roofline", *conditions), figure
+            yield file_name("roofline", *conditions), figure
 
 
 def roofline(rows: pd.DataFrame, looks: Mapping[str, Style], limits: MachineLimits) -> Figure | None:

@@ -15,7 +15,7 @@ At 224 x 224, with the multiply-adds as published (attention products left out) 
 
 For dense tasks the paper has grids of 8, 8, 8 and pools of 16, 8, 4 in the first three stages::
 
-    timm.create_model("hat_net_small", features_only=True, grids=(8, 8, 8, 1), pools=(16, 8, 4, 1))
+    timm.create_model("hat_net_small", features_only=True, dense=True)
 
 Differs from the paper:
     - ``drop_rate`` is the dropout before the classifier, as in timm, 0.2 if not given. There is none in the blocks.
@@ -44,6 +44,10 @@ from mechanisms.network import default_cfgs as _default_cfgs
 STEM_DIM = 16
 EXPANSIONS = (8, 8, 4, 4)
 """Hidden channels of an MLP over the map's, in the stages."""
+GRIDS = {False: (8, 7, 7, 1), True: (8, 8, 8, 1)}
+"""G1 of the stages, for classification and for dense tasks."""
+POOLS = {False: (8, 4, 2, 1), True: (16, 8, 4, 1)}
+"""G2 of the stages, likewise."""
 
 
 def norm(dim: int) -> nn.GroupNorm:
@@ -110,8 +114,9 @@ class HATNet(PyramidNetwork):
         depths: tuple[int, ...] = (2, 3, 8, 3),
         head_dim: int = 64,
         kernel_sizes: Sequence[int] = (3, 3, 3, 3),
-        grids: Sequence[int] = (8, 7, 7, 1),
-        pools: Sequence[int] = (8, 4, 2, 1),
+        dense: bool = False,
+        grids: Sequence[int] | None = None,
+        pools: Sequence[int] | None = None,
         backend: Literal["sdpa", "unfused"] = "sdpa",
         in_chans: int = 3,
         num_classes: int = 1000,
@@ -126,8 +131,9 @@ class HATNet(PyramidNetwork):
             depths: blocks of each stage.
             head_dim: channels per head.
             kernel_sizes: sides of the MLPs' depthwise convolutions in each stage.
-            grids: G1 of each stage, tokens along a side of a grid; 1 for attention over the whole map.
-            pools: G2 of each stage, tokens along a side of what is averaged to one key.
+            dense: take the paper's grids and pools for dense tasks, not those for classification.
+            grids: G1 of each stage, tokens along a side of a grid, instead of those; 1 for the whole map.
+            pools: G2 of each stage, tokens along a side of what is averaged to one key, instead of those.
             backend: implementation of the attention, as in ``HMHSA``.
             in_chans: channels of an image.
             num_classes: classes; 0 for pooled features instead of logits.
@@ -136,6 +142,7 @@ class HATNet(PyramidNetwork):
             drop_path_rate: how often the last block's branches are dropped; rises linearly from 0 in the first.
         """
         super().__init__(dims, in_chans=in_chans, num_classes=num_classes, global_pool=global_pool, drop_rate=drop_rate)
+        grids, pools = grids or GRIDS[dense], pools or POOLS[dense]
         self.patch_embed = nn.Sequential(
             nn.Conv2d(in_chans, STEM_DIM, 3, stride=2, padding=1),
             norm(STEM_DIM),

@@ -8,37 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
-import seaborn as sns
-from matplotlib import style
 from matplotlib.figure import Figure
 
 from attnbench.report.comparison import constants, counted, prepared, sizes, split
 from attnbench.report.crossover import against_baseline
 from attnbench.report.palette import Style, built_in, styles
-from attnbench.report.plots.canvas import TICK_SIZE
 from attnbench.report.plots.curves import Meeting, curves
 from attnbench.report.plots.dots import dots
+from attnbench.report.plots.saving import own_settings, save
 from attnbench.report.plots.series import LATENCY, MACS, MEMORY, Quantity, gather
 from attnbench.report.plots.tradeoff import kinds_of_accuracy, tradeoff
-
-DPI = 200
-_SETTINGS: dict[Any, Any] = {
-    "font.size": 10,
-    "axes.labelsize": 10,
-    "xtick.labelsize": TICK_SIZE,
-    "ytick.labelsize": TICK_SIZE,
-    "axes.linewidth": 0.8,
-    "svg.hashsalt": "attnbench",
-    "svg.fonttype": "path",
-    "font.family": "DejaVu Sans",
-}
-"""The font comes with matplotlib, so a plot is the same on any machine."""
 
 
 def draw(frame: pd.DataFrame, folder: Path) -> list[Path]:
@@ -48,31 +30,16 @@ def draw(frame: pd.DataFrame, folder: Path) -> list[Path]:
         frame: One row per cost cell, with the columns of ``records.csv``.
         folder: Where the files go; made if it is not there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for name, figure in figures(frame):
-        for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None, "Creator": None})):
-            files.append(folder / f"{name}{suffix}")
-            with _own_settings():
-                figure.savefig(files[-1], dpi=DPI, metadata=metadata)
-    return files
+    return [file for name, figure in figures(frame) for file in save(figure, folder, name)]
 
 
 def figures(frame: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
     """Yield every figure with the name of its file, which says what tells it from the others."""
     rows = prepared(frame)
-    looks = styles(_who(rows), first=built_in())
-    with _own_settings():
+    looks = styles(who(rows), first=built_in())
+    with own_settings():
         found = [*_costs(rows, looks), *_tradeoffs(rows, looks)]
     yield from found
-
-
-@contextmanager
-def _own_settings() -> Iterator[None]:
-    """Set matplotlib up for our plots, whatever the caller's settings are, and leave those as they were."""
-    with style.context("default"), sns.axes_style("ticks"), sns.plotting_context("paper"):
-        mpl.rcParams.update(_SETTINGS)
-        yield
 
 
 def _costs(rows: pd.DataFrame, looks: dict[str, Style]) -> Iterator[tuple[str, Figure]]:
@@ -80,7 +47,7 @@ def _costs(rows: pd.DataFrame, looks: dict[str, Style]) -> Iterator[tuple[str, F
         for conditions, part in parts:
             figure = _cost(quantity, part, looks)
             if figure is not None:
-                yield _file_name(quantity.name, *conditions), figure
+                yield file_name(quantity.name, *conditions), figure
 
 
 def _cost(quantity: Quantity, part: pd.DataFrame, looks: dict[str, Style]) -> Figure | None:
@@ -119,12 +86,14 @@ def _tradeoffs(rows: pd.DataFrame, looks: dict[str, Style]) -> Iterator[tuple[st
             figure = tradeoff(same, looks, size, ", ".join(constants(part)), everyone=part)
             place = ("x".join(map(str, dict.fromkeys(size))),) if several else ()
             if figure is not None:
-                yield _file_name("accuracy", *kind, *place, *conditions), figure
+                yield file_name("accuracy", *kind, *place, *conditions), figure
 
 
-def _who(rows: pd.DataFrame) -> list[tuple[str, str]]:
+def who(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the mechanism and the label of every row."""
     return [(str(row.network or row.mechanism or row.label), str(row.label)) for row in rows.itertuples()]
 
 
-def _file_name(*parts: str) -> str:
+def file_name(*parts: str) -> str:
+    """Return a file's name that says what its parts say."""
     return "-".join(re.sub(r"[^a-z0-9.]+", "-", part.lower()).strip("-.") for part in parts)

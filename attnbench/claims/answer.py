@@ -1,0 +1,164 @@
+"""From the records of a check to one figure with its interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from attnbench.claims import arithmetic, fit
+from attnbench.claims.ledger import Check, Take
+from attnbench.claims.plan import ACCURACY, Point
+from attnbench.metrics import is_number
+from attnbench.probes.interval import Estimate, median_estimate
+from attnbench.pyramid import SWIN_T_SIZED
+from attnbench.record import Cell, Record, Scope, Status
+
+TIMED = "latency_median_s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """What one point gave."""
+
+    point: Point
+    estimate: Estimate
+    formula: float | None = None
+    """What the claim's formula gives there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a check gave."""
+
+    estimate: Estimate
+    figures: tuple[Figure, ...]
+    deviation: float = 0.0
+    """Largest difference between what was measured and a formula, as a fraction of the formula."""
+    formula_exponent: float | None = None
+    """How the formula grows with the tokens, where there is one; the estimate is how the measured figure does."""
+
+    @property
+    def where(self) -> Point | None:
+        """The point that the figure was taken from, None if it is of all of them."""
+        found = [figure.point for figure in self.figures if figure.estimate == self.estimate]
+        return found[0] if found else None
+
+
+class Unanswered(Exception):  # noqa: N818 - an outcome, not a fault
+    """A check that gave no figure, with why."""
+
+
+def answer(check: Check, points: Sequence[Point], records: Mapping[str, Record], samples: Path) -> Answer:
+    """Return what the records say.
+
+    Args:
+        check: what is asked.
+        points: its points.
+        records: by the key of their cell.
+        samples: folder of the timed calls, from which ratios are taken within each round.
+
+    Raises:
+        Unanswered: a cell is missing or did not end ok, or has no such figure.
+    """
+    figures = tuple(_figure(check, point, records, samples) for point in points)
+    if check.formula:
+        return _against_formula(check, figures)
+    if check.take is Take.EXPONENT:
+        along = [float(figure.point.at) for figure in figures]
+        return Answer(estimate=fit.exponent(along, [f.estimate.value for f in figures]), figures=figures)
+    if check.take is Take.VALUE and len(figures) > 1:
+        raise Unanswered(f"{len(figures)} figures where one is needed; take the largest or smallest")
+    choose = min if check.take is Take.SMALLEST else max
+    return Answer(estimate=choose((f.estimate for f in figures), key=lambda e: e.value), figures=figures)
+
+
+def _against_formula(check: Check, figures: Sequence[Figure]) -> Answer:
+    tokens = [float(symbols_of(figure.point.of, check)["N"]) for figure in figures]
+    measured = [figure.estimate.value for figure in figures]
+    printed = [figure.formula or math.nan for figure in figures]
+    try:
+        found, expected = fit.exponent(tokens, measured), fit.exponent(tokens, printed)
+    except ValueError as error:
+        raise Unanswered(str(error)) from None
+    deviation = max(abs(one / other - 1) for one, other in zip(measured, printed, strict=True))
+    return Answer(estimate=found, figures=tuple(figures), deviation=deviation, formula_exponent=expected.value)
+
+
+def symbols_of(cell: Cell, check: Check) -> dict[str, float]:
+    """Return what a formula's symbols are at a layer's site."""
+    if cell.scope is not Scope.LAYER:
+        return dict(check.symbols)
+    stride = SWIN_T_SIZED.stride(cell.stage - 1)
+    height, width = -(-cell.height // stride), -(-cell.width // stride)
+    site = {"H": height, "W": width, "N": height * width, "C": cell.dim, "h": cell.heads, "d": cell.dim / cell.heads}
+    return {name: float(value) for name, value in site.items()} | dict(check.symbols)
+
+
+def _figure(check: Check, point: Point, records: Mapping[str, Record], samples: Path) -> Figure:
+    of = _record(point.of, records)
+    estimate = _estimate(of, check)
+    if point.over is not None:
+        over = _record(point.over, records)
+        timed = check.metric == TIMED
+        estimate = _timed_ratio(samples, point) if timed else _exact(estimate.value / _estimate(over, check).value)
+    if not check.formula:
+        return Figure(point=point, estimate=estimate)
+    symbols = symbols_of(point.of, check)
+    rest = arithmetic.evaluate(check.left_out, symbols) if check.left_out else 0.0
+    return Figure(
+        point=point, estimate=_exact(estimate.value - rest), formula=arithmetic.evaluate(check.formula, symbols)
+    )
+
+
+def _record(cell: Cell, records: Mapping[str, Record]) -> Record:
+    record = records.get(cell.key)
+    if record is None:
+        raise Unanswered(f"{cell.label} was not run")
+    if record.status is not Status.OK:
+        raise Unanswered(f"{cell.label}: {record.status.value}: {record.reason}")
+    return record
+
+
+def _estimate(record: Record, check: Check) -> Estimate:
+    value = _number(record, check.metric)
+    if check.less:
+        return _exact(value - _number(record, check.less))
+    stem = ACCURACY if check.metric == "accuracy_top1" else check.metric.removesuffix("_median_s")
+    unit = "_s" if check.metric.endswith("_s") else ""
+    low, high = (record.metrics.get(f"{stem}_ci_{end}{unit}") for end in ("low", "high"))
+    return Estimate(value=value, low=low, high=high) if is_number(low) and is_number(high) else _exact(value)
+
+
+def _number(record: Record, metric: str) -> float:
+    value = record.metrics.get(metric)
+    if not is_number(value):
+        raise Unanswered(f"{record.cell.label} has no {metric}")
+    return float(value)
+
+
+def _exact(value: float) -> Estimate:
+    return Estimate(value=value, low=value, high=value)
+
+
+def _timed_ratio(samples: Path, point: Point) -> Estimate:
+    """Return the ratio of two cells that were timed in turn, taken within each round."""
+    assert point.over is not None
+    try:
+        of, over = (_seconds(samples / f"{cell.key}.npz") for cell in (point.of, point.over))
+    except OSError as error:
+        raise Unanswered(f"cannot read the timed calls: {error}") from None
+    if len(of) != len(over):
+        raise Unanswered(f"{point.of.label} and {point.over.label} were not timed in the same rounds")
+    return median_estimate(of / over)
+
+
+def _seconds(path: Path) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    with np.load(path, allow_pickle=False) as arrays:
+        seconds: np.ndarray[tuple[int], np.dtype[np.float64]] = arrays["elapsed_ns"] / (
+            1e9 * arrays["calls_per_sample"]
+        )
+    return seconds

@@ -1,0 +1,140 @@
+"""Claims from their ledgers to their verdicts: what can be measured here is, in one sweep."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from attnbench import campaign, machine
+from attnbench.claims import ledger, plan, verdict
+from attnbench.claims.answer import Unanswered, answer
+from attnbench.claims.ledger import Check, Claim
+from attnbench.claims.plan import Means
+from attnbench.claims.verdict import Judgement, Outcome
+from attnbench.errors import StoreError, UsageError
+from attnbench.job import Settings
+from attnbench.record import Record
+from attnbench.registry import Plugin, discover
+from attnbench.report.claims import table, to_markdown
+from attnbench.report.environments import describe
+from attnbench.report.plots import claims as claim_plots
+
+RESULTS = Path("results") / "claims"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """Every claim with its verdict, and what it rests on."""
+
+    judgements: tuple[Judgement, ...]
+    records: tuple[Record, ...]
+    interrupted: bool
+
+
+def run(
+    mechanisms: Sequence[str],
+    given: Mapping[str, Any],
+    *,
+    out: Path | None,
+    fresh: bool,
+    markdown: Path | None,
+    console: Console,
+    command: str,
+) -> bool:
+    """Judge the claims of mechanisms, show the verdicts and write the page; return whether that was interrupted.
+
+    Args:
+        mechanisms: whose claims, all that have a ledger if none is named.
+        given: options by the names of the command line.
+        out: folder of the run.
+        fresh: put what the folder holds aside.
+        markdown: the page to write.
+        console: where verdicts are shown.
+        command: what was typed.
+
+    Raises:
+        PluginError: there is no mechanism of a name.
+        UsageError: a ledger cannot be read, or an option cannot be used.
+        StoreError: a folder or the page cannot be written.
+    """
+    means = Means(
+        threads=given["threads"],
+        device=given.get("device") or "auto",
+        dataset=given.get("accuracy") or "",
+        checkpoint=given.get("checkpoint") or (),
+    )
+    folder = out or RESULTS
+    claims = claims_of(mechanisms)
+    found = judge(claims, means, settings=campaign.settings_of(given), folder=folder, fresh=fresh, console=console)
+    if found.interrupted:
+        return True
+    console.print(table(found.judgements))
+    plots = claim_plots.draw(found.judgements, folder / "plots")
+    if markdown is not None:
+        _write_page(found, markdown, plots, command)
+        console.print(Text(str(markdown)), soft_wrap=True)
+    return False
+
+
+def _write_page(found: Audit, page: Path, plots: Iterable[Path], command: str) -> None:
+    environments = {r.environment["environment_id"]: describe(r.environment) for r in found.records if r.environment}
+    beside = [Path(os.path.relpath(plot, page.parent)) for plot in plots]
+    text = to_markdown(found.judgements, command_line=command, environments=environments, plots=beside)
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write {page}: {error.strerror}; give another file") from None
+
+
+def claims_of(mechanisms: Sequence[str]) -> list[Claim]:
+    """Return the claims of the mechanisms named, of all installed ones if none is.
+
+    Raises:
+        PluginError: there is no mechanism of a name.
+        UsageError: a ledger cannot be read, or none of them has one.
+    """
+    registry = discover()
+    plugins: Iterable[Plugin] = [registry.find(name) for name in mechanisms] or registry.plugins.values()
+    found = ledger.find(plugins)
+    if not found:
+        raise UsageError(f"no ledger beside {', '.join(p.name for p in plugins)}; claims stand in a claims.toml there")
+    return found
+
+
+def judge(
+    claims: Sequence[Claim], means: Means, *, settings: Settings, folder: Path, fresh: bool, console: Console
+) -> Audit:
+    """Measure what this machine can and judge every claim.
+
+    Raises:
+        StoreError: the folder cannot be written, or what is in it cannot be read.
+    """
+    hardware = "" if means.device == "cpu" else ", ".join(machine.gpu_names())
+    checks = plan.checks_of(claims, hardware, means)
+    planned = plan.plan(checks, means)
+    measured = campaign.measure(
+        planned.sweep, settings=settings, folder=folder, fresh=fresh, retry=False, console=console
+    )
+    records = {record.cell.key: record for record in measured.records}
+
+    def outcome(check: Check) -> Outcome:
+        if check in planned.unplanned:
+            return planned.unplanned[check]
+        try:
+            return answer(check, planned.points[check], records, folder / "samples")
+        except Unanswered as why:
+            return str(why)
+
+    outcomes = {check: outcome(check) for check in checks}
+    return Audit(
+        judgements=tuple(verdict.judge(claim, outcomes, hardware=hardware) for claim in claims),
+        records=measured.records,
+        interrupted=measured.interrupted,
+    )

@@ -1,0 +1,178 @@
+"""From checks to the cells of one sweep, all checked before anything runs, and to commands that measure the same."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from attnbench import survey, sweep
+from attnbench.claims.ledger import Check, Claim
+from attnbench.errors import UsageError
+from attnbench.pyramid import SWIN_T_SIZED
+from attnbench.record import Cell, Task
+from attnbench.request import CLASSIFICATION, Request
+from attnbench.survey import Survey
+
+_COUNTED = ("params", "macs", "flops")
+ACCURACY = "accuracy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One figure of a check: the cell that gives it, and for a ratio the cell it is taken over."""
+
+    of: Cell
+    over: Cell | None = None
+    at: str = ""
+    """Value of the option that the check goes along."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What whoever asks can bring to claims."""
+
+    threads: int = 1
+    device: str = "auto"
+    dataset: str = ""
+    """Images to evaluate networks on, ``folder:PATH``; empty for none."""
+    checkpoint: tuple[str, ...] = ()
+    """``NETWORK=FILE`` each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Which points every check needs, and the sweep that measures them all."""
+
+    points: Mapping[Check, tuple[Point, ...]]
+    sweep: sweep.Sweep
+    unplanned: Mapping[Check, str]
+    """Checks that name what cannot be used, with why."""
+
+
+def checks_of(claims: Sequence[Claim], hardware: str, means: Means) -> list[Check]:
+    """Return the checks that can be made here, those behind reasons included, each once."""
+    found: dict[Check, None] = {}
+    for claim in claims:
+        if claim.check is None or not _measurable(claim, claim.check, hardware, means):
+            continue
+        found |= dict.fromkeys([claim.check, *(reason.check for reason in claim.reasons)])
+    return list(found)
+
+
+def plan(checks: Sequence[Check], means: Means) -> Plan:
+    """Return the points of every check and one sweep over all of their cells."""
+    requests = {check: list(_requests(check, means)) for check in checks}
+    wanted = dict.fromkeys(
+        one for sides in requests.values() for _, pair in sides for request in pair if request for one in request.wanted
+    )
+    sizes = tuple({size for sides in requests.values() for _, pair in sides for r in pair if r for size in r.sizes})
+    looked = survey.take(tuple(wanted), dataset=means.dataset, sizes=sizes if means.dataset else ())
+    points: dict[Check, tuple[Point, ...]] = {}
+    unplanned: dict[Check, str] = {}
+    for check, sides in requests.items():
+        try:
+            points[check] = tuple(itertools.chain.from_iterable(_points(at, pair, looked) for at, pair in sides))
+        except UsageError as error:
+            unplanned[check] = "; ".join(error.mistakes)
+    return Plan(points=points, sweep=_sweep(points.values()), unplanned=unplanned)
+
+
+def command(check: Check, *, device: str = "") -> str:
+    """Return what to type to measure the same, beside its own report."""
+    request = next(_requests(check, Means()))[1][0]
+    sides = tuple(_with_option(side, check, check.values[0] if check.values else "") for side in check.wanted)
+    words = ["--networks" if check.network else "--mechanisms", ",".join(sides)]
+    if not check.network:
+        words += ["--scope", check.scope]
+    if check.metric.startswith(ACCURACY):
+        return shlex.join([
+            "attnbench", "run", *words, "--checkpoint", f"{check.network}=FILE", "--accuracy", "folder:PATH"
+        ])  # fmt: skip
+    if check.scope == "layer":
+        words += ["--stage", ",".join(check.stage), "--depth", str(check.depth)]
+        words += ["--dim", str(request.dim), "--heads", str(request.heads)] if check.dim or check.head_dim else []
+    if check.task:
+        words += ["--task", check.task]
+    words += ["--res", ",".join(check.res)] if not check.task else []
+    words += ["--mode", ",".join(check.mode)] if check.mode != ("infer",) else []
+    words += ["--batch", check.batch] if check.batch != "1" else []
+    words += ["--baseline", "none"] if not (check.over or check.network) else []
+    words += ["--until", request.until] if request.until != "latency" else []
+    words += ["--device", device] if device else []
+    return shlex.join(["attnbench", "run", *words])
+
+
+def _measurable(claim: Claim, check: Check, hardware: str, means: Means) -> bool:
+    """Say whether a check tells something here: a ratio does on any machine, a time only on the claim's."""
+    if check.metric.startswith(ACCURACY):
+        return bool(means.dataset) and check.network in {entry.partition("=")[0] for entry in means.checkpoint}
+    return not claim.hardware or claim.hardware in hardware or bool(check.over)
+
+
+def _until(check: Check) -> str:
+    metrics = [metric for metric in (check.metric, check.less) if metric]
+    if all(metric.startswith(_COUNTED) for metric in metrics):
+        return "counts"
+    return "memory" if all(metric.startswith((*_COUNTED, "memory")) for metric in metrics) else "latency"
+
+
+def _requests(check: Check, means: Means) -> Iterator[tuple[str, tuple[Request, Request | None]]]:
+    """Yield the requests of both sides, which give as many cells each in the same order, and where along they are."""
+    sites = itertools.product(check.stage if check.scope == "layer" else ("3",), check.dim or (0,))
+    for (stage, dim), at in itertools.product(list(sites), check.values or ("",)):
+        width = dim or SWIN_T_SIZED.dims[int(stage) - 1]
+        common = Request(
+            scope=(check.scope,),
+            baseline="none",
+            res=() if check.task else check.res,
+            task=(check.task or CLASSIFICATION,),
+            mode=check.mode,
+            batch=(check.batch,),
+            stage=(stage,),
+            dim=dim or None,
+            heads=width // check.head_dim if check.head_dim else None,
+            depth=check.depth,
+            until=_until(check),
+            device=(means.device,),
+            threads=means.threads,
+        )
+        if check.metric.startswith(ACCURACY):
+            entries = [entry for entry in means.checkpoint if entry.partition("=")[0] == check.network]
+            common = replace(common, accuracy=means.dataset, checkpoint=tuple(entries))
+        sides = [_with_option(side, check, at) for side in check.wanted]
+        kind = "networks" if check.network else "mechanisms"
+        first, *others = [replace(common, **{kind: (side,)}) for side in sides]  # type: ignore[arg-type]
+        yield at, (first, others[0] if others else None)
+
+
+def _with_option(side: str, check: Check, at: str) -> str:
+    """Return a side with the option that the check goes along, unless it has a value of its own."""
+    return f"{side}:{check.along}={at}" if check.along and f":{check.along}=" not in side else side
+
+
+def _points(at: str, pair: tuple[Request, Request | None], looked: Survey) -> Iterator[Point]:
+    first, second = pair
+    of = _cells(first, looked)
+    over: Sequence[Cell | None] = _cells(second, looked) if second else [None] * len(of)
+    for one, other in zip(of, over, strict=True):
+        yield Point(of=one, over=other, at=at)
+
+
+def _cells(request: Request, looked: Survey) -> list[Cell]:
+    findings = tuple(looked.of(wanted) for wanted in request.wanted)
+    planned = sweep.plan(request, replace(looked, findings=findings)).cells
+    return [cell for cell in planned if (cell.task is Task.ACCURACY) == bool(request.accuracy)]
+
+
+def _sweep(points: Iterable[Sequence[Point]]) -> sweep.Sweep:
+    """Return every cell once; ratios within a group refer to the first cell that something is taken over."""
+    cells: dict[str, Cell] = {}
+    baselines: dict[str, str] = {}
+    for point in itertools.chain.from_iterable(points):
+        for cell in filter(None, (point.of, point.over)):
+            cells.setdefault(cell.key, cell)
+        if point.over is not None:
+            baselines.setdefault(point.over.group, point.over.key)
+    return sweep.Sweep(cells=tuple(cells.values()), baselines=baselines)

@@ -1,0 +1,183 @@
+"""Claims and their verdicts, for the screen and as a Markdown page."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from attnbench.claims.answer import Answer
+from attnbench.claims.ledger import Claim, Take
+from attnbench.claims.plan import Point, command
+from attnbench.claims.verdict import Judgement, Verdict
+
+_STYLES = {Verdict.REPRODUCED: "green", Verdict.DIFFERS: "bold red", Verdict.NOT_MEASURED: "red"}
+_ELSEWHERE = (Verdict.NEEDS_GPU, Verdict.NEEDS_DATA)
+_MEANINGS = {
+    Verdict.REPRODUCED: "what was measured, or its interval, rounds to the figure stated; a formula is right to 1 % at "
+    "every size",
+    Verdict.DIFFERS: "it does not; a reason is given where changing the count accordingly gives the figure stated",
+    Verdict.NEEDS_GPU: "the figure holds for a GPU that is not here; a ratio is measured here all the same",
+    Verdict.NEEDS_DATA: "the figure depends on images or weights that are not here",
+    Verdict.UNSTATED: "the source leaves out what one would have to know; what was measured stands beside it",
+    Verdict.NOT_MEASURED: "the measurement failed",
+}
+
+
+def table(judgements: Sequence[Judgement]) -> RenderableType:
+    """Return the claims for ``Console.print``, a row each, and how many ended how."""
+    found = Table(box=None, pad_edge=False, header_style="dim")
+    found.add_column("claim", overflow="fold")
+    for heading in ("published", "measured", "difference"):
+        found.add_column(heading, justify="right", overflow="fold")
+    found.add_column("verdict", overflow="fold")
+    for one in judgements:
+        cells = (one.claim.id, published(one.claim), measured(one), difference(one))
+        found.add_row(*map(Text, cells), Text(said(one), style=_STYLES.get(one.verdict, "")))
+    return Group(found, Text(), Text(summary(judgements)))
+
+
+def summary(judgements: Sequence[Judgement]) -> str:
+    """Return how many claims ended how, in a line."""
+    counts = Counter(one.verdict for one in judgements)
+    ended = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
+    return f"{len(judgements)} claims: {ended}"
+
+
+def to_markdown(
+    judgements: Sequence[Judgement],
+    *,
+    command_line: str,
+    environments: Mapping[str, Sequence[tuple[str, str]]],
+    plots: Iterable[Path] = (),
+) -> str:
+    """Return the page: every claim with what was measured, where, and what would check the rest."""
+    parts = [
+        "# What the papers claim, measured",
+        f"{summary(judgements)}. Made by `{command_line}`, on:",
+        *(_pairs(facts) for facts in environments.values()),
+        "\n".join(f"- **{verdict}**: {_MEANINGS[verdict]}." for verdict in Verdict),
+        "Figures in brackets are 95 % intervals. An exponent is that of a power law fitted over the sizes.",
+    ]
+    for mechanism in dict.fromkeys(one.claim.mechanism for one in judgements):
+        mine = [one for one in judgements if one.claim.mechanism == mechanism]
+        parts += [f"## {mechanism}", _rows(mine), *_pictures(mine, plots), *_elsewhere(mine)]
+    return "\n\n".join(parts) + "\n"
+
+
+def published(claim: Claim) -> str:
+    """Return the figure as stated, with its unit."""
+    relation = "" if claim.relation == "equal" else f"{claim.relation} "
+    return f"{relation}{claim.value} {claim.unit}".rstrip()
+
+
+def measured(one: Judgement) -> str:
+    """Return what was measured in the claim's unit, with its interval and where it was taken; empty if nothing was."""
+    if one.answer is None or one.measured is None:
+        return ""
+    check = one.claim.check
+    assert check is not None
+    if check.formula:
+        return _growth(one.answer)
+    figure = _number(one)
+    if check.take is Take.EXPONENT:
+        return f"exponent {figure}"
+    where = _where(one.answer.where, check.along) if check.take is not Take.VALUE else ""
+    return f"{figure} {one.claim.unit}".rstrip() + (f" at {where}" if where else "")
+
+
+def difference(one: Judgement) -> str:
+    """Return by how much measured and stated differ."""
+    return "" if one.difference is None else f"{one.difference:+.1%}"
+
+
+def said(one: Judgement) -> str:
+    """Return the verdict with its reason."""
+    return f"{one.verdict}: {'; '.join(one.because)}" if one.because else str(one.verdict)
+
+
+def _number(one: Judgement) -> str:
+    assert one.measured is not None
+    stated = one.claim.value
+    decimals = 2 if isinstance(stated, str) else max(1 - int(stated.as_tuple().exponent), 0)
+    value, low, high = (
+        f"{number:.{decimals}f}" for number in (one.measured.value, one.measured.low, one.measured.high)
+    )
+    return value if one.measured.low == one.measured.high else f"{value} [{low}, {high}]"
+
+
+def _growth(answer: Answer) -> str:
+    found = answer.estimate
+    return (
+        f"grows as N^{found.value:.3f} [{found.low:.3f}, {found.high:.3f}], the formula as "
+        f"N^{answer.formula_exponent:.3f}"
+    )
+
+
+def _where(point: Point | None, along: str) -> str:
+    if point is None:
+        return ""
+    cell = point.of
+    parts = [f"{along}={point.at}" if along else "", f"{cell.height} pixels", cell.mode.value]
+    parts[2:2] = [f"stage {cell.stage}", f"dim {cell.dim}"] if cell.stage else []
+    return ", ".join(filter(None, parts))
+
+
+def _rows(judgements: Sequence[Judgement]) -> str:
+    lines = [
+        "| claim | source | published | measured | difference | verdict |",
+        "| :--- | :--- | ---: | ---: | ---: | :--- |",
+    ]
+    for one in judgements:
+        claim = one.claim
+        conditions = f" ({claim.conditions})" if claim.conditions else ""
+        source = f"{claim.source} [{claim.certainty}]"
+        verdict, _, why = said(one).partition(":")
+        cells = [
+            f"`{claim.id}` {_text(claim.says + conditions)}",
+            *map(_text, (source, published(claim), measured(one), difference(one))),
+            f"**{verdict}**{_text(f':{why}' if why else '')}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _pictures(judgements: Sequence[Judgement], plots: Iterable[Path]) -> Iterator[str]:
+    names = {one.claim.plot for one in judgements if one.claim.plot}
+    for path in plots:
+        if path.stem in names and path.suffix == ".png":
+            yield f"![{path.stem.replace('-', ' ')}]({path.as_posix()})"
+
+
+def _elsewhere(judgements: Sequence[Judgement]) -> Iterator[str]:
+    """Yield what would check the claims that this machine cannot, one line for each way."""
+    ways: dict[str, list[str]] = {}
+    for one in judgements:
+        if one.verdict in _ELSEWHERE:
+            ways.setdefault(_way(one), []).append(f"`{one.claim.id}`")
+    if ways:
+        yield "What would check the rest:"
+        yield "\n".join(f"- {', '.join(ids)}: {way}" for way, ids in ways.items())
+
+
+def _way(one: Judgement) -> str:
+    claim = one.claim
+    if claim.check is not None:
+        device = "cuda" if claim.hardware else ""
+        return f"`{command(claim.check, device=device)}`{f', on a {claim.hardware}' if claim.hardware else ''}"
+    return _text(claim.would or f"training and evaluating on {claim.data} with the authors' code; attnbench does not")
+
+
+def _pairs(facts: Sequence[tuple[str, str]]) -> str:
+    rows = [f"| {_text(name)} | {_text(value)} |" for name, value in facts]
+    return "\n".join(["| | |", "| :--- | :--- |", *rows])
+
+
+def _text(text: str) -> str:
+    """Return text that Markdown takes literally, on one line, so that it fits into a table."""
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(str(text).split()))

@@ -1,7 +1,7 @@
 """Weights of networks from files, as data only: pickled code is never run.
 
-A plugin's network reads what its ``load_pretrained`` reads. Others read state dicts in PyTorch's format or in
-safetensors; what depends on the image size, such as position embeddings, is resampled as timm does.
+A plugin's network reads what its ``load_pretrained`` reads, others what ``attnbench.tensors`` does. What depends on the
+image size, such as position embeddings, is resampled as timm does.
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
 
 import timm
-from timm.models import load_state_dict
 from torch import nn
 
 from attnbench import networks
 from attnbench.errors import DataError
 from attnbench.record import Value
+from attnbench.tensors import Tensors, check_fit, read
 
 _MOST_LINES, _LONGEST_LINE = 12, 300
-"""How much is shown of what torch says of tensors that do not fit."""
+"""How much is shown of what a stranger's loader says of tensors that do not fit."""
 
 
 def check(
@@ -75,28 +74,29 @@ def load(path: Path, model: nn.Module, *, network: str) -> None:
         if own is not None and network in networks.plugins():
             own(path)
         else:
-            model.load_state_dict(_adapted(_read(path), model, network))
+            _load_state(read(path), model, network)
     except DataError as error:
         raise error if str(path) in str(error) else DataError(f"{path}: {error}") from None
-    except Exception as error:  # a stranger's loader, or timm's renaming of a stranger's file, may raise anything
+    except Exception as error:  # a stranger's loader may raise anything
         raise DataError(f"{path} does not fit: {_few_lines(str(error) or type(error).__name__)}") from error
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _load_state(tensors: Tensors, model: nn.Module, network: str) -> None:
+    """Load tensors into a network; where that fails, say which do not fit, not where timm or torch noticed it."""
+    adapted = tensors
     try:
-        tensors: dict[str, Any] = load_state_dict(str(path), weights_only=True)
-    except Exception as error:  # a damaged file can make a decoder fail in any way
-        raise DataError(
-            f"{path} is damaged, no checkpoint of PyTorch or safetensors, or holds pickled code, which is never run"
-        ) from error
-    return tensors
+        adapted = _adapted(tensors, model, network)
+        model.load_state_dict(adapted)
+    except Exception:  # timm's renaming of a stranger's tensors may raise anything
+        check_fit(adapted, model.state_dict())
+        raise
 
 
-def _adapted(tensors: dict[str, Any], model: nn.Module, network: str) -> dict[str, Any]:
+def _adapted(tensors: Tensors, model: nn.Module, network: str) -> Tensors:
     """Return tensors as a network names and shapes them: timm's modules call what does that by one name."""
     module = sys.modules[timm.model_entrypoint(network).__module__]
     adapt = getattr(module, "checkpoint_filter_fn", None)
-    adapted: dict[str, Any] = adapt(tensors, model) if adapt else tensors
+    adapted: Tensors = adapt(dict(tensors), model) if adapt else tensors
     return adapted
 
 

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from attnbench.mechanism import Map
+from attnbench.tensors import check_fit, read
 from mechanisms.blocks import linear_head
-from mechanisms.checkpoints import check_fit, read
 
 Images: TypeAlias = Float[Tensor, "batch channels image_height image_width"]
 Feature: TypeAlias = Float[Tensor, "batch dim height width"]
@@ -197,7 +197,7 @@ class PyramidNetwork(nn.Module, ABC):
         return super().load_state_dict(tensors, strict=strict, assign=assign)
 
     def load_pretrained(self, checkpoint_path: str | Path) -> None:
-        """Load a checkpoint file of any kind that ``mechanisms.checkpoints`` reads.
+        """Load a checkpoint file of any kind that ``attnbench.tensors`` reads, whatever its name.
 
         Raises:
             DataError: the file cannot be read, or does not fit.

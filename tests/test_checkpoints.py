@@ -1,4 +1,7 @@
-"""Checkpoint files: every kind is read to the same tensors, code is never run, and what does not fit is named."""
+"""Checkpoint files: every kind is read to the same tensors, code is never run, and what does not fit is named.
+
+By the reader alone, by timm with the networks of plugins, and by the harness with timm's own.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,9 @@ from golden_recipe import GOLDEN
 from networks import SMALL, images, published_shapes, small
 from torch import Tensor
 
+from attnbench import checkpoint
 from attnbench.errors import DataError
-from mechanisms.checkpoints import check_fit, read
+from attnbench.tensors import check_fit, read
 from mechanisms.qna.flax_names import from_flax
 
 TENSORS = {"a.weight": torch.randn(3, 2), "a.bias": torch.randn(3), "steps": torch.tensor(7)}
@@ -98,11 +102,12 @@ def test_a_file_that_flax_wrote_is_read_to_the_numbers_that_flax_had():
         {"model": TENSORS, "epoch": 3, "args": Namespace(lr=0.1)},
         {"state_dict": TENSORS, "optimizer": {"state": {0: {"momentum": torch.zeros(3)}}}},
         {"model": {"state_dict": TENSORS}},
+        {"module": TENSORS, "ds_version": "0.9"},
         {f"module.{name}": tensor for name, tensor in TENSORS.items()},
         {"state_dict": {f"_orig_mod.{name}": tensor for name, tensor in TENSORS.items()}},
         {"model": {name: torch.zeros_like(tensor) for name, tensor in TENSORS.items()}, "model_ema": TENSORS},
     ],
-    ids=["model", "state_dict", "both", "parallel", "compiled", "averaged"],
+    ids=["model", "state_dict", "both", "sharded", "parallel", "compiled", "averaged"],
 )
 def test_what_training_scripts_wrap_around_the_tensors_is_taken_off(content, tmp_path):
     torch.save(content, tmp_path / "checkpoint.pth")
@@ -127,11 +132,19 @@ def test_pickled_code_is_not_run(zipped, tmp_path):
     torch.save({"model": TENSORS, "extra": Touch(marker)}, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(DataError, match="holds pickled code or objects, which are never loaded"):
         read(path)
-    with pytest.raises(RuntimeError, match="weights_only"):
-        timm.create_model("hat_net_tiny", **SMALL["hat_net_tiny"], checkpoint_path=str(path))
     assert not marker.exists()
     pickle.loads(pickle.dumps(Touch(marker)))
     assert marker.exists()  # so the file would have touched it
+
+
+@pytest.mark.parametrize("suffix", [".pth", "", ".npz", ".safetensors"])
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_pickled_code_is_not_run_by_timm_under_any_name(suffix, zipped, tmp_path):
+    marker, path = tmp_path / "touched", tmp_path / f"checkpoint{suffix}"
+    torch.save({"model": TENSORS, "extra": Touch(marker)}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(Exception, match=r"weights_only|never loaded|deserializing header"):
+        timm.create_model("hat_net_tiny", **SMALL["hat_net_tiny"], checkpoint_path=str(path))
+    assert not marker.exists()
 
 
 def test_pickled_code_in_numpy_arrays_is_not_run(tmp_path):
@@ -139,7 +152,17 @@ def test_pickled_code_in_numpy_arrays_is_not_run(tmp_path):
     np.savez(path, weight=np.array([Touch(marker)], dtype=object))
     with pytest.raises(DataError, match="npz"):
         read(path)
+    with pytest.raises(DataError, match="npz"):
+        timm.create_model("hat_net_tiny", **SMALL["hat_net_tiny"], checkpoint_path=str(path))
     assert not marker.exists()
+
+
+def test_a_torchscript_program_is_no_checkpoint_and_the_message_advises_no_risk(tmp_path):
+    torch.save(TENSORS, tmp_path / "program.pt")
+    with zipfile.ZipFile(tmp_path / "program.pt", "a") as archive:
+        archive.writestr("program/constants.pkl", b"")  # by which torch knows it
+    with pytest.raises(DataError, match=r"program\.pt .* a TorchScript program, which is code$"):
+        read(tmp_path / "program.pt")
 
 
 @KINDS
@@ -278,6 +301,21 @@ def test_timm_loads_an_authors_qna_vit_from_a_path(suffix, authors_qna_vit, tmp_
     same(network, from_flax(authors_qna_vit))
 
 
+def test_timm_loads_a_flax_checkpoint_from_a_path_that_ends_in_npz(authors_qna_vit, tmp_path):
+    path, named = write(tmp_path, "flax", authors_qna_vit), tmp_path / "linked.npz"
+    named.symlink_to(path)
+    same(timm.create_model("qna_vit_tiny", checkpoint_path=str(named)), from_flax(authors_qna_vit))
+    with pytest.raises(RuntimeError, match="weights_only"):  # once timm reads it, the advice to link can go
+        timm.create_model("qna_vit_tiny", **SMALL["qna_vit_tiny"], checkpoint_path=str(path))
+
+
+@pytest.mark.parametrize("suffix", ["npz", "pth", "safetensors"])
+def test_timm_says_which_tensors_of_a_path_do_not_fit_with_both_shapes(suffix, authors_qna_vit, tmp_path):
+    path = write(tmp_path, suffix, authors_qna_vit).rename(tmp_path / f"weights.{suffix}")
+    with pytest.raises(DataError, match=r"\n  head.weight is 1000x512, the network's 5x512\n"):
+        timm.create_model("qna_vit_tiny", num_classes=5, checkpoint_path=str(path))
+
+
 def test_timm_loads_a_flax_checkpoint_as_a_custom_one(authors_qna_vit, tmp_path):
     path = write(tmp_path, "flax", authors_qna_vit)
     overlay = {"file": str(path), "custom_load": True}
@@ -314,3 +352,73 @@ def test_a_network_loads_any_kind_of_file_by_itself(tmp_path):
     network = timm.create_model("hat_net_tiny", **SMALL["hat_net_tiny"], num_classes=5)
     network.load_pretrained(write(tmp_path, "legacy pth", tensors))
     same(network, tensors)
+
+
+# Networks of timm's own, as the harness loads them before anything runs
+
+TIMMS = {
+    "resnet10t": {},
+    "swin_tiny_patch4_window7_224": {"embed_dim": 8, "depths": (1, 1), "num_heads": (1, 2)},
+    "deit_tiny_patch16_224": {"embed_dim": 12, "depth": 1, "num_heads": 1},
+}
+ALTERED = {
+    "resnet10t": ("fc.weight", "3x512"),
+    "swin_tiny_patch4_window7_224": ("layers.0.blocks.0.attn.relative_position_bias_table", "169x1"),
+    "deit_tiny_patch16_224": ("pos_embed", "1x17x12"),
+}
+"""A tensor of each that timm tries to resample, if it does that at all, and its shape."""
+each_of_timms = pytest.mark.parametrize("name", TIMMS)
+
+
+def timms(name: str) -> torch.nn.Module:
+    options = TIMMS[name] | ({} if name == "resnet10t" else {"img_size": 64})
+    return timm.create_model(name, num_classes=3, **options)
+
+
+def check(path: Path, name: str) -> str:
+    return checkpoint.check(path, network=name, options=TIMMS[name] | {"num_classes": 3}, sizes=[(64, 64)], classes=3)
+
+
+@pytest.mark.parametrize("kind", ["pth", "safetensors", "npz"])
+@each_of_timms
+def test_a_network_of_timms_is_given_every_tensor_that_fits(name, kind, tmp_path):
+    given, fresh = timms(name), timms(name)
+    path = write(tmp_path, kind, dict(given.state_dict()))
+    assert len(check(path, name)) == 12
+    checkpoint.load(path, fresh, network=name)
+    same(fresh, dict(given.state_dict()))
+
+
+def test_a_checkpoint_from_before_batch_norms_counted_batches_fits(tmp_path):
+    tensors = {name: tensor for name, tensor in timms("resnet10t").state_dict().items() if "num_batches" not in name}
+    assert check(write(tmp_path, "pth", tensors), "resnet10t")
+
+
+@each_of_timms
+def test_a_foreign_checkpoint_is_refused_with_what_is_missing_and_unexpected(name, tmp_path):
+    with pytest.raises(DataError) as raised:
+        check(write(tmp_path, "pth", TENSORS), name)
+    lines = str(raised.value).splitlines()
+    assert lines[0] == f"{tmp_path / 'checkpoint_300'}: the checkpoint does not fit the network"
+    assert lines[1] == f"missing ({len(timms(name).state_dict())}):"
+    assert lines[-4:] == ["unexpected (3):", "  a.weight 3x2", "  a.bias 3", "  steps a scalar"]
+
+
+@each_of_timms
+def test_a_tensor_of_another_shape_is_named_with_both_even_if_timm_fails_to_resample_it(name, tmp_path):
+    altered, shape = ALTERED[name]
+    path = write(tmp_path, "pth", timms(name).state_dict() | {altered: torch.zeros(4, 4)})
+    with pytest.raises(DataError, match=rf"another shape \(1\):\n  {altered} is 4x4, the network's {shape}$"):
+        check(path, name)
+
+
+@each_of_timms
+def test_a_truncated_or_malicious_checkpoint_of_timms_is_named_and_not_run(name, tmp_path):
+    path, marker = write(tmp_path, "pth", dict(timms(name).state_dict())), tmp_path / "touched"
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(DataError, match="checkpoint_300 is damaged"):
+        check(path, name)
+    torch.save(timms(name).state_dict() | {"extra": Touch(marker)}, path)
+    with pytest.raises(DataError, match="checkpoint_300 is damaged, or holds pickled code or objects"):
+        check(path, name)
+    assert not marker.exists()

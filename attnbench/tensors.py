@@ -1,7 +1,7 @@
 """Checkpoint files as named tensors, whatever wrote them: PyTorch, safetensors, Flax's msgpack or numpy's npz.
 
 Files are read as data: pickled code is never run. What a file is, is told from its content, because Flax gives its
-checkpoints no suffix. Knows no network.
+checkpoints no suffix. Knows no network; what a network's authors named otherwise, it renames itself.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from attnbench.errors import DataError
 
 Tensors: TypeAlias = dict[str, Tensor]
 
-_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "params")
+_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "module", "model_state", "params")
 """Entries that hold the tensors among other things (optimiser, epoch), averaged weights first as in timm."""
 _PREFIXES = ("module.", "_orig_mod.")
 """What parallel training and compilation put before every name."""
@@ -105,8 +105,10 @@ def _kind(path: Path) -> tuple[str, Callable[[Path], Any]]:
 
 def _from_zip(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
     with zipfile.ZipFile(path) as archive:
-        arrays = all(name.endswith(".npy") for name in archive.namelist())
-    return _from_npz(path) if arrays else _from_torch(path)
+        names = archive.namelist()
+    if any(name.endswith("/constants.pkl") for name in names):  # torch would advise to load it with its code
+        raise ValueError("a TorchScript program, which is code")
+    return _from_npz(path) if all(name.endswith(".npy") for name in names) else _from_torch(path)
 
 
 def _from_torch(path: Path) -> Any:  # noqa: ANN401

@@ -3,7 +3,15 @@
 Paper: Arar et al., "Learned Queries for Efficient Local Attention", CVPR 2022, https://arxiv.org/abs/2112.11435.
 
 Importing this module registers qna_vit_tiny, qna_vit_tiny_7x7, qna_vit_small and qna_vit_base with timm. Images may
-have any size. The authors' Flax checkpoints load as they are; ``flax_names.py`` says what becomes what.
+have any size.
+
+The authors' Flax checkpoints load as they are; ``flax_names.py`` says what becomes what. timm hands a file to the
+network if its name ends in .npz, whatever is in it, and takes any other name but .safetensors for PyTorch's format,
+so Flax's msgpack needs such a name, a link for example, or timm's word for a format of the network's own::
+
+    timm.create_model("qna_vit_tiny", checkpoint_path="linked_to_checkpoint_300.npz")
+    timm.create_model("qna_vit_tiny", pretrained=True, pretrained_cfg_overlay={"file": FILE, "custom_load": True})
+    timm.create_model("qna_vit_tiny").load_pretrained(FILE)
 
 At 224 x 224, as published and counted with all products:
 

@@ -14,12 +14,17 @@ from attnbench.testing import CHECKS, Outcome, check
 NAMES = sorted(discover().plugins)
 
 
+def not_claimed(name: str) -> set[str]:
+    """What a mechanism need not promise: several backends, and one reach where its layers alternate."""
+    return {"backends"} if discover().plugins[name].load().reach else {"backends", "reach"}
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("promise", CHECKS)
 def test_a_mechanism_keeps_the_contract(name: str, promise: str) -> None:
     (finding,) = check(name, checks=[promise]).findings
     assert finding.passed, finding
-    assert finding.outcome is Outcome.PASSED or promise == "backends"
+    assert finding.outcome is Outcome.PASSED or promise in not_claimed(name)
 
 
 @pytest.mark.parametrize("name", NAMES)

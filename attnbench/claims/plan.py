@@ -88,7 +88,7 @@ def command(check: Check, *, device: str = "") -> str:
         words += ["--scope", check.scope]
     if check.metric.startswith(ACCURACY):
         return shlex.join([
-            "attnbench", "run", *words, "--checkpoint", f"{check.network}=FILE", "--accuracy", "folder:PATH"
+            "attnbench", "run", *words, "--checkpoint", f"{check.network.partition(':')[0]}=FILE", "--accuracy", "folder:PATH"
         ])  # fmt: skip
     if check.scope == "layer":
         words += ["--stage", ",".join(check.stage), "--depth", str(check.depth)]
@@ -107,8 +107,14 @@ def command(check: Check, *, device: str = "") -> str:
 def _measurable(claim: Claim, check: Check, hardware: str, means: Means) -> bool:
     """Say whether a check tells something here: a ratio does on any machine, a time only on the claim's."""
     if check.metric.startswith(ACCURACY):
-        return bool(means.dataset) and check.network in {entry.partition("=")[0] for entry in means.checkpoint}
+        return bool(means.dataset and _weights(check, means))
     return not claim.hardware or claim.hardware in hardware or bool(check.over)
+
+
+def _weights(check: Check, means: Means) -> tuple[str, ...]:
+    """Return the checkpoints that were brought for a check's network."""
+    name = check.network.partition(":")[0]
+    return tuple(entry for entry in means.checkpoint if entry.partition("=")[0] == name)
 
 
 def _until(check: Check) -> str:
@@ -139,8 +145,7 @@ def _requests(check: Check, means: Means) -> Iterator[tuple[str, tuple[Request, 
             threads=means.threads,
         )
         if check.metric.startswith(ACCURACY):
-            entries = [entry for entry in means.checkpoint if entry.partition("=")[0] == check.network]
-            common = replace(common, accuracy=means.dataset, checkpoint=tuple(entries))
+            common = replace(common, accuracy=means.dataset, checkpoint=_weights(check, means))
         sides = [_with_option(side, check, at) for side in check.wanted]
         kind = "networks" if check.network else "mechanisms"
         first, *others = [replace(common, **{kind: (side,)}) for side in sides]  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from typing import Any
 
 from attnbench import options as option_syntax
 from attnbench import torch_state
-from attnbench.conformance import claims, conduct, numerics
+from attnbench.conformance import conduct, declarations, numerics
 from attnbench.conformance.candidate import SITES, Candidate, written
 from attnbench.conformance.finding import BrokenError, Finding, NotClaimedError, Outcome, Report
 from attnbench.errors import UsageError, did_you_mean
@@ -41,10 +41,10 @@ CHECKS: Mapping[str, Check] = {
     "gradients-right": numerics.gradients_right,
     "half-precision": numerics.half_precision,
     "backends": numerics.backends,
-    "macs": claims.macs,
-    "reach": claims.reach,
-    "compiles": claims.compiles,
-    "exports": claims.exports,
+    "macs": declarations.macs,
+    "reach": declarations.reach,
+    "compiles": declarations.compiles,
+    "exports": declarations.exports,
 }
 """Every check by its name, in the order in which they run."""
 FOUNDATIONS = ("supported", "shape", "global-state", "deterministic")

@@ -13,10 +13,23 @@ HAT-Net with the paper's grids and pools for dense tasks, at the default sizes, 
     large     66.8        66.79   96.4   84.50   80.10   519   425.43   380.79    537   443.93   399.29
 
 The parameters, here those under Semantic FPN, are the published ones but for tiny, which the paper has 0.6 M smaller
-under every head. The heads' multiply-adds are the published ones as well: the paper's Mask R-CNN costs 17 to 19 G more
-than its RetinaNet, here 18.4 to 18.6. What is published and not here is therefore the networks' own. It grows faster
-than the image and is unexplained: it exceeds all attention products, and with grids of 8 no pools that are powers of
-two and the same for small, medium and large come closer to what the heads leave for the networks than 6 %.
+under every head: another network, and many fit. In place of depths 2, 2, 6, 3, for one, 3, 3, 5, 3 would.
+
+Of the multiply-adds the published ones agree to 2 % nowhere but for tiny's Semantic FPN. The rest is not explained:
+    - It is not the heads': ResNets under them cost what is published, and Mask R-CNN 18.4 to 18.6 G more than
+      RetinaNet, published 17 to 19.
+    - It is not the counter's: for small at 512 x 512, where 6.1 G are missing beyond convolutions, MMCV counts 0.1 G
+      beside them (norms, biases, pools); ptflops, thop, fvcore and MMEngine 0.2 G at most beside attention products.
+    - It is no larger image: 832 x 1344 brings RetinaNet to 281 G for small, but to 467 G for large; 544 x 544 is too
+      large for tiny, small and medium under Semantic FPN, and too small for large.
+    - It grows faster than the image, which is 3.9 times as large under RetinaNet: beyond convolutions by 7.9, 8.2 and
+      8.5 times for small, medium and large. The attention products are too few, counted once; counted twice, large
+      still lacks 7.8 and 9.4 % of its totals.
+    - It is not one cost per block: whatever the blocks of a stage cost more, the same in all variants or up to the
+      square of the width, small and medium leave 513 G at most for large under RetinaNet, where 519 are published.
+    - Grids and pools of other sizes, from 4 to 64 and from 1 to 32, come as near as 1.2 % for small, medium and large
+      together, each stage with sizes of its own; those of the paper do not come within 2 %, with products counted
+      once or twice, maps padded or not, keys projected before the pool or after. A fit is not an explanation.
 """
 
 from __future__ import annotations

@@ -323,7 +323,9 @@ def test_per_cent_of_a_ratio_is_what_it_is_more_than_one() -> None:
 def test_a_reason_is_given_only_where_it_gives_the_figure_printed() -> None:
     without = replace(MACS, less="macs_attention")
     one = claim(reasons=(Reason(says="products left out", check=without),))
-    assert judge(one, {MACS: exactly(2.13e9), without: exactly(1.97e9)}, hardware="").because == ("products left out",)
+    assert judge(one, {MACS: exactly(2.13e9), without: exactly(1.97e9)}, hardware="").because == (
+        "products left out, which gives 1.97 G",
+    )
     assert judge(one, {MACS: exactly(2.13e9), without: exactly(1.80e9)}, hardware="").because == ()
     assert judge(one, {MACS: exactly(2.13e9), without: "it failed"}, hardware="").because == ()
 

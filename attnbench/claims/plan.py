@@ -87,9 +87,9 @@ def command(check: Check, *, device: str = "") -> str:
     if not check.network:
         words += ["--scope", check.scope]
     if check.metric.startswith(ACCURACY):
-        return shlex.join([
-            "attnbench", "run", *words, "--checkpoint", f"{check.network.partition(':')[0]}=FILE", "--accuracy", "folder:PATH"
-        ])  # fmt: skip
+        name = check.network.partition(":")[0]
+        words += ["--checkpoint", f"{name}=FILE", "--accuracy", "folder:PATH"]
+        return shlex.join(["attnbench", "run", *words])
     if check.scope == "layer":
         words += ["--stage", ",".join(check.stage), "--depth", str(check.depth)]
         words += ["--dim", str(request.dim), "--heads", str(request.heads)] if check.dim or check.head_dim else []

@@ -11,7 +11,8 @@ from attnbench.claims.ledger import UNITS, Check, Claim, Reason, Relation, Take
 from attnbench.claims.plan import ACCURACY
 from attnbench.probes.interval import Estimate
 
-_FORMULA_TOLERANCE = 0.01
+_TOLERANCE = 0.01
+"""Of a formula at every size, and of the figure that a reason gives, which may round the other way."""
 _EXPONENT_TOLERANCE = 0.05
 
 
@@ -79,8 +80,7 @@ def judge(claim: Claim, outcomes: Mapping[Check, Outcome], *, hardware: str) -> 
         return ends(Verdict.NOT_MEASURED, str(outcome or "nothing was run"))
     if holds(claim, claim.check, answer):
         return ends(Verdict.REPRODUCED)
-    reasons = [reason.says for reason in claim.reasons if _explains(claim, reason, outcomes)]
-    return ends(Verdict.DIFFERS, *reasons)
+    return ends(Verdict.DIFFERS, *filter(None, (_explained(claim, reason, outcomes) for reason in claim.reasons)))
 
 
 def holds(claim: Claim, check: Check | None, answer: Answer) -> bool:
@@ -90,7 +90,7 @@ def holds(claim: Claim, check: Check | None, answer: Answer) -> bool:
     size, or, where only its growth is claimed, if the growth is right to 0.05.
     """
     if check is not None and check.formula:
-        return _grows_as_printed(answer) if check.take is Take.EXPONENT else answer.deviation <= _FORMULA_TOLERANCE
+        return _grows_as_printed(answer) if check.take is Take.EXPONENT else answer.deviation <= _TOLERANCE
     found, stated = _in_unit(claim, answer), float(claim.value)
     # The digits that were printed may have been rounded either way, and floats add a little.
     tolerance = claim.tolerance * (1 + 1e-9)
@@ -108,9 +108,14 @@ def _grows_as_printed(answer: Answer) -> bool:
     return abs(answer.estimate.value - answer.formula_exponent) <= _EXPONENT_TOLERANCE
 
 
-def _explains(claim: Claim, reason: Reason, outcomes: Mapping[Check, Outcome]) -> bool:
+def _explained(claim: Claim, reason: Reason, outcomes: Mapping[Check, Outcome]) -> str:
+    """Return a reason with the figure that it gives, if that is the one printed to 1 %; empty if not."""
     outcome = outcomes.get(reason.check)
-    return isinstance(outcome, Answer) and holds(claim, reason.check, outcome)
+    if not isinstance(outcome, Answer) or isinstance(claim.value, str):
+        return ""
+    found = _in_unit(claim, outcome).value
+    near = holds(claim, reason.check, outcome) or abs(found / float(claim.value) - 1) <= _TOLERANCE
+    return f"{reason.says}, which gives {found:.4g} {claim.unit}".rstrip() if near else ""
 
 
 def _in_unit(claim: Claim, answer: Answer) -> Estimate:

@@ -21,7 +21,7 @@ _ELSEWHERE = (Verdict.NEEDS_GPU, Verdict.NEEDS_DATA)
 _MEANINGS = {
     Verdict.REPRODUCED: "what was measured, or its interval, rounds to the figure stated; a formula is right to 1 % at "
     "every size",
-    Verdict.DIFFERS: "it does not; a reason is given where changing the count accordingly gives the figure stated",
+    Verdict.DIFFERS: "it does not; a reason is given where measuring accordingly gives the figure stated to 1 %",
     Verdict.NEEDS_GPU: "the figure holds for a GPU that is not here; a ratio is measured here all the same",
     Verdict.NEEDS_DATA: "the figure depends on images or weights that are not here",
     Verdict.UNSTATED: "the source leaves out what one would have to know; what was measured stands beside it",
@@ -104,7 +104,7 @@ def said(one: Judgement) -> str:
 def _number(one: Judgement) -> str:
     assert one.measured is not None
     stated = one.claim.value
-    decimals = 2 if isinstance(stated, str) else max(1 - int(stated.as_tuple().exponent), 0)
+    decimals = 2 if isinstance(stated, str) else max(1 - int(stated.as_tuple().exponent), 2 * (one.claim.unit == "x"))
     value, low, high = (
         f"{number:.{decimals}f}" for number in (one.measured.value, one.measured.low, one.measured.high)
     )

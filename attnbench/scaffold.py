@@ -15,7 +15,7 @@ _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 
 
 def create(name: str, folder: Path | None = None) -> list[Path]:
-    """Write the package: the layer with its closed form, its tests, pyproject.toml with the entry point, README.
+    """Write the package: layer and closed form, tests, pyproject.toml with the entry point, a workflow, README.
 
     Args:
         name: of the mechanism, such as ``mine`` or ``ring-attention``.
@@ -44,6 +44,7 @@ def create(name: str, folder: Path | None = None) -> list[Path]:
         "__init__.py": f"{package}/__init__.py",
         "test.py": f"tests/test_{package}.py",
         "pyproject.toml": "pyproject.toml",
+        "workflow.yml": ".github/workflows/speed.yml",
     }
     try:
         if folder.exists() and any(folder.iterdir()):

@@ -1,7 +1,11 @@
+import os
+import subprocess
+import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from installations import put_mechanisms
 
 from attnbench import registry, source
 from attnbench.errors import PluginError
@@ -107,6 +111,29 @@ def test_facts_are_read_without_running_anything(tmp_path: Path) -> None:
     assert facts.summary == "Returns half the map."
     assert facts.paper == "Nobody, 2026"
     assert facts.options == {"scale": "0.5", "backend": "'plain'"}
+
+
+def test_thirty_installed_mechanisms_are_listed_without_importing_one_or_torch(tmp_path: Path) -> None:
+    put_mechanisms(tmp_path, 30)
+    code = (
+        "import sys; from attnbench.cli import attnbench; attnbench(['list'], standalone_mode=False);"
+        "print([name for name in sys.modules if name.split('.')[0] in {'plenty', 'mechanisms', 'torch'}])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    listed, _, imported = done.stdout.rstrip().rpartition("\n")
+    assert imported == "[]"
+    for number in range(30):
+        for said in (
+            f"plenty_{number} ",
+            f"What layer {number} does.",
+            f"Nobody, paper {number} ",
+            f"window={number} ",
+        ):
+            assert said in listed
 
 
 @pytest.mark.parametrize("name", sorted(registry.discover().plugins))

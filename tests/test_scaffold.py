@@ -1,6 +1,7 @@
 """What ``attnbench new`` writes works as it stands: it is installed here by hand, as pip would, and used."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -42,8 +43,16 @@ def test_the_files_are_the_layer_its_tests_and_what_makes_it_a_package(tmp_path:
     written = scaffold.create("mine", tmp_path / "new")
     assert [str(path.relative_to(tmp_path / "new")) for path in written] == [
         "README.md", "mine/attention.py", "mine/__init__.py", "tests/test_mine.py", "pyproject.toml",
+        ".github/workflows/speed.yml",
     ]  # fmt: skip
-    assert all("$" not in path.read_text() for path in written)
+    assert all("$" not in path.read_text() for path in written[:-1])
+
+
+def test_its_workflow_measures_it_and_leaves_the_shell_its_variables(tmp_path: Path) -> None:
+    *_, workflow = scaffold.create("ring-attention", tmp_path / "new")
+    text = workflow.read_text()
+    assert "SWEEP: --mechanisms ring-attention --scope layer" in text
+    assert set(re.findall(r"\$(\w+|\W)", text)) == {"(", "base", "SWEEP", "GITHUB_BASE_REF", "GITHUB_STEP_SUMMARY"}
 
 
 def test_its_own_tests_pass(package: Path) -> None:

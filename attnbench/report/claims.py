@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -14,7 +15,9 @@ from rich.text import Text
 from attnbench.claims.answer import Answer
 from attnbench.claims.ledger import Claim, Take
 from attnbench.claims.plan import Point, command
-from attnbench.claims.verdict import Judgement, Verdict
+from attnbench.claims.verdict import Judgement, Verdict, holds
+from attnbench.pyramid import SWIN_T_SIZED
+from attnbench.record import Cell
 
 _STYLES = {Verdict.REPRODUCED: "green", Verdict.DIFFERS: "bold red", Verdict.NOT_MEASURED: "red"}
 _ELSEWHERE = (Verdict.NEEDS_GPU, Verdict.NEEDS_DATA)
@@ -66,7 +69,7 @@ def to_markdown(
     ]
     for mechanism in dict.fromkeys(one.claim.mechanism for one in judgements):
         mine = [one for one in judgements if one.claim.mechanism == mechanism]
-        parts += [f"## {mechanism}", _rows(mine), *_pictures(mine, plots), *_elsewhere(mine)]
+        parts += [f"## {mechanism}", _rows(mine), *_pictures(mine, plots), *_ranges(mine), *_elsewhere(mine)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -119,13 +122,18 @@ def _growth(answer: Answer) -> str:
     )
 
 
+def tokens(cell: Cell) -> str:
+    """Return the map of a layer as tokens down by tokens across."""
+    stride = SWIN_T_SIZED.stride(cell.stage - 1)
+    return f"{-(-cell.height // stride)} x {-(-cell.width // stride)}"
+
+
 def _where(point: Point | None, along: str) -> str:
     if point is None:
         return ""
     cell = point.of
-    parts = [f"{along}={point.at}" if along else "", f"{cell.height} pixels", cell.mode.value]
-    parts[2:2] = [f"stage {cell.stage}", f"dim {cell.dim}"] if cell.stage else []
-    return ", ".join(filter(None, parts))
+    place = [f"{tokens(cell)} tokens", f"C {cell.dim}"] if cell.stage else [f"{cell.height} pixels"]
+    return ", ".join(filter(None, [f"{along}={point.at}" if along else "", *place, cell.mode.value]))
 
 
 def _rows(judgements: Sequence[Judgement]) -> str:
@@ -150,8 +158,27 @@ def _rows(judgements: Sequence[Judgement]) -> str:
 def _pictures(judgements: Sequence[Judgement], plots: Iterable[Path]) -> Iterator[str]:
     names = {one.claim.plot for one in judgements if one.claim.plot}
     for path in plots:
-        if path.stem in names and path.suffix == ".png":
+        if path.suffix == ".png" and any(path.stem.startswith(name) for name in names):
             yield f"![{path.stem.replace('-', ' ')}]({path.as_posix()})"
+
+
+def _ranges(judgements: Sequence[Judgement]) -> Iterator[str]:
+    """Yield, of claims that take the largest or smallest of many figures, from where to where these go."""
+    said = []
+    for one in judgements:
+        check = one.claim.check
+        if one.answer is None or check is None or check.take not in {Take.LARGEST, Take.SMALLEST}:
+            continue
+        figures = sorted(one.answer.figures, key=lambda figure: figure.estimate.value)
+        least, most = figures[0], figures[-1]
+        met = sum(holds(one.claim, check, replace(one.answer, estimate=each.estimate)) for each in figures)
+        said.append(
+            f"- `{one.claim.id}`: from {least.estimate.value:.2f} at {_where(least.point, check.along)} to "
+            f"{most.estimate.value:.2f} at {_where(most.point, check.along)}; {met} of {len(figures)} are "
+            f"{published(one.claim)}."
+        )
+    if said:
+        yield "\n".join(said)
 
 
 def _elsewhere(judgements: Sequence[Judgement]) -> Iterator[str]:

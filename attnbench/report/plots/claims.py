@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from attnbench.claims.answer import Figure as Measured
 from attnbench.claims.verdict import Judgement
 from attnbench.metrics import METRICS
+from attnbench.report.claims import tokens
 from attnbench.report.palette import Style, styles
 from attnbench.report.plots.canvas import GREY, SMALL, bare, handle
 from attnbench.report.plots.saving import own_settings, save
@@ -22,8 +23,7 @@ from attnbench.sweep import written
 
 _PANEL = (2.5, 2.0)
 """Inches of a panel, across and down."""
-_MARGINS = {"left": 0.75, "right": 0.2, "top": 0.75, "bottom": 0.95, "across": 0.35, "down": 0.45}
-_PARITY = "equal"
+_MARGINS = {"left": 0.75, "right": 0.2, "top": 0.5, "bottom": 0.85, "across": 0.35, "down": 0.25}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ def _plots(judgements: Sequence[Judgement]) -> Iterator[tuple[str, str, _Panels]
         along = next(one.claim.check.along for one in mine if one.claim.check)
         for mode, part in found.groupby("mode", sort=False):
             sides = ", ".join(dict.fromkeys(part["of_name"]))
-            yield f"{plot}-{mode}", f"{sides}: what others take, times its own, {mode}", _Panels(rows=part, along=along)
+            yield f"{plot}-{mode}", f"What others take over what {sides} takes, {mode}", _Panels(rows=part, along=along)
 
 
 def _rows(one: Judgement) -> Iterator[dict[str, object]]:
@@ -92,7 +92,7 @@ def _row(figure: Measured, along: str) -> dict[str, object]:
         "of": written(own.mechanism, own.options),
         "over_name": others.mechanism,
         "over": written(others.mechanism, {name: value for name, value in options.items() if name == "backend"}),
-        "site": f"{others.height} pixels, stage {others.stage}, C {others.dim}",
+        "site": f"{tokens(others)} tokens, C {others.dim}",
         "mode": others.mode.value,
         "at": float(figure.point.at),
         "value": figure.estimate.value,
@@ -114,13 +114,14 @@ def _figure(title: str, panels: _Panels) -> Figure:
             bottom = _MARGINS["bottom"] + (len(panels.metrics) - 1 - row) * (_PANEL[1] + _MARGINS["down"])
             box = (left / across, bottom / down, _PANEL[0] / across, _PANEL[1] / down)
             axes = figure.add_axes(box, sharey=axes)
-            _panel(axes, panels, metric, site, labelled=column == 0)
+            _panel(axes, panels, metric, site)
+            _label(axes, panels, (row, column))
     handles = [handle(label, look) for label, look in panels.looks.items()]
     figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, fontsize=SMALL)
     return figure
 
 
-def _panel(axes: Axes, panels: _Panels, metric: str, site: str, *, labelled: bool) -> None:
+def _panel(axes: Axes, panels: _Panels, metric: str, site: str) -> None:
     rows = panels.rows
     here = rows[(rows["metric"] == metric) & (rows["site"] == site)]
     for label, look in panels.looks.items():
@@ -140,9 +141,17 @@ def _panel(axes: Axes, panels: _Panels, metric: str, site: str, *, labelled: boo
     axes.set_ylim(min(low, 1) / 1.15, max(high, 1) * 1.15)
     axes.set_xticks(sorted(rows["at"].unique()))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_title(site, size=SMALL, color=GREY, loc="left")
-    axes.set_xlabel(panels.along, size=SMALL)
-    axes.tick_params(labelleft=labelled)
-    if labelled:
-        axes.set_ylabel(f"{METRICS[metric].label}, times")
     bare(axes)
+
+
+def _label(axes: Axes, panels: _Panels, place: tuple[int, int]) -> None:
+    """Write what a panel shows once for each row and column of panels."""
+    row, column = place
+    if row == 0:
+        axes.set_title(panels.sites[column], size=SMALL, color=GREY, loc="left")
+    last = row == len(panels.metrics) - 1
+    axes.tick_params(labelleft=column == 0, labelbottom=last)
+    if last:
+        axes.set_xlabel(panels.along, size=SMALL)
+    if column == 0:
+        axes.set_ylabel(f"{METRICS[panels.metrics[row]].label}, times")

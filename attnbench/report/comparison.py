@@ -31,7 +31,7 @@ PHRASES = {
 """What rows of one table have in common besides the resolution, and how it is said."""
 
 AXES = tuple(PHRASES)
-_COUNTED = ("scope", "stage", "dim", "heads", "depth")
+_COUNTED = ("head", "scope", "stage", "dim", "heads", "depth")
 _OTHER_COLUMNS = (
     *("label", "mechanism", "network", "options", "res_height", "res_width", "hardware", "environment_id"),
     *("status", "reason", "is_baseline", "accuracy_reason", "dataset", "epochs"),

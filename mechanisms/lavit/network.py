@@ -43,6 +43,7 @@ from mechanisms.blocks import MLP, Block, drop_path_rates, linear_head
 from mechanisms.lavit.attention import LessAttention
 from mechanisms.network import NOMINAL, Images, PyramidNetwork, create
 from mechanisms.network import default_cfgs as _default_cfgs
+from mechanisms.patches import Patches
 
 DIMS = (64, 128, 320, 512)
 HEADS = (1, 2, 5, 8)
@@ -52,16 +53,16 @@ MLP_RATIOS = (8, 8, 4, 4)
 class Embed(nn.Module):
     """Patches of the map, or of the image, as tokens: a convolution and a norm."""
 
-    def __init__(self, in_dim: int, dim: int, patch: int) -> None:
+    def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.patch = patch
-        self.conv = nn.Conv2d(in_dim, dim, patch, patch)
-        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.conv = conv
+        self.norm = nn.LayerNorm(conv.out_channels, eps=1e-6)
 
     def forward(self, x: Float[Tensor, "batch in_dim rows columns"]) -> Map:
         """Return (B, ceil(H / patch), ceil(W / patch), dim); what patches do not divide is padded with zeros."""
-        rows, columns = (-side % self.patch for side in x.shape[-2:])
-        y: Map = self.norm(self.conv(F.pad(x, (0, columns, 0, rows))).permute(0, 2, 3, 1))
+        rows, columns = (-side % patch for side, patch in zip(x.shape[-2:], self.conv.kernel_size, strict=True))
+        padded = F.pad(x, (0, columns, 0, rows)) if rows or columns else x  # F.pad by nothing copies
+        y: Map = self.norm(self.conv(padded).permute(0, 2, 3, 1))
         return y
 
 
@@ -114,7 +115,7 @@ class LaViT(PyramidNetwork):
         self.stages = nn.ModuleList()
         for index, places in enumerate(sites(Pyramid(dims=DIMS, depths=tuple(depths), heads=HEADS), height, width)):
             dim, ratio = DIMS[index], MLP_RATIOS[index]
-            embed = Embed(DIMS[index - 1], dim, 2) if index else Embed(in_chans, dim, 4)
+            embed = Embed(Patches(DIMS[index - 1], dim, 2) if index else nn.Conv2d(in_chans, dim, 4, 4))
             blocks = [Block(attention(site), MLP(dim, ratio), next(drop_paths)) for site in places]
             self.stages.append(Stage(embed, places[0], blocks))
         self.norm = nn.LayerNorm(DIMS[-1], eps=1e-6)

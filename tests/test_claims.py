@@ -158,6 +158,14 @@ def test_an_option_is_gone_along_on_both_sides() -> None:
     assert {p.of.task.value for p in points} == {"counts"}
 
 
+def test_what_is_asked_of_a_cell_by_several_checks_is_measured_once() -> None:
+    time = Check(mechanism="swin", over="mhsa", metric="latency_median_s", scope="layer")
+    checks = [replace(time, metric=metric) for metric in ("macs", "memory_peak_bytes", "latency_median_s")]
+    found = plan.plan(checks, Means(device="cpu"))
+    assert len(found.sweep.cells) == 2
+    assert len({found.points[check] for check in checks}) == 1
+
+
 def test_a_check_that_names_what_is_not_there_costs_the_others_nothing() -> None:
     wrong = Check(mechanism="swinn", metric="macs", scope="layer")
     right = Check(mechanism="swin", metric="macs", scope="layer")

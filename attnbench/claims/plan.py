@@ -17,6 +17,7 @@ from attnbench.survey import Survey
 
 _COUNTED = ("params", "macs", "flops")
 ACCURACY = "accuracy"
+_DEPTHS = (Task.COUNTS, Task.MEMORY, Task.COST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,7 @@ def plan(checks: Sequence[Check], means: Means) -> Plan:
             points[check] = tuple(itertools.chain.from_iterable(_points(at, pair, looked) for at, pair in sides))
         except UsageError as error:
             unplanned[check] = "; ".join(error.mistakes)
+    points = _shared(points)
     return Plan(points=points, sweep=_sweep(points.values()), unplanned=unplanned)
 
 
@@ -169,6 +171,22 @@ def _cells(request: Request, looked: Survey) -> list[Cell]:
     findings = tuple(looked.of(wanted) for wanted in request.wanted)
     planned = sweep.plan(request, replace(looked, findings=findings)).cells
     return [cell for cell in planned if (cell.task is Task.ACCURACY) == bool(request.accuracy)]
+
+
+def _shared(points: Mapping[Check, tuple[Point, ...]]) -> dict[Check, tuple[Point, ...]]:
+    """Let checks that ask less of a cell read it from the one that is asked more."""
+    sides = itertools.chain.from_iterable((point.of, point.over) for each in points.values() for point in each)
+    asked = {cell.key for cell in sides if cell}
+
+    def deepest(cell: Cell) -> Cell:
+        further = _DEPTHS[_DEPTHS.index(cell.task) + 1 :] if cell.task in _DEPTHS else ()
+        candidates = (replace(cell, task=task) for task in reversed(further))
+        return next((candidate for candidate in candidates if candidate.key in asked), cell)
+
+    return {
+        check: tuple(replace(p, of=deepest(p.of), over=p.over and deepest(p.over)) for p in each)
+        for check, each in points.items()
+    }
 
 
 def _sweep(points: Iterable[Sequence[Point]]) -> sweep.Sweep:

@@ -6,14 +6,10 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
 from timm.layers import DropPath
-from torch import Tensor, nn
+from torch import nn
 
 from attnbench.mechanism import Map, Mechanism
-
-HIDDEN_AT_A_TIME = 2**19
-"""Hidden activations that an MLP holds at a time, on a CPU and without gradients: 2 MiB in float32."""
 
 
 class MLP(nn.Module):
@@ -35,14 +31,12 @@ class MLP(nn.Module):
 
     def forward(self, x: Map) -> Map:
         """Return (B, H, W, C)."""
-        if torch.is_grad_enabled() or not x.is_cpu or torch.compiler.is_compiling():
-            return self._each(x)
-        # Memory for a large hidden map would be mapped and cleared by the system on every call.
-        tokens = torch.split(x.flatten(0, 2), max(1, HIDDEN_AT_A_TIME // self.fc1.out_features))
-        return torch.cat([self._each(part) for part in tokens]).view(x.shape) if len(tokens) > 1 else self._each(x)
-
-    def _each(self, tokens: Float[Tensor, "*tokens dim"]) -> Float[Tensor, "*tokens dim"]:
-        y: Tensor = self.fc2(self.act(self.fc1(self.norm(tokens))))
+        hidden = self.fc1(self.norm(x))
+        if torch.is_grad_enabled():
+            activated = self.act(hidden)
+        else:  # A second map this large is memory that the system may map and clear on every call.
+            activated = torch.ops.aten.gelu_(hidden, approximate=self.act.approximate)
+        y: Map = self.fc2(activated)
         return y
 
 

@@ -27,7 +27,7 @@ from attnbench.report.crossover import crossovers
 from attnbench.report.environments import describe
 from attnbench.report.markdown import write_report
 from attnbench.report.tables import screen_table, write_csv
-from attnbench.request import Request
+from attnbench.request import CLASSIFICATION, USUAL, Request
 
 RESULTS = Path("results")
 _LIMITS_S = 1.0
@@ -271,6 +271,13 @@ def _checked(settings: Settings) -> Settings:
 def _name(request: Request) -> str:
     """Return the folder name of a request: readable, and the same each time the same is asked for."""
     asked = json.dumps(asdict(request), sort_keys=True)
-    names = "+".join(spec.partition(":")[0] for spec in request.mechanisms + request.networks)
-    readable = f"{names}-{'+'.join(request.res or request.task)}"
+    names = "+".join(map(_short, request.mechanisms + request.networks))
+    sizes = request.res or ((USUAL,) if request.task == (CLASSIFICATION,) else request.task)
+    readable = f"{names}-{'+'.join(sizes)}"
     return f"{re.sub(r'[^A-Za-z0-9+x.-]', '', readable)[:60]}-{hashlib.sha256(asked.encode()).hexdigest()[:6]}"
+
+
+def _short(spec: str) -> str:
+    """Return a mechanism's or network's name without its options, a local file's class instead of its path."""
+    path, _, attribute = spec.partition(".py:")
+    return attribute.partition(":")[0] if attribute else path.partition(":")[0]

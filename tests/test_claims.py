@@ -23,7 +23,7 @@ from attnbench.job import Settings
 from attnbench.probes.interval import Estimate
 from attnbench.record import Cell, Record, Scope, Status
 from attnbench.registry import discover, from_file
-from attnbench.report.claims import summary, table, to_markdown
+from attnbench.report.claims import disturbances, summary, table, to_markdown
 
 QUICK = Settings(precision=0.2, max_time_s=0.3)
 
@@ -494,6 +494,14 @@ def test_the_page_has_every_claim_with_its_verdict_and_what_would_check_the_rest
     assert "- `b.time`: `attnbench run --mechanisms a --scope layer" in page
     assert "--device cuda`, on a V100" in page
     assert "Xeon, 2 cores" in page
+
+
+def test_the_page_says_what_disturbed_the_timing() -> None:
+    quiet = replace(record(cell("a"), latency_median_s=1.0), metrics={"latency_median_s": 1.0})
+    loud = replace(quiet, metrics={"latency_median_s": 1.0, "latency_interference": "other processes used 99 %"})
+    assert disturbances([quiet, record(cell(), macs=1)]) == ""
+    assert disturbances([quiet, loud, loud]).startswith("Timing was disturbed in 2 of 3 timed cells")
+    assert "other processes used 99 %" in disturbances([loud])
 
 
 def test_the_screen_has_a_row_for_every_claim() -> None:

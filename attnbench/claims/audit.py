@@ -21,7 +21,7 @@ from attnbench.errors import StoreError, UsageError
 from attnbench.job import Settings
 from attnbench.record import Record
 from attnbench.registry import Plugin, discover
-from attnbench.report.claims import table, to_markdown
+from attnbench.report.claims import disturbances, table, to_markdown
 from attnbench.report.environments import describe
 from attnbench.report.plots import claims as claim_plots
 
@@ -85,7 +85,13 @@ def run(
 def _write_page(found: Audit, page: Path, plots: Iterable[Path], command: str) -> None:
     environments = {r.environment["environment_id"]: describe(r.environment) for r in found.records if r.environment}
     beside = [Path(os.path.relpath(plot, page.parent)) for plot in plots]
-    text = to_markdown(found.judgements, command_line=command, environments=environments, plots=beside)
+    text = to_markdown(
+        found.judgements,
+        command_line=command,
+        environments=environments,
+        disturbances=disturbances(found.records),
+        plots=beside,
+    )
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(text, encoding="utf-8")

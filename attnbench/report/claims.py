@@ -16,8 +16,9 @@ from attnbench.claims.answer import Answer
 from attnbench.claims.ledger import Claim, Take
 from attnbench.claims.plan import Point, command
 from attnbench.claims.verdict import Judgement, Verdict, holds
+from attnbench.metrics import is_number
 from attnbench.pyramid import SWIN_T_SIZED
-from attnbench.record import Cell
+from attnbench.record import Cell, Record
 
 _STYLES = {Verdict.REPRODUCED: "green", Verdict.DIFFERS: "bold red", Verdict.NOT_MEASURED: "red"}
 _ELSEWHERE = (Verdict.NEEDS_GPU, Verdict.NEEDS_DATA)
@@ -57,6 +58,7 @@ def to_markdown(
     *,
     command_line: str,
     environments: Mapping[str, Sequence[tuple[str, str]]],
+    disturbances: str = "",
     plots: Iterable[Path] = (),
 ) -> str:
     """Return the page: every claim with what was measured, where, and what would check the rest."""
@@ -64,6 +66,7 @@ def to_markdown(
         "# What the papers claim, measured",
         f"{summary(judgements)}. Made by `{command_line}`, on:",
         *(_pairs(facts) for facts in environments.values()),
+        *filter(None, [disturbances]),
         "\n".join(f"- **{verdict}**: {_MEANINGS[verdict]}." for verdict in Verdict),
         "Figures in brackets are 95 % intervals. An exponent is that of a power law fitted over the sizes.",
     ]
@@ -71,6 +74,18 @@ def to_markdown(
         mine = [one for one in judgements if one.claim.mechanism == mechanism]
         parts += [f"## {mechanism}", _rows(mine), *_pictures(mine, plots), *_ranges(mine), *_elsewhere(mine)]
     return "\n\n".join(parts) + "\n"
+
+
+def disturbances(records: Sequence[Record]) -> str:
+    """Return in how many of the timed cells something disturbed the timing, and what did most often; empty if none."""
+    timed = [record for record in records if is_number(record.metrics.get("latency_median_s"))]
+    said = [
+        str(record.metrics["latency_interference"]) for record in timed if record.metrics.get("latency_interference")
+    ]
+    if not said:
+        return ""
+    most, _ = Counter(said).most_common(1)[0]
+    return f"Timing was disturbed in {len(said)} of {len(timed)} timed cells, for example by: {_text(most)}."
 
 
 def published(claim: Claim) -> str:

@@ -86,3 +86,15 @@ def lab(rgb):
         for t in (c / white for c, white in zip(xyz, (0.9505, 1.0, 1.089), strict=True))
     )
     return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
+def test_a_mechanism_keeps_its_colour_unless_an_earlier_one_of_the_plot_has_it():
+    known = [f"m{place:02}" for place in range(2 * len(COLORS))]
+    alone = styles([("m08", "m08")], first=known)["m08"].color
+    assert alone == COLORS[0]
+    beside = styles([("m00", "m00"), ("m08", "m08")], first=known)
+    assert beside["m00"].color == COLORS[0]
+    assert beside["m08"].color != COLORS[0]
+    assert beside["m08"].marker == styles([("m08", "m08")], first=known)["m08"].marker
+    everyone = styles([(name, name) for name in known], first=known)
+    assert len({(style.color, style.dash) for style in everyone.values()}) == len(known)

@@ -171,13 +171,15 @@ def _ink_of(name):
     return styles([(name, name)], first=built_in())[name].color.lower()
 
 
-def test_a_mechanism_has_one_colour_in_every_plot():
+@pytest.mark.parametrize("run", ["default", "many", "rectangles"])
+def test_a_mechanism_has_one_colour_in_every_plot_of_a_run(run):
     for name in BUILT_IN:
-        found = set()
-        for drawn in (DRAWN["default"], DRAWN["many"], DRAWN["rectangles"]):
-            for figure in drawn.values():
-                found |= colors_of(figure, name)
-        assert len(found) == 1, name
+        assert len(set().union(*(colors_of(figure, name) for figure in DRAWN[run].values()))) == 1, name
+
+
+def test_mechanisms_that_are_drawn_together_have_colours_of_their_own_as_long_as_there_are_enough():
+    figure = DRAWN["default"]["latency"]
+    assert len(set().union(*(colors_of(figure, name) for name in BUILT_IN))) == len(BUILT_IN)
 
 
 def test_a_failed_cell_has_a_cross_at_its_resolution_and_its_status():

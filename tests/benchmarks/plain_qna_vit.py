@@ -1,7 +1,7 @@
 """The plain formulation of QnA-ViT: maps of (B, H, W, C), as in its authors' code, turned for every convolution.
 
-Learned queries are two depthwise convolutions for all queries at once, as in the paper, which is faster than to unfold
-the windows. Their exponentials are not kept from overflow. Window attention is three steps with its scores in memory.
+Learned queries are two depthwise convolutions for all queries at once, as in the paper, not unfolded
+windows. Their exponentials are not kept from overflow. Window attention is three steps with its scores in memory.
 """
 
 from __future__ import annotations

@@ -1,13 +1,27 @@
 """Linformer against its definition, against plain attention where nothing is projected, and for what it costs."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
-from recording import Recording
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from layer_checks import (
+    SITES as COMMON_SITES,
+)
+from layer_checks import (
+    assert_closed_form,
+    assert_compiles_into_one_graph,
+    assert_half_precision_is_near,
+    assert_heads_must_divide,
+    assert_images_do_not_see_each_other,
+    assert_output_and_gradients,
+    assert_refused,
+    assert_same_with_its_weights,
+    attention_by_definition,
+    random_layer_and_map,
+    recorded_forward,
+)
 from torch.nn.functional import layer_norm, linear
-from torch.utils.flop_counter import FlopCounterMode
 
 from attnbench.mechanism import Macs, Site
 from attnbench.testing import check_mechanism
@@ -18,23 +32,11 @@ BACKENDS = ["sdpa", "unfused"]
 SHARES = ["heads", "key-value"]
 KEPT = 4
 CHECKED = ["global-state", "deterministic", "state-dict", "gradients-reach", "half-precision", "macs", "exports"]
-SITES = {
-    "square": Site(height=4, width=4, dim=12, heads=3),
-    "odd": Site(height=3, width=5, dim=8, heads=1),
-    "one row": Site(height=1, width=7, dim=6, heads=2),
+SITES = COMMON_SITES | {
     "one more than kept": Site(height=1, width=5, dim=6, heads=2),
     "as many as kept": Site(height=2, width=2, dim=6, heads=2),
-    "one token": Site(height=1, width=1, dim=4, heads=2),
 }
-
-
-def layer_and_map(site, *, batch=2, dtype=torch.float64, tokens=KEPT, **options):
-    """A layer whose weights are large enough that attention is far from uniform, and a map."""
-    torch.manual_seed(0)
-    layer = LinformerAttention(site, tokens=tokens, **options).to(dtype)
-    for parameter in layer.parameters():
-        torch.nn.init.normal_(parameter, std=0.4)
-    return layer, torch.randn(batch, site.height, site.width, site.dim, dtype=dtype, requires_grad=True)
+layer_and_map = partial(random_layer_and_map, LinformerAttention, tokens=KEPT)
 
 
 def mixtures(layer):
@@ -46,7 +48,6 @@ def mixtures(layer):
 
 def by_definition(layer, x):
     """softmax(q (E K)^T / sqrt d) F V, image by image, head by head, query by query, mixture by mixture."""
-    heads, d = layer.site.heads, layer.site.head_dim
     e, f = mixtures(layer)
     images = []
     for image in x.flatten(1, 2):
@@ -54,21 +55,9 @@ def by_definition(layer, x):
         q, k, v = linear(y, layer.qkv.weight, layer.qkv.bias).chunk(3, dim=-1)
         mixed_k = torch.stack([sum(e[r, j] * k[j] for j in range(len(k))) for r in range(len(e))])
         mixed_v = torch.stack([sum(f[r, j] * v[j] for j in range(len(v))) for r in range(len(f))])
-        rows = []
-        for query in q:
-            parts = []
-            for head in range(heads):
-                channels = slice(head * d, (head + 1) * d)
-                weights = torch.exp(mixed_k[:, channels] @ query[channels] / d**0.5)
-                parts.append((weights / weights.sum()) @ mixed_v[:, channels])
-            rows.append(torch.cat(parts))
-        images.append(linear(torch.stack(rows), layer.proj.weight, layer.proj.bias))
+        attended = attention_by_definition(q, mixed_k, mixed_v, layer.site.heads)
+        images.append(linear(attended, layer.proj.weight, layer.proj.bias))
     return torch.stack(images).view(x.shape)
-
-
-def gradients(layer, x, out):
-    torch.manual_seed(1)
-    return torch.autograd.grad(out, [x, *layer.parameters()], torch.randn_like(out))
 
 
 @pytest.mark.parametrize("share", SHARES)
@@ -76,9 +65,7 @@ def gradients(layer, x, out):
 @pytest.mark.parametrize("site", SITES.values(), ids=SITES)
 def test_output_and_gradients_are_those_of_the_definition(site, backend, share):
     layer, x = layer_and_map(site, backend=backend, share=share)
-    out, expected = layer(x), by_definition(layer, x)
-    torch.testing.assert_close(out, expected, rtol=1e-11, atol=1e-11)
-    torch.testing.assert_close(gradients(layer, x, out), gradients(layer, x, expected), rtol=1e-9, atol=1e-10)
+    assert_output_and_gradients(layer, x, by_definition(layer, x), gradients_within=1e-9)
 
 
 @pytest.mark.parametrize("share", SHARES)
@@ -95,9 +82,7 @@ def test_keys_and_values_have_mixtures_of_their_own_unless_they_share_them(share
 @pytest.mark.parametrize("tokens", [16, 17, 256])
 def test_a_map_of_no_more_tokens_than_kept_gets_multi_head_self_attention(tokens):
     layer, x = layer_and_map(SITES["square"], tokens=tokens)
-    plain = MHSA(SITES["square"]).double()
-    plain.load_state_dict(layer.state_dict())
-    torch.testing.assert_close(layer(x), plain(x), rtol=1e-12, atol=1e-12)
+    assert_same_with_its_weights(MHSA(SITES["square"]), layer, x)
     assert LinformerAttention.macs(layer.site, tokens=tokens) == MHSA.macs(layer.site)
 
 
@@ -109,18 +94,12 @@ def test_a_layer_takes_maps_of_the_tokens_that_it_was_built_for_only():
 
 def test_backends_have_the_same_parameters_and_output():
     fused, x = layer_and_map(SITES["square"], backend="sdpa")
-    unfused = LinformerAttention(fused.site, tokens=KEPT, backend="unfused").double()
-    unfused.load_state_dict(fused.state_dict())
-    torch.testing.assert_close(fused(x), unfused(x), rtol=1e-12, atol=1e-12)
+    assert_same_with_its_weights(LinformerAttention(fused.site, tokens=KEPT, backend="unfused"), fused, x)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_images_of_a_batch_do_not_see_each_other(backend):
-    layer, x = layer_and_map(SITES["odd"], batch=3, backend=backend)
-    torch.testing.assert_close(layer(x), torch.cat([layer(image[None]) for image in x]), rtol=1e-12, atol=1e-12)
-    (grad,) = torch.autograd.grad(layer(x)[1].sum(), x)
-    assert grad[1].any()
-    assert not grad[[0, 2]].any()
+    assert_images_do_not_see_each_other(*layer_and_map(SITES["odd"], batch=3, backend=backend))
 
 
 @pytest.mark.parametrize("options", [{"tokens": 20}, {"tokens": 20, "share": "key-value"}], ids=SHARES)
@@ -134,14 +113,8 @@ def test_the_contract_is_kept_where_the_map_is_projected(options):
 @pytest.mark.parametrize("site", SITES.values(), ids=SITES)
 def test_closed_form_is_the_machine_count(site, backend, share):
     options = {"tokens": KEPT, "share": share, "backend": backend}
-    with torch.device("meta"):
-        layer, x = LinformerAttention(site, **options), torch.empty(1, site.height, site.width, site.dim)
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
-        layer(x)
-    flops = counter.get_flop_counts()["Global"]
-    macs = LinformerAttention.macs(site, **options)
-    assert flops.pop(torch.ops.aten.addmm) == 2 * macs.projections
-    assert sum(flops.values()) == 2 * (macs.attention + macs.other)
+    parts = {"addmm": "projections", "mm": "other", "bmm": "attention"}
+    assert_closed_form(LinformerAttention, site, parts, **options)
 
 
 def test_macs_of_mixing_are_in_other():
@@ -176,9 +149,7 @@ E = MEMORY_KEPT * 256
 
 def largest_made(**options):
     layer, x = layer_and_map(MEMORY_SITE, batch=1, dtype=torch.float32, tokens=MEMORY_KEPT, **options)
-    with Recording() as recording:
-        layer(x)
-    return recording.largest
+    return recorded_forward(layer, x).largest
 
 
 def test_fused_attention_never_makes_the_scores():
@@ -192,18 +163,12 @@ def test_unfused_attention_makes_scores_of_every_token_to_every_mixture():
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_stays_near_float64(dtype, backend):
-    layer, x = layer_and_map(SITES["square"], backend=backend)
-    expected = layer(x)
-    got = layer.to(dtype)(x.to(dtype))
-    assert got.dtype == dtype
-    assert (got - expected).norm() < 0.03 * expected.norm()
+    assert_half_precision_is_near(*layer_and_map(SITES["square"], backend=backend), dtype)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_compiles_into_one_graph_forward_and_backward(backend):
-    layer, x = layer_and_map(SITES["odd"], dtype=torch.float32, backend=backend)
-    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(gradients(layer, x, compiled(x)), gradients(layer, x, layer(x)), rtol=1e-4, atol=1e-5)
+    assert_compiles_into_one_graph(*layer_and_map(SITES["odd"], dtype=torch.float32, backend=backend))
 
 
 @pytest.mark.parametrize(
@@ -229,12 +194,8 @@ def test_tokens_are_256_where_nobody_said():
 
 @pytest.mark.parametrize("tokens", [0, -1])
 def test_nothing_to_attend_to_is_an_error(tokens):
-    for reject in (LinformerAttention.why_unsupported, LinformerAttention):
-        with pytest.raises(ValueError, match=f"tokens must be at least 1, got {tokens}"):
-            reject(SITES["odd"], tokens=tokens)
+    assert_refused(LinformerAttention, SITES["odd"], f"tokens must be at least 1, got {tokens}", tokens=tokens)
 
 
 def test_heads_that_do_not_divide_the_channels_are_refused_with_the_reason():
-    site = Site(height=2, width=2, dim=10, heads=3)
-    assert LinformerAttention.why_unsupported(site) == "dim 10 does not divide into 3 heads"
-    assert LinformerAttention.why_unsupported(SITES["odd"]) is None
+    assert_heads_must_divide(LinformerAttention, SITES["odd"])

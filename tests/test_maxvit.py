@@ -1,15 +1,34 @@
 """Block and grid attention against its definition and timm's layers and network, and for what it costs."""
 
+from functools import partial
+
 import pytest
 import timm
 import torch
-from recording import Recording, saving_into
+from layer_checks import (
+    FLOAT32_BYTES,
+    assert_closed_form,
+    assert_compiles_into_one_graph,
+    assert_exports,
+    assert_half_precision_is_near,
+    assert_heads_must_divide,
+    assert_images_do_not_see_each_other,
+    assert_output_and_gradients,
+    assert_refused,
+    assert_same_with_its_weights,
+    bytes_saved_for_backward,
+    influence_on,
+    random_layer_and_map,
+    recorded_forward,
+    site_of,
+    with_weights_of,
+)
+from recording import Recording
 from timm.models.maxxvit import MaxxVitTransformerCfg, PartitionAttentionCl
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import layer_norm, linear
 from torch.utils.flop_counter import FlopCounterMode
 
-from attnbench.mechanism import Site
 from mechanisms.maxvit import BlockGridAttention as MaxViT
 from mechanisms.maxvit.partition import blocks, grids, kinds
 
@@ -27,24 +46,7 @@ MAPS = {
     "one token": (1, 1),
 }
 WINDOW = 3
-
-
-def site_of(height, width, index, *, dim=8, heads=2, stride=16):
-    return Site(height=height, width=width, dim=dim, heads=heads, layer=index, stride=stride)
-
-
-def layer_and_map(site, *, batch=2, dtype=torch.float64, window=WINDOW, **options):
-    """A layer whose weights are large enough that attention is far from uniform, and a map."""
-    torch.manual_seed(0)
-    layer = MaxViT(site, window=window, **options).to(dtype)
-    for parameter in layer.parameters():
-        torch.nn.init.normal_(parameter, std=0.5)
-    return layer, torch.randn(batch, site.height, site.width, site.dim, dtype=dtype, requires_grad=True)
-
-
-def gradients(layer, x, out):
-    torch.manual_seed(1)
-    return torch.autograd.grad(out, [x, *layer.parameters()], torch.randn_like(out))
+layer_and_map = partial(random_layer_and_map, MaxViT, std=0.5, window=WINDOW)
 
 
 def place_by_definition(token, length, window, index):
@@ -84,9 +86,7 @@ def by_definition(layer, x, window):
 @pytest.mark.parametrize("size", MAPS.values(), ids=MAPS)
 def test_output_and_gradients_are_those_of_the_definition(size, index, backend):
     layer, x = layer_and_map(site_of(*size, index), backend=backend)
-    out, expected = layer(x), by_definition(layer, x, WINDOW)
-    torch.testing.assert_close(out, expected, rtol=1e-11, atol=1e-11)
-    torch.testing.assert_close(gradients(layer, x, out), gradients(layer, x, expected), rtol=1e-8, atol=1e-9)
+    assert_output_and_gradients(layer, x, by_definition(layer, x, WINDOW))
 
 
 @KINDS
@@ -103,8 +103,7 @@ def test_output_is_timms_with_the_same_weights(size, index, backend):
     layer, x = layer_and_map(site_of(*size, index), window=7, backend=backend)
     settings = MaxxVitTransformerCfg(dim_head=layer.site.head_dim, head_first=False, window_size=7)
     timms = PartitionAttentionCl(8, ["block", "grid"][index], settings).double()
-    timms.attn.qkv.load_state_dict(layer.qkv.state_dict())
-    timms.attn.proj.load_state_dict(layer.proj.state_dict())
+    with_weights_of(timms.attn, layer, {"qkv": "qkv", "proj": "proj"})
     timms.attn.rel_pos.relative_position_bias_table.data = layer.table.detach().flatten(1).T
     torch.testing.assert_close(layer(x), timms._partition_attn(layer.norm(x)), rtol=1e-11, atol=1e-11)
 
@@ -112,9 +111,7 @@ def test_output_is_timms_with_the_same_weights(size, index, backend):
 @KINDS
 def test_backends_have_the_same_parameters_and_output(index):
     fused, x = layer_and_map(site_of(7, 5, index), backend="sdpa")
-    unfused = MaxViT(fused.site, window=WINDOW, backend="unfused").double()
-    unfused.load_state_dict(fused.state_dict())
-    torch.testing.assert_close(fused(x), unfused(x), rtol=1e-12, atol=1e-12)
+    assert_same_with_its_weights(MaxViT(fused.site, window=WINDOW, backend="unfused"), fused, x)
 
 
 @KINDS
@@ -125,18 +122,13 @@ def test_weights_of_one_map_fit_another(index):
 
 @KINDS
 def test_images_of_a_batch_do_not_see_each_other(index):
-    layer, x = layer_and_map(site_of(7, 5, index), batch=3)
-    torch.testing.assert_close(layer(x), torch.cat([layer(image[None]) for image in x]), rtol=1e-12, atol=1e-12)
-    (grad,) = torch.autograd.grad(layer(x)[1].sum(), x)
-    assert grad[1].any()
-    assert not grad[[0, 2]].any()
+    assert_images_do_not_see_each_other(*layer_and_map(site_of(7, 5, index), batch=3))
 
 
 @pytest.mark.parametrize("index", range(4))
 def test_layers_alternate_between_neighbours_and_a_comb_over_the_map(index):
     layer, x = layer_and_map(site_of(9, 12, index))
-    (grad,) = torch.autograd.grad(layer(x)[0, 4, 5].sum(), x)
-    reached = grad[0].any(-1)
+    reached = influence_on(layer, x, 4, 5).any(-1)
     assert reached.sum() == 9
     assert (reached[3:6, 3:6] if index % 2 == BLOCK else reached[1::3, 1::4]).all()
 
@@ -155,15 +147,8 @@ def test_every_token_is_in_one_group_of_no_more_than_the_window(length, part):
 @KINDS
 @pytest.mark.parametrize("size", MAPS.values(), ids=MAPS)
 def test_closed_form_is_the_machine_count(size, index, backend):
-    site = site_of(*size, index)
-    with torch.device("meta"):
-        layer = MaxViT(site, window=WINDOW, backend=backend)
-        x = torch.empty(1, site.height, site.width, site.dim)
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
-        layer(x)
-    flops = counter.get_flop_counts()["Global"]
-    macs = MaxViT.macs(site, window=WINDOW, backend=backend)
-    assert flops == {torch.ops.aten.addmm: 2 * macs.projections, torch.ops.aten.bmm: 2 * macs.attention}
+    parts = {"addmm": "projections", "bmm": "attention"}
+    assert_closed_form(MaxViT, site_of(*size, index), parts, window=WINDOW, backend=backend)
 
 
 @pytest.mark.parametrize("pixels", [224, 384])
@@ -215,20 +200,17 @@ def test_scaled_windows_are_the_authors(pixels, window):
 
 @pytest.mark.parametrize("window", [0, -7])
 def test_a_window_that_no_map_could_take_is_an_error(window):
-    with pytest.raises(ValueError, match=f"window must be at least 1, got {window}"):
-        MaxViT.why_unsupported(site_of(7, 7, BLOCK), window=window)
+    assert_refused(MaxViT, site_of(7, 7, BLOCK), f"window must be at least 1, got {window}", window=window)
 
 
 def test_heads_that_do_not_divide_the_channels_are_refused_with_the_reason():
-    site = site_of(7, 7, BLOCK, dim=10, heads=3)
-    assert MaxViT.why_unsupported(site, window=7) == "dim 10 does not divide into 3 heads"
+    assert_heads_must_divide(MaxViT, site_of(7, 7, BLOCK), window=7)
     assert MaxViT.why_unsupported(site_of(1, 1, GRID)) is None
 
 
 # Memory. Narrow heads make the scores (h N P^2) eight times as many as the packed queries, keys and values (3 N C).
 SCORES = 4 * 28 * 28 * 49
 QKV = 3 * 28 * 28 * 8
-FLOAT32_BYTES = 4
 
 
 def memory_case(index, backend="sdpa"):
@@ -238,27 +220,17 @@ def memory_case(index, backend="sdpa"):
 
 @KINDS
 def test_fused_attention_never_makes_the_scores(index):
-    layer, x = memory_case(index)
-    with Recording() as recording:
-        layer(x)
-    assert recording.largest == QKV
+    assert recorded_forward(*memory_case(index)).largest == QKV
 
 
 @KINDS
 def test_unfused_attention_makes_the_scores(index):
-    layer, x = memory_case(index, "unfused")
-    with Recording() as recording:
-        layer(x)
-    assert recording.largest == SCORES
+    assert recorded_forward(*memory_case(index, "unfused")).largest == SCORES
 
 
 @KINDS
 def test_fused_attention_saves_no_scores_for_backward(index):
-    layer, x = memory_case(index)
-    storages = {}
-    with saving_into(storages):
-        layer(x)
-    assert sum(storages.values()) < FLOAT32_BYTES * SCORES / 2
+    assert sum(bytes_saved_for_backward(*memory_case(index))) < FLOAT32_BYTES * SCORES / 2
 
 
 @KINDS
@@ -275,26 +247,13 @@ def test_backward_adds_nothing_token_by_token(index):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_stays_near_float64(dtype, backend, index):
-    layer, x = layer_and_map(site_of(7, 5, index), backend=backend)
-    out = layer(x)
-    expected = gradients(layer, x, out)[0]
-    half, y = layer.to(dtype), x.detach().to(dtype).requires_grad_()
-    got = half(y)
-    torch.manual_seed(1)
-    (grad,) = torch.autograd.grad(got, y, torch.randn_like(out).to(dtype))
-    assert got.dtype == grad.dtype == dtype
-    assert (got - out).norm() < 0.03 * out.norm()
-    assert (grad - expected).norm() < 0.03 * expected.norm()
+    assert_half_precision_is_near(*layer_and_map(site_of(7, 5, index), backend=backend), dtype)
 
 
 @KINDS
 def test_compiles_into_one_graph_forward_and_backward(index):
-    layer, x = layer_and_map(site_of(7, 3, index), dtype=torch.float32)
-    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(gradients(layer, x, compiled(x)), gradients(layer, x, layer(x)), rtol=1e-4, atol=1e-5)
+    assert_compiles_into_one_graph(*layer_and_map(site_of(7, 3, index), dtype=torch.float32))
 
 
 def test_layers_of_grids_export():
-    layer, x = layer_and_map(site_of(7, 3, GRID))
-    exported = torch.export.export(layer, (x.detach(),)).module()
-    torch.testing.assert_close(exported(x.detach()), layer(x), rtol=1e-12, atol=1e-12)
+    assert_exports(*layer_and_map(site_of(7, 3, GRID)))

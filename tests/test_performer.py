@@ -1,34 +1,36 @@
 """Performer against its definition, against the softmax attention that it estimates, and for what it costs."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
-from recording import Recording, saving_into
+from layer_checks import (
+    FLOAT32_BYTES,
+    assert_compiles_into_one_graph,
+    assert_half_precision_is_near,
+    assert_heads_must_divide,
+    assert_images_do_not_see_each_other,
+    assert_near,
+    assert_output_and_gradients,
+    assert_refused,
+    bytes_saved_for_backward,
+    flops_on_meta,
+    random_layer_and_map,
+    recorded_training,
+)
+from layer_checks import (
+    SITES as COMMON_SITES,
+)
 from torch.nn.functional import layer_norm, linear
-from torch.utils.flop_counter import FlopCounterMode
 
 from attnbench.mechanism import Macs, Site
 from mechanisms.mhsa import MHSA
 from mechanisms.performer import PerformerAttention
 from mechanisms.performer.attention import estimated_attention, feature_count, orthogonal_features
 
-SITES = {
-    "square": Site(height=4, width=4, dim=12, heads=3),
-    "odd": Site(height=3, width=5, dim=8, heads=1),
-    "one row": Site(height=1, width=7, dim=6, heads=2),
-    "one channel a head": Site(height=2, width=2, dim=3, heads=3),
-    "one token": Site(height=1, width=1, dim=4, heads=2),
-}
-
-
-def layer_and_map(site, *, batch=2, dtype=torch.float64, std=0.4, **options):
-    """A layer whose weights are large enough that attention is far from uniform, and a map."""
-    torch.manual_seed(0)
-    layer = PerformerAttention(site, **options).to(dtype)
-    for parameter in layer.parameters():
-        torch.nn.init.normal_(parameter, std=std)
-    return layer, torch.randn(batch, site.height, site.width, site.dim, dtype=dtype, requires_grad=True)
+SITES = COMMON_SITES | {"one channel a head": Site(height=2, width=2, dim=3, heads=3)}
+layer_and_map = partial(random_layer_and_map, PerformerAttention)
 
 
 def phi(w, x):
@@ -56,18 +58,11 @@ def by_definition(layer, x):
     return torch.stack(images).view(x.shape)
 
 
-def gradients(layer, x, out):
-    torch.manual_seed(1)
-    return torch.autograd.grad(out, [x, *layer.parameters()], torch.randn_like(out))
-
-
 @pytest.mark.parametrize("features", [1, 5, "auto"])
 @pytest.mark.parametrize("site", SITES.values(), ids=SITES)
 def test_output_and_gradients_are_those_of_the_definition(site, features):
     layer, x = layer_and_map(site, features=features)
-    out, expected = layer(x), by_definition(layer, x)
-    torch.testing.assert_close(out, expected, rtol=1e-11, atol=1e-11)
-    torch.testing.assert_close(gradients(layer, x, out), gradients(layer, x, expected), rtol=1e-8, atol=1e-9)
+    assert_output_and_gradients(layer, x, by_definition(layer, x))
 
 
 def error_to_softmax_attention(layer, x, count, *, draws):
@@ -252,31 +247,18 @@ def test_features_are_d_log_d_where_nobody_said(width, count):
 
 
 def test_images_of_a_batch_do_not_see_each_other():
-    layer, x = layer_and_map(SITES["odd"], batch=3)
-    torch.testing.assert_close(layer(x), torch.cat([layer(image[None]) for image in x]), rtol=1e-12, atol=1e-12)
-    (grad,) = torch.autograd.grad(layer(x)[1].sum(), x)
-    assert grad[1].any()
-    assert not grad[[0, 2]].any()
-
-
-def counted(site, **options):
-    """What torch's counter finds on the meta device, by operator."""
-    with torch.device("meta"):
-        layer, x = PerformerAttention(site, **options), torch.empty(1, site.height, site.width, site.dim)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        layer(x)
-    return counter.get_flop_counts()["Global"]
+    assert_images_do_not_see_each_other(*layer_and_map(SITES["odd"], batch=3))
 
 
 @pytest.mark.parametrize("features", ["auto", 5])
 @pytest.mark.parametrize("site", SITES.values(), ids=SITES)
 def test_closed_form_is_the_machine_count(site, features):
-    flops = counted(site, features=features)
+    flops = flops_on_meta(PerformerAttention, site, features=features)
     assert sum(flops.values()) == 2 * PerformerAttention.macs(site, features=features).total
 
 
 def test_projections_are_what_linear_layers_count():
-    flops = counted(SITES["square"])
+    flops = flops_on_meta(PerformerAttention, SITES["square"])
     assert flops[torch.ops.aten.addmm] == 2 * PerformerAttention.macs(SITES["square"]).projections
 
 
@@ -287,31 +269,21 @@ def test_macs_leave_nothing_to_other():
 
 MEMORY_SITE = Site(height=24, width=24, dim=16, heads=4)
 WEIGHTS = 4 * 576 * 20
-FLOAT32_BYTES = 4
+memory_case = partial(layer_and_map, MEMORY_SITE, batch=1, dtype=torch.float32, features=20)
 
 
 def test_nothing_of_tokens_by_tokens_is_made():
-    layer, x = layer_and_map(MEMORY_SITE, batch=1, dtype=torch.float32, features=20)
-    with Recording() as recording:
-        layer(x).sum().backward()
-    assert recording.largest == WEIGHTS
+    assert recorded_training(*memory_case()).largest == WEIGHTS
 
 
 def test_backward_keeps_two_softmaxes():
-    layer, x = layer_and_map(MEMORY_SITE, batch=1, dtype=torch.float32, features=20)
-    storages = {}
-    with saving_into(storages):
-        layer(x)
-    assert sum(size >= FLOAT32_BYTES * WEIGHTS for size in storages.values()) == 2
+    saved = bytes_saved_for_backward(*memory_case())
+    assert sum(size >= FLOAT32_BYTES * WEIGHTS for size in saved) == 2
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_stays_near_float64(dtype):
-    layer, x = layer_and_map(SITES["square"])
-    expected = layer(x)
-    got = layer.to(dtype)(x.to(dtype))
-    assert got.dtype == dtype
-    assert (got - expected).norm() < 0.03 * expected.norm()
+    assert_half_precision_is_near(*layer_and_map(SITES["square"]), dtype)
 
 
 def test_autocast_stays_near_float32():
@@ -319,23 +291,18 @@ def test_autocast_stays_near_float32():
     expected = layer(x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         got = layer(x)
-    assert (got - expected).norm() < 0.03 * expected.norm()
+    assert_near(got, expected)
 
 
 def test_compiles_into_one_graph_forward_and_backward():
-    layer, x = layer_and_map(SITES["odd"], dtype=torch.float32)
-    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(gradients(layer, x, compiled(x)), gradients(layer, x, layer(x)), rtol=1e-4, atol=1e-5)
+    assert_compiles_into_one_graph(*layer_and_map(SITES["odd"], dtype=torch.float32))
 
 
 @pytest.mark.parametrize("features", [0, -3])
 def test_no_features_are_an_error(features):
-    for reject in (PerformerAttention.why_unsupported, PerformerAttention):
-        with pytest.raises(ValueError, match=f"features must be at least 1 or auto, got {features}"):
-            reject(SITES["odd"], features=features)
+    said = f"features must be at least 1 or auto, got {features}"
+    assert_refused(PerformerAttention, SITES["odd"], said, features=features)
 
 
 def test_heads_that_do_not_divide_the_channels_are_refused_with_the_reason():
-    site = Site(height=2, width=2, dim=10, heads=3)
-    assert PerformerAttention.why_unsupported(site) == "dim 10 does not divide into 3 heads"
-    assert PerformerAttention.why_unsupported(SITES["odd"]) is None
+    assert_heads_must_divide(PerformerAttention, SITES["odd"])

@@ -1,10 +1,26 @@
 """Attention in sliding windows against its definition, token by token in float64, and for what it costs."""
 
 import math
+from functools import partial
 from itertools import product
 
+import layer_checks
 import pytest
 import torch
+from layer_checks import (
+    assert_closed_form,
+    assert_compiles_into_one_graph,
+    assert_half_precision_is_near,
+    assert_heads_must_divide,
+    assert_images_do_not_see_each_other,
+    assert_near,
+    assert_output_and_gradients,
+    assert_refused,
+    gradients,
+    influence_on,
+    random_layer_and_map,
+    recorded_forward,
+)
 from recording import Recording, saving_into
 from torch._dynamo.backends.common import aot_autograd
 from torch._functorch.aot_autograd import make_boxed_func
@@ -12,7 +28,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.nn.functional import layer_norm
 from torch.utils.flop_counter import FlopCounterMode
 
-from attnbench.mechanism import Macs, Site
+from attnbench.mechanism import Macs
 from attnbench.probes.memory import peak
 from mechanisms.sasa import StandAloneAttention, lean
 from mechanisms.sasa.tiles import Tiles, gather, scatter
@@ -29,17 +45,8 @@ MAPS = {
 maps = pytest.mark.parametrize("size", MAPS.values(), ids=MAPS)
 
 
-def site_of(height, width, *, dim=6, heads=2):
-    return Site(height=height, width=width, dim=dim, heads=heads)
-
-
-def layer_and_map(site, *, batch=2, dtype=torch.float64, **options):
-    """A layer whose weights are large enough that attention is far from uniform, and a map."""
-    torch.manual_seed(0)
-    layer = StandAloneAttention(site, **options).to(dtype)
-    for parameter in layer.parameters():
-        torch.nn.init.normal_(parameter, std=0.6)
-    return layer, torch.randn(batch, site.height, site.width, site.dim, dtype=dtype, requires_grad=True)
+site_of = partial(layer_checks.site_of, dim=6)
+layer_and_map = partial(random_layer_and_map, StandAloneAttention, std=0.6)
 
 
 def by_definition(layer, x):
@@ -62,20 +69,12 @@ def by_definition(layer, x):
     return (torch.stack(rows, 1) @ layer.proj.weight.T).view(x.shape)
 
 
-def gradients(layer, x, out):
-    torch.manual_seed(1)
-    wanted = [x, *layer.parameters()]
-    return torch.autograd.grad(out, wanted, torch.randn_like(out), allow_unused=True, materialize_grads=True)
-
-
 @backends
 @pytest.mark.parametrize("window", [1, 3, 7])
 @maps
 def test_output_and_gradients_are_those_of_the_definition(size, window, backend):
     layer, x = layer_and_map(site_of(*size), window=window, backend=backend)
-    out, expected = layer(x), by_definition(layer, x)
-    torch.testing.assert_close(out, expected, rtol=1e-11, atol=1e-11)
-    torch.testing.assert_close(gradients(layer, x, out), gradients(layer, x, expected), rtol=1e-8, atol=1e-9)
+    assert_output_and_gradients(layer, x, by_definition(layer, x))
 
 
 @pytest.mark.parametrize("heads", [1, 6])
@@ -141,15 +140,9 @@ def test_scatter_adds_a_token_as_often_as_gather_takes_it():
 @pytest.mark.parametrize("window", [1, 5])
 @maps
 def test_closed_form_is_the_machine_count(size, window, backend):
-    site = site_of(*size)
-    with torch.device("meta"):
-        layer, x = StandAloneAttention(site, window=window, backend=backend), torch.empty(1, *size, site.dim)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        layer(x)
-    flops = counter.get_flop_counts()["Global"]
-    macs = StandAloneAttention.macs(site, window=window, backend=backend)
-    product = torch.ops.aten.bmm if backend == "unfolded" else torch.ops.attnbench_sasa.attend
-    assert flops == {torch.ops.aten.mm: 2 * macs.projections, product: 2 * macs.attention}
+    product = "bmm" if backend == "unfolded" else "attend"
+    parts = {"mm": "projections", product: "attention"}
+    assert_closed_form(StandAloneAttention, site_of(*size), parts, window=window, backend=backend)
 
 
 def test_the_backward_pass_is_counted_as_five_products():
@@ -188,9 +181,7 @@ def test_lean_never_makes_more_than_a_few_maps_forward_or_backward(window, monke
 
 def test_unfolded_makes_a_copy_of_the_map_for_every_offset():
     layer, x = layer_and_map(MEMORY_SITE, batch=1, dtype=torch.float32, window=7, backend="unfolded")
-    with Recording() as recording:
-        layer(x)
-    assert recording.largest == 49 * MAP
+    assert recorded_forward(layer, x).largest == 49 * MAP
 
 
 def test_lean_keeps_queries_keys_and_values_alone_for_backward():
@@ -223,16 +214,7 @@ def test_memory_of_a_training_step_does_not_grow_with_the_window(window, monkeyp
 @backends
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_half_precision_stays_near_float64(dtype, backend):
-    layer, x = layer_and_map(site_of(9, 5), window=7, backend=backend)
-    out = layer(x)
-    expected = gradients(layer, x, out)[0]
-    half, y = layer.to(dtype), x.detach().to(dtype).requires_grad_()
-    got = half(y)
-    torch.manual_seed(1)
-    (grad,) = torch.autograd.grad(got, y, torch.randn_like(out).to(dtype))
-    assert got.dtype == grad.dtype == dtype
-    assert (got - out).norm() < 0.03 * out.norm()
-    assert (grad - expected).norm() < 0.03 * expected.norm()
+    assert_half_precision_is_near(*layer_and_map(site_of(9, 5), window=7, backend=backend), dtype)
 
 
 @backends
@@ -242,15 +224,13 @@ def test_autocast_trains_the_layer_in_half_precision(backend):
     with torch.autocast("cpu", torch.bfloat16):
         out = layer(x)
     assert out.dtype == torch.bfloat16
-    for found, right in zip(gradients(layer, x, out.float()), expected, strict=True):
-        assert (found - right).norm() < 0.03 * right.norm()
+    for name, found in gradients(layer, x, out.float()).items():
+        assert_near(found, expected[name])
 
 
 @backends
 def test_compiles_into_one_graph_forward_and_backward(backend):
-    layer, x = layer_and_map(site_of(9, 5), dtype=torch.float32, backend=backend)
-    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(gradients(layer, x, compiled(x)), gradients(layer, x, layer(x)), rtol=1e-4, atol=1e-5)
+    assert_compiles_into_one_graph(*layer_and_map(site_of(9, 5), dtype=torch.float32, backend=backend))
 
 
 def test_a_compiled_backward_pass_is_the_lean_one():
@@ -279,32 +259,24 @@ def test_torch_finds_the_operators_well_formed():
 
 @backends
 def test_images_of_a_batch_do_not_see_each_other(backend):
-    layer, x = layer_and_map(site_of(7, 5), batch=3, backend=backend)
-    torch.testing.assert_close(layer(x), torch.cat([layer(image[None]) for image in x]), rtol=1e-12, atol=1e-12)
-    (grad,) = torch.autograd.grad(layer(x)[1].sum(), x)
-    assert grad[1].any()
-    assert not grad[[0, 2]].any()
+    assert_images_do_not_see_each_other(*layer_and_map(site_of(7, 5), batch=3, backend=backend))
 
 
 def test_a_token_is_reached_from_its_window_alone():
     layer, x = layer_and_map(site_of(19, 19), window=5)
-    (grad,) = torch.autograd.grad(layer(x)[0, 9, 7].sum(), x)
-    reached = grad[0].any(-1)
+    reached = influence_on(layer, x, 9, 7).any(-1)
     assert reached[7:12, 5:10].all()
     assert reached.sum() == 25
 
 
 @pytest.mark.parametrize("window", [2, 0, -3])
 def test_a_window_that_no_map_could_take_is_an_error(window):
-    with pytest.raises(ValueError, match=f"window must be odd and at least 1, got {window}"):
-        StandAloneAttention.why_unsupported(site_of(7, 7), window=window)
-    with pytest.raises(ValueError, match="window must be odd"):
-        StandAloneAttention(site_of(7, 7), window=window)
+    said = f"window must be odd and at least 1, got {window}"
+    assert_refused(StandAloneAttention, site_of(7, 7), said, window=window)
 
 
 def test_heads_that_do_not_divide_the_channels_are_refused_with_the_reason():
-    site = site_of(7, 7, dim=10, heads=3)
-    assert StandAloneAttention.why_unsupported(site) == "dim 10 does not divide into 3 heads"
+    assert_heads_must_divide(StandAloneAttention, site_of(7, 7))
 
 
 def test_a_window_larger_than_the_map_needs_no_adaptation():

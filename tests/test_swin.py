@@ -1,15 +1,32 @@
 """Shifted-window attention against its definition, timm's and torchvision's layers, and for what it costs."""
 
+from functools import partial
+
 import pytest
 import torch
-from recording import Recording, saving_into
+from layer_checks import (
+    FLOAT32_BYTES,
+    assert_closed_form,
+    assert_compiles_into_one_graph,
+    assert_half_precision_is_near,
+    assert_heads_must_divide,
+    assert_images_do_not_see_each_other,
+    assert_output_and_gradients,
+    assert_refused,
+    assert_same_with_its_weights,
+    bytes_saved_for_backward,
+    gradients,
+    influence_on,
+    random_layer_and_map,
+    recorded_forward,
+    site_of,
+    with_weights_of,
+)
+from recording import Recording
 from timm.models.swin_transformer import SwinTransformerBlock
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import layer_norm, linear, pad
-from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.swin_transformer import shifted_window_attention
 
-from attnbench.mechanism import Site
 from attnbench.testing import CHECKS, check_mechanism
 from mechanisms.swin import ShiftedWindowAttention as Swin
 from mechanisms.swin import biased
@@ -29,24 +46,7 @@ MAPS = {
     "one token": (1, 1),
 }
 WINDOW = 3
-
-
-def site_of(height, width, layer, *, dim=8, heads=2, stride=16):
-    return Site(height=height, width=width, dim=dim, heads=heads, layer=layer, stride=stride)
-
-
-def layer_and_map(site, *, batch=2, dtype=torch.float64, window=WINDOW, **options):
-    """A layer whose weights are large enough that attention is far from uniform, and a map."""
-    torch.manual_seed(0)
-    layer = Swin(site, window=window, **options).to(dtype)
-    for parameter in layer.parameters():
-        torch.nn.init.normal_(parameter, std=0.5)
-    return layer, torch.randn(batch, site.height, site.width, site.dim, dtype=dtype, requires_grad=True)
-
-
-def gradients(layer, x, out):
-    torch.manual_seed(1)
-    return torch.autograd.grad(out, [x, *layer.parameters()], torch.randn_like(out))
+layer_and_map = partial(random_layer_and_map, Swin, std=0.5, window=WINDOW)
 
 
 def cut_by_definition(length, window, layer, way):
@@ -109,9 +109,7 @@ def by_definition(layer, x, window, way="cyclic"):
 @pytest.mark.parametrize("size", MAPS.values(), ids=MAPS)
 def test_output_and_gradients_are_those_of_the_definition(size, layer_index, shift, backend):
     layer, x = layer_and_map(site_of(*size, layer_index), shift=shift, backend=backend)
-    out, expected = layer(x), by_definition(layer, x, WINDOW, shift)
-    torch.testing.assert_close(out, expected, rtol=1e-11, atol=1e-11)
-    torch.testing.assert_close(gradients(layer, x, out), gradients(layer, x, expected), rtol=1e-8, atol=1e-9)
+    assert_output_and_gradients(layer, x, by_definition(layer, x, WINDOW, shift))
 
 
 @pytest.mark.parametrize(("layer_index", "shift"), [(PLAIN, "cyclic"), (SHIFTED, "cyclic"), (SHIFTED, "padded")])
@@ -142,8 +140,7 @@ def timms_block(layer, size, window):
     site = layer.site
     shift = window // 2 if site.layer % 2 else 0
     block = SwinTransformerBlock(site.dim, size, site.heads, window_size=window, shift_size=shift).double()
-    block.attn.qkv.load_state_dict(layer.qkv.state_dict())
-    block.attn.proj.load_state_dict(layer.proj.state_dict())
+    with_weights_of(block.attn, layer, {"qkv": "qkv", "proj": "proj"})
     block.attn.relative_position_bias_table.data = layer.table.detach().flatten(1).T
     return block._attn
 
@@ -189,18 +186,12 @@ def relative_bias_by_definition(table, window):
 
 def test_backends_have_the_same_parameters_and_output():
     fused, x = layer_and_map(site_of(7, 5, SHIFTED), backend="sdpa")
-    unfused = Swin(fused.site, window=WINDOW, backend="unfused").double()
-    unfused.load_state_dict(fused.state_dict())
-    torch.testing.assert_close(fused(x), unfused(x), rtol=1e-12, atol=1e-12)
+    assert_same_with_its_weights(Swin(fused.site, window=WINDOW, backend="unfused"), fused, x)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_images_of_a_batch_do_not_see_each_other(backend):
-    layer, x = layer_and_map(site_of(7, 5, SHIFTED), batch=3, backend=backend)
-    torch.testing.assert_close(layer(x), torch.cat([layer(image[None]) for image in x]), rtol=1e-12, atol=1e-12)
-    (grad,) = torch.autograd.grad(layer(x)[1].sum(), x)
-    assert grad[1].any()
-    assert not grad[[0, 2]].any()
+    assert_images_do_not_see_each_other(*layer_and_map(site_of(7, 5, SHIFTED), batch=3, backend=backend))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -208,15 +199,9 @@ def test_images_of_a_batch_do_not_see_each_other(backend):
 @pytest.mark.parametrize("layer_index", [PLAIN, SHIFTED])
 @pytest.mark.parametrize("size", MAPS.values(), ids=MAPS)
 def test_closed_form_is_the_machine_count(size, layer_index, shift, backend):
-    site = site_of(*size, layer_index)
-    with torch.device("meta"):
-        layer = Swin(site, window=WINDOW, shift=shift, backend=backend)
-        x = torch.empty(1, site.height, site.width, site.dim)
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
-        layer(x)
-    flops = counter.get_flop_counts()["Global"]
-    macs = Swin.macs(site, window=WINDOW, shift=shift, backend=backend)
-    assert flops == {torch.ops.aten.addmm: 2 * macs.projections, torch.ops.aten.bmm: 2 * macs.attention}
+    options = {"window": WINDOW, "shift": shift, "backend": backend}
+    parts = {"addmm": "projections", "bmm": "attention"}
+    assert_closed_form(Swin, site_of(*size, layer_index), parts, **options)
 
 
 def test_macs_are_those_of_the_published_table():
@@ -257,28 +242,24 @@ def test_scaled_window_at_the_last_stage_holds_as_much_of_the_image_as_at_224(si
 
 @pytest.mark.parametrize("window", [0, -7])
 def test_a_window_that_no_map_could_take_is_an_error(window):
-    with pytest.raises(ValueError, match=f"window must be at least 1, got {window}"):
-        Swin.why_unsupported(site_of(7, 7, PLAIN), window=window)
+    assert_refused(Swin, site_of(7, 7, PLAIN), f"window must be at least 1, got {window}", window=window)
 
 
 def test_heads_that_do_not_divide_the_channels_are_refused_with_the_reason():
-    site = site_of(7, 7, PLAIN, dim=10, heads=3)
-    assert Swin.why_unsupported(site, window=7) == "dim 10 does not divide into 3 heads"
+    assert_heads_must_divide(Swin, site_of(7, 7, PLAIN), window=7)
     assert Swin.why_unsupported(site_of(1, 1, PLAIN)) is None
 
 
 def test_a_token_is_reached_from_its_window_alone():
     layer, x = layer_and_map(site_of(9, 9, PLAIN))
-    (grad,) = torch.autograd.grad(layer(x)[0, 4, 4].sum(), x)
-    reached = grad[0].any(-1)
+    reached = influence_on(layer, x, 4, 4).any(-1)
     assert reached[3:6, 3:6].all()
     assert reached.sum() == 9
 
 
 def test_a_token_of_a_border_is_reached_from_its_smaller_window_alone():
     layer, x = layer_and_map(site_of(9, 9, SHIFTED), shift="padded")
-    (grad,) = torch.autograd.grad(layer(x)[0, 0, 4].sum(), x)
-    reached = grad[0].any(-1)
+    reached = influence_on(layer, x, 0, 4).any(-1)
     assert reached[0, 4:7].all()
     assert reached.sum() == 3
 
@@ -293,34 +274,24 @@ MEMORY_SITE = site_of(28, 28, SHIFTED, dim=8, heads=4)
 SCORES = 4 * 28 * 28 * 49
 QKV = 3 * 28 * 28 * 8
 BIAS = 4 * 49 * 49
-FLOAT32_BYTES = 4
+memory_case = partial(layer_and_map, MEMORY_SITE, batch=1, dtype=torch.float32, window=7)
 
 
 def test_fused_attention_never_makes_the_scores():
-    layer, x = layer_and_map(MEMORY_SITE, batch=1, dtype=torch.float32, window=7)
-    with Recording() as recording:
-        layer(x)
-    assert recording.largest == QKV
+    assert recorded_forward(*memory_case()).largest == QKV
 
 
 def test_training_runs_the_fused_kernel():
-    layer, x = layer_and_map(MEMORY_SITE, batch=1, dtype=torch.float32, window=7)
-    with Recording() as recording:
-        layer(x)
-    assert recording.operators["_scaled_dot_product_flash_attention_for_cpu"] == 4
+    assert recorded_forward(*memory_case()).operators["_scaled_dot_product_flash_attention_for_cpu"] == 4
 
 
 def test_fused_attention_saves_no_scores_for_backward():
-    layer, x = layer_and_map(MEMORY_SITE, batch=1, dtype=torch.float32, window=7)
-    storages = {}
-    with saving_into(storages):
-        layer(x)
-    assert sum(storages.values()) < FLOAT32_BYTES * SCORES / 2
+    assert sum(bytes_saved_for_backward(*memory_case())) < FLOAT32_BYTES * SCORES / 2
 
 
 def test_backward_makes_the_scores_of_a_chunk_of_windows_at_a_time(monkeypatch):
     monkeypatch.setattr(biased, "CHUNK_SCORES", BIAS)
-    layer, x = layer_and_map(MEMORY_SITE, batch=1, dtype=torch.float32, window=7)
+    layer, x = memory_case()
     out = layer(x).sum()
     with Recording() as recording:
         out.backward()
@@ -351,11 +322,9 @@ def test_filled_windows_are_of_as_many_kinds_and_one_more_along_each_side():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_no_mask_over_the_whole_map_is_made(backend):
-    layer, x = layer_and_map(MEMORY_SITE, batch=1, dtype=torch.float32, window=7, backend=backend)
     windows = {1, 3, 9}  # the corner, the last row and the last column, the interior
-    with Recording() as recording:
-        layer(x)
-    of_scores = {shape for shape in recording.shapes if shape[-2:] == (49, 49) and torch.Size(shape).numel() > BIAS}
+    shapes = recorded_forward(*memory_case(backend=backend)).shapes
+    of_scores = {shape for shape in shapes if shape[-2:] == (49, 49) and torch.Size(shape).numel() > BIAS}
     made_of_queries = {(count, 4, 49, 49) for count in windows} | {(count * 4, 49, 49) for count in windows}
     assert of_scores - {(4, 49, 49)} <= (made_of_queries if backend == "unfused" else set())
 
@@ -363,20 +332,9 @@ def test_no_mask_over_the_whole_map_is_made(backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_stays_near_float64(dtype, backend):
-    layer, x = layer_and_map(site_of(7, 5, SHIFTED), backend=backend)
-    out = layer(x)
-    expected = gradients(layer, x, out)[0]
-    half, y = layer.to(dtype), x.detach().to(dtype).requires_grad_()
-    got = half(y)
-    torch.manual_seed(1)
-    (grad,) = torch.autograd.grad(got, y, torch.randn_like(out).to(dtype))
-    assert got.dtype == grad.dtype == dtype
-    assert (got - out).norm() < 0.03 * out.norm()
-    assert (grad - expected).norm() < 0.03 * expected.norm()
+    assert_half_precision_is_near(*layer_and_map(site_of(7, 5, SHIFTED), backend=backend), dtype)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_compiles_into_one_graph_forward_and_backward(backend):
-    layer, x = layer_and_map(site_of(7, 5, SHIFTED), dtype=torch.float32, backend=backend)
-    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(gradients(layer, x, compiled(x)), gradients(layer, x, layer(x)), rtol=1e-4, atol=1e-5)
+    assert_compiles_into_one_graph(*layer_and_map(site_of(7, 5, SHIFTED), dtype=torch.float32, backend=backend))

@@ -1,14 +1,33 @@
 """Twins' attention against its definition, timm's layers and published totals, and for what it costs."""
 
+from functools import partial
+from itertools import product
+
 import pytest
 import torch
-from recording import Recording, saving_into
+from layer_checks import (
+    FLOAT32_BYTES,
+    assert_closed_form,
+    assert_compiles_into_one_graph,
+    assert_exports,
+    assert_half_precision_is_near,
+    assert_heads_must_divide,
+    assert_images_do_not_see_each_other,
+    assert_output_and_gradients,
+    assert_refused,
+    assert_same_with_its_weights,
+    attention_by_definition,
+    bytes_saved_for_backward,
+    influence_on,
+    random_layer_and_map,
+    recorded_forward,
+    recorded_training,
+    site_of,
+    with_weights_of,
+)
 from timm.models.twins import GlobalSubSampleAttn, LocallyGroupedAttn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import layer_norm, linear
-from torch.utils.flop_counter import FlopCounterMode
 
-from attnbench.mechanism import Site
 from mechanisms.twins import TwinsAttention
 
 BACKENDS = ["sdpa", "unfused"]
@@ -23,33 +42,7 @@ MAPS = {
     "smaller than a window": (2, 2),
     "one token": (1, 1),
 }
-
-
-def site_of(height, width, index, *, dim=8, heads=2, stride=16):
-    return Site(height=height, width=width, dim=dim, heads=heads, layer=index, stride=stride)
-
-
-def layer_and_map(site, *, batch=2, dtype=torch.float64, **options):
-    """A layer whose weights are large enough that attention is far from uniform, and a map."""
-    torch.manual_seed(0)
-    layer = TwinsAttention(site, **{**SIDES, **options}).to(dtype)
-    for parameter in layer.parameters():
-        torch.nn.init.normal_(parameter, std=0.4)
-    return layer, torch.randn(batch, site.height, site.width, site.dim, dtype=dtype, requires_grad=True)
-
-
-def gradients(layer, x, out):
-    torch.manual_seed(1)
-    return torch.autograd.grad(out, [x, *layer.parameters()], torch.randn_like(out))
-
-
-def attention_by_definition(q, keys, values, heads):
-    """Head by head, what one query of an image gathers from a list of keys and values."""
-    parts = []
-    for query, key, value in zip(q.chunk(heads), keys.chunk(heads, -1), values.chunk(heads, -1), strict=True):
-        weights = torch.exp(key @ query / len(query) ** 0.5)
-        parts.append((weights / weights.sum()) @ value)
-    return torch.cat(parts)
+layer_and_map = partial(random_layer_and_map, TwinsAttention, **SIDES)
 
 
 def in_window(layer, y, i, j, side):
@@ -59,7 +52,8 @@ def in_window(layer, y, i, j, side):
     places = [(row, column) for row in range(top, top + side) for column in range(left, left + side)]
     inside = [y[row, column] if row < len(y) and column < y.shape[1] else 0 * y[0, 0] for row, column in places]
     _, keys, values = project(torch.stack(inside)).chunk(3, dim=-1)
-    return attention_by_definition(project(y[i, j]).chunk(3)[0], keys, values, layer.site.heads)
+    query, _, _ = project(y[i, j]).chunk(3)
+    return attention_by_definition(query[None], keys, values, layer.site.heads)[0]
 
 
 def reduced_by_definition(layer, y, side):
@@ -81,13 +75,12 @@ def by_definition(layer, x, *, window, reduction):
     images = []
     for image in x:
         y = layer_norm(image, (layer.site.dim,), layer.norm.weight, layer.norm.bias, 1e-6)
-        tokens = [(i, j) for i in range(layer.site.height) for j in range(layer.site.width)]
         if layer.site.layer % 2 == LSA:
-            rows = [in_window(layer, y, i, j, window) for i, j in tokens]
+            attended = torch.stack([in_window(layer, y, i, j, window) for i, j in product(*map(range, y.shape[:2]))])
         else:
             keys, values = layer.gather.kv(reduced_by_definition(layer, y, reduction)).chunk(2, dim=-1)
-            rows = [attention_by_definition(layer.gather.q(y[i, j]), keys, values, layer.site.heads) for i, j in tokens]
-        images.append(linear(torch.stack(rows), layer.proj.weight, layer.proj.bias))
+            attended = attention_by_definition(layer.gather.q(y).flatten(0, 1), keys, values, layer.site.heads)
+        images.append(linear(attended, layer.proj.weight, layer.proj.bias))
     return torch.stack(images).view(x.shape)
 
 
@@ -96,9 +89,7 @@ def by_definition(layer, x, *, window, reduction):
 @pytest.mark.parametrize("size", MAPS.values(), ids=MAPS)
 def test_output_and_gradients_are_those_of_the_definition(size, index, backend):
     layer, x = layer_and_map(site_of(*size, index), backend=backend)
-    out, expected = layer(x), by_definition(layer, x, **SIDES)
-    torch.testing.assert_close(out, expected, rtol=1e-11, atol=1e-11)
-    torch.testing.assert_close(gradients(layer, x, out), gradients(layer, x, expected), rtol=1e-8, atol=1e-9)
+    assert_output_and_gradients(layer, x, by_definition(layer, x, **SIDES))
 
 
 @KINDS
@@ -119,8 +110,7 @@ def timms_output(layer, x, timms):
 def test_lsa_is_timms_with_the_same_weights_on_any_map(size, backend):
     layer, x = layer_and_map(site_of(*size, LSA), window=7, backend=backend)
     timms = LocallyGroupedAttn(8, num_heads=2, ws=7).double()
-    timms.qkv.load_state_dict(layer.gather.qkv.state_dict())
-    timms.proj.load_state_dict(layer.proj.state_dict())
+    with_weights_of(timms, layer, {"qkv": "gather.qkv", "proj": "proj"})
     torch.testing.assert_close(layer(x), timms_output(layer, x, timms), rtol=1e-11, atol=1e-11)
 
 
@@ -129,36 +119,28 @@ def test_lsa_is_timms_with_the_same_weights_on_any_map(size, backend):
 def test_gsa_is_timms_with_the_same_weights_on_whole_patches(reduction, backend):
     layer, x = layer_and_map(site_of(8, 12, GSA), reduction=reduction, backend=backend)
     timms = GlobalSubSampleAttn(8, num_heads=2, sr_ratio=reduction).double()
-    pairs = [(timms.q, layer.gather.q), (timms.kv, layer.gather.kv), (timms.proj, layer.proj)]
+    names = {"q": "gather.q", "kv": "gather.kv", "proj": "proj"}
     if reduction > 1:
-        pairs += [(timms.sr, layer.gather.reduce.conv), (timms.norm, layer.gather.reduce.norm)]
-    for theirs, ours in pairs:
-        theirs.load_state_dict(ours.state_dict())
+        names |= {"sr": "gather.reduce.conv", "norm": "gather.reduce.norm"}
+    with_weights_of(timms, layer, names)
     torch.testing.assert_close(layer(x), timms_output(layer, x, timms), rtol=1e-11, atol=1e-11)
 
 
 @KINDS
 def test_backends_have_the_same_parameters_and_output(index):
     fused, x = layer_and_map(site_of(7, 5, index), backend="sdpa")
-    unfused = TwinsAttention(fused.site, **SIDES, backend="unfused").double()
-    unfused.load_state_dict(fused.state_dict())
-    torch.testing.assert_close(fused(x), unfused(x), rtol=1e-12, atol=1e-12)
+    assert_same_with_its_weights(TwinsAttention(fused.site, **SIDES, backend="unfused"), fused, x)
 
 
 @KINDS
 def test_images_of_a_batch_do_not_see_each_other(index):
-    layer, x = layer_and_map(site_of(7, 5, index), batch=3)
-    torch.testing.assert_close(layer(x), torch.cat([layer(image[None]) for image in x]), rtol=1e-12, atol=1e-12)
-    (grad,) = torch.autograd.grad(layer(x)[1].sum(), x)
-    assert grad[1].any()
-    assert not grad[[0, 2]].any()
+    assert_images_do_not_see_each_other(*layer_and_map(site_of(7, 5, index), batch=3))
 
 
 @pytest.mark.parametrize("index", range(4))
 def test_layers_alternate_between_a_window_and_the_whole_map(index):
     layer, x = layer_and_map(site_of(7, 8, index))
-    (grad,) = torch.autograd.grad(layer(x)[0, 0, 0].sum(), x)
-    reached = grad[0].any(-1)
+    reached = influence_on(layer, x, 0, 0).any(-1)
     assert reached[:3, :3].all()
     assert reached.sum() == (9 if index % 2 == LSA else 7 * 8)
 
@@ -180,16 +162,8 @@ def test_weights_start_with_deviation_of_two_hundredths_and_no_bias():
 @KINDS
 @pytest.mark.parametrize("size", MAPS.values(), ids=MAPS)
 def test_closed_form_is_the_machine_count(size, index, backend):
-    site = site_of(*size, index)
-    with torch.device("meta"):
-        layer = TwinsAttention(site, **SIDES, backend=backend)
-        x = torch.empty(1, site.height, site.width, site.dim)
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
-        layer(x)
-    flops = counter.get_flop_counts()["Global"]
-    macs = TwinsAttention.macs(site, **SIDES, backend=backend)
-    counted = {torch.ops.aten.addmm: 2 * macs.projections, torch.ops.aten.bmm: 2 * macs.attention}
-    assert flops == counted | ({torch.ops.aten.convolution: 2 * macs.other} if index == GSA else {})
+    parts = {"addmm": "projections", "bmm": "attention"} | ({"convolution": "other"} if index == GSA else {})
+    assert_closed_form(TwinsAttention, site_of(*size, index), parts, **SIDES, backend=backend)
 
 
 def network_macs(dims, depths, heads):
@@ -239,20 +213,17 @@ def test_adaptation_says_what_was_padded(site, options, said):
 @KINDS
 @pytest.mark.parametrize("option", ["window", "reduction"])
 def test_a_side_that_no_map_could_take_is_an_error_in_every_layer(option, index):
-    with pytest.raises(ValueError, match=f"{option} must be at least 1.*got 0"):
-        TwinsAttention.why_unsupported(site_of(7, 7, index), **{option: 0})
+    assert_refused(TwinsAttention, site_of(7, 7, index), f"{option} must be at least 1.*got 0", **{option: 0})
 
 
 def test_heads_that_do_not_divide_the_channels_are_refused_with_the_reason():
-    site = site_of(7, 7, GSA, dim=10, heads=3)
-    assert TwinsAttention.why_unsupported(site, window=7) == "dim 10 does not divide into 3 heads"
+    assert_heads_must_divide(TwinsAttention, site_of(7, 7, GSA), window=7)
     assert TwinsAttention.why_unsupported(site_of(1, 1, GSA)) is None
 
 
 # Memory. Narrow heads make the scores of both kinds more than twice as many as anything else of the layer.
 MEMORY_SITES = {LSA: site_of(28, 28, LSA, dim=8, heads=4), GSA: site_of(16, 16, GSA, dim=8, heads=4)}
 SCORES = {LSA: 4 * 28 * 28 * 49, GSA: 4 * 256 * 64}
-FLOAT32_BYTES = 4
 
 
 def memory_case(index, backend):
@@ -261,55 +232,34 @@ def memory_case(index, backend):
 
 @KINDS
 def test_fused_attention_never_makes_the_scores_forward_or_backward(index):
-    layer, x = memory_case(index, "sdpa")
-    with Recording() as recording:
-        layer(x).sum().backward()
-    assert recording.largest < SCORES[index] / 2
+    assert recorded_training(*memory_case(index, "sdpa")).largest < SCORES[index] / 2
 
 
 @KINDS
 def test_unfused_attention_makes_the_scores(index):
-    layer, x = memory_case(index, "unfused")
-    with Recording() as recording:
-        layer(x)
-    assert recording.largest == SCORES[index]
+    assert recorded_forward(*memory_case(index, "unfused")).largest == SCORES[index]
 
 
 @KINDS
 def test_fused_attention_saves_no_scores_for_backward(index):
-    layer, x = memory_case(index, "sdpa")
-    storages = {}
-    with saving_into(storages):
-        layer(x)
-    assert sum(storages.values()) < FLOAT32_BYTES * SCORES[index] / 2
+    assert sum(bytes_saved_for_backward(*memory_case(index, "sdpa"))) < FLOAT32_BYTES * SCORES[index] / 2
 
 
 def test_a_map_of_whole_windows_is_not_padded():
-    layer, x = layer_and_map(site_of(6, 9, LSA))
-    with Recording() as recording:
-        layer(x)
-    assert "constant_pad_nd" not in recording.operators
+    assert "constant_pad_nd" not in recorded_forward(*layer_and_map(site_of(6, 9, LSA))).operators
 
 
 @KINDS
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_stays_near_float64(dtype, backend, index):
-    layer, x = layer_and_map(site_of(7, 5, index), backend=backend)
-    expected = layer(x)
-    got = layer.to(dtype)(x.to(dtype))
-    assert got.dtype == dtype
-    assert (got - expected).norm() < 0.03 * expected.norm()
+    assert_half_precision_is_near(*layer_and_map(site_of(7, 5, index), backend=backend), dtype)
 
 
 @KINDS
 def test_compiles_into_one_graph_forward_and_backward(index):
-    layer, x = layer_and_map(site_of(7, 5, index), dtype=torch.float32)
-    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(gradients(layer, x, compiled(x)), gradients(layer, x, layer(x)), rtol=1e-4, atol=1e-5)
+    assert_compiles_into_one_graph(*layer_and_map(site_of(7, 5, index), dtype=torch.float32))
 
 
 def test_gsa_exports():
-    layer, x = layer_and_map(site_of(7, 5, GSA))
-    exported = torch.export.export(layer, (x.detach(),)).module()
-    torch.testing.assert_close(exported(x.detach()), layer(x), rtol=1e-12, atol=1e-12)
+    assert_exports(*layer_and_map(site_of(7, 5, GSA)))

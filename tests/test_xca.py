@@ -1,34 +1,43 @@
 """Cross-covariance attention against its definition, against timm's layer, and for what it costs."""
 
+from functools import partial
+
 import pytest
 import torch
-from recording import Recording, saving_into
+from layer_checks import (
+    FLOAT32_BYTES,
+    assert_closed_form,
+    assert_compiles_into_one_graph,
+    assert_half_precision_is_near,
+    assert_heads_must_divide,
+    assert_images_do_not_see_each_other,
+    assert_near,
+    assert_output_and_gradients,
+    assert_same_with_its_weights,
+    bytes_saved_for_backward,
+    gradients,
+    random_layer_and_map,
+    recorded_forward,
+    recorded_training,
+)
+from layer_checks import (
+    SITES as COMMON_SITES,
+)
 from timm.models.xcit import XCA as TimmsXCA  # noqa: N811 - a class, spelt as an abbreviation
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import layer_norm, linear
-from torch.utils.flop_counter import FlopCounterMode
 
 from attnbench.mechanism import Macs, Site
 from mechanisms.xca import CrossCovarianceAttention
 
 BACKENDS = ["unfused", "sdpa"]
-SITES = {
-    "square": Site(height=4, width=4, dim=12, heads=3),
-    "odd": Site(height=3, width=5, dim=8, heads=1),
-    "one row": Site(height=1, width=7, dim=6, heads=2),
-    "one token": Site(height=1, width=1, dim=4, heads=2),
-    "one channel a head": Site(height=2, width=3, dim=3, heads=3),
-}
+SITES = COMMON_SITES | {"one channel a head": Site(height=2, width=3, dim=3, heads=3)}
 
 
-def layer_and_map(site, *, batch=2, dtype=torch.float64, **options):
+def layer_and_map(site, **options):
     """A layer whose temperatures are large enough that attention is far from uniform, and a map."""
-    torch.manual_seed(0)
-    layer = CrossCovarianceAttention(site, **options).to(dtype)
-    for parameter in layer.parameters():
-        torch.nn.init.normal_(parameter, std=0.4)
+    layer, x = random_layer_and_map(CrossCovarianceAttention, site, **options)
     torch.nn.init.uniform_(layer.temperature, 2, 6)
-    return layer, torch.randn(batch, site.height, site.width, site.dim, dtype=dtype, requires_grad=True)
+    return layer, x
 
 
 def by_definition(layer, x):
@@ -49,19 +58,12 @@ def by_definition(layer, x):
     return torch.stack(images).view(x.shape)
 
 
-def gradients(layer, x, out):
-    torch.manual_seed(1)
-    return torch.autograd.grad(out, [x, *layer.parameters()], torch.randn_like(out))
-
-
 @pytest.mark.parametrize("qkv_bias", [True, False])
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("site", SITES.values(), ids=SITES)
 def test_output_and_gradients_are_those_of_the_definition(site, backend, qkv_bias):
     layer, x = layer_and_map(site, backend=backend, qkv_bias=qkv_bias)
-    out, expected = layer(x), by_definition(layer, x)
-    torch.testing.assert_close(out, expected, rtol=1e-11, atol=1e-11)
-    torch.testing.assert_close(gradients(layer, x, out), gradients(layer, x, expected), rtol=1e-9, atol=1e-10)
+    assert_output_and_gradients(layer, x, by_definition(layer, x), gradients_within=1e-9)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -108,33 +110,19 @@ def test_order_of_the_tokens_does_not_matter(backend):
 
 def test_backends_have_the_same_parameters_and_output():
     fused, x = layer_and_map(SITES["square"], backend="sdpa")
-    unfused = CrossCovarianceAttention(SITES["square"], backend="unfused").double()
-    unfused.load_state_dict(fused.state_dict())
-    torch.testing.assert_close(fused(x), unfused(x), rtol=1e-12, atol=1e-12)
+    assert_same_with_its_weights(CrossCovarianceAttention(SITES["square"], backend="unfused"), fused, x)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_images_of_a_batch_do_not_see_each_other(backend):
-    layer, x = layer_and_map(SITES["odd"], batch=3, backend=backend)
-    torch.testing.assert_close(layer(x), torch.cat([layer(image[None]) for image in x]), rtol=1e-12, atol=1e-12)
-    (grad,) = torch.autograd.grad(layer(x)[1].sum(), x)
-    assert grad[1].any()
-    assert not grad[[0, 2]].any()
+    assert_images_do_not_see_each_other(*layer_and_map(SITES["odd"], batch=3, backend=backend))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("site", SITES.values(), ids=SITES)
 def test_closed_form_is_the_machine_count(site, backend):
-    with torch.device("meta"):
-        layer = CrossCovarianceAttention(site, backend=backend)
-        x = torch.empty(1, site.height, site.width, site.dim)
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
-        layer(x)
-    flops = counter.get_flop_counts()["Global"]
-    macs = CrossCovarianceAttention.macs(site, backend=backend)
-    assert flops.pop(torch.ops.aten.bmm) == 2 * macs.attention
-    assert flops.keys() <= {torch.ops.aten.addmm, torch.ops.aten.mm}
-    assert sum(flops.values()) == 2 * macs.projections
+    parts = {"addmm": "projections", "mm": "projections", "bmm": "attention"}
+    assert_closed_form(CrossCovarianceAttention, site, parts, backend=backend)
 
 
 def test_macs_are_four_n_c_squared_and_two_n_c_d():
@@ -144,48 +132,31 @@ def test_macs_are_four_n_c_squared_and_two_n_c_d():
 
 MEMORY_SITE = Site(height=16, width=16, dim=16, heads=4)
 QKV = 3 * 256 * 16
-FLOAT32_BYTES = 4
+memory_case = partial(layer_and_map, MEMORY_SITE, batch=1, dtype=torch.float32)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_nothing_larger_than_queries_keys_and_values_is_made_forward_or_backward(backend):
-    layer, x = layer_and_map(MEMORY_SITE, batch=1, dtype=torch.float32, backend=backend)
-    with Recording() as recording:
-        layer(x).sum().backward()
-    assert recording.largest == QKV
+    assert recorded_training(*memory_case(backend=backend)).largest == QKV
 
 
 def test_unfused_scores_are_of_channels_to_channels():
-    layer, x = layer_and_map(MEMORY_SITE, batch=1, dtype=torch.float32)
-    with Recording() as recording:
-        layer(x)
-    assert (1, 4, 4, 4) in recording.shapes
+    assert (1, 4, 4, 4) in recorded_forward(*memory_case()).shapes
 
 
 def test_sdpa_runs_the_fused_kernel():
-    layer, x = layer_and_map(MEMORY_SITE, batch=1, dtype=torch.float32, backend="sdpa")
-    with Recording() as recording:
-        layer(x)
-    assert recording.operators["_scaled_dot_product_flash_attention_for_cpu"] == 1
+    assert recorded_forward(*memory_case(backend="sdpa")).operators["_scaled_dot_product_flash_attention_for_cpu"] == 1
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_what_is_saved_for_backward_is_linear_in_the_tokens(backend):
-    layer, x = layer_and_map(MEMORY_SITE, batch=1, dtype=torch.float32, backend=backend)
-    storages = {}
-    with saving_into(storages):
-        layer(x)
-    assert sum(storages.values()) < 4 * FLOAT32_BYTES * QKV
+    assert sum(bytes_saved_for_backward(*memory_case(backend=backend))) < 4 * FLOAT32_BYTES * QKV
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_stays_near_float64(dtype, backend):
-    layer, x = layer_and_map(SITES["square"], backend=backend)
-    expected = layer(x)
-    got = layer.to(dtype)(x.to(dtype))
-    assert got.dtype == dtype
-    assert (got - expected).norm() < 0.03 * expected.norm()
+    assert_half_precision_is_near(*layer_and_map(SITES["square"], backend=backend), dtype)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -193,11 +164,10 @@ def test_half_precision_stays_near_float64(dtype, backend):
 def test_autocast_stays_near_full_precision_forward_and_backward(dtype, backend):
     layer, x = layer_and_map(SITES["square"], dtype=torch.float32, backend=backend)
     out = layer(x)
-    expected = gradients(layer, x, out)[0]
     with torch.autocast("cpu", dtype=dtype):
         got = layer(x)
-    assert (got - out).norm() < 0.03 * out.norm()
-    assert (gradients(layer, x, got.float())[0] - expected).norm() < 0.05 * expected.norm()
+    assert_near(got, out)
+    assert_near(gradients(layer, x, got.float())["x"], gradients(layer, x, out)["x"], within=0.05)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -208,14 +178,12 @@ def test_channels_that_are_zero_all_over_the_map_stay_finite(dtype, backend):
     blank = torch.zeros(1, 4, 4, 12, dtype=dtype, requires_grad=True)
     out = layer(blank)
     torch.testing.assert_close(out, layer.proj.bias.expand_as(out))
-    assert all(gradient.isfinite().all() for gradient in gradients(layer, blank, out))
+    assert all(gradient.isfinite().all() for gradient in gradients(layer, blank, out).values())
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_compiles_into_one_graph_forward_and_backward(backend):
-    layer, x = layer_and_map(SITES["odd"], dtype=torch.float32, backend=backend)
-    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(gradients(layer, x, compiled(x)), gradients(layer, x, layer(x)), rtol=1e-4, atol=1e-5)
+    assert_compiles_into_one_graph(*layer_and_map(SITES["odd"], dtype=torch.float32, backend=backend))
 
 
 def test_any_map_is_taken_as_it_is():
@@ -223,6 +191,4 @@ def test_any_map_is_taken_as_it_is():
 
 
 def test_heads_that_do_not_divide_the_channels_are_refused_with_the_reason():
-    site = Site(height=2, width=2, dim=10, heads=3)
-    assert CrossCovarianceAttention.why_unsupported(site) == "dim 10 does not divide into 3 heads"
-    assert CrossCovarianceAttention.why_unsupported(SITES["odd"]) is None
+    assert_heads_must_divide(CrossCovarianceAttention, SITES["odd"])

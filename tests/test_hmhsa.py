@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import math
+from functools import partial
 from itertools import product
 
+import layer_checks
 import pytest
 import torch
 from benchmarks.plain import PlainHMHSA
 from golden_recipe import golden, golden_input, pytorch_tensor
+from layer_checks import (
+    assert_closed_form,
+    assert_output_and_gradients,
+    assert_refused,
+    attention_by_definition,
+    random_layer_and_map,
+)
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from attnbench.mechanism import Site
 from mechanisms.hmhsa import HMHSA
@@ -26,19 +32,8 @@ CASES = {
     "plain attention": (5, 6, 1, 2),
 }
 cases = pytest.mark.parametrize(("height", "width", "grid", "pool"), CASES.values(), ids=CASES)
-
-
-@pytest.fixture(autouse=True)
-def _same_numbers_every_time():
-    torch.manual_seed(0)
-
-
-def build(height: int, width: int, **options: object) -> HMHSA:
-    """A layer in float64 with every parameter random, so that none can be left out unnoticed."""
-    layer = HMHSA(Site(height=height, width=width, dim=12, heads=3), **options).double()
-    for parameter in layer.parameters():
-        nn.init.normal_(parameter, std=0.5)
-    return layer
+layer_and_map = partial(random_layer_and_map, HMHSA, std=0.5)
+site_of = partial(layer_checks.site_of, dim=12, heads=3)
 
 
 def normed(x: Tensor, norm: nn.GroupNorm) -> Tensor:
@@ -48,13 +43,6 @@ def normed(x: Tensor, norm: nn.GroupNorm) -> Tensor:
 
 def projected(tokens: Tensor, conv: nn.Conv2d) -> Tensor:
     return tokens @ conv.weight[:, :, 0, 0].T + conv.bias
-
-
-def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-    parts = []
-    for qh, kh, vh in zip(*(t.chunk(heads, -1) for t in (q, k, v)), strict=True):
-        parts.append((qh @ kh.T / math.sqrt(qh.shape[-1])).softmax(-1) @ vh)
-    return torch.cat(parts, -1)
 
 
 def blocks(height: int, width: int, side: int) -> list[list[tuple[int, int]]]:
@@ -69,41 +57,31 @@ def definition(layer: HMHSA, x: Tensor) -> Tensor:
     heads, (height, width, _) = layer.site.heads, x.shape
     q, k, v = projected(normed(x, layer.norm), layer.qkv).chunk(3, -1)
     if layer.grid == 1:
-        z = attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), heads)
+        z = attention_by_definition(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), heads)
         return projected(z.view(x.shape), layer.proj)
     local = torch.zeros_like(x)
     for grid in blocks(height, width, layer.grid):
         rows, columns = zip(*grid, strict=True)
-        local[rows, columns] = attention(*(t[rows, columns] for t in (q, k, v)), heads)
+        local[rows, columns] = attention_by_definition(*(t[rows, columns] for t in (q, k, v)), heads)
     local = normed(local + x, layer.grid_norm)
     pools = [torch.stack([local[i, j] for i, j in pool]).mean(0) for pool in blocks(height, width, layer.pool)]
     k, v = projected(normed(torch.stack(pools), layer.ds_norm), layer.kv).chunk(2, -1)
-    distant = attention(projected(local, layer.q).flatten(0, 1), k, v, heads).view(x.shape)
+    distant = attention_by_definition(projected(local, layer.q).flatten(0, 1), k, v, heads).view(x.shape)
     return projected(local + distant, layer.proj)
 
 
 @pytest.mark.parametrize("backend", ["sdpa", "unfused"])
 @cases
 def test_output_and_gradients_are_those_of_the_definition(height, width, grid, pool, backend):
-    layer = build(height, width, grid=grid, pool=pool, backend=backend)
-    x = torch.randn(2, height, width, 12, dtype=torch.float64, requires_grad=True)
-    direction = torch.randn_like(x)
-    used = [x, *(p for p in layer.parameters() if p.requires_grad)]
+    layer, x = layer_and_map(site_of(height, width), grid=grid, pool=pool, backend=backend)
+    learned = {name: parameter for name, parameter in layer.named_parameters() if parameter.requires_grad}
     expected = torch.stack([definition(layer, image) for image in x])
-    found = layer(x)
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(
-        torch.autograd.grad(found, used, direction),
-        torch.autograd.grad(expected, used, direction),
-        rtol=1e-7,
-        atol=1e-7,
-    )
+    assert_output_and_gradients(layer, x, expected, within=1e-9, gradients_within=1e-7, parameters=learned)
 
 
 @cases
 def test_smaller_grids_are_what_padding_and_masking_comes_to(height, width, grid, pool):
-    layer = build(height, width, grid=grid, pool=pool)
-    x = torch.randn(2, height, width, 12, dtype=torch.float64)
+    layer, x = layer_and_map(site_of(height, width), grid=grid, pool=pool)
     torch.testing.assert_close(layer(x), PlainHMHSA(layer)(x), rtol=1e-9, atol=1e-9)
 
 
@@ -125,13 +103,13 @@ def test_parameters_have_the_names_and_shapes_of_the_published_checkpoints():
     convs = {"qkv": 36, "proj": 12, "q": 12, "kv": 24}
     weights = {f"{name}.weight": (out, 12, 1, 1) for name, out in convs.items()}
     biases = {f"{name}.bias": (out,) for name, out in convs.items()}
-    found = {name: tuple(tensor.shape) for name, tensor in build(8, 8, grid=4, pool=2).state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in HMHSA(site_of(8, 8), grid=4, pool=2).state_dict().items()}
     assert found == norms | weights | biases
 
 
 @pytest.mark.parametrize(("stride", "grid", "pool"), [(4, 8, 8), (8, 7, 4), (16, 7, 2), (32, 1, 1), (64, 1, 1)])
 def test_grids_and_pools_follow_the_stage_as_published(stride, grid, pool):
-    layer = HMHSA(Site(height=56, width=56, dim=12, heads=3, stride=stride))
+    layer = HMHSA(site_of(56, 56, stride=stride))
     assert (layer.grid, layer.pool) == (grid, pool)
 
 
@@ -147,16 +125,12 @@ def test_the_closed_form_is_equation_15_and_the_output_projection_where_grids_di
 
 @cases
 def test_the_closed_form_is_what_a_machine_counts(height, width, grid, pool):
-    site = Site(height=height, width=width, dim=12, heads=3)
-    with torch.device("meta"):
-        layer, x = HMHSA(site, grid=grid, pool=pool), torch.empty(1, height, width, 12)
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        layer(x)
-    assert counter.get_total_flops() == 2 * HMHSA.macs(site, grid=grid, pool=pool).total
+    parts = {"addmm": "projections", "mm": "projections", "bmm": "attention"}
+    assert_closed_form(HMHSA, site_of(height, width), parts, grid=grid, pool=pool)
 
 
 def test_a_map_that_does_not_divide_costs_no_more_than_its_tokens():
-    whole, odd = (HMHSA.macs(Site(height=n, width=n, dim=12, heads=3), grid=7, pool=1).projections for n in (14, 15))
+    whole, odd = (HMHSA.macs(site_of(n, n), grid=7, pool=1).projections for n in (14, 15))
     assert odd * 14**2 == whole * 15**2
 
 
@@ -169,26 +143,27 @@ def test_a_map_that_does_not_divide_costs_no_more_than_its_tokens():
     ],
 )
 def test_what_is_done_to_a_map_that_does_not_divide_is_said(height, width, said):
-    assert HMHSA.adaptation(Site(height=height, width=width, dim=12, heads=3, stride=4)) == said
+    assert HMHSA.adaptation(site_of(height, width, stride=4)) == said
 
 
 def test_plain_attention_takes_any_map_as_it_is():
-    assert HMHSA.adaptation(Site(height=57, width=3, dim=12, heads=3, stride=32)) is None
+    assert HMHSA.adaptation(site_of(57, 3, stride=32)) is None
 
 
-@pytest.mark.parametrize("options", [{"grid": 0}, {"pool": -1}])
-def test_sizes_that_no_map_could_take_are_refused(options):
-    site = Site(height=8, width=8, dim=12, heads=3)
-    with pytest.raises(ValueError, match="must be at least 1 or 'auto'"):
-        HMHSA.why_unsupported(site, **options)
-    with pytest.raises(ValueError, match="must be at least 1 or 'auto'"):
-        HMHSA(site, **options)
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"grid": 0}, "grid must be at least 1 or 'auto', got 0"),
+        ({"pool": -1}, "pool must be at least 1 or 'auto', got -1"),
+    ],
+)
+def test_sizes_that_no_map_could_take_are_refused(options, said):
+    assert_refused(HMHSA, site_of(8, 8), said, **options)
 
 
 @pytest.mark.parametrize("case", ["divisible", "odd", "plain attention"])
 def test_the_layer_is_one_graph(case):
     height, width, grid, pool = CASES[case]
-    layer = build(height, width, grid=grid, pool=pool)
-    x = torch.randn(2, height, width, 12, dtype=torch.float64)
+    layer, x = layer_and_map(site_of(height, width), grid=grid, pool=pool)
     compiled = torch.compile(layer, fullgraph=True, dynamic=False, backend="eager")
     torch.testing.assert_close(compiled(x), layer(x))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import jaxtyping
 import pytest
 import torch
+from layer_checks import (
+    assert_heads_must_divide,
+    assert_refused,
+    machine_flops,
+)
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from attnbench.backbone import SWIN_T_SIZED, Backbone, Pyramid, Stack, sites
 from attnbench.mechanism import Macs, Mechanism, Site
@@ -282,9 +285,7 @@ def test_macs_of_a_stack_are_what_torch_counts(options):
 
 
 def macs_counted(model: nn.Module, x: Tensor) -> int:
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        model(x)
-    return counter.get_total_flops() // 2
+    return sum(machine_flops(model, x).values()) // 2
 
 
 def test_token_mixing_with_full_keys_costs_more_than_the_whole_published_network():
@@ -316,15 +317,12 @@ def test_a_departure_from_pvt_is_said():
 @pytest.mark.parametrize("options", [{"vanilla": 0}, {"key_reduction": -1}])
 def test_values_that_no_site_could_take_are_refused(options):
     site = Site(height=4, width=4, dim=8, heads=2)
-    with pytest.raises(ValueError, match=next(iter(options))):
-        LessAttention.why_unsupported(site, **options)
-    with pytest.raises(ValueError, match=next(iter(options))):
-        LessAttention(site, **options)
+    ((name, value),) = options.items()
+    assert_refused(LessAttention, site, f"{name} must be 'auto' or at least 1, got {value}", **options)
 
 
-def test_heads_that_do_not_divide_the_channels_are_unsupported():
-    assert LessAttention.why_unsupported(Site(height=4, width=4, dim=8, heads=3)) is not None
-    assert LessAttention.why_unsupported(Site(height=4, width=4, dim=8, heads=2)) is None
+def test_heads_that_do_not_divide_the_channels_are_refused_with_the_reason():
+    assert_heads_must_divide(LessAttention, Site(height=4, width=4, dim=8, heads=2))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from attnbench.claims import arithmetic, fit
-from attnbench.claims.ledger import Check, Take
+from attnbench.claims.claim import Check, Take
 from attnbench.claims.plan import ACCURACY, Point
 from attnbench.metrics import is_number
 from attnbench.probes.interval import Estimate, median_estimate
@@ -62,8 +62,15 @@ def answer(check: Check, points: Sequence[Point], records: Mapping[str, Record],
         samples: folder of the timed calls, from which ratios are taken within each round.
 
     Raises:
-        Unanswered: a cell is missing or did not end ok, or has no such figure.
+        Unanswered: a cell is missing or did not end ok, has no such figure, or the figures allow no such arithmetic.
     """
+    try:
+        return _answer(check, points, records, samples)
+    except (ValueError, ArithmeticError) as error:
+        raise Unanswered(str(error)) from None
+
+
+def _answer(check: Check, points: Sequence[Point], records: Mapping[str, Record], samples: Path) -> Answer:
     figures = tuple(_figure(check, point, records, samples) for point in points)
     if check.formula:
         return _against_formula(check, figures)
@@ -80,10 +87,7 @@ def _against_formula(check: Check, figures: Sequence[Figure]) -> Answer:
     tokens = [float(symbols_of(figure.point.of, check)["N"]) for figure in figures]
     measured = [figure.estimate.value for figure in figures]
     printed = [figure.formula or math.nan for figure in figures]
-    try:
-        found, expected = fit.exponent(tokens, measured), fit.exponent(tokens, printed)
-    except ValueError as error:
-        raise Unanswered(str(error)) from None
+    found, expected = fit.exponent(tokens, measured), fit.exponent(tokens, printed)
     deviation = max(abs(one / other - 1) for one, other in zip(measured, printed, strict=True))
     return Answer(estimate=found, figures=tuple(figures), deviation=deviation, formula_exponent=expected.value)
 

@@ -39,9 +39,13 @@ def evaluate(formula: str, symbols: Mapping[str, float]) -> float:
     """Return the value of a formula.
 
     Raises:
-        ValueError: as ``parse``.
+        ValueError: as ``parse``, or the value is no real number.
+        ArithmeticError: it divides by zero or is too large.
     """
-    return _value(parse(formula, names=symbols.keys()), symbols)
+    value = _value(parse(formula, names=symbols.keys()), symbols)
+    if isinstance(value, complex):
+        raise ValueError(f"{formula!r} has no real value with {dict(symbols)}")
+    return value
 
 
 def _value(node: ast.expr, symbols: Mapping[str, float]) -> float:

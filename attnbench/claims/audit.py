@@ -14,7 +14,7 @@ from rich.text import Text
 from attnbench import campaign, machine
 from attnbench.claims import ledger, plan, verdict
 from attnbench.claims.answer import Unanswered, answer
-from attnbench.claims.ledger import Check, Claim
+from attnbench.claims.claim import Check, Claim
 from attnbench.claims.plan import Means
 from attnbench.claims.verdict import Judgement, Outcome
 from attnbench.errors import StoreError, UsageError

@@ -5,137 +5,20 @@ Finding and reading ledgers imports no plugin and no torch.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, fields, replace
 from decimal import Decimal
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from attnbench import source
 from attnbench.claims import arithmetic
+from attnbench.claims.claim import CERTAINTIES, STAGES, UNITS, Check, Claim, Reason, Relation, Take
 from attnbench.errors import UsageError, did_you_mean
 from attnbench.metrics import METRICS
 from attnbench.registry import Plugin
-
-UNITS: Mapping[str, float] = {
-    "": 1.0, "x": 1.0, "img/s": 1.0, "MACs": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "ms": 1e-3, "s": 1.0, "%": 0.01,
-    "MiB": 2.0**20, "GB": 1e9,
-}  # fmt: skip
-"""Units that a claim may be stated in, each in the unit of its metric."""
-UNMEASURED = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AP box", "AP mask", "mIoU", "training memory")
-"""Quantities that claims are about and no probe measures."""
-
-
-class Relation(StrEnum):
-    """What a claim says of its figure."""
-
-    EQUAL = "equal"
-    AT_LEAST = "at least"
-    AT_MOST = "at most"
-    ABOVE = "above"
-    """The whole interval lies above the figure."""
-    BELOW = "below"
-
-
-class Take(StrEnum):
-    """Which figure is taken from what a check measures."""
-
-    VALUE = "value"
-    LARGEST = "largest"
-    SMALLEST = "smallest"
-    EXPONENT = "exponent"
-    """Of the growth: along an option, or against a formula over the sizes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """How a claim is measured: the axes of a sweep, and what is made of its records."""
-
-    metric: str
-    mechanism: str = ""
-    """Mechanism with its options, or empty for a network."""
-    network: str = ""
-    over: str = ""
-    """The other side of a ratio, of the same kind; timed in turn with the first."""
-    less: str = ""
-    """Metric that is taken off, such as ``macs_attention`` where a paper leaves the products out."""
-    formula: str = ""
-    """What the paper prints, in N, H, W, C, h, d and ``symbols``."""
-    left_out: str = ""
-    """What is in the measured figure and not in the formula, in the same symbols."""
-    symbols: tuple[tuple[str, float], ...] = ()
-    """Further symbols of the formula."""
-    along: str = ""
-    """Option that both sides are given in turn, where they have it."""
-    values: tuple[str, ...] = ()
-    """Of that option."""
-    take: Take = Take.VALUE
-    scope: str = ""
-    res: tuple[str, ...] = ("224",)
-    task: str = ""
-    mode: tuple[str, ...] = ("infer",)
-    batch: str = "1"
-    stage: tuple[str, ...] = ("3",)
-    dim: tuple[int, ...] = ()
-    head_dim: int = 0
-    """Channels of a head, where a layer's heads are not the stage's."""
-    depth: int = 1
-
-    @property
-    def wanted(self) -> tuple[str, ...]:
-        """The sides, as written."""
-        return tuple(filter(None, (self.mechanism or self.network, self.over)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
-    """Why a figure may differ, and the check under which it must not if that is why."""
-
-    says: str
-    check: Check
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """One figure that somebody stated."""
-
-    id: str
-    says: str
-    quantity: str
-    value: Decimal | str
-    """The figure as printed, its last digit telling how exact it is; a formula as text."""
-    unit: str = ""
-    conditions: str = ""
-    source: str
-    certainty: str
-    """``verbatim`` from the paper or its code, ``secondary`` from who quotes it, ``derived`` from what it prints."""
-    relation: Relation = Relation.EQUAL
-    check: Check | None = None
-    reasons: tuple[Reason, ...] = ()
-    hardware: str = ""
-    """GPU that the figure was measured on, empty if it depends on none."""
-    data: str = ""
-    """Data set that the figure needs."""
-    missing: str = ""
-    """What the source does not say, without which nobody can check the figure."""
-    would: str = ""
-    """What would check it, where no command of attnbench does."""
-    plot: str = ""
-    """Name of the plot that shows the figure, for those that vary along an option."""
-    mechanism: str = ""
-    """Whose ledger it stands in."""
-
-    @property
-    def tolerance(self) -> float:
-        """Half of the last digit printed, in the claim's unit; 0 for a formula."""
-        if isinstance(self.value, str):
-            return 0.0
-        return 0.5 * 10.0 ** int(self.value.as_tuple().exponent)
-
-
-CERTAINTIES = ("verbatim", "secondary", "derived")
 
 
 def find(plugins: Iterable[Plugin]) -> list[Claim]:
@@ -174,7 +57,10 @@ def read(path: Path) -> list[Claim]:
         [],
         [f"{path}: unknown name {name!r}; claims stand under [[claim]]" for name in content.keys() - {"claim"}],
     )
-    for place, entry in enumerate(content.get("claim", []), start=1):
+    entries = content.get("claim", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise UsageError(*mistakes, f"{path}: 'claim' is no array of tables; write [[claim]] above each")
+    for place, entry in enumerate(entries, start=1):
         try:
             found.append(_claim(entry))
         except (ValueError, TypeError) as error:
@@ -234,16 +120,28 @@ def _check(entry: Mapping[str, Any]) -> Check:
     given.setdefault("scope", "network" if given.get("network") else "layer")
     given["batch"] = str(given.get("batch", 1))
     check = Check(**given)
-    for metric in filter(None, (check.metric, check.less)):
-        if metric not in METRICS:
-            raise ValueError(f"unknown metric {metric!r}; {did_you_mean(metric, METRICS)}")
-    if bool(check.mechanism) == bool(check.network):
-        raise ValueError("a check names either a mechanism or a network")
-    if bool(check.along) != bool(check.values):
-        raise ValueError("'along' names an option and 'values' its values; give both")
+    _refuse_wrong_names(check)
+    _refuse_half_an_axis(check)
     for formula in filter(None, (check.formula, check.left_out)):
         arithmetic.parse(formula, names={"N", "H", "W", "C", "h", "d", *dict(check.symbols)})
     return check
+
+
+def _refuse_wrong_names(check: Check) -> None:
+    for metric in filter(None, (check.metric, check.less)):
+        if metric not in METRICS:
+            raise ValueError(f"unknown metric {metric!r}; {did_you_mean(metric, METRICS)}")
+    if unknown := [stage for stage in check.stage if stage not in STAGES]:
+        raise ValueError(f"unknown stage {', '.join(unknown)}; known: {', '.join(STAGES)}")
+    if bool(check.mechanism) == bool(check.network):
+        raise ValueError("a check names either a mechanism or a network")
+
+
+def _refuse_half_an_axis(check: Check) -> None:
+    if bool(check.along) != bool(check.values):
+        raise ValueError("'along' names an option and 'values' its values; give both")
+    if check.take is Take.EXPONENT and not check.formula:
+        _refuse_text_along(check, "an exponent is fitted")
 
 
 def _reason(entry: Mapping[str, Any], check: Check | None) -> Reason:
@@ -273,11 +171,26 @@ def _refuse_contradictions(claim: Claim) -> None:
         raise ValueError(f"unknown unit {claim.unit!r}; known: {', '.join(filter(None, UNITS))}")
     if claim.certainty not in CERTAINTIES:
         raise ValueError(f"certainty {claim.certainty!r}; expected {', '.join(CERTAINTIES)}")
+    if isinstance(claim.value, Decimal) and not claim.value.is_finite():
+        raise ValueError(f"value {claim.value} is no figure")
+    if claim.plot and claim.check:
+        _refuse_text_along(claim.check, f"the plot {claim.plot!r} is drawn")
+        if not claim.check.over:
+            raise ValueError(f"the plot {claim.plot!r} shows a ratio; give the other side as 'over'")
     formula = claim.check.formula if claim.check else ""
     if isinstance(claim.value, str) and not formula and not claim.missing:
         raise ValueError(f"value {claim.value!r} is a text; a number is needed, or a check with a formula")
     if claim.check is None and not (claim.data or claim.hardware or claim.missing):
         raise ValueError("there is no check; say with data, hardware or missing why")
+
+
+def _refuse_text_along(check: Check, what: str) -> None:
+    try:
+        finite = [math.isfinite(float(value)) for value in check.values]
+    except ValueError:
+        finite = []
+    if not finite or not all(finite):
+        raise ValueError(f"{what} along an option whose 'values' are numbers, got {', '.join(check.values) or 'none'}")
 
 
 def _listed(value: object) -> Sequence[Any]:

@@ -6,17 +6,20 @@ import itertools
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from attnbench import survey, sweep
-from attnbench.claims.ledger import Check, Claim
+from attnbench.claims.claim import Check, Claim
 from attnbench.errors import UsageError
 from attnbench.pyramid import SWIN_T_SIZED
 from attnbench.record import Cell, Task
 from attnbench.request import CLASSIFICATION, Request
-from attnbench.survey import Survey
+from attnbench.survey import Size, Survey, Wanted
 
 _COUNTED = ("params", "macs", "flops")
 ACCURACY = "accuracy"
+_Looked: TypeAlias = tuple[str, tuple[Size, ...]]
+"""Images that networks are evaluated on, and the sizes they must take them at; both empty if nothing is evaluated."""
 _DEPTHS = (Task.COUNTS, Task.MEMORY, Task.COST)
 
 
@@ -65,16 +68,12 @@ def checks_of(claims: Sequence[Claim], hardware: str, means: Means) -> list[Chec
 def plan(checks: Sequence[Check], means: Means) -> Plan:
     """Return the points of every check and one sweep over all of their cells."""
     requests = {check: list(_requests(check, means)) for check in checks}
-    wanted = dict.fromkeys(
-        one for sides in requests.values() for _, pair in sides for request in pair if request for one in request.wanted
-    )
-    sizes = tuple({size for sides in requests.values() for _, pair in sides for r in pair if r for size in r.sizes})
-    looked = survey.take(tuple(wanted), dataset=means.dataset, sizes=sizes if means.dataset else ())
+    surveys = _surveys(itertools.chain.from_iterable(pair for sides in requests.values() for _, pair in sides))
     points: dict[Check, tuple[Point, ...]] = {}
     unplanned: dict[Check, str] = {}
     for check, sides in requests.items():
         try:
-            points[check] = tuple(itertools.chain.from_iterable(_points(at, pair, looked) for at, pair in sides))
+            points[check] = tuple(itertools.chain.from_iterable(_points(at, pair, surveys) for at, pair in sides))
         except UsageError as error:
             unplanned[check] = "; ".join(error.mistakes)
     points = _shared(points)
@@ -159,10 +158,25 @@ def _with_option(side: str, check: Check, at: str) -> str:
     return f"{side}:{check.along}={at}" if check.along and f":{check.along}=" not in side else side
 
 
-def _points(at: str, pair: tuple[Request, Request | None], looked: Survey) -> Iterator[Point]:
+def _surveys(requests: Iterable[Request | None]) -> dict[_Looked, Survey]:
+    """Look at what is asked for, apart by what it must suit, so that one's images and sizes are no other's mistake."""
+    wanted: dict[_Looked, dict[Wanted, None]] = {}
+    for request in filter(None, requests):
+        wanted.setdefault(_looked(request), {}).update(dict.fromkeys(request.wanted))
+    return {
+        (dataset, sizes): survey.take(tuple(one), dataset=dataset, sizes=sizes)
+        for (dataset, sizes), one in wanted.items()
+    }
+
+
+def _looked(request: Request) -> _Looked:
+    return request.accuracy, tuple(request.sizes) if request.accuracy else ()
+
+
+def _points(at: str, pair: tuple[Request, Request | None], surveys: Mapping[_Looked, Survey]) -> Iterator[Point]:
     first, second = pair
-    of = _cells(first, looked)
-    over: Sequence[Cell | None] = _cells(second, looked) if second else [None] * len(of)
+    of = _cells(first, surveys[_looked(first)])
+    over: Sequence[Cell | None] = _cells(second, surveys[_looked(second)]) if second else [None] * len(of)
     for one, other in zip(of, over, strict=True):
         yield Point(of=one, over=other, at=at)
 

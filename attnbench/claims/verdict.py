@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from attnbench.claims.answer import Answer
-from attnbench.claims.ledger import UNITS, Check, Claim, Reason, Relation, Take
+from attnbench.claims.claim import UNITS, Check, Claim, Reason, Relation, Take
 from attnbench.claims.plan import ACCURACY
 from attnbench.probes.interval import Estimate
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from attnbench.claims.answer import Answer
-from attnbench.claims.ledger import Claim, Take
+from attnbench.claims.claim import Claim, Take
 from attnbench.claims.plan import Point, command
 from attnbench.claims.verdict import Judgement, Verdict, holds
 from attnbench.metrics import is_number
@@ -212,7 +212,10 @@ def _way(one: Judgement) -> str:
     if claim.check is not None:
         device = "cuda" if claim.hardware else ""
         return f"`{command(claim.check, device=device)}`{f', on a {claim.hardware}' if claim.hardware else ''}"
-    return _text(claim.would or f"training and evaluating on {claim.data} with the authors' code; attnbench does not")
+    if claim.would:
+        return _text(claim.would)
+    what = f"training and evaluating on {claim.data}" if claim.data else f"measuring on a {claim.hardware}"
+    return _text(f"{what} with the authors' code; attnbench does not")
 
 
 def _pairs(facts: Sequence[tuple[str, str]]) -> str:

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from attnbench.claims.answer import Figure as Measured
 from attnbench.claims.verdict import Judgement
+from attnbench.errors import StoreError
 from attnbench.metrics import METRICS
 from attnbench.report.claims import tokens
 from attnbench.report.palette import Style, styles
@@ -53,11 +54,17 @@ def draw(judgements: Sequence[Judgement], folder: Path) -> list[Path]:
     Args:
         judgements: claims with what was measured of them.
         folder: where the files go; made if it is not there.
+
+    Raises:
+        StoreError: the folder cannot be written.
     """
     files: list[Path] = []
-    for name, title, panels in _plots(judgements):
-        with own_settings():
-            files += save(_figure(title, panels), folder, name)
+    try:
+        for name, title, panels in _plots(judgements):
+            with own_settings():
+                files += save(_figure(title, panels), folder, name)
+    except OSError as error:
+        raise StoreError(f"cannot write {folder}: {error.strerror}; give another folder") from None
     return files
 
 
@@ -75,7 +82,7 @@ def _plots(judgements: Sequence[Judgement]) -> Iterator[tuple[str, str, _Panels]
 
 
 def _rows(one: Judgement) -> Iterator[dict[str, object]]:
-    """Yield the figures as the other side's cost over the claim's own, whichever way round the check has it."""
+    """Yield a row for each figure: what the check's first side costs over its second, whose claim it is."""
     assert one.answer is not None
     assert one.claim.check is not None
     for figure in one.answer.figures:

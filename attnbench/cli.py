@@ -11,12 +11,13 @@ import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from attnbench import __version__
 from attnbench.errors import AttnbenchError, StoreError, UsageError
+from attnbench.parameters import COMMAS, SIZE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,40 +26,6 @@ if TYPE_CHECKING:
 GATE_FAILED = 1
 STRICT_FAILED = 3
 INTERRUPTED = 130
-
-
-class CommaList(click.ParamType[tuple[str, ...]]):
-    """Values between commas, blanks around them dropped."""
-
-    name = "a,b,..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:  # noqa: ANN401, ARG002
-        """Return the values as a tuple."""
-        if isinstance(value, tuple):
-            return value
-        return tuple(part.strip() for part in str(value).split(",") if part.strip())
-
-
-COMMAS = CommaList()
-
-
-class Bytes(click.ParamType[int]):
-    """A size such as 500MB or 4GiB."""
-
-    name = "size"
-    _UNITS: ClassVar = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
-        """Return the size in bytes."""
-        if isinstance(value, int):
-            return value
-        text = str(value).strip().lower()
-        number = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
-        unit = text[len(number) :].strip()
-        try:
-            return int(float(number) * self._UNITS[unit])
-        except (ValueError, KeyError):
-            self.fail(f"{value!r} is not a size; write 500MB or 4GiB", param, ctx)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -127,7 +94,7 @@ def env() -> None:
 @click.option("--precision", type=float, help="Half-width of the ratio's 95 % interval to reach. [0.01]")
 @click.option("--max-time", type=float, help="Seconds of timed calls per cell, at most. [10]")
 @click.option("--timeout", type=float, help="Seconds for one phase of one cell. [300]")
-@click.option("--memory-limit", type=Bytes(), help="Refuse cells foreseen to take more. [what the device has free]")
+@click.option("--memory-limit", type=SIZE, help="Refuse cells foreseen to take more. [what the device has free]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run. [results/<sweep>]")
 @click.option("--fresh", is_flag=True, help="Put what the folder holds aside and start over.")
 @click.option("--retry", is_flag=True, help="Run again the cells that did not end ok.")

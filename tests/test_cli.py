@@ -275,6 +275,8 @@ def test_all_mistakes_of_a_command_are_lines_and_status_two(tmp_path: Path) -> N
         (["absent.toml"], "cannot read absent.toml"),
         (["broken.toml"], "did you mean mechanisms"),
         (["--memory-limit", "much"], "write 500MB or 4GiB"),
+        (["--memory-limit", "-5MB"], "write 500MB or 4GiB"),
+        (["--memory-limit", "1e999"], "write 500MB or 4GiB"),
     ],
 )
 def test_what_cannot_be_used_is_a_line_and_status_two(tmp_path: Path, arguments: list[str], said: str) -> None:

@@ -1,0 +1,48 @@
+"""Kinds of values on the command line that click does not have."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import click
+
+
+class CommaList(click.ParamType[tuple[str, ...]]):
+    """Values between commas, blanks around them dropped."""
+
+    name = "a,b,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:  # noqa: ANN401, ARG002
+        """Return the values as a tuple."""
+        if isinstance(value, tuple):
+            return value
+        return tuple(part.strip() for part in str(value).split(",") if part.strip())
+
+
+class Size(click.ParamType[int]):
+    """A size such as 500MB or 4GiB."""
+
+    name = "size"
+    _UNITS: ClassVar = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
+        """Return the size in bytes."""
+        if isinstance(value, int):
+            return value
+        text = str(value).strip().lower()
+        number = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
+        unit = text[len(number) :].strip()
+        try:
+            return self._positive(int(float(number) * self._UNITS[unit]))
+        except (ValueError, KeyError, OverflowError):
+            self.fail(f"{value!r} is not a size; write 500MB or 4GiB", param, ctx)
+
+    @staticmethod
+    def _positive(size: int) -> int:
+        if size <= 0:
+            raise ValueError(size)
+        return size
+
+
+COMMAS = CommaList()
+SIZE = Size()

@@ -138,19 +138,25 @@ def flops_on_meta(mechanism: type[Mechanism], site: Site, **options: Any) -> Map
     return machine_flops(layer, x)
 
 
-def assert_closed_form(mechanism: type[Mechanism], site: Site, parts: Mapping[str, str], **options: Any) -> None:
+def assert_closed_form(
+    mechanism: type[Mechanism], site: Site, parts: Mapping[str, str | tuple[str, ...]], **options: Any
+) -> None:
     """Assert that each part of the closed form is what torch counts for one image on the meta device.
 
     Args:
         mechanism: with a closed form.
         site: where.
-        parts: which part of the closed form each operator belongs to; every operator that counts must have one.
+        parts: which part of the closed form each operator belongs to, or the sum of which parts it is; every operator
+            that counts must have one.
         options: of the mechanism.
     """
-    counted: Counter[str] = Counter()
+    sums = {operator: part if isinstance(part, tuple) else (part,) for operator, part in parts.items()}
+    counted: Counter[tuple[str, ...]] = Counter()
     for operator, flops in flops_on_meta(mechanism, site, **options).items():
-        counted[parts.get(operator.__name__, f"{operator} of no part")] += flops
-    closed = Counter({part: 2 * macs for part, macs in asdict(mechanism.macs(site, **options)).items()})
+        counted[sums.get(operator.__name__, (f"{operator} of no part",))] += flops
+    closed: Counter[tuple[str, ...]] = Counter()
+    for part, macs in asdict(mechanism.macs(site, **options)).items():
+        closed[next((found for found in sums.values() if part in found), (part,))] += 2 * macs
     assert counted == closed, f"torch counts FLOPs {dict(counted)}, the closed form says {dict(closed)}"
 
 

@@ -47,6 +47,7 @@ from torch import Tensor, nn
 from attnbench.mechanism import Macs, Map, Mechanism, Site
 from mechanisms.lavit.plan import Auto, Backend, Plan
 from mechanisms.lavit.residual import StageResidual
+from mechanisms.patches import PatchReduction
 
 Tokens: TypeAlias = Float[Tensor, "batch queries dim"]
 Reduced: TypeAlias = Float[Tensor, "batch keys dim"]
@@ -84,7 +85,9 @@ class LessAttention(Mechanism):
         super().__init__(site)
         plan = Plan.of(site, vanilla=vanilla, key_reduction=key_reduction, backend=backend)
         self.norm = nn.LayerNorm(site.dim, eps=1e-6)
-        self.reduce = KeyReduction(site.dim, plan.reduction)
+        self.reduce: nn.Module = nn.Flatten(1, 2)
+        if plan.reduction > 1:
+            self.reduce = PatchReduction(site.dim, plan.reduction, eps=1e-6)
         self.value = _projection(site.dim)
         self.attend = Reused(plan) if plan.reuses else Vanilla(plan)
         self.project = _projection(site.dim)
@@ -124,26 +127,6 @@ class LessAttention(Mechanism):
     def adaptation(cls, site: Site, **options: Any) -> str | None:  # noqa: ANN401
         """Say where key reduction departs from PVT's, and what is padded."""
         return Plan.of(site, **options).adaptation
-
-
-class KeyReduction(nn.Module):
-    """The tokens that keys and values come from: all of them, or one for each r x r patch."""
-
-    def __init__(self, dim: int, reduction: int) -> None:
-        super().__init__()
-        self.reduction = reduction
-        if reduction > 1:
-            self.conv = nn.Conv2d(dim, dim, reduction, reduction)
-            self.norm = nn.LayerNorm(dim, eps=1e-6)
-
-    def forward(self, x: Map) -> Reduced:
-        """Return (B, n_k, C)."""
-        if self.reduction == 1:
-            return x.flatten(1, 2)
-        rows, columns = x.shape[1:3]
-        x = F.pad(x, (0, 0, 0, -columns % self.reduction, 0, -rows % self.reduction))
-        reduced: Reduced = self.norm(self.conv(x.permute(0, 3, 1, 2)).flatten(2).transpose(1, 2))
-        return reduced
 
 
 class Vanilla(nn.Module):

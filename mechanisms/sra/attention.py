@@ -26,11 +26,11 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias
 
-import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
-from attnbench.mechanism import Macs, Map, Site
-from mechanisms.sra.reduced import Backend, Reduced, ReducedAttention, reduced_macs
+from attnbench.mechanism import Macs, Site
+from mechanisms.patches import PatchReduction
+from mechanisms.sra.reduced import Backend, ReducedAttention, reduced_macs
 
 Reduction: TypeAlias = int | Literal["auto"]
 
@@ -49,25 +49,6 @@ def reduction_at(site: Site, reduction: Reduction = "auto") -> int:
     if reduction < 1:
         raise ValueError(f"reduction must be at least 1 or 'auto', got {reduction}")
     return reduction
-
-
-class PatchReduction(nn.Module):
-    """One token for each R x R patch of the map; R is greater than 1."""
-
-    def __init__(self, dim: int, reduction: int) -> None:
-        """Build convolution and norm, both initialised as torch does, which PVT leaves as it is."""
-        super().__init__()
-        self.reduction = reduction
-        self.conv = nn.Conv2d(dim, dim, reduction, reduction)
-        self.norm = nn.LayerNorm(dim)
-
-    def forward(self, y: Map) -> Reduced:
-        """Return the tokens of the reduced map, (B, H, W, C) to (B, M, C)."""
-        below, right = (-side % self.reduction for side in y.shape[1:3])
-        if below or right:  # padding by nothing would copy the map
-            y = F.pad(y, (0, 0, 0, right, 0, below))
-        reduced: Reduced = self.norm(self.conv(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).flatten(1, 2))
-        return reduced
 
 
 class SpatialReductionAttention(ReducedAttention):

@@ -36,7 +36,8 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
 from attnbench.mechanism import Macs, Map, Mechanism, Site
-from mechanisms.sra.attention import PatchReduction, Reduction, reduction_at
+from mechanisms.patches import PatchReduction
+from mechanisms.sra.attention import Reduction, reduction_at
 from mechanisms.sra.reduced import Backend, reduced_macs, unfused
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -79,7 +80,6 @@ class GloballySubsampled(nn.Module):
         self.reduce: nn.Module = nn.Flatten(1, 2)
         if reduction > 1:
             self.reduce = PatchReduction(site.dim, reduction)
-            self.reduce.norm.eps = 1e-5  # as in the authors' code and in timm's Twins
 
     def forward(self, y: Map) -> Map:
         """Return what each token of a normed map gathers from the reduced map."""

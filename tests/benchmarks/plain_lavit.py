@@ -9,9 +9,10 @@ from plain_qna_vit import MLP
 from torch import Tensor, nn
 
 from mechanisms.lavit import network as fast
-from mechanisms.lavit.attention import KeyReduction, LessAttention, Reused, Vanilla
+from mechanisms.lavit.attention import LessAttention, Reused, Vanilla
 from mechanisms.lavit.residual import StageResidual
 from mechanisms.network import Images
+from mechanisms.patches import PatchReduction
 
 Tokens = Float[Tensor, "batch tokens dim"]
 Scores = Float[Tensor, "batch heads queries keys"]
@@ -28,10 +29,10 @@ def _heads(x: Tokens, heads: int) -> Tensor:
 class Reduction(nn.Module):
     """Keys' tokens: patches of the map as in PVT."""
 
-    def __init__(self, ours: KeyReduction, dim: int, rows: int) -> None:
+    def __init__(self, ours: nn.Module, dim: int, rows: int) -> None:
         super().__init__()
         self.rows = rows
-        if ours.reduction > 1:
+        if isinstance(ours, PatchReduction):
             self.conv = nn.Conv2d(dim, dim, ours.reduction, ours.reduction)
             self.norm = nn.LayerNorm(dim, eps=1e-6)
 

@@ -7,9 +7,23 @@ from typing import Any, Literal
 
 import torch
 from timm.layers import DropPath
-from torch import nn
+from torch import Tensor, nn
 
 from attnbench.mechanism import Map, Mechanism
+
+
+class GELU(nn.GELU):
+    """A GELU that overwrites its input where no gradient is wanted.
+
+    A second map that large is memory which the system may map and clear on every call.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the activated map."""
+        if torch.is_grad_enabled():
+            return super().forward(x)
+        activated: Tensor = torch.ops.aten.gelu_(x, approximate=self.approximate)
+        return activated
 
 
 class MLP(nn.Module):
@@ -26,17 +40,12 @@ class MLP(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.fc1 = nn.Linear(dim, ratio * dim)
-        self.act = nn.GELU(approximate=gelu)
+        self.act = GELU(approximate=gelu)
         self.fc2 = nn.Linear(ratio * dim, dim)
 
     def forward(self, x: Map) -> Map:
         """Return (B, H, W, C)."""
-        hidden = self.fc1(self.norm(x))
-        if torch.is_grad_enabled():
-            activated = self.act(hidden)
-        else:  # A second map this large is memory that the system may map and clear on every call.
-            activated = torch.ops.aten.gelu_(hidden, approximate=self.act.approximate)
-        y: Map = self.fc2(activated)
+        y: Map = self.fc2(self.act(self.fc1(self.norm(x))))
         return y
 
 

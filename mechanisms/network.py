@@ -6,8 +6,9 @@ and what the mechanisms carry. The networks themselves are in ``mechanisms/*/net
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias, TypeVar
@@ -43,6 +44,8 @@ class PyramidNetwork(nn.Module, ABC):
     """Where the classifier is, a linear layer or, without classes, the identity."""
     stages_name: ClassVar[str] = "stages"
     """Where the list of stages is."""
+    undecayed: ClassVar[tuple[str, ...]] = ()
+    """Last names of parameters that weight decay leaves alone, as in the authors' training."""
 
     def __init__(
         self, dims: Sequence[int], *, in_chans: int, num_classes: int, global_pool: str, drop_rate: float
@@ -78,6 +81,10 @@ class PyramidNetwork(nn.Module, ABC):
     def stage(self, index: int, x: Map, carry: Any) -> tuple[Map, Any]:  # noqa: ANN401 - the mechanism's own
         """Return the map after a stage, shrunk first in all but the first one, and what the mechanisms carry."""
 
+    @abstractmethod
+    def running(self, index: int) -> Sequence[nn.Module]:
+        """Return the modules of a stage in the order in which they run."""
+
     def through(self, blocks: Iterable[nn.Module], x: Map, carry: Any) -> tuple[Map, Any]:  # noqa: ANN401
         """Return the map and the carry after blocks, recomputed in the backward pass if that is switched on."""
         for block in blocks:
@@ -112,7 +119,7 @@ class PyramidNetwork(nn.Module, ABC):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> list[Feature] | tuple[Feature, list[Feature]]:
-        """Return the maps after some stages, and before them the last one, normed.
+        """Return the maps after some stages, and before them the last one that was made, normed if it is the network's.
 
         Args:
             images: (B, channels, H, W).
@@ -130,12 +137,13 @@ class PyramidNetwork(nn.Module, ABC):
         stages = len(self._stages())
         wanted = _taken(indices, stages)
         x, carry, maps = self.embed(images), None, []
-        for index in range(max(wanted) + 1 if stop_early or intermediates_only else stages):
+        run = max(wanted) + 1 if stop_early or intermediates_only else stages
+        for index in range(run):
             x, carry = self.stage(index, x, carry)
             if index in wanted:
                 normed = norm and index == stages - 1
                 maps.append(_channels_first(self.norm(x) if normed else x))
-        return maps if intermediates_only else (_channels_first(self.norm(x)), maps)
+        return maps if intermediates_only else (_channels_first(self.norm(x) if run == stages else x), maps)
 
     def prune_intermediate_layers(
         self,
@@ -178,6 +186,30 @@ class PyramidNetwork(nn.Module, ABC):
         new = linear_head(self.num_features, num_classes).to(device=like.device, dtype=like.dtype)
         self.set_submodule(self.classifier_name, new)
 
+    def no_weight_decay(self) -> set[str]:
+        """Return the names of the parameters that weight decay must not touch, beside those of one dimension."""
+        return {name for name, _ in self.named_parameters() if name.rpartition(".")[2] in self.undecayed}
+
+    def group_matcher(self, coarse: bool = False) -> Callable[[str], tuple[float, ...]]:
+        """Return what gives a parameter's place in the order of running, for learning rates that differ by depth.
+
+        Args:
+            coarse: tell stages apart, not what runs one after the other within them.
+        """
+        running = [(index, self.running(index)) for index in range(len(self._stages()))]
+        places: dict[int, tuple[float, ...]] = {
+            id(module): (index, step) for index, modules in running for step, module in enumerate(modules)
+        }
+        prefixes = {f"{name}.": places[id(module)] for name, module in self.named_modules() if id(module) in places}
+        prefixes |= {f"{self.stages_name}.{index}.": (index, 0) for index, _ in running}
+        prefixes |= dict.fromkeys((f"{self.classifier_name}.", "norm."), (math.inf, 0))
+
+        def place(parameter: str) -> tuple[float, ...]:
+            found = next((at for prefix, at in prefixes.items() if parameter.startswith(prefix)), (-1, 0))
+            return found[:1] if coarse else found
+
+        return place
+
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Keep only the blocks' inputs for the backward pass, or everything again."""
         self.grad_checkpointing = enable
@@ -214,7 +246,14 @@ Network = TypeVar("Network", bound=PyramidNetwork)
 
 
 def create(network: type[Network], variant: str, *, pretrained: bool, **options: Any) -> Network:  # noqa: ANN401
-    """Return a network as timm builds its own; with ``features_only`` timm's wrapper around it."""
+    """Return a network as timm builds its own; with ``features_only`` timm's wrapper around it.
+
+    Raises:
+        ValueError: ``feature_cls`` asks for another wrapper than ``getter``. The others call a stage as a module or
+            watch one being called; here a stage is run by its network, which hands on what mechanisms carry.
+    """
+    if options.get("feature_cls", "getter") != "getter":
+        raise ValueError(f"feature_cls must be 'getter' for {variant}, got {options['feature_cls']!r}")
     return build_model_with_cfg(
         network,
         variant,

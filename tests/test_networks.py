@@ -1,9 +1,6 @@
-"""The published networks: the authors' outputs, names, parameters and multiply-adds, and timm's interface."""
+"""The published networks: the authors' outputs, names, parameters and multiply-adds, and what they are made of."""
 
 from __future__ import annotations
-
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,7 +8,6 @@ import timm
 import torch
 from golden_recipe import GOLDEN, flax_tensor, golden_input, pytorch_tensor
 from networks import SMALL, images, published_shapes, small, weightless
-from timm.layers import DropPath
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -252,149 +248,3 @@ def test_local_attention_counts_what_torch_counts():
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
         layer(x)
     assert 2 * LocalAttention.macs(site, window=3).total == counter.get_total_flops()
-
-
-# timm's interface
-
-
-@FAMILIES
-def test_images_of_odd_and_unequal_sides_are_classified(name):
-    assert small(name)(images()).shape == (2, 5)
-
-
-@FAMILIES
-def test_images_in_a_batch_do_not_see_each_other(name):
-    network, batch = small(name).double(), images().double()
-    torch.testing.assert_close(network(batch)[:1], network(batch[:1]), rtol=1e-9, atol=1e-9)
-
-
-@FAMILIES
-def test_features_are_the_maps_that_their_description_promises(name):
-    network = small(name, features_only=True)
-    info = network.feature_info
-    assert info.reduction() == [4, 8, 16, 32]
-    sides = [(-(-70 // stride), -(-99 // stride)) for stride in info.reduction()]
-    expected = [(2, dim, *side) for dim, side in zip(info.channels(), sides, strict=True)]
-    assert [tuple(feature.shape) for feature in network(images())] == expected
-
-
-@FAMILIES
-def test_chosen_features_are_those_of_the_whole_network_and_need_no_later_stage(name):
-    whole, chosen = small(name), small(name, features_only=True, out_indices=(0, -2))
-    chosen.model.load_state_dict({key: whole.state_dict()[key] for key in chosen.model.state_dict()})
-    _, maps = whole.forward_intermediates(images())
-    for feature, expected in zip(chosen(images()), [maps[0], maps[2]], strict=True):
-        torch.testing.assert_close(feature, expected)
-    chosen(images())[-1].square().sum().backward()
-    unused = [key for key, parameter in chosen.named_parameters() if parameter.grad is None and parameter.requires_grad]
-    assert not unused
-    assert chosen.feature_info.reduction() == [4, 16]
-
-
-@FAMILIES
-def test_intermediates_come_with_the_final_map_or_alone(name):
-    network = small(name)
-    final, maps = network.forward_intermediates(images(), indices=1, norm=True)
-    torch.testing.assert_close(final, network.forward_features(images()))
-    torch.testing.assert_close(maps[0], final)
-    assert len(network.forward_intermediates(images(), indices=[0, 1], intermediates_only=True)) == 2
-    with pytest.raises(ValueError, match="indices"):
-        network.forward_intermediates(images(), indices=[4])
-
-
-@FAMILIES
-def test_head_and_features_make_up_the_network(name):
-    network = small(name)
-    features = network.forward_features(images())
-    pooled = network.forward_head(features, pre_logits=True)
-    torch.testing.assert_close(pooled, features.mean((2, 3)))
-    torch.testing.assert_close(network.get_classifier()(pooled), network(images()))
-
-
-@FAMILIES
-def test_the_classifier_can_be_replaced_and_removed(name):
-    network = small(name)
-    network.reset_classifier(7)
-    assert network(images()).shape == (2, 7)
-    assert network.num_classes == network.get_classifier().out_features == 7
-    network.reset_classifier(0)
-    assert network(images()).shape == (2, network.num_features)
-    network.reset_classifier(0, "")
-    assert network(images()).shape == (2, network.num_features, 3, 4)
-    with pytest.raises(ValueError, match="global_pool"):
-        network.reset_classifier(0, "max")
-
-
-@FAMILIES
-def test_images_may_have_other_channels_than_three(name):
-    assert small(name, in_chans=1)(images(channels=1)).shape == (2, 5)
-
-
-@FAMILIES
-def test_recomputing_the_blocks_keeps_less_for_the_same_gradients(name):
-    gradients, kept = [], []
-    for recompute in (False, True):
-        network = small(name)
-        network.set_grad_checkpointing(recompute)
-        sizes: list[int] = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda x, sizes=sizes: sizes.append(x.numel()) or x, lambda x: x):
-            logits = network(images())
-        logits.square().sum().backward()
-        gradients.append([parameter.grad for parameter in network.parameters()])
-        kept.append(sum(sizes))
-    torch.testing.assert_close(*gradients)
-    assert kept[1] < kept[0] / 2
-
-
-@FAMILIES
-def test_drop_path_rises_from_none_to_the_rate_and_acts_in_training_only(name):
-    network = small(name, drop_path_rate=0.5)
-    rates = [module.drop_prob for module in network.modules() if isinstance(module, DropPath)]
-    assert rates == pytest.approx(torch.linspace(0, 0.5, len(rates)).tolist())
-    used = set()
-    for module in network.modules():
-        if isinstance(module, DropPath):
-            module.register_forward_hook(lambda module, *_: used.add(module))
-    network(images())
-    assert len(used) == len(rates)
-    torch.testing.assert_close(network(images()), network(images()))
-    assert not torch.equal(network.train()(images()), network(images()))
-
-
-@FAMILIES
-def test_dropout_before_the_classifier_acts_in_training_only(name):
-    network = small(name, drop_rate=0.5, drop_path_rate=0.0)
-    torch.testing.assert_close(network(images()), network(images()))
-    assert not torch.equal(network.train()(images()), network(images()))
-
-
-@FAMILIES
-def test_timm_is_told_what_images_a_network_was_made_for(name):
-    network = small(name)
-    assert network.default_cfg["input_size"] == (3, 224, 224)
-    assert network.default_cfg["mean"] == (0.485, 0.456, 0.406)
-    assert network.default_cfg["std"] == (0.229, 0.224, 0.225)
-    assert not network.default_cfg.get("url")
-    assert isinstance(network.get_submodule(network.default_cfg["first_conv"]), nn.Conv2d)
-    assert network.get_submodule(network.default_cfg["classifier"]) is network.get_classifier()
-
-
-@FAMILIES
-def test_there_are_no_weights_to_download(name):
-    with pytest.raises(RuntimeError, match="No pretrained weights exist"):
-        small(name, pretrained=True)
-
-
-@FAMILIES
-def test_a_network_compiles_in_one_piece(name):
-    network = small(name).double()
-    compiled = torch.compile(network, backend="eager", fullgraph=True)
-    with torch.no_grad():
-        torch.testing.assert_close(compiled(images().double()), network(images().double()))
-
-
-@pytest.mark.parametrize("mechanism", ["hmhsa", "qna", "lavit"])
-def test_importing_a_mechanism_leaves_timm_unimported(mechanism):
-    code = f"import sys, mechanisms.{mechanism}; print('timm' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"

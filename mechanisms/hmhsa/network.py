@@ -169,11 +169,21 @@ class HATNet(PyramidNetwork):
 
     def stage(self, index: int, x: Map, carry: Any) -> tuple[Map, Any]:  # noqa: ANN401 - handed through
         """Return the map after a stage and the carry."""
-        if index > 0:
-            x = self.get_submodule(f"ds{index + 1}")(x)
+        for shrink in self._shrinks(index):
+            x = shrink(x)
+        return self.through(self._blocks(index), x, carry)
+
+    def running(self, index: int) -> list[nn.Module]:
+        """Return what shrinks the map, if anything, and the blocks."""
+        return [*self._shrinks(index), *self._blocks(index)]
+
+    def _shrinks(self, index: int) -> list[nn.Module]:
+        return [self.get_submodule(f"ds{index + 1}")] if index > 0 else []
+
+    def _blocks(self, index: int) -> nn.ModuleList:
         blocks = self.blocks[index]
         assert isinstance(blocks, nn.ModuleList)
-        return self.through(blocks, x, carry)
+        return blocks
 
     def keep_stages(self, count: int) -> None:
         """Remove the stages after the first so many, and what shrinks the map for them."""

@@ -80,6 +80,8 @@ class Stage(nn.Module):
 class LaViT(PyramidNetwork):
     """LaViT, on assumptions."""
 
+    undecayed = ("position",)
+
     def __init__(
         self,
         *,
@@ -139,6 +141,11 @@ class LaViT(PyramidNetwork):
         if index > 0:
             x = stage.embed(x.permute(0, 3, 1, 2))
         return self.through(stage.blocks, x + stage.position, carry)
+
+    def running(self, index: int) -> list[nn.Module]:
+        """Return what makes the tokens, and the blocks."""
+        stage = self._stage(index)
+        return [stage.embed, *stage.blocks]
 
     def _stage(self, index: int) -> Stage:
         stage = self.stages[index]

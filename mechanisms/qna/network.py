@@ -7,11 +7,14 @@ have any size.
 
 The authors' Flax checkpoints load as they are; ``flax_names.py`` says what becomes what. timm hands a file to the
 network if its name ends in .npz, whatever is in it, and takes any other name but .safetensors for PyTorch's format,
-so Flax's msgpack needs such a name, a link for example, or timm's word for a format of the network's own::
+so Flax's msgpack needs such a name, a link for example, or is read first, which also serves other images and classes::
 
     timm.create_model("qna_vit_tiny", checkpoint_path="linked_to_checkpoint_300.npz")
-    timm.create_model("qna_vit_tiny", pretrained=True, pretrained_cfg_overlay={"file": FILE, "custom_load": True})
     timm.create_model("qna_vit_tiny").load_pretrained(FILE)
+    weights = attnbench.tensors.read(FILE)
+    timm.create_model(
+        "qna_vit_tiny", pretrained=True, pretrained_cfg_overlay={"state_dict": weights}, num_classes=10, in_chans=1
+    )
 
 At 224 x 224, as published and counted with all products:
 
@@ -121,6 +124,8 @@ class Stage(nn.Module):
 class QnAViT(PyramidNetwork):
     """QnA-ViT."""
 
+    undecayed = ("scale", "bias", "table")
+
     def __init__(
         self,
         *,
@@ -184,9 +189,13 @@ class QnAViT(PyramidNetwork):
 
     def stage(self, index: int, x: Map, carry: Any) -> tuple[Map, Any]:  # noqa: ANN401 - handed through
         """Return the map after a stage and the carry."""
+        return self.through(self.running(index), x, carry)
+
+    def running(self, index: int) -> list[nn.Module]:
+        """Return the blocks of a stage in the order in which they run."""
         stage = self.stages[index]
         assert isinstance(stage, Stage)
-        return self.through(stage.blocks, x, carry)
+        return stage.blocks
 
     def renamed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the tensors of an authors' Flax checkpoint under this network's names; its own as they are.

@@ -8,6 +8,7 @@ exit statuses.
     - PluginError: a plugin that cannot be loaded, with the distribution or file to blame
     - StoreError: a results folder that cannot be read or written
     - DataError: a data set or checkpoint that is not there or does not fit
+        - MisfitError: tensors that do not fit a network, for callers that expect torch's RuntimeError too
 """
 
 from collections.abc import Iterable
@@ -40,6 +41,10 @@ class StoreError(AttnbenchError):
 
 class DataError(AttnbenchError):
     """A data set or a checkpoint is not there or does not fit what was asked."""
+
+
+class MisfitError(DataError, RuntimeError):
+    """Tensors do not fit a network; a RuntimeError too, which is what torch raises where it finds that itself."""
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

@@ -1,234 +1,21 @@
-"""Checkpoint files: every kind is read to the same tensors, code is never run, and what does not fit is named.
-
-By the reader alone, by timm with the networks of plugins, and by the harness with timm's own.
-"""
+"""Weights of networks: what does not fit is named, by timm with the networks of plugins and by the harness."""
 
 from __future__ import annotations
 
-import pickle
-import zipfile
-from argparse import Namespace
 from pathlib import Path
 
-import msgpack
 import numpy as np
 import pytest
-import safetensors.torch
 import timm
 import torch
-from golden_recipe import GOLDEN
+from checkpoint_files import TENSORS, Touch, flax_bytes, nested, write  # noqa: F401 - test_evaluation takes two from here
 from networks import SMALL, images, published_shapes, small
 from torch import Tensor
 
 from attnbench import checkpoint
 from attnbench.errors import DataError
-from attnbench.tensors import check_fit, read
+from attnbench.tensors import check_fit
 from mechanisms.qna.flax_names import from_flax
-
-TENSORS = {"a.weight": torch.randn(3, 2), "a.bias": torch.randn(3), "steps": torch.tensor(7)}
-
-
-class Touch:
-    """Creates a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
-def flax_bytes(tree) -> bytes:
-    """Return a tree of tensors as Flax's ``to_bytes`` writes it."""
-
-    def encode(tensor: Tensor) -> msgpack.ExtType:
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        content = tensor.contiguous().view(torch.uint8) if tensor.ndim else tensor.view(1).view(torch.uint8)
-        return msgpack.ExtType(1, msgpack.packb((tuple(tensor.shape), dtype, content.numpy().tobytes())))
-
-    return msgpack.packb(tree, default=encode)
-
-
-def nested(tensors: dict[str, Tensor]) -> dict:
-    """Return tensors named a/b/c as a tree."""
-    tree: dict = {}
-    for name, tensor in tensors.items():
-        *branches, last = name.split("/")
-        branch = tree
-        for key in branches:
-            branch = branch.setdefault(key, {})
-        branch[last] = tensor
-    return tree
-
-
-def write(folder: Path, kind: str, tensors: dict[str, Tensor]) -> Path:
-    """Write a checkpoint of some kind under a name that does not tell the kind."""
-    path = folder / "checkpoint_300"
-    match kind:
-        case "pth":
-            torch.save(tensors, path)
-        case "legacy pth":
-            torch.save(tensors, path, _use_new_zipfile_serialization=False)
-        case "safetensors":
-            safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
-        case "npz":
-            with path.open("wb") as file:
-                np.savez(file, **{name: tensor.numpy() for name, tensor in tensors.items()})
-        case "flax":
-            path.write_bytes(flax_bytes({"step": 3, "params": nested(tensors), "opt_state": {"0": {}}}))
-    return path
-
-
-KINDS = pytest.mark.parametrize("kind", ["pth", "legacy pth", "safetensors", "npz", "flax"])
-
-
-@KINDS
-def test_every_kind_of_file_is_read_to_the_same_tensors(kind, tmp_path):
-    found = read(write(tmp_path, kind, TENSORS))
-    torch.testing.assert_close(found, TENSORS, rtol=0, atol=0)
-
-
-def test_a_file_that_flax_wrote_is_read_to_the_numbers_that_flax_had():
-    found = read(GOLDEN / "flax_checkpoint_0")
-    with np.load(GOLDEN / "flax_checkpoint_0.npz") as expected:
-        assert set(found) == set(expected.files)
-        assert all(np.array_equal(found[name].float().numpy(), expected[name]) for name in expected.files)
-    assert {tensor.dtype for tensor in found.values()} == {torch.float32, torch.bfloat16}
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        {"model": TENSORS, "epoch": 3, "args": Namespace(lr=0.1)},
-        {"state_dict": TENSORS, "optimizer": {"state": {0: {"momentum": torch.zeros(3)}}}},
-        {"model": {"state_dict": TENSORS}},
-        {"module": TENSORS, "ds_version": "0.9"},
-        {f"module.{name}": tensor for name, tensor in TENSORS.items()},
-        {"state_dict": {f"_orig_mod.{name}": tensor for name, tensor in TENSORS.items()}},
-        {"model": {name: torch.zeros_like(tensor) for name, tensor in TENSORS.items()}, "model_ema": TENSORS},
-    ],
-    ids=["model", "state_dict", "both", "sharded", "parallel", "compiled", "averaged"],
-)
-def test_what_training_scripts_wrap_around_the_tensors_is_taken_off(content, tmp_path):
-    torch.save(content, tmp_path / "checkpoint.pth")
-    torch.testing.assert_close(read(tmp_path / "checkpoint.pth"), TENSORS, rtol=0, atol=0)
-
-
-def test_flax_arrays_may_be_empty_or_scalars_with_a_type(tmp_path):
-    scalar = msgpack.ExtType(3, msgpack.packb(((), "int32", np.int32(5).tobytes())))
-    path = tmp_path / "flax"
-    path.write_bytes(flax_bytes({"empty": torch.empty(0, 4), "scalar": scalar}))
-    found = read(path)
-    assert found["empty"].shape == (0, 4)
-    assert found["scalar"] == 5
-
-
-# Nothing but data
-
-
-@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
-def test_pickled_code_is_not_run(zipped, tmp_path):
-    marker, path = tmp_path / "touched", tmp_path / "checkpoint.pth"
-    torch.save({"model": TENSORS, "extra": Touch(marker)}, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(DataError, match="holds pickled code or objects, which are never loaded"):
-        read(path)
-    assert not marker.exists()
-    pickle.loads(pickle.dumps(Touch(marker)))
-    assert marker.exists()  # so the file would have touched it
-
-
-@pytest.mark.parametrize("suffix", [".pth", "", ".npz", ".safetensors"])
-@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
-def test_pickled_code_is_not_run_by_timm_under_any_name(suffix, zipped, tmp_path):
-    marker, path = tmp_path / "touched", tmp_path / f"checkpoint{suffix}"
-    torch.save({"model": TENSORS, "extra": Touch(marker)}, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(Exception, match=r"weights_only|never loaded|deserializing header"):
-        timm.create_model("hat_net_tiny", **SMALL["hat_net_tiny"], checkpoint_path=str(path))
-    assert not marker.exists()
-
-
-def test_pickled_code_in_numpy_arrays_is_not_run(tmp_path):
-    marker, path = tmp_path / "touched", tmp_path / "checkpoint.npz"
-    np.savez(path, weight=np.array([Touch(marker)], dtype=object))
-    with pytest.raises(DataError, match="npz"):
-        read(path)
-    with pytest.raises(DataError, match="npz"):
-        timm.create_model("hat_net_tiny", **SMALL["hat_net_tiny"], checkpoint_path=str(path))
-    assert not marker.exists()
-
-
-def test_a_torchscript_program_is_no_checkpoint_and_the_message_advises_no_risk(tmp_path):
-    torch.save(TENSORS, tmp_path / "program.pt")
-    with zipfile.ZipFile(tmp_path / "program.pt", "a") as archive:
-        archive.writestr("program/constants.pkl", b"")  # by which torch knows it
-    with pytest.raises(DataError, match=r"program\.pt .* a TorchScript program, which is code$"):
-        read(tmp_path / "program.pt")
-
-
-@KINDS
-@pytest.mark.parametrize("kept", [0.1, 0.5, 0.98])
-def test_a_truncated_file_is_an_error_that_names_it(kind, kept, tmp_path):
-    path = write(tmp_path, kind, {f"{name}/kernel": torch.randn(40, 40) for name in "abc"})
-    content = path.read_bytes()
-    path.write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(DataError, match="checkpoint_300"):
-        read(path)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"a text file\n",
-        b"\x89PNG\r\n\x1a\n" + bytes(100),
-        bytes(100),
-        b"\x83" + bytes(100),
-        pickle.dumps([1, 2, 3], protocol=2),
-        msgpack.packb({"params": {"a": 1}}),
-        flax_bytes({"a": msgpack.ExtType(1, msgpack.packb(((3, 3), "float32", bytes(8))))}),
-        flax_bytes({"a": msgpack.ExtType(1, msgpack.packb(((2,), "void", bytes(8))))}),
-        flax_bytes({"a": msgpack.ExtType(1, b"\xc1")}),
-    ],
-    ids=[
-        "empty",
-        "text",
-        "png",
-        "zeros",
-        "msgpack of zeros",
-        "pickle",
-        "no arrays",
-        "short array",
-        "odd type",
-        "odd array",
-    ],
-)
-def test_a_foreign_or_damaged_file_is_an_error_that_names_it(content, tmp_path):
-    (tmp_path / "foreign.pth").write_bytes(content)
-    with pytest.raises(DataError, match=r"foreign\.pth"):
-        read(tmp_path / "foreign.pth")
-
-
-def test_a_zip_archive_of_something_else_is_an_error(tmp_path):
-    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
-        archive.writestr("photo.jpg", b"")
-    with pytest.raises(DataError, match=r"photos\.zip"):
-        read(tmp_path / "photos.zip")
-
-
-def test_a_model_saved_whole_and_a_single_tensor_are_no_checkpoints(tmp_path):
-    torch.save(torch.nn.Linear(2, 2), tmp_path / "whole.pth")
-    torch.save(torch.zeros(2), tmp_path / "single.pth")
-    with pytest.raises(DataError, match="never loaded"):
-        read(tmp_path / "whole.pth")
-    with pytest.raises(DataError, match="no named tensors"):
-        read(tmp_path / "single.pth")
-
-
-@pytest.mark.parametrize("name", ["missing.pth", "."])
-def test_a_path_without_a_file_is_an_error(name, tmp_path):
-    with pytest.raises(DataError, match="no checkpoint file"):
-        read(tmp_path / name)
-
 
 # What fits
 
@@ -272,7 +59,99 @@ def test_a_flax_checkpoint_that_lacks_what_tells_a_layout_says_so():
         network.load_state_dict({name: torch.zeros(16, 48)})
 
 
+def test_integers_stay_integers_and_real_numbers_have_any_precision():
+    wanted = {"weight": torch.zeros(2), "num_batches_tracked": torch.tensor(0), "mask": torch.zeros(2) > 0}
+    check_fit(wanted | {"weight": torch.zeros(2, dtype=torch.bfloat16)}, wanted)
+    check_fit(wanted | {"weight": torch.zeros(2, dtype=torch.float64)}, wanted)
+    check_fit(wanted | {"num_batches_tracked": torch.tensor(0, dtype=torch.int32)}, wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.bool, torch.int8])
+def test_numbers_that_are_no_weights_are_named_with_both_types(dtype):
+    network = small("hat_net_tiny")
+    tensors = network.state_dict()
+    tensors["ds2.conv.bias"] = torch.zeros(8, dtype=dtype)
+    kind = str(dtype).removeprefix("torch.")
+    with pytest.raises(DataError, match=rf"type \(1\):\n  ds2.conv.bias is {kind}, the network's float32$"):
+        network.load_state_dict(tensors)
+
+
+def test_entries_that_are_no_tensors_are_misfits():
+    with pytest.raises(DataError) as raised:
+        check_fit({"a": 3, "extra": None}, {"a": torch.zeros(1)})
+    assert str(raised.value).splitlines()[1:] == [
+        "not a tensor (1):",
+        "  a is of type int",
+        "unexpected (1):",
+        "  extra of type NoneType",
+    ]
+
+
+def test_a_misfit_is_a_runtime_error_as_torchs_is():
+    with pytest.raises(RuntimeError, match="does not fit"):
+        small("hat_net_tiny").load_state_dict({})
+
+
+BLOCK = "LSAStage_2/MSA_Block_1/MultiHeadSelfAttention_0"
+TABLE = f"{BLOCK}/RelativePositionalEmbedding_0/rpe_bias"
+LEARNED = "QnAStage_0/QnA_Block_1/FusedKQnA_0"
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "said"),
+    [
+        (TABLE, (7, 4), "7x4, expected the square of a side x columns"),
+        (TABLE, (), "a scalar, expected the square of a side x columns"),
+        (TABLE, (0, 4), "0x4, expected the square of a side x columns"),
+        (f"{BLOCK}/to_qkv/kernel", (256, 100), "256x100, expected inputs x a multiple of 24"),
+        (f"{BLOCK}/to_qkv/kernel", (256,), "256, expected inputs x a multiple of 24"),
+        (f"{BLOCK}/to_out/kernel", (2, 2, 2), "2x2x2, expected inputs x outputs"),
+        (f"{LEARNED}/Wk", (64,), "64, expected inputs x outputs"),
+        (f"{LEARNED}/rpe_bias", (8, 16), "8x16, expected the square of a side x a multiple of 2"),
+        (f"{LEARNED}/rpe_bias", (9, 15), "9x15, expected the square of a side x a multiple of 2"),
+        (f"{LEARNED}/rpe_bias", (9,), "9, expected the square of a side x a multiple of 2"),
+        (f"{LEARNED}/attn_scale_weights", (3, 1, 9, 16), "3x1x9x16, expected the square of a side"),
+        (f"{LEARNED}/query", (), "a scalar, expected queries x channels"),
+    ],
+)
+def test_a_flax_tensor_whose_layout_is_not_understood_is_named_with_what_was_expected(
+    name, shape, said, authors_qna_vit
+):
+    with pytest.raises(DataError, match=f"^{name} of the checkpoint is {said}"):
+        from_flax(authors_qna_vit | {name: torch.zeros(shape)})
+
+
+def test_a_flax_entry_that_is_no_tensor_or_has_an_unknown_name_is_a_misfit(authors_qna_vit):
+    network = timm.create_model("qna_vit_tiny")
+    with pytest.raises(
+        DataError, match=r"not a tensor \(1\):\n  stages.0.learned.0.attention.attention.key is of type int"
+    ):
+        network.load_state_dict(authors_qna_vit | {f"{LEARNED}/Wk": 3})
+    with pytest.raises(DataError, match=f"{TABLE}, without which"):
+        network.load_state_dict(authors_qna_vit | {TABLE: 3})
+    with pytest.raises(DataError, match=r"unexpected \(1\):\n  stages.2.local.0.odd 1"):
+        network.load_state_dict(authors_qna_vit | {"LSAStage_2/MSA_Block_1/odd": torch.zeros(1)})
+
+
 # Networks
+
+
+@pytest.mark.parametrize("suffix", [".pth", "", ".npz", ".safetensors"])
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_pickled_code_is_not_run_by_timm_under_any_name(suffix, zipped, tmp_path):
+    marker, path = tmp_path / "touched", tmp_path / f"checkpoint{suffix}"
+    torch.save({"model": TENSORS, "extra": Touch(marker)}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(Exception, match=r"weights_only|never loaded|deserializing header"):
+        timm.create_model("hat_net_tiny", **SMALL["hat_net_tiny"], checkpoint_path=str(path))
+    assert not marker.exists()
+
+
+def test_pickled_code_in_numpy_arrays_is_not_run_by_timm(tmp_path):
+    marker, path = tmp_path / "touched", tmp_path / "checkpoint.npz"
+    np.savez(path, weight=np.array([Touch(marker)], dtype=object))
+    with pytest.raises(DataError, match="npz"):
+        timm.create_model("hat_net_tiny", **SMALL["hat_net_tiny"], checkpoint_path=str(path))
+    assert not marker.exists()
 
 
 def same(network: torch.nn.Module, expected: dict[str, Tensor]) -> None:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from attnbench import ceiling, frame, pytest_json, runner, store, survey, sweep
+from attnbench import asked, ceiling, frame, pytest_json, runner, store, survey, sweep
+from attnbench.asked import Asked
 from attnbench.bounds import MachineLimits
 from attnbench.compare.verdict import Comparison
-from attnbench.errors import StoreError, UsageError, did_you_mean
+from attnbench.errors import StoreError
 from attnbench.job import Settings
-from attnbench.progress import Screen
+from attnbench.progress import Screen, described
 from attnbench.record import Record, Status, Task
-from attnbench.registry import discover
 from attnbench.report import standings, verdicts
 from attnbench.report.crossover import crossovers
 from attnbench.report.environments import describe
@@ -32,12 +30,6 @@ from attnbench.request import CLASSIFICATION, USUAL, Request
 RESULTS = Path("results")
 _LIMITS_S = 1.0
 """Most time for each of the machine's rates, in seconds; no more than a cell is given."""
-_SETTING_NAMES = {
-    "precision": "precision",
-    "max_time": "max_time_s",
-    "timeout": "timeout_s",
-    "memory_limit": "memory_limit_bytes",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,33 +44,6 @@ class Outcome:
     def failed(self) -> bool:
         """Whether a cell did not end ok."""
         return any(record.status is not Status.OK for record in self.records)
-
-
-def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -> tuple[Request, Settings]:
-    """Return what is asked for, from a TOML file and from options; options go first.
-
-    Raises:
-        UsageError: the file cannot be read, or names something that is no option.
-    """
-    wanted = _read_toml(path) if path else {}
-    wanted |= {name: value for name, value in given.items() if value is not None}
-    if wanted.get("networks"):
-        wanted.setdefault("scope", ("network",))
-    if set(wanted.get("scope", ())) != {"network"}:
-        wanted.setdefault("mechanisms", tuple(discover().plugins))
-    wanted.setdefault("threads", threads)
-    return Request(**{name: value for name, value in wanted.items() if name not in _SETTING_NAMES}), settings_of(wanted)
-
-
-def settings_of(given: Mapping[str, Any]) -> Settings:
-    """Return how to measure, from options by the names of the command line.
-
-    Raises:
-        UsageError: a number that cannot be.
-    """
-    return _checked(
-        Settings(**{field: given[name] for name, field in _SETTING_NAMES.items() if given.get(name) is not None})
-    )
 
 
 def run(
@@ -98,16 +63,25 @@ def run(
         StoreError: the folder cannot be written, or what is in it cannot be read.
     """
     folder = out or RESULTS / _name(request)
-    outcome = measure(plan(request), settings=settings, folder=folder, fresh=fresh, retry=retry, console=console)
+    outcome = measure(
+        plan(request), settings=settings, folder=folder, fresh=fresh, retry=retry, console=console, command=command
+    )
     if outcome.records:
         _show(outcome.records, console)
         if not outcome.interrupted:
-            _write(outcome.records, folder, ceiling.read(folder), command, console)
+            _write(outcome.records, folder, ceiling.read(folder), Asked(commands=(command,)), console)
     return outcome
 
 
 def measure(
-    planned: sweep.Sweep, *, settings: Settings, folder: Path, fresh: bool, retry: bool, console: Console
+    planned: sweep.Sweep,
+    *,
+    settings: Settings,
+    folder: Path,
+    fresh: bool,
+    retry: bool,
+    console: Console,
+    command: str,
 ) -> Outcome:
     """Measure what has no row yet, each row on disk as soon as it is known.
 
@@ -116,6 +90,7 @@ def measure(
     """
     interrupted = False
     with store.Store(folder, fresh=fresh) as kept:
+        asked.keep(folder, command=command, cells=described(planned.cells), fresh=fresh)
         recorded = [record for record in kept.records if not retry or record.status is Status.OK]
         done = {record.cell.key for record in recorded}
         todo = [cell for cell in planned.cells if cell.key not in done]
@@ -132,8 +107,8 @@ def measure(
                     screen.show(record)
             except KeyboardInterrupt:
                 interrupted = True
-        asked = {cell.key for cell in planned.cells}
-        records = tuple(record for record in kept.records if record.cell.key in asked)
+        wanted = {cell.key for cell in planned.cells}
+        records = tuple(record for record in kept.records if record.cell.key in wanted)
     if interrupted:
         console.print(f"interrupted; {len(records)} of {len(planned.cells)} cells are kept, the same command goes on")
     return Outcome(records=records, interrupted=interrupted)
@@ -152,9 +127,21 @@ def make_report(folders: Sequence[Path], *, out: Path, console: Console, command
         StoreError: a folder or file cannot be read.
     """
     records = tuple(record for path in folders for record in _read(path))
+    found = _asked(folders)
     _show(records, console)
+    missing = found.missing([record.cell.key for record in records])
+    if missing:
+        console.print(f"{len(missing)} of the {len(found.cells)} cells asked for have no row: {'; '.join(missing)}")
     limits = {key: found for folder in folders for key, found in ceiling.read(folder).items()}
-    _write(records, out, limits, command, console)
+    _write(records, out, limits, replace(found, commands=found.commands or (command,)), console)
+
+
+def _asked(folders: Sequence[Path]) -> Asked:
+    each = [asked.read(folder) for folder in folders if folder.is_dir()]
+    return Asked(
+        commands=tuple(dict.fromkeys(command for one in each for command in one.commands)),
+        cells={key: words for one in each for key, words in one.cells.items()},
+    )
 
 
 def _read(path: Path) -> list[Record]:
@@ -210,7 +197,7 @@ def _show(records: Sequence[Record], console: Console) -> None:
 
 
 def _write(
-    records: Sequence[Record], folder: Path, limits: Mapping[str, MachineLimits], command: str, console: Console
+    records: Sequence[Record], folder: Path, limits: Mapping[str, MachineLimits], found: Asked, console: Console
 ) -> None:
     from attnbench.report import plots, roofline  # noqa: PLC0415 - matplotlib takes longer to import than the rest to write
 
@@ -223,7 +210,13 @@ def _write(
         standings.write_csv(crossed, folder / "crossovers.csv")
         drawn = [*plots.draw(rows, folder / "plots"), *roofline.draw(rows, limits, folder / "plots")]
         write_report(
-            rows, folder / "report.md", command=command, environments=environments, plots=drawn, crossovers=crossed
+            rows,
+            folder / "report.md",
+            command="\n".join(found.commands),
+            missing=found.missing([record.cell.key for record in records]),
+            environments=environments,
+            plots=drawn,
+            crossovers=crossed,
         )
     except OSError as error:
         raise StoreError(f"cannot write {folder}: {error.strerror}; give another folder with --out") from None
@@ -233,45 +226,10 @@ def _write(
             console.print(Text(str(folder / name)), soft_wrap=True)
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}") from None
-    names = [field.name for field in fields(Request)]
-    read = {name.replace("-", "_"): value for name, value in content.items()}
-    unknown = [name for name in read if name not in (*names, *_SETTING_NAMES)]
-    if unknown:
-        raise UsageError(
-            *(f"{path}: unknown name {name!r}; {did_you_mean(name, [*names, *_SETTING_NAMES])}" for name in unknown)
-        )
-    axes = {field.name for field in fields(Request) if str(field.type).startswith("tuple")}
-    return {name: _axis(value) if name in axes else value for name, value in read.items()}
-
-
-def _axis(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(","))
-    return tuple(str(part) for part in value) if isinstance(value, list) else (str(value),)
-
-
-def _checked(settings: Settings) -> Settings:
-    mistakes = [
-        f"--{name.replace('_', '-')} {getattr(settings, field)}: expected a number above 0"
-        for name, field in _SETTING_NAMES.items()
-        if getattr(settings, field) is not None and not getattr(settings, field) > 0
-    ]
-    if mistakes:
-        raise UsageError(*mistakes)
-    return settings
-
-
 def _name(request: Request) -> str:
     """Return the folder name of a request: readable, and the same each time the same is asked for."""
     asked = json.dumps(asdict(request), sort_keys=True)
-    names = "+".join(map(_short, request.mechanisms + request.networks))
+    names = "+".join(dict.fromkeys(map(_short, request.mechanisms + request.networks)))
     sizes = request.res or ((USUAL,) if request.task == (CLASSIFICATION,) else request.task)
     readable = f"{names}-{'+'.join(sizes)}"
     return f"{re.sub(r'[^A-Za-z0-9+x.-]', '', readable)[:60]}-{hashlib.sha256(asked.encode()).hexdigest()[:6]}"

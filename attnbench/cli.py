@@ -80,7 +80,7 @@ def env() -> None:
 @click.option("--heads", type=int, help="Layer scope: heads. [the stage's]")
 @click.option("--depth", type=int, help="Layer scope: layers in the stack. [4]")
 @click.option("--until", help="Stop each cell after counts, memory or latency. [latency]")
-@click.option("--threads", type=int, help="CPU threads. [all that this process may use]")
+@click.option("--threads", type=int, help="CPU threads. [OMP_NUM_THREADS, else all that this process may use]")
 @click.option("--baseline", help="Mechanism that ratios refer to, or none. [mhsa]")
 @click.option("--accuracy", metavar="DATASET", help="Also train on digits, folder:PATH, torch/cifar10, hfds/...")
 @click.option(
@@ -92,7 +92,7 @@ def env() -> None:
 @click.option("--seeds", type=int, help="Trainings per mechanism. [3]")
 @click.option("--epochs", type=int, help="Passes over the data. [the data set's own]")
 @click.option("--precision", type=float, help="Half-width of the ratio's 95 % interval to reach. [0.01]")
-@click.option("--max-time", type=float, help="Seconds of timed calls per cell, at most. [10]")
+@click.option("--max-time", type=float, help="Seconds of timed calls per cell; six rounds are made in any case. [10]")
 @click.option("--timeout", type=float, help="Seconds for one phase of one cell. [300]")
 @click.option("--memory-limit", type=SIZE, help="Refuse cells foreseen to take more. [what the device has free]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run. [results/<sweep>]")
@@ -106,8 +106,9 @@ def run(sweep_file: Path | None, out: Path | None, fresh: bool, retry: bool, str
     Running the same command again does only what has no row yet.
     """
     from attnbench import campaign  # noqa: PLC0415 - rich and pandas
+    from attnbench.given import read_request  # noqa: PLC0415
 
-    request, settings = campaign.read_request(sweep_file, given, threads=_default_threads())
+    request, settings = read_request(sweep_file, given, threads=_default_threads())
     outcome = campaign.run(
         request, settings=settings, out=out, fresh=fresh, retry=retry, console=_console(), command=_command_line()
     )
@@ -140,7 +141,9 @@ def report(folders: tuple[Path, ...], out: Path | None) -> None:
 @click.option("--mechanisms", type=COMMAS, help="With --rerun: what to measure. [all installed]")
 @click.option("--res", type=COMMAS, help="With --rerun: image sizes. [224]")
 @click.option("--scope", type=COMMAS, help="With --rerun: backbone, layer. [backbone]")
-@click.option("--threads", type=int, help="With --rerun: CPU threads. [all that this process may use]")
+@click.option("--threads", type=int, help="With --rerun: CPU threads. [as for run]")
+@click.option("--precision", type=float, help="With --rerun: half-width of the ratio's 95 % interval to reach. [0.01]")
+@click.option("--max-time", type=float, help="With --rerun: seconds of timed calls per cell. [10]")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="With --rerun: folder for logs and samples."
 )
@@ -163,9 +166,10 @@ def compare(  # noqa: PLR0917 - click passes options by name
     """
     from attnbench import campaign  # noqa: PLC0415 - numpy
     from attnbench.compare.runs import compare as compare_runs  # noqa: PLC0415
+    from attnbench.given import read_request  # noqa: PLC0415
 
     if rerun:
-        request, settings = campaign.read_request(None, axes | {"baseline": "none"}, threads=_default_threads())
+        request, settings = read_request(None, axes | {"baseline": "none"}, threads=_default_threads())
         found = campaign.rerun(rerun, request, settings, threshold=threshold, out=out, console=_console())
     elif base and head:
         found = compare_runs(base, head, threshold=threshold, force=force)
@@ -209,9 +213,9 @@ def selfcheck(repeats: int, load: bool, device: str, threads: int, json_file: Pa
 @click.option("--accuracy", metavar="DATASET", help="Images to evaluate networks on, folder:PATH.")
 @click.option("--checkpoint", type=COMMAS, metavar="NETWORK=FILE,...", help="Weights to evaluate networks with.")
 @click.option("--device", help="cpu, cuda, cuda:1. [cuda if there is one, else cpu]")
-@click.option("--threads", type=int, help="CPU threads. [all that this process may use]")
+@click.option("--threads", type=int, help="CPU threads. [OMP_NUM_THREADS, else all that this process may use]")
 @click.option("--precision", type=float, help="Half-width of a ratio's 95 % interval to reach. [0.01]")
-@click.option("--max-time", type=float, help="Seconds of timed calls per cell, at most. [10]")
+@click.option("--max-time", type=float, help="Seconds of timed calls per cell; six rounds are made in any case. [10]")
 @click.option("--timeout", type=float, help="Seconds for one phase of one cell. [300]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run. [results/claims]")
 @click.option("--fresh", is_flag=True, help="Put what the folder holds aside and start over.")
@@ -323,7 +327,9 @@ def _console() -> Console:
 def _default_threads() -> int:
     from attnbench.machine import usable_cores  # noqa: PLC0415
 
-    return len(usable_cores())
+    # As OpenMP reads it: one number for each level of nesting, of which the first is meant.
+    wished = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(wished) if wished.isdecimal() and int(wished) > 0 else len(usable_cores())
 
 
 def _command_line() -> str:

@@ -8,15 +8,18 @@ import click
 
 
 class CommaList(click.ParamType[tuple[str, ...]]):
-    """Values between commas, blanks around them dropped."""
+    """Values between commas, blanks around them dropped; at least one."""
 
     name = "a,b,..."
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:  # noqa: ANN401, ARG002
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:  # noqa: ANN401
         """Return the values as a tuple."""
         if isinstance(value, tuple):
             return value
-        return tuple(part.strip() for part in str(value).split(",") if part.strip())
+        values = tuple(part.strip() for part in str(value).split(",") if part.strip())
+        if not values:
+            self.fail("it is empty; give at least one value, or leave the option out", param, ctx)
+        return values
 
 
 class Size(click.ParamType[int]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from types import TracebackType
 
@@ -28,6 +28,7 @@ class Screen:
         self._console = console
         self._settings = settings
         self._left = {cell.key: cell for cell in cells}
+        self._words = described(cells)
         self._total = len(self._left)
         self._started = time.monotonic()
         self._now: Progress | None = None
@@ -53,9 +54,9 @@ class Screen:
         """Show that a cell has ended."""
         self._left.pop(record.cell.key, None)
         if record.status is not Status.OK:
-            self._print(f"{describe(record.cell)}: {record.status.value}: {record.reason}")
+            self._print(f"{self._of(record.cell)}: {record.status.value}: {record.reason}")
         elif not self._console.is_terminal:
-            self._print(f"[{self._total - len(self._left)}/{self._total}] {describe(record.cell)}: ok")
+            self._print(f"[{self._total - len(self._left)}/{self._total}] {self._of(record.cell)}: ok")
         self._redraw()
 
     def _print(self, line: str) -> None:
@@ -80,11 +81,14 @@ class Screen:
             done += self._now.fraction
         return done / max(self._total, 1)
 
+    def _of(self, cell: Cell) -> str:
+        return self._words.get(cell.key, describe(cell))
+
     def _describe_now(self) -> str:
         if self._now is None:
             return "starting"
         first, *others = self._now.cells
-        whose = describe(first) if not others else f"{_place(first)}: {', '.join(c.label for c in self._now.cells)}"
+        whose = self._of(first) if not others else f"{_place(first)}: {', '.join(c.label for c in self._now.cells)}"
         return f"{self._now.phase} {whose}"
 
     def _time_left(self, done: float) -> str:
@@ -110,6 +114,19 @@ def counted(console: Console, what: str, *, total: int) -> Iterator[Callable[[],
 
     with live if console.is_terminal else nullcontext():
         yield advance
+
+
+def described(cells: Iterable[Cell]) -> dict[str, str]:
+    """Return cells in a few words each, by their key; those of the same words with the options in which they differ."""
+    alike: dict[str, list[Cell]] = {}
+    for cell in cells:
+        alike.setdefault(describe(cell), []).append(cell)
+    return {cell.key: words + _differing(cell, group) for words, group in alike.items() for cell in group}
+
+
+def _differing(cell: Cell, group: Sequence[Cell]) -> str:
+    names = [name for name, value in cell.options.items() if any(one.options.get(name) != value for one in group)]
+    return "".join(f", {name}={cell.options[name]}" for name in names)
 
 
 def describe(cell: Cell) -> str:

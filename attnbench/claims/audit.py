@@ -18,6 +18,7 @@ from attnbench.claims.claim import Check, Claim
 from attnbench.claims.plan import Means
 from attnbench.claims.verdict import Judgement, Outcome
 from attnbench.errors import StoreError, UsageError
+from attnbench.given import settings_of
 from attnbench.job import Settings
 from attnbench.record import Record
 from attnbench.registry import Plugin, discover
@@ -71,7 +72,8 @@ def run(
     )
     folder = out or RESULTS
     claims = claims_of(mechanisms)
-    found = judge(claims, means, settings=campaign.settings_of(given), folder=folder, fresh=fresh, console=console)
+    settings = settings_of(given)
+    found = judge(claims, means, settings=settings, folder=folder, fresh=fresh, console=console, command=command)
     if found.interrupted:
         return True
     console.print(table(found.judgements))
@@ -115,7 +117,14 @@ def claims_of(mechanisms: Sequence[str]) -> list[Claim]:
 
 
 def judge(
-    claims: Sequence[Claim], means: Means, *, settings: Settings, folder: Path, fresh: bool, console: Console
+    claims: Sequence[Claim],
+    means: Means,
+    *,
+    settings: Settings,
+    folder: Path,
+    fresh: bool,
+    console: Console,
+    command: str = "",
 ) -> Audit:
     """Measure what this machine can and judge every claim.
 
@@ -126,7 +135,13 @@ def judge(
     checks = plan.checks_of(claims, hardware, means)
     planned = plan.plan(checks, means)
     measured = campaign.measure(
-        planned.sweep, settings=settings, folder=folder, fresh=fresh, retry=False, console=console
+        planned.sweep,
+        settings=settings,
+        folder=folder,
+        fresh=fresh,
+        retry=False,
+        console=console,
+        command=command,
     )
     records = {record.cell.key: record for record in measured.records}
 

@@ -22,10 +22,12 @@ NOT_MEASURED = "–"  # noqa: RUF001 - an en dash is what typesetters put into a
 _ABOUT_CROSSOVERS = (
     "At which side of a square image, in pixels, one overtakes the other, read between neighbouring resolutions on "
     "logarithmic axes. [ ]: what the 95 % intervals of the latencies leave open. ( ): the resolutions measured on "
-    "either side, of figures that are exact. Perhaps: the end of the sweep is undecided. Against the baseline all are "
+    "either side, of figures that are exact. May: who leads is not certain at that end of the sweep. Against the baseline all are "
     "listed, of the other pairs those that cross in one of the columns; every pair is in `crossovers.csv`."
 )
 _PLACES = ("device", "machine", "threads", "run_id")
+_UNITS = {"params": "count", "latency_ratio": "ratio", "accuracy_top1": "fraction"}
+"""Of metrics whose numbers in ``records.csv`` have no unit."""
 _DIRECTIONS = {Better.LOWER: "lower is better", Better.HIGHER: "higher is better", Better.NEITHER: ""}
 
 
@@ -37,6 +39,7 @@ def write_report(
     environments: Environments,
     plots: Iterable[Path] = (),
     crossovers: Sequence[Crossover] = (),
+    missing: Sequence[str] = (),
     title: str = "Attention mechanisms, measured",
 ) -> None:
     """Write the report of a frame.
@@ -48,6 +51,7 @@ def write_report(
         environments: The machines that the rows come from.
         plots: Files that ``plots.draw`` returned.
         crossovers: Of all pairs of mechanisms.
+        missing: Cells that were asked for and have no row, in words.
         title: First heading.
     """
     rows = prepared(frame)
@@ -61,6 +65,7 @@ def write_report(
         *_crossovers(crossovers, rows),
         *_notes(pages),
         *_failures(pages),
+        *_missing(missing),
         *_pictures(plots, path.parent),
         *_meanings(rows, pages),
         *_again(command),
@@ -112,10 +117,12 @@ def _results(rows: pd.DataFrame, pages: Book) -> Iterator[str]:
 
 def _sheet(sheet: Sheet) -> str:
     headings = [f"{heading} ({unit})" if unit else heading for heading, unit in sheet.headings.values()]
-    headings[list(sheet.headings).index("latency_ratio")] = f"vs {sheet.headings['latency_ratio'][1]}"
-    body = [
-        (_name(line), *(_cell(line, metric) for metric in _with_failure(sheet.headings, line))) for line in sheet.lines
-    ]
+    if "latency_ratio" in sheet.headings:
+        headings[list(sheet.headings).index("latency_ratio")] = f"vs {sheet.headings['latency_ratio'][1]}"
+    metrics = list(sheet.headings)
+    if any(line.failure and len(line.entries) == len(metrics) for line in sheet.lines):
+        headings, metrics = [*headings, "status"], [*metrics, "status"]
+    body = [(_name(line), *(_cell(line, metric) for metric in _with_failure(metrics, line))) for line in sheet.lines]
     return _table(("mechanism", *map(_text, headings)), body)
 
 
@@ -215,6 +222,12 @@ def _failures(pages: Book) -> Iterator[str]:
     yield _table(("mechanism", "resolution", "status", "reason"), body, numbers_from=4)
 
 
+def _missing(cells: Sequence[str]) -> Iterator[str]:
+    if cells:
+        yield "## What was asked for and not reached"
+        yield "\n".join(f"- {_text(cell)}" for cell in cells)
+
+
 def _pictures(plots: Iterable[Path], folder: Path) -> Iterator[str]:
     pictures = [plot for plot in plots if plot.suffix == ".png"]
     if pictures:
@@ -225,10 +238,12 @@ def _pictures(plots: Iterable[Path], folder: Path) -> Iterator[str]:
 
 
 def _meanings(rows: pd.DataFrame, pages: Book) -> Iterator[str]:
+    shown = [column for column in COLUMNS if pages.sheets and column.metric in pages.sheets[0].headings]
+    if not shown:
+        return
     yield "## What the columns mean"
-    shown = [column for column in COLUMNS if not pages.sheets or column.metric in pages.sheets[0].headings]
     yield _table(
-        ("column", "in records.csv", "meaning", "unit there", ""),
+        ("column", "in records.csv", "meaning", "unit in records.csv", ""),
         [(_text(column.heading), f"`{column.metric}`", *_meaning(column)) for column in shown],
         numbers_from=5,
     )
@@ -238,7 +253,7 @@ def _meanings(rows: pd.DataFrame, pages: Book) -> Iterator[str]:
 
 def _meaning(column: Column) -> tuple[str, str, str]:
     metric = METRICS[column.metric]
-    return _text(metric.label), _text(metric.unit), _DIRECTIONS[metric.better]
+    return _text(metric.label), _text(metric.unit or _UNITS[column.metric]), _DIRECTIONS[metric.better]
 
 
 def _again(command: str) -> Iterator[str]:

@@ -1,0 +1,63 @@
+"""What a run was asked for, kept beside its records, so that a report can say what is missing and how to go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from attnbench.errors import StoreError
+
+ASKED = "asked.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Everything that was asked of one folder, by all commands since it was started."""
+
+    commands: tuple[str, ...] = ()
+    """As typed, each once."""
+    cells: Mapping[str, str] = field(default_factory=dict)
+    """The cells in a few words each, by their key."""
+
+    def missing(self, keys: Sequence[str]) -> tuple[str, ...]:
+        """Return the cells whose keys are not among these."""
+        return tuple(words for key, words in self.cells.items() if key not in set(keys))
+
+
+def read(folder: Path) -> Asked:
+    """Return what a run was asked for; nothing if it does not say.
+
+    Raises:
+        StoreError: what is there is not what ``keep`` writes.
+    """
+    path = folder / ASKED
+    if not path.is_file():
+        return Asked()
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Asked(commands=tuple(content["commands"]), cells=dict(content["cells"]))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise StoreError(f"cannot read {path}: {error}; remove it to go without") from None
+
+
+def keep(folder: Path, *, command: str, cells: Mapping[str, str], fresh: bool) -> None:
+    """Add a command and its cells to what a run was asked for.
+
+    Args:
+        folder: of the run.
+        command: as typed; empty if nobody typed one.
+        cells: in a few words each, by their key.
+        fresh: forget what was asked for before.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    before = Asked() if fresh else read(folder)
+    commands = dict.fromkeys([*before.commands, *filter(None, [command])])
+    asked = Asked(commands=tuple(commands), cells={**before.cells, **cells})
+    try:
+        (folder / ASKED).write_text(json.dumps(asdict(asked), indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write {folder}: {error.strerror}; give another folder with --out") from None

@@ -86,6 +86,7 @@ def _load_state(tensors: Tensors, model: nn.Module, network: str) -> None:
     adapted = tensors
     try:
         adapted = _adapted(tensors, model, network)
+        check_fit(adapted, model.state_dict(), strict=False)  # torch would convert what is no weight, a mask say
         model.load_state_dict(adapted)
     except Exception:  # timm's renaming of a stranger's tensors may raise anything
         check_fit(adapted, model.state_dict())

@@ -57,6 +57,9 @@ class Macs:
     """Multiply-adds per image in matrix products and convolutions (1 MAC = 2 FLOPs).
 
     Norms, softmax, activations and other elementwise work are left out, as in torch's and fvcore's counts.
+
+    Raises:
+        ValueError: a number is not a whole one from 0.
     """
 
     projections: int
@@ -65,6 +68,11 @@ class Macs:
     """Products that mix tokens by attention: scores and weighted sums (what some papers leave out)."""
     other: int = 0
     """Convolutions and products that are neither, such as LaViT's mixing over the token axis."""
+
+    def __post_init__(self) -> None:
+        for name, number in (("projections", self.projections), ("attention", self.attention), ("other", self.other)):
+            if not isinstance(number, int) or number < 0:
+                raise ValueError(f"Macs.{name} is {number!r}; multiply-adds are whole numbers from 0")
 
     @property
     def total(self) -> int:

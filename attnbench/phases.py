@@ -7,18 +7,18 @@ on at once, so that nothing is lost if a later phase brings the process down.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from attnbench import bounds, machine, subject
+from attnbench import machine, subject
+from attnbench.counts import count
 from attnbench.job import Assignment, Settings
-from attnbench.probes import compilation, flops, foresee, kernels, memory
-from attnbench.probes.weightless import build_on_meta
+from attnbench.probes import compilation, foresee, kernels, memory
 from attnbench.record import Cell, Mode, Status, Value
-from attnbench.validation import validate, watched
+from attnbench.validation import validate
 
 Metrics = dict[str, Value]
 Enter = Callable[[str], None]
@@ -126,29 +126,6 @@ class _Course:
         self.learn(name, metrics)
 
 
-def count(asked: subject.Subject) -> Metrics:
-    """Return parameters, multiply-adds and the bytes that must move, found without memory for weights or maps."""
-    per = asked.layers
-    counts = flops.count(lambda: (asked.build(), (asked.example(),)))
-    closed = asked.closed_form()
-    macs = closed[0] if closed else counts.macs_torch
-    attention = closed[1].attention if closed else counts.macs_attention
-    params, work = _work(asked, macs or 0)
-    return {
-        "params": params // per,
-        "macs": _each(macs, per),
-        "flops": None if macs is None else 2 * macs // per,
-        "macs_attention": _each(attention, per),
-        "macs_closed": closed[0] // per if closed else None,
-        "macs_torch": _each(counts.macs_torch, per),
-        "macs_fvcore": _each(counts.macs_fvcore, per),
-        "macs_remark": counts.remark or None,
-        "uncounted_ops": " ".join(counts.uncounted) or None,
-        "adaptation": asked.adaptation() or None,
-        "least_bytes": bounds.least_bytes(work) // per,
-    }
-
-
 def validated(model: nn.Module, x: Tensor) -> Metrics:
     """Return how long two calls took in which every mechanism kept the contract.
 
@@ -158,38 +135,6 @@ def validated(model: nn.Module, x: Tensor) -> Metrics:
     started = time.perf_counter()
     validate(model, x)
     return {"running_s": time.perf_counter() - started}
-
-
-def _work(asked: subject.Subject, macs: int) -> tuple[int, bounds.Work]:
-    """Return the number of parameters, and what one call has to do."""
-    cell = asked.cell
-    model, (x,) = build_on_meta(lambda: (asked.build().to(subject.DTYPES[cell.dtype]), (asked.example(),)))
-    with torch.no_grad(), watched(model):
-        y = _without_data(model, x)
-    parameters = list(model.parameters())
-    work = bounds.Work(
-        macs=macs,
-        batch=cell.batch,
-        mode=cell.mode,
-        dtype=cell.dtype,
-        params_bytes=sum(p.nbytes for p in parameters),
-        input_bytes=x.nbytes,
-        output_bytes=sum(each.nbytes for each in y),
-    )
-    return sum(p.numel() for p in parameters), work
-
-
-def _without_data(model: nn.Module, x: Tensor) -> Sequence[Tensor]:
-    """Return the outputs of a model on the meta device, none if it reads numbers, which are not there."""
-    try:
-        y: Tensor | Sequence[Tensor] = model(x)
-    except (NotImplementedError, RuntimeError):
-        return ()
-    return subject.outputs_of(y)
-
-
-def _each(total: int | None, layers: int) -> int | None:
-    return None if total is None else total // layers
 
 
 def measure_memory(

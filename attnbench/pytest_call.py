@@ -10,7 +10,8 @@ import torch
 
 from attnbench import __version__, environment, options, subject
 from attnbench.errors import UsageError
-from attnbench.phases import count, measure_memory
+from attnbench.counts import count
+from attnbench.phases import measure_memory
 from attnbench.pyramid import SWIN_T_SIZED
 from attnbench.record import Cell, Mode, Scope
 from attnbench.registry import discover

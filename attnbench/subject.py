@@ -152,8 +152,13 @@ class NetworkSubject(Subject):
         """There is none: counters count the whole network."""
 
     def adaptation(self) -> str:
-        """Nothing is known of what a network does to its maps."""
-        return ""
+        """Say if a network that is bound to one image size was built for another; what else it does is not known."""
+        with torch.device("meta"):
+            described = getattr(self.build(), "pretrained_cfg", {})
+        size = (self.cell.height, self.cell.width)
+        if not described.get("fixed_input_size") or described["input_size"][1:] == size:
+            return ""
+        return f"built for {_text(size)} instead of {_text(described['input_size'][1:])}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,3 +245,7 @@ def _sites_of_a_stack(cell: Cell) -> list[Site]:
         )
         for layer in range(cell.depth)
     ]
+
+
+def _text(size: tuple[int, int]) -> str:
+    return "x".join(map(str, size))

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from attnbench import options, subject
 from attnbench.adapter import adapt
+from attnbench.counts import count
 from attnbench.errors import PluginError
 from attnbench.layout import Layout
 from attnbench.mechanism import Mechanism, Site
-from attnbench.phases import count
 from attnbench.record import Cell, Scope
 from attnbench.registry import discover
 

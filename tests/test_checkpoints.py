@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from checkpoint_files import TENSORS, Touch, flax_bytes, nested, write  # noqa: F401 - test_evaluation takes two from here
+from checkpoint_files import TENSORS, Touch, write
 from networks import SMALL, images, published_shapes, small
 from torch import Tensor
 
@@ -288,6 +288,16 @@ def test_a_tensor_of_another_shape_is_named_with_both_even_if_timm_fails_to_resa
     altered, shape = ALTERED[name]
     path = write(tmp_path, "pth", timms(name).state_dict() | {altered: torch.zeros(4, 4)})
     with pytest.raises(DataError, match=rf"another shape \(1\):\n  {altered} is 4x4, the network's {shape}$"):
+        check(path, name)
+
+
+@each_of_timms
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int8, torch.complex64])
+def test_numbers_that_are_no_weights_are_refused_though_torch_would_convert_them(name, dtype, tmp_path):
+    altered, _ = ALTERED[name]
+    tensors = timms(name).state_dict()
+    path = write(tmp_path, "pth", tensors | {altered: tensors[altered].to(dtype)})
+    with pytest.raises(DataError, match=rf"another type \(1\):\n  {altered} is {str(dtype).removeprefix('torch.')}, "):
         check(path, name)
 
 

@@ -13,10 +13,10 @@ import pytest
 import safetensors.torch
 import timm
 import torch
+from checkpoint_files import Touch, flax_bytes, nested
 from golden_recipe import flax_tensor
 from networks import published_shapes, small
 from PIL import Image
-from test_checkpoints import Touch, flax_bytes, nested
 from torch import nn
 
 from attnbench import checkpoint, survey

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from attnbench import networks, phases, subject, survey
+from attnbench import counts, networks, subject, survey
 from attnbench.errors import UsageError
 from attnbench.record import Cell, Mode, Scope
 from attnbench.survey import Wanted
@@ -36,7 +36,7 @@ def test_an_unknown_network_gets_the_nearest_names() -> None:
 def test_a_network_is_counted_as_published(
     name: str, params_m: float, gmacs: float, attention_gmacs: float | None
 ) -> None:
-    found = phases.count(subject.of(cell(name)))
+    found = counts.count(subject.of(cell(name)))
     assert found["params"] == pytest.approx(params_m * 1e6, abs=0.05e6)
     assert found["macs"] == found["macs_torch"] == pytest.approx(gmacs * 1e9, rel=0.005)
     assert found["macs_fvcore"] == pytest.approx(found["macs_torch"], rel=0.01)
@@ -88,9 +88,25 @@ def test_the_survey_names_where_a_network_comes_from_and_keeps_its_arguments() -
 def test_a_network_under_a_head_is_counted_and_trains(head: str, uncounted: str | None) -> None:
     asked = subject.of(replace(cell("resnet18", height=64, width=96, mode=Mode.TRAIN), head=head))
     assert asked.why_unsupported() is None
-    found = phases.count(asked)
+    found = counts.count(asked)
     assert found["macs"] == found["macs_torch"] == pytest.approx(found["macs_fvcore"], rel=0.01)
     assert found["uncounted_ops"] == uncounted
     model, x = asked.build(), asked.example()
     subject.call(asked.cell, model, x, forget=subject.forget(model, x))()
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize(
+    ("network", "size", "said"),
+    [
+        ("deit_tiny_patch16_224", (224, 224), ""),
+        ("deit_tiny_patch16_224", (224, 320), "built for 224x320 instead of 224x224"),
+        ("lavit_tiny", (64, 96), "built for 64x96 instead of 224x224"),
+        ("hat_net_tiny", (64, 96), ""),
+    ],
+)
+def test_a_network_that_is_bound_to_its_images_says_what_it_was_built_for(
+    network: str, size: tuple[int, int], said: str
+) -> None:
+    networks.find(network)
+    assert subject.of(cell(network, height=size[0], width=size[1])).adaptation() == said

@@ -60,9 +60,14 @@ def count(build: Build) -> Counts:
     )
 
 
+def agree(one: int, other: int) -> bool:
+    """Say whether two counts differ by at most 1 %."""
+    return abs(one - other) <= TOLERANCE * max(one, other)
+
+
 def explain_difference(by_torch: TorchCount, by_fvcore: FvcoreCount) -> str:
     """Name what makes two counts differ by over 1 %; empty if they agree."""
-    if abs(by_torch.macs - by_fvcore.macs) <= TOLERANCE * max(by_torch.macs, by_fvcore.macs):
+    if agree(by_torch.macs, by_fvcore.macs):
         return ""
     pairs = {
         "matrix products": (by_torch.products, by_fvcore.products),

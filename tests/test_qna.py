@@ -10,9 +10,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from benchmarks.plain import PlainQnA
 from golden_recipe import flax_tensor, golden, golden_input
+from layer_checks import (
+    assert_closed_form,
+    assert_refused,
+    recorded_training,
+)
+from recording import Recording
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from attnbench.mechanism import Site
 from mechanisms.qna import QnA, windows
@@ -238,33 +242,19 @@ def test_autocast_leaves_the_sums_over_windows_in_full_precision(dtype):
     assert relative_error(found, layer(x).double()) < 8 * torch.finfo(dtype).eps
 
 
-class Sizes(TorchDispatchMode):
-    """Records the most elements of any tensor that an operator returns."""
-
-    largest = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        outputs = result if isinstance(result, (tuple, list)) else [result]
-        self.largest = max([self.largest, *(t.numel() for t in outputs if isinstance(t, Tensor))])
-        return result
-
-
 @pytest.mark.parametrize("window", [3, 7, 11])
 def test_no_tensor_grows_with_the_window(window):
     site = Site(height=24, width=20, dim=8, heads=2)
     layer, x = QnA(site, window=window), torch.randn(2, 24, 20, 8, requires_grad=True)
-    with Sizes() as sizes:
-        layer(x).sum().backward()
-    assert sizes.largest == x.numel()
+    assert recorded_training(layer, x).largest == x.numel()
 
 
 @pytest.mark.parametrize("window", [3, 7])
 def test_far_windows_are_not_laid_out_in_memory_either(window):
     scores, values, bias, scale = (t.requires_grad_() for t in inputs(24, 20, spread=1e4, k=window))
-    with Sizes() as sizes:
+    with Recording() as recording:
         attend_windows(scores, values, bias, scale, stride=1).sum().backward()
-    assert sizes.largest <= values.numel() * (24 + window) * (20 + window) / (24 * 20)
+    assert recording.largest <= values.numel() * (24 + window) * (20 + window) / (24 * 20)
 
 
 @pytest.mark.parametrize(("dim", "heads"), [(12, 3), (8, 8), (12, 1)])
@@ -274,11 +264,7 @@ def test_far_windows_are_not_laid_out_in_memory_either(window):
 @maps
 def test_the_closed_form_is_what_a_machine_counts(height, width, options, dim, heads):
     site = Site(height=height, width=width, dim=dim, heads=heads)
-    with torch.device("meta"):
-        layer, x = QnA(site, **options), torch.empty(1, height, width, dim)
-    with FlopCounterMode(display=False) as counter:
-        layer(x)
-    assert counter.get_total_flops() == 2 * QnA.macs(site, **options).total
+    assert_closed_form(QnA, site, {"mm": "projections", "convolution": "attention"}, **options)
 
 
 def test_the_closed_form_is_the_papers_without_the_elementwise_product():
@@ -290,11 +276,9 @@ def test_the_closed_form_is_the_papers_without_the_elementwise_product():
 
 @pytest.mark.parametrize("options", [{"window": 2}, {"window": 0}, {"queries": 0}])
 def test_options_that_no_map_could_take_are_refused(options):
-    site = Site(height=8, width=8, dim=12, heads=3)
-    with pytest.raises(ValueError, match="must be"):
-        QnA.why_unsupported(site, **options)
-    with pytest.raises(ValueError, match="must be"):
-        QnA(site, **options)
+    ((name, value),) = options.items()
+    said = f"{name} must be .*at least 1, got {value}"
+    assert_refused(QnA, Site(height=8, width=8, dim=12, heads=3), said, **options)
 
 
 def test_heads_split_for_onednn_give_the_same_layer(monkeypatch):

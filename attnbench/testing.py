@@ -17,7 +17,7 @@ from attnbench import options as option_syntax
 from attnbench import torch_state
 from attnbench.conformance import conduct, declarations, numerics
 from attnbench.conformance.candidate import SITES, Candidate, written
-from attnbench.conformance.finding import BrokenError, Finding, NotClaimedError, Outcome, Report
+from attnbench.conformance.finding import BrokenError, Finding, NotClaimedError, Outcome, Report, in_a_line
 from attnbench.errors import UsageError, did_you_mean
 from attnbench.mechanism import Mechanism, Site, option_defaults
 from attnbench.registry import discover
@@ -49,6 +49,8 @@ CHECKS: Mapping[str, Check] = {
 """Every check by its name, in the order in which they run."""
 FOUNDATIONS = ("supported", "shape", "global-state", "deterministic")
 """Checks that all others rely on: once one of them fails, those after it are not run."""
+_RELIES_ON: Mapping[str, Sequence[str]] = {"reach": ("gradients-right",)}
+"""Further checks without which one says nothing: reach is read off gradients."""
 
 
 def check(
@@ -79,7 +81,8 @@ def check(
     line = _Line(mechanism=mechanism, options=options, sites=sites)
     findings: list[Finding] = []
     for name in checks:
-        fallen = [each.check for each in findings if each.outcome is Outcome.FAILED and each.check in FOUNDATIONS]
+        relied_on = {*FOUNDATIONS, *_RELIES_ON.get(name, ())}
+        fallen = [each.check for each in findings if each.outcome is Outcome.FAILED and each.check in relied_on]
         findings.append(_not_run(name, fallen[0], line) if fallen else _judged(name, candidate, line))
     name = mechanism if isinstance(mechanism, str) else mechanism.__qualname__
     return Report(name=name, distribution=distribution, findings=tuple(findings))
@@ -139,18 +142,20 @@ class _Line:
 
 def _judged(name: str, candidate: Candidate, line: _Line) -> Finding:
     expected = (inspect.getdoc(CHECKS[name]) or "").rstrip(".")
-    site: object = None
+    advice, site = "", None
     try:
         with torch_state.restored():
             outcome, found = Outcome.PASSED, CHECKS[name](candidate)
     except NotClaimedError as error:
         outcome, found = Outcome.NOT_CLAIMED, str(error)
     except BrokenError as error:
-        outcome, found, site = Outcome.FAILED, error.found, error.site
+        outcome, found, advice, site = Outcome.FAILED, error.found, error.advice, error.site
         expected = error.expected or expected
     except Exception as error:  # a mechanism under check may raise anything
-        outcome, found = Outcome.FAILED, f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
-    return Finding(check=name, outcome=outcome, expected=expected, found=found, reproduce=line.of(name, site))
+        outcome, found = Outcome.FAILED, in_a_line(error)
+    return Finding(
+        check=name, outcome=outcome, expected=expected, found=found, advice=advice, reproduce=line.of(name, site)
+    )
 
 
 def _not_run(name: str, fallen: str, line: _Line) -> Finding:

@@ -14,10 +14,11 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from attnbench.adapter import adapt
+from attnbench.conformance.finding import in_a_line
 from attnbench.conformance.table import findings_table
 from attnbench.errors import PluginError, UsageError
 from attnbench.mechanism import Macs, Map, Mechanism, Site
-from attnbench.testing import CHECKS, Outcome, check, check_mechanism
+from attnbench.testing import CHECKS, FOUNDATIONS, Outcome, check, check_mechanism
 
 SITES = [Site(height=6, width=4, dim=8, heads=2), Site(height=3, width=5, dim=8, heads=2)]
 
@@ -69,6 +70,19 @@ class NotFinite(Sound):
         return super().forward(x) / (x > x.amin()).to(x.dtype)
 
 
+class ReturnsDouble(Sound):
+    def forward(self, x: Map) -> Map:
+        return super().forward(x).double()
+
+
+class ReturnsFloat(Sound):
+    """Casts in half precision only."""
+
+    def forward(self, x: Map) -> Map:
+        y = super().forward(x)
+        return y.float() if x.dtype.itemsize == 2 else y
+
+
 class SetsThreads(Sound):
     def forward(self, x: Map) -> Map:
         torch.set_num_threads(torch.get_num_threads() % 3 + 1)
@@ -78,6 +92,47 @@ class SetsThreads(Sound):
 class Random(Sound):
     def forward(self, x: Map) -> Map:
         return nn.functional.dropout(super().forward(x), 0.5)
+
+
+class RemembersTheFirst(Sound):
+    """Treats maps unlike the first one differently."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        self.first: int | None = None
+
+    def seen(self, x: Map) -> int:
+        return x.shape[1] * x.shape[2]
+
+    def forward(self, x: Map) -> Map:
+        self.first = self.first or self.seen(x)
+        y = super().forward(x)
+        return y if self.seen(x) == self.first else -y
+
+
+class RemembersTheFirstBatch(RemembersTheFirst):
+    def seen(self, x: Map) -> int:
+        return x.shape[0]
+
+
+class RemembersTheLast(RemembersTheFirst):
+    def forward(self, x: Map) -> Map:
+        last, self.first = self.first, self.seen(x)
+        y = Sound.forward(self, x)
+        return y if last in {None, self.first} else -y
+
+
+class MasksForItsFirstMap(Sound):
+    """Takes no map but those of the size of its first; allowed, since a layer is built for one."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        self.mask: Tensor | None = None
+
+    def weights(self, x: Tensor) -> Tensor:
+        if self.mask is None:
+            self.mask = x.new_zeros(x.shape[1], x.shape[1])
+        return (self.key(x) @ x.transpose(1, 2) + self.mask.to(x)).softmax(-1)
 
 
 class NormsTheBatch(Sound):
@@ -105,6 +160,21 @@ class DetachesKeys(Sound):
         return super().weights(x.detach())
 
 
+class DetachesTheMean(Sound):
+    """Its only way to far tokens is one that no gradient takes."""
+
+    def forward(self, x: Map) -> Map:
+        return self.value(x) + self.key(x) * x.detach().mean((1, 2), keepdim=True)
+
+    macs = Mechanism.macs
+
+
+class DetachesAll(Sound):
+    def forward(self, x: Map) -> Map:
+        with torch.no_grad():
+            return super().forward(x)
+
+
 class Overflows(Sound):
     def forward(self, x: Map) -> Map:
         big = torch.as_tensor(1e30, dtype=x.dtype, device=x.device)
@@ -124,6 +194,19 @@ class CountsWrong(Sound):
     @classmethod
     def macs(cls, site: Site, **options: Any) -> Macs:
         return Macs(projections=2 * site.tokens * site.dim**2, attention=site.tokens**2 * site.dim)
+
+
+class CountsHalves(Sound):
+    @classmethod
+    def macs(cls, site: Site, **options: Any) -> Macs:
+        return Macs(projections=-5, attention=0.5)
+
+
+class RaisesInLines(Sound):
+    def forward(self, x: Map) -> Map:
+        if x.shape[2] == 5:
+            raise ValueError("no:\n  not\n  here")
+        return super().forward(x)
 
 
 class ClaimsToBeLocal(Sound):
@@ -158,16 +241,24 @@ BROKEN = {
     RefusesAll: "supported",
     AcceptsWhatItCannotRun: "supported",
     Broadcasts: "shape",
+    RaisesInLines: "supported",
     NotFinite: "shape",
+    ReturnsDouble: "shape",
+    ReturnsFloat: "half-precision",
     SetsThreads: "global-state",
     Random: "deterministic",
+    RemembersTheFirst: "deterministic",
+    RemembersTheFirstBatch: "deterministic",
+    RemembersTheLast: "deterministic",
     NormsTheBatch: "images-apart",
     HidesState: "state-dict",
     HasUnusedParameter: "gradients-reach",
     DetachesKeys: "gradients-right",
+    DetachesTheMean: "gradients-right",
     Overflows: "half-precision",
     HasOtherBackend: "backends",
     CountsWrong: "macs",
+    CountsHalves: "macs",
     ClaimsToBeLocal: "reach",
     ClaimsToBeGlobal: "reach",
     BreaksTheGraph: "compiles",
@@ -191,24 +282,61 @@ def test_every_check_has_a_mechanism_that_it_catches() -> None:
     assert set(BROKEN.values()) == set(CHECKS)
 
 
+def test_a_layer_that_raises_at_maps_of_another_size_is_not_blamed() -> None:
+    report = check(MasksForItsFirstMap, sites=SITES, checks=["deterministic"])
+    assert report.passed, str(report)
+
+
 @pytest.mark.parametrize(
-    ("mechanism", "expected", "found"),
+    ("mechanism", "expected", "found", "advice"),
     [
-        (Broadcasts, "(2, 6, 4, 8), the shape of the map", "(2, 1, 1, 8)"),
-        (RefusesAll, "a site that it can be checked at", "every site is refused: too hard"),
-        (SetsThreads, "global switches as they were", "threads from "),
-        (HasUnusedParameter, "every parameter", "none reaches 0.forgotten, 1.forgotten, 2.forgotten"),
-        (CountsWrong, "MACs in 3 layers", "+"),
-        (Overflows, "8 times the type's epsilon", "torch.float16 is off by"),
-        (ClaimsToBeLocal, "reach is 'local'", "depends on those from row and column 28"),
+        (RaisesInLines, "accepts can be built and run", "accepted, but raises ValueError: no: not here", "or refuse"),
+        (Broadcasts, "(2, 6, 4, 8), the shape of the map", "(2, 1, 1, 8)", ""),
+        (NotFinite, "finite values throughout", "1 of 384 values are NaN or infinite", "division by 0"),
+        (ReturnsDouble, "torch.float32, the dtype", "torch.float64 for a map of torch.float32", ".to(x.dtype)"),
+        (ReturnsFloat, "torch.bfloat16, the dtype", "torch.float32 for a map of torch.bfloat16", ".to(x.dtype)"),
+        (RefusesAll, "a site that it can be checked at", "every site is refused: too hard", ""),
+        (SetsThreads, "global switches as they were", "threads from ", ""),
+        (RemembersTheFirst, "whatever maps came before", "(2, 6, 8, 8) gives another result", "not even a size"),
+        (HasUnusedParameter, "every parameter", "none reaches 0.forgotten, 1.forgotten, 2.forgotten", "not used"),
+        (DetachesKeys, "finite differences", "the gradient of the input is not that of", "look for detach()"),
+        (CountsWrong, "23,040 MACs in 3 layers", "torch counts 36,864, 13,824 more than that", "mend macs"),
+        (CountsHalves, "whole numbers of multiply-adds", "macs raises ValueError: Macs.projections is -5; ", "with //"),
+        (Overflows, "8 times the type's epsilon", "torch.float16 is off by", "scale before"),
+        (ClaimsToBeLocal, "reach is 'local'", "depends on those from row and column 28", 'reach = "global"'),
+        (ClaimsToBeGlobal, "reach is 'global'", "no gradient reaches those from row and column 28 on from the first",
+         'reach = "local"'),
     ],
 )  # fmt: skip
-def test_a_failure_says_what_was_expected_and_what_was_found(
-    mechanism: type[Mechanism], expected: str, found: str
+def test_a_failure_says_in_a_line_each_what_was_expected_what_was_found_and_what_to_do(
+    mechanism: type[Mechanism], expected: str, found: str, advice: str
 ) -> None:
-    (failure,) = check(mechanism, sites=SITES).failures
+    report = check(mechanism, sites=SITES, checks=[*FOUNDATIONS, BROKEN[mechanism]])
+    (failure,) = report.failures
     assert expected in failure.expected
     assert found in failure.found
+    assert advice in failure.advice
+    assert [line[:2] for line in str(report).splitlines()[2:]] == ["  "] * (3 + bool(failure.advice))
+
+
+def test_a_gradient_that_is_wrong_is_one_failure_and_not_two() -> None:
+    report = check(DetachesTheMean, sites=SITES, checks=["gradients-right", "reach"])
+    gradients, reach = report.findings
+    assert gradients.outcome is Outcome.FAILED
+    assert (reach.outcome, reach.found) == (Outcome.NOT_RUN, "mend gradients-right first")
+
+
+def test_a_layer_without_any_gradient_is_told_so_in_words() -> None:
+    first, second = check(DetachesAll, sites=SITES, checks=["gradients-reach", "gradients-right"]).failures
+    assert first.found == "none reaches the input"
+    assert second.found.startswith("at 3x3 tokens, ")
+
+
+def test_what_somebody_raises_at_length_is_one_line_that_ends_at_a_word() -> None:
+    said = in_a_line(ValueError("several\nlines " + "of words " * 100))
+    assert said.startswith("ValueError: several lines of words")
+    assert said.endswith((" of ...", " words ..."))
+    assert in_a_line(ValueError()) == "ValueError"
 
 
 def test_checks_that_rely_on_one_that_failed_are_not_run() -> None:

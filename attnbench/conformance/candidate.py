@@ -55,7 +55,10 @@ class Candidate:
         return self.mechanism.why_unsupported(site, **self.options)
 
     def layer(self, site: Site, *, seed: int = 0, **options: Any) -> Mechanism:  # noqa: ANN401
-        """Build a layer in float64, in evaluation mode, with every parameter off its initial value."""
+        """Build a layer in float64, in evaluation mode, with every parameter off its initial value.
+
+        Layers of one seed are equal.
+        """
         torch.manual_seed(seed)
         layer = self.mechanism(site, **{**self.options, **options}).double().eval()
         return stir(layer)
@@ -78,9 +81,9 @@ def stir(layer: Mechanism) -> Mechanism:
     return layer
 
 
-def image(site: Site, *, batch: int = 2) -> Map:
+def image(site: Site, *, batch: int = 2, seed: int = 1) -> Map:
     """Return maps of normal noise in float64, the same at each call."""
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seed)
     return torch.randn(batch, site.height, site.width, site.dim, generator=generator, dtype=torch.float64)
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from attnbench import torch_state
 from attnbench.conformance.candidate import Candidate, distance, image
-from attnbench.conformance.finding import BrokenError
-from attnbench.mechanism import Site
+from attnbench.conformance.finding import BrokenError, in_a_line
+from attnbench.mechanism import Map, Mechanism, Site
 
 _CLOSE = 1e-9
 """Relative difference that orders of summation explain in float64."""
@@ -38,21 +38,49 @@ def _run(candidate: Candidate, site: Site) -> None:
     try:
         candidate.layer(site)(image(site))
     except Exception as error:
-        raise BrokenError(f"accepted, but raises {type(error).__name__}: {error}", site=site) from error
+        raise BrokenError(
+            f"accepted, but raises {in_a_line(error)}",
+            advice="mend it, or refuse the site in why_unsupported",
+            site=site,
+        ) from error
 
 
 def shape(candidate: Candidate) -> str:
-    """A map comes back in the shape it had, and its values are finite."""
+    """A map comes back in the shape and the dtype it had, and its values are finite."""
     for site in candidate.supported:
-        x = image(site)
-        y = candidate.layer(site)(x)
-        if not isinstance(y, Tensor) or y.shape != x.shape:
-            returned = tuple(y.shape) if isinstance(y, Tensor) else f"a {type(y).__name__}"
-            raise BrokenError(f"{returned}", expected=f"{tuple(x.shape)}, the shape of the map", site=site)
-        if not y.isfinite().all():
-            bad = int((~y.isfinite()).sum())
-            raise BrokenError(f"{bad} of {y.numel()} values are not", expected="finite values", site=site)
+        _compare(candidate.layer(site), image(site), site)
+    # Once more in the dtype that networks are built in: what is made double unawares does not show above.
+    site = candidate.base
+    _compare(candidate.layer(site).float(), image(site).float(), site)
     return f"kept at {len(candidate.supported)} sites"
+
+
+def _compare(layer: Mechanism, x: Map, site: Site) -> None:
+    """Raise BrokenError if a map does not come back as one like it."""
+    y = layer(x)
+    if not isinstance(y, Tensor) or y.shape != x.shape:
+        returned = tuple(y.shape) if isinstance(y, Tensor) else f"a {type(y).__name__}"
+        raise BrokenError(f"{returned}", expected=f"{tuple(x.shape)}, the shape of the map", site=site)
+    require_dtype(y, x, site)
+    if not y.isfinite().all():
+        bad = int((~y.isfinite()).sum())
+        raise BrokenError(
+            f"{bad:,} of {y.numel():,} values are NaN or infinite",
+            expected="finite values throughout",
+            advice="look for a division by 0, a log or root of what may be 0 or less, a softmax over nothing but -inf",
+            site=site,
+        )
+
+
+def require_dtype(y: Tensor, x: Tensor, site: Site) -> None:
+    """Raise BrokenError if a result has another dtype than its map."""
+    if y.dtype is not x.dtype:
+        raise BrokenError(
+            f"{y.dtype} for a map of {x.dtype}",
+            expected=f"{x.dtype}, the dtype of the map",
+            advice="cast back before returning, with .to(x.dtype)",
+            site=site,
+        )
 
 
 def global_state(candidate: Candidate) -> str:
@@ -67,12 +95,38 @@ def global_state(candidate: Candidate) -> str:
 
 
 def deterministic(candidate: Candidate) -> str:
-    """In evaluation mode, the same map gives the same result twice."""
-    layer, x = candidate.layer(candidate.base), image(candidate.base)
+    """In evaluation mode, the same map gives the same result every time, whatever maps came before."""
+    site = candidate.base
+    layer, x = candidate.layer(site), image(site)
     first, second = layer(x), layer(x)
     if not torch.equal(first, second):
-        raise BrokenError(f"results that differ by {distance(second, first):.1e}", site=candidate.base)
+        raise BrokenError(
+            f"results that differ by {distance(second, first):.1e}",
+            advice="draw random numbers in training only, and change nothing in forward",
+            site=site,
+        )
+    _forget(candidate, layer, replace(site, width=2 * site.width), batch=2)
+    _forget(candidate, layer, site, batch=1)
     return "equal in every bit"
+
+
+def _forget(candidate: Candidate, used: Mechanism, site: Site, *, batch: int) -> None:
+    """Raise BrokenError if a layer that has seen maps treats other ones, or its first one then, unlike a new layer.
+
+    A layer is built for one size of map, so one that raises at another has said what it does not take.
+    """
+    base = candidate.base
+    for x in (image(site, batch=batch, seed=3), image(base)):
+        try:
+            expected, found = candidate.layer(base)(x), used(x)
+        except Exception:  # noqa: S112 - it may raise anything
+            continue
+        if found.shape != expected.shape or not torch.allclose(found, expected, rtol=_CLOSE, equal_nan=True):
+            raise BrokenError(
+                f"a map of {tuple(x.shape)} gives another result once others came before it",
+                advice="keep nothing from call to call that the result depends on, not even a size",
+                site=base,
+            )
 
 
 def images_apart(candidate: Candidate) -> str:

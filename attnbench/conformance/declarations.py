@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from attnbench.conformance.candidate import Candidate, distance, image
-from attnbench.conformance.finding import BrokenError, NotClaimedError
+from attnbench.conformance.finding import BrokenError, NotClaimedError, in_a_line
 from attnbench.mechanism import Macs, Site
 from attnbench.probes.weightless import build_on_meta
 
@@ -28,18 +28,33 @@ def macs(candidate: Candidate) -> str:
     """The closed form of the multiply-adds equals a count by torch."""
     for site in candidate.supported:
         placed = [replace(site, layer=index, depth=_DEPTH) for index in range(_DEPTH)]
-        given = [candidate.mechanism.macs(each, **candidate.options) for each in placed]
+        given = [_given(candidate, each) for each in placed]
         forms = [each for each in given if each is not None]
         if len(forms) < len(given):
             raise NotClaimedError("it gives no closed form; its multiply-adds are counted")
         closed, counted = sum(forms, Macs(projections=0, attention=0)).total, _counted(candidate, site)
         if closed != counted:
+            than = "more" if counted > closed else "fewer"
             raise BrokenError(
-                f"torch counts {counted:,}, {counted - closed:+,}",
+                f"torch counts {counted:,}, {abs(counted - closed):,} {than} than that",
                 expected=f"{closed:,} MACs in {_DEPTH} layers, by the closed form",
+                advice="mend macs, or leave it out: they are counted then",
                 site=site,
             )
     return f"equal at {len(candidate.supported)} sites"
+
+
+def _given(candidate: Candidate, site: Site) -> Macs | None:
+    """Return the closed form; Macs itself refuses numbers that count nothing."""
+    try:
+        return candidate.mechanism.macs(site, **candidate.options)
+    except Exception as error:
+        raise BrokenError(
+            f"macs raises {in_a_line(error)}",
+            expected="whole numbers of multiply-adds, none below 0, at every site that is supported",
+            advice="mend the formula; divide with // where the quotient is whole",
+            site=site,
+        ) from error
 
 
 def _counted(candidate: Candidate, site: Site) -> int:
@@ -65,10 +80,13 @@ def reach(candidate: Candidate) -> str:
         candidate.layer(placed)(x)[0, 0, 0].sum().backward()
         seen = x.grad is not None and bool(x.grad[0, _FAR:, _FAR:].abs().max() > _FELT * x.grad.abs().max())
         if seen != (claimed == "global"):
-            verb = "depends" if seen else "does not depend"
+            first, far = f"the first token of {_LARGE}x{_LARGE}", f"those from row and column {_FAR} on"
             raise BrokenError(
-                f"the first token of {_LARGE}x{_LARGE} {verb} on those from row and column {_FAR} on",
+                f"{first} depends on {far}" if seen else f"no gradient reaches {far} from {first}",
                 expected=f"reach is {claimed!r}, in the first layer of a stage as in the second",
+                advice='declare reach = "global", or mend the mask'
+                if seen
+                else 'declare reach = "local", or mend what cuts the gradient off; see gradients-right',
                 site=placed,
             )
     return claimed

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from enum import StrEnum
+
+_LONGEST = 300
+"""Characters of what somebody else's exception says."""
 
 
 class Outcome(StrEnum):
@@ -25,6 +29,8 @@ class Finding:
     outcome: Outcome
     expected: str
     found: str
+    advice: str = ""
+    """What to do about it, where the two lines above leave that open."""
     reproduce: str
     """A line for the shell that runs this check by itself, where it failed if it did."""
 
@@ -60,6 +66,7 @@ class Report:
                 f"{each.check}",
                 f"  expected  {each.expected}",
                 f"  found     {each.found}",
+                *([f"  to do     {each.advice}"] if each.advice else []),
                 f"  {each.reproduce}",
             ]
         return "\n".join(lines)
@@ -68,19 +75,27 @@ class Report:
 class BrokenError(AssertionError):
     """Raised by a check: the mechanism does not keep what the check is about."""
 
-    def __init__(self, found: str, *, expected: str = "", site: object = None) -> None:
+    def __init__(self, found: str, *, expected: str = "", advice: str = "", site: object = None) -> None:
         """Say what was found.
 
         Args:
             found: what the mechanism does.
             expected: what it should do; the check's own description if empty.
+            advice: what to do about it.
             site: the one site at which it can be seen; None for any.
         """
         super().__init__(found)
         self.found = found
         self.expected = expected
+        self.advice = advice
         self.site = site
 
 
 class NotClaimedError(Exception):
     """Raised by a check: the mechanism does not claim what the check is about."""
+
+
+def in_a_line(error: BaseException) -> str:
+    """Return an exception's type and text, over however many lines it wrote it, as one; long ones end at a word."""
+    said = textwrap.shorten(str(error), _LONGEST, placeholder=" ...")
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 from torch.func import functional_call
 
 from attnbench.conformance.candidate import Candidate, distance, image, stir
-from attnbench.conformance.finding import BrokenError, NotClaimedError
+from attnbench.conformance.conduct import require_dtype
+from attnbench.conformance.finding import BrokenError, NotClaimedError, in_a_line
 from attnbench.mechanism import Mechanism
 from attnbench.options import choices
 
@@ -17,6 +21,7 @@ HALF_PRECISION_BOUND = 8
 _HALVES = (torch.bfloat16, torch.float16)
 _SAME = 1e-9
 _DEPTH = 3
+_CUT_OFF = "look for detach(), .data, no_grad(), a rounding or an index that a gradient does not pass"
 
 
 def gradients_reach(candidate: Candidate) -> str:
@@ -30,14 +35,17 @@ def gradients_reach(candidate: Candidate) -> str:
         attended, carry = stir(layer).step(y, carry)
         total = total + attended.square().sum()
         y = y + attended
-    total.backward()  # type: ignore[no-untyped-call]
+    if total.requires_grad:
+        total.backward()  # type: ignore[no-untyped-call]
     if x.grad is None or not x.grad.any():
-        raise BrokenError("none reaches the input", site=site)
+        raise BrokenError("none reaches the input", advice=_CUT_OFF, site=site)
     learned = {name: p for name, p in stack.named_parameters() if p.requires_grad}
     missed = [name.removeprefix("layers.") for name, p in learned.items() if p.grad is None]
     if missed:
         raise BrokenError(
-            f"in a stack of {_DEPTH}, none reaches {', '.join(missed)} (the number is the layer)", site=site
+            f"in a stack of {_DEPTH}, none reaches {', '.join(missed)} (the number is the layer)",
+            advice=f"remove what is not used; {_CUT_OFF}",
+            site=site,
         )
     return f"the input and {len(learned)} parameters of {_DEPTH} layers"
 
@@ -56,9 +64,21 @@ def gradients_right(candidate: Candidate) -> str:
     try:
         gradcheck(run, inputs, fast_mode=True, nondet_tol=_SAME)
     except RuntimeError as error:
-        said = " ".join(str(error).split())
-        raise BrokenError(f"at {site.height}x{site.width} tokens: {said[:300]}", site=candidate.base) from error
+        raise BrokenError(
+            f"at {site.height}x{site.width} tokens, {_whose(error, list(learned))}",
+            advice=_CUT_OFF,
+            site=candidate.base,
+        ) from error
     return f"at {site.height}x{site.width} tokens, for the input and {len(learned)} parameters"
+
+
+def _whose(error: RuntimeError, learned: Sequence[str]) -> str:
+    """Return in words what gradcheck raised; what it writes of a mismatch has many lines, with its own advice."""
+    if "mismatch" not in str(error):
+        return in_a_line(error)
+    found = re.search(r"with respect to input (\d+)", str(error))
+    whose = f"the gradient of {('the input', *learned)[int(found[1])]}" if found else "a gradient"
+    return f"{whose} is not that of finite differences"
 
 
 def half_precision(candidate: Candidate) -> str:
@@ -68,12 +88,15 @@ def half_precision(candidate: Candidate) -> str:
     expected = candidate.layer(site)(x)
     said = []
     for dtype in _HALVES:
-        error = distance(candidate.layer(site).to(dtype)(x.to(dtype)), expected)
+        y = candidate.layer(site).to(dtype)(x.to(dtype))
+        require_dtype(y, x.to(dtype), site)
+        error = distance(y, expected)
         bound = HALF_PRECISION_BOUND * torch.finfo(dtype).eps
         if not error < bound:
             raise BrokenError(
                 f"{dtype} is off by {error:.1e} of the largest value",
                 expected=f"no more than {bound:.1e}, {HALF_PRECISION_BOUND} times the type's epsilon",
+                advice="scale before the product that grows, or compute that part in x.float() and cast back",
                 site=site,
             )
         said.append(f"{str(dtype).removeprefix('torch.')} {error / torch.finfo(dtype).eps:.1f} eps")

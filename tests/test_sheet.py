@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 from records_for_reports import BUILT_IN, default_run, failed, row, single_resolution, with_accuracy
 
 from attnbench.report.comparison import prepared
@@ -90,9 +91,28 @@ def test_macs_and_those_of_attention_share_a_unit():
 
 
 def test_the_margin_is_the_farther_end_of_the_interval():
-    (sheet,) = book_of(timed("a", 0.016, 0.0157, 0.0161)).sheets
+    (sheet,) = book_of(timed("a", 0.016, 0.01572, 0.01631)).sheets
     entry = sheet.lines[0].entries["latency_median_s"]
-    assert (entry.value, entry.interval, entry.margin) == ("16.0", "[15.7, 16.1]", "±0.3")
+    assert (entry.value, entry.interval, entry.brief) == ("16.0", "[15.7, 16.3]", "±0.3")
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "brief"),
+    [
+        (0.918, 0.268, 2.074, "[0.3, 2.1]"),
+        (0.668, 0.154, 0.812, "[0.15, 0.81]"),
+        (0.80, 0.78, 0.82, "±0.020"),
+        (0.950, 0.905, 0.994, "±0.045"),
+        # Read as ±, these two would reach 1, and do not.
+        (0.950, 0.900, 0.996, "[0.900, 0.996]"),
+        (1.05, 1.006, 1.101, "[1.01, 1.10]"),
+        (1.00, 0.96, 1.05, "±0.05"),
+    ],
+)
+def test_a_ratio_is_read_on_the_side_of_one_where_its_interval_lies(value, low, high, brief):
+    ratio = {"latency_ratio": value, "latency_ratio_ci_low": low, "latency_ratio_ci_high": high}
+    (sheet,) = book_of(row("a", **ratio)).sheets
+    assert sheet.lines[0].entries["latency_ratio"].brief == brief
 
 
 def test_columns_nobody_asked_for_are_not_there():

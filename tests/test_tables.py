@@ -10,6 +10,7 @@ from records_for_reports import (
     BUILT_IN,
     OUT_OF_MEMORY,
     all_failed,
+    counted_only,
     default_run,
     failed,
     many_mechanisms,
@@ -19,6 +20,7 @@ from records_for_reports import (
 )
 from rich.console import Console
 
+from attnbench.report.folding import folded
 from attnbench.report.tables import CSV_COLUMNS, screen_table, write_csv
 
 
@@ -46,12 +48,48 @@ def test_the_default_run_fits_eighty_columns_with_every_column():
 @pytest.mark.parametrize("frame", [default_run(), with_accuracy(many_mechanisms()), all_failed()])
 def test_nothing_is_wider_than_the_screen(frame, width):
     widest = max(map(len, shown(frame, width).splitlines()))
-    assert widest <= max(width, 48)
+    assert widest <= width
 
 
 def test_a_wide_screen_has_both_ends_of_the_intervals_a_narrow_one_the_farther():
     assert "16.0  [15.8, 16.3]" in shown(default_run(), 130)
     assert "16.0  ±0.3" in shown(default_run(), 80)
+
+
+def lopsided():
+    """Return cells of which one has an interval whose ends lie about as far away, and others not."""
+    wide = {"latency_median_s": 0.00706, "latency_ci_low_s": 0.00258, "latency_ci_high_s": 0.02071}
+    ratios = {"latency_ratio": 0.918, "latency_ratio_ci_low": 0.268, "latency_ratio_ci_high": 2.074}
+    below = {"latency_ratio": 0.668, "latency_ratio_ci_low": 0.154, "latency_ratio_ci_high": 0.812}
+    return pd.DataFrame([row(), row("shapes.py:MacsInInt", **wide, **ratios), row("dil.py:Dilated_Gates", **below)])
+
+
+@pytest.mark.parametrize("width", [64, 80, 85])
+def test_a_narrow_screen_has_both_ends_of_a_lopsided_interval_rather_than_a_column_more(width):
+    text = shown(lopsided(), width)
+    assert max(map(len, text.splitlines())) <= width
+    for found in ("7.06* [3, 21]", "[0.3, 2.1]", "[0.15, 0.81]", "16.0* ±0.3"):
+        assert found in text
+    assert "±13" not in text
+    assert "throughput" in text.split("Left out")[1]
+
+
+def test_signs_are_explained_that_are_there_and_no_others():
+    assert "± to the farther end of the 95 % interval; [ ] 95 % interval" in shown(lopsided(), 80).replace("\n", " ")
+    assert "[ ]" not in shown(default_run(), 80)
+    assert "±" not in shown(default_run(), 140)
+    assert "best" not in shown(default_run().iloc[:1])
+
+
+def test_columns_that_no_row_fills_are_not_there_nor_what_explains_them():
+    text = shown(counted_only())
+    assert [word in text for word in ("params", "MACs", "attn", "* best;")] == [True] * 4
+    for absent in ("latency", "vs", "throughput", "peak", "interval", " - "):
+        assert absent not in text
+
+
+def test_where_nothing_was_measured_names_and_reasons_remain():
+    assert "mhsa  crashed: killed by signal 9" in shown(all_failed())
 
 
 def test_columns_without_room_are_named():
@@ -84,13 +122,24 @@ def test_a_failed_cell_shows_status_reason_and_what_was_counted():
     assert OUT_OF_MEMORY in " ".join(text.split())
 
 
-def test_a_long_reason_is_cut_after_two_lines():
-    frame = pd.DataFrame([row(), failed("swin", 224, "failed", "word " * 100)])
-    lines = shown(frame).splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith("swin"))
-    assert "word" in lines[start]
-    assert lines[start + 1].rstrip().endswith("...")
-    assert lines[start + 2] == ""
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_a_long_reason_stands_whole_below_the_tables_and_its_number_in_the_line(width):
+    reason = " ".join(f"word{number}" for number in range(100))
+    sizes = (224, 512)
+    frame = pd.DataFrame(
+        [each for size in sizes for each in (row(height=size), failed("swin", size, "failed", reason))]
+    )
+    text = shown(frame, width)
+    assert [line_of(text, "swin", str(size)).endswith("failed, see ¹") for size in sizes] == [True, True]
+    assert " ".join(text.split()).endswith(f"¹ failed: {reason}")
+    assert text.count("word99") == 1
+
+
+def test_reasons_are_numbered_after_the_notes():
+    frame = pd.DataFrame([row("mhsa", adaptation="padded"), failed("swin", 224, "failed", "word " * 100)])
+    text = shown(frame)
+    assert "failed, see ²" in line_of(text, "swin")
+    assert "¹ adapted: padded\n² failed: word" in text
 
 
 def test_a_reason_stands_below_where_the_last_column_was_measured():
@@ -130,6 +179,27 @@ def test_long_names_are_folded_and_not_cut():
     text = shown(pd.DataFrame([row(), row(name, label=name)]))
     folded = "".join(line.split(" ")[0] for line in text.splitlines())
     assert name in folded
+
+
+def test_names_take_the_width_that_is_left_before_they_are_folded():
+    name = "./mine.py:MyAttentionWithAVeryLongName"
+    assert name in shown(pd.DataFrame([row(), row(name, label=name)]), 140)
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("shapes.py:MacsInInt", ["shapes.py:", "MacsInInt"]),
+        ("dil.py:DilatedGates, dilation=2", ["dil.py:", "DilatedGates,", "dilation=2¹"]),
+        ("a_b+c-d", ["a_b+c-d"]),
+        ("AttentionWithManyHumps", ["AttentionWith", "ManyHumps"]),
+        ("window_attention-v2", ["window_", "attention-v2"]),
+        ("x" * 20, ["x" * 16, "x" * 4]),
+    ],
+)
+def test_names_break_between_their_parts_and_humps(name, lines):
+    mark = "¹" if lines[-1].endswith("¹") else ""
+    assert folded(name, 16, mark=mark) == lines
 
 
 def test_brackets_in_a_name_are_text():

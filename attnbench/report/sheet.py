@@ -11,6 +11,7 @@ import pandas as pd
 
 from attnbench.metrics import METRICS, Better, Scale, format_value, is_number, scale
 from attnbench.report.comparison import Comparison, comparisons, constants
+from attnbench.report.span import Span
 
 Row = Any
 """A row as ``DataFrame.itertuples`` yields it."""
@@ -29,8 +30,8 @@ class Column:
     high: str = ""
     unit_of: str = ""
     """Metric whose unit the numbers share, so that the two columns can be set against each other."""
-    optional: bool = False
-    """Whether the column goes where no row has a value."""
+    limits: tuple[float, ...] = (0,)
+    """Values on either side of which a reader understands different things."""
 
 
 COLUMNS = (
@@ -38,11 +39,13 @@ COLUMNS = (
     Column(metric="macs", heading="MACs"),
     Column(metric="macs_attention", heading="attn", unit_of="macs"),
     Column(metric="latency_median_s", heading="latency", low="latency_ci_low_s", high="latency_ci_high_s"),
-    Column(metric="latency_ratio", heading="vs", low="latency_ratio_ci_low", high="latency_ratio_ci_high"),
+    Column(
+        metric="latency_ratio", heading="vs", low="latency_ratio_ci_low", high="latency_ratio_ci_high", limits=(0, 1)
+    ),
     Column(metric="throughput_img_per_s", heading="throughput"),
     Column(metric="memory_peak_bytes", heading="peak"),
-    Column(metric="memory_saved_bytes", heading="saved", unit_of="memory_peak_bytes", optional=True),
-    Column(metric="accuracy_top1", heading="top-1", low="accuracy_ci_low", high="accuracy_ci_high", optional=True),
+    Column(metric="memory_saved_bytes", heading="saved", unit_of="memory_peak_bytes"),
+    Column(metric="accuracy_top1", heading="top-1", low="accuracy_ci_low", high="accuracy_ci_high"),
 )
 
 
@@ -53,8 +56,8 @@ class Entry:
     value: str
     interval: str = ""
     """Both ends, ``[15.8, 16.3]``."""
-    margin: str = ""
-    """The same with less room, ``±0.3``: the farther of the two ends."""
+    brief: str = ""
+    """The same with less room: ``±0.3`` to the farther of two ends about as far, or both ends with fewer digits."""
     best: bool = False
     """Whether nothing in the comparison is better; ends of intervals that overlap are not better."""
 
@@ -95,7 +98,7 @@ class Book:
 def book(rows: pd.DataFrame) -> Book:
     """Return prepared rows as sheets."""
     notes = list(dict.fromkeys(note for row in rows.itertuples() for note in notes_of(row)))
-    shown = [column for column in COLUMNS if not column.optional or any(map(is_number, rows[column.metric]))]
+    shown = [column for column in COLUMNS if any(map(is_number, rows[column.metric]))]
     scales = {column.metric: _scale(column, rows) for column in shown}
     sheets = tuple(_sheet(each, shown, scales, notes) for each in comparisons(rows))
     return Book(constants=constants(rows), sheets=sheets, notes=tuple(notes))
@@ -187,7 +190,9 @@ def _sheet(comparison: Comparison, shown: Sequence[Column], scales: Mapping[str,
 def _headings(shown: Iterable[Column], scales: Mapping[str, Scale], rows: pd.DataFrame) -> dict[str, tuple[str, str]]:
     headings = {column.metric: (column.heading, scales[column.metric].unit) for column in shown}
     baselines = rows["baseline"].dropna().unique()
-    return headings | {"latency_ratio": ("vs", str(baselines[0]) if len(baselines) == 1 else "baseline")}
+    if "latency_ratio" in headings:
+        headings["latency_ratio"] = ("vs", str(baselines[0]) if len(baselines) == 1 else "baseline")
+    return headings
 
 
 def _entry(row: Row, column: Column, unit: Scale, *, best: bool) -> Entry:
@@ -197,12 +202,12 @@ def _entry(row: Row, column: Column, unit: Scale, *, best: bool) -> Entry:
         return Entry(value=unit.number(value), best=best)
     half_width = (high - low) / 2
     decimals = unit.decimals(value, half_width=half_width)
-    ends = [f"{end / unit.size:.{decimals}f}" for end in (low, high)]
-    margin = max(high - value, value - low) / unit.size
+    found = Span(value=value / unit.size, low=low / unit.size, high=high / unit.size)
+    limits = [limit / unit.size for limit in column.limits]
     return Entry(
         value=unit.number(value, half_width=half_width),
-        interval=f"[{ends[0]}, {ends[1]}]",
-        margin=f"±{margin:.{decimals}f}",
+        interval=found.ends(decimals),
+        brief=found.margin(decimals, limits) or found.fewest(decimals, limits),
         best=best,
     )
 

@@ -6,7 +6,7 @@ A table reads the same without colour: the best value carries a sign, a failed c
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from attnbench.report.comparison import accuracy_conditions, prepared
+from attnbench.report.folding import folded
+from attnbench.report.layout import Layout, fitting, superscript
 from attnbench.report.sheet import Book, Entry, Line, Sheet, book
 
 BEST = "*"
@@ -30,37 +32,8 @@ environment_id attnbench_version torch_version
 CSV_COLUMNS = tuple(_CSV_COLUMNS.split())
 """The columns of ``records.csv`` that always come first and in this order."""
 
-_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-_SACRIFICED = ("throughput_img_per_s", "macs_attention", "params", "memory_saved_bytes", "macs", "accuracy_top1")
-"""Columns that go when the screen is too narrow, the first to go first."""
-_LABEL_WIDTHS = (30, 16)
 _FAILURE_LINES = 2
 _NARROWEST_FAILURE = 24
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Layout:
-    """One way to set all sheets: which columns, how wide, with which form of interval."""
-
-    label: int
-    widths: Mapping[str, tuple[int, int]]
-    """By metric: room for the value and for its interval."""
-    short: bool
-    gap: int
-
-    @property
-    def width(self) -> int:
-        """Characters that a line takes."""
-        return self.label + sum(self.cell(metric) + self.gap for metric in self.widths)
-
-    def cell(self, metric: str) -> int:
-        """Characters of a column: value, sign, and interval after a space."""
-        value, interval = self.widths[metric]
-        return value + 1 + (interval + 1 if interval else 0)
-
-    def interval(self, entry: Entry) -> str:
-        """Return the interval in the form of this layout."""
-        return entry.margin if self.short else entry.interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,16 +49,19 @@ class ScreenTable:
         if not self.book.sheets:
             yield Text("nothing was recorded")
             return
-        layout = _fitting(self.book, options.max_width)
+        layout = fitting(self.book, options.max_width)
+        footnotes = _footnotes(self.book, layout, options.max_width)
         yield _folded(", ".join(self.book.constants), options.max_width, "bold")
         for sheet in self.book.sheets:
             yield Text()
             yield Text(sheet.title, style="bold cyan", overflow="fold")
             yield from _heading_lines(sheet, layout)
             for line in sheet.lines:
-                yield from _lines(line, layout, options.max_width)
-        yield Text()
-        for remark in _remarks(self, layout):
+                yield from _lines(line, layout, options.max_width, footnotes)
+        remarks = _remarks(self, layout, footnotes)
+        if remarks:
+            yield Text()
+        for remark in remarks:
             yield _folded(remark, options.max_width, "dim")
 
 
@@ -101,32 +77,7 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     frame.reindex(columns=[*CSV_COLUMNS, *others]).to_csv(path, index=False, lineterminator="\n")
 
 
-def _fitting(book: Book, room: int) -> _Layout:
-    """Return the most generous layout that fits, columns given up only when nothing else helps."""
-    metrics = list(book.sheets[0].headings)
-    tried = [_layout(book, metrics, label=_LABEL_WIDTHS[0], short=short, gap=2) for short in (False, True)]
-    tried.append(_layout(book, metrics, label=_LABEL_WIDTHS[1], short=True, gap=1))
-    for given_up in _SACRIFICED:
-        metrics = [metric for metric in metrics if metric != given_up]
-        tried.append(_layout(book, metrics, label=_LABEL_WIDTHS[1], short=True, gap=1))
-    return next((layout for layout in tried if layout.width <= room), tried[-1])
-
-
-def _layout(book: Book, metrics: list[str], *, label: int, short: bool, gap: int) -> _Layout:
-    lines = [line for sheet in book.sheets for line in sheet.lines]
-    widths = {}
-    for metric in metrics:
-        entries = [line.entries[metric] for line in lines if metric in line.entries]
-        value = max([len(entry.value) for entry in entries], default=1)
-        interval = max([len(entry.margin if short else entry.interval) for entry in entries], default=0)
-        heading = max(len(word) for sheet in book.sheets for word in sheet.headings[metric])
-        taken = value + 1 + (interval + 1 if interval else 0)
-        widths[metric] = (value + max(0, heading - taken), interval)
-    longest = max(len(line.name) + len(_superscript(line)) for line in lines)
-    return _Layout(label=min(label, longest), widths=widths, short=short, gap=gap)
-
-
-def _heading_lines(sheet: Sheet, layout: _Layout) -> list[Text]:
+def _heading_lines(sheet: Sheet, layout: Layout) -> list[Text]:
     """Return what the columns are called and, under it, their units."""
     rows = [
         " " * layout.label
@@ -135,37 +86,72 @@ def _heading_lines(sheet: Sheet, layout: _Layout) -> list[Text]:
         )
         for place in (0, 1)
     ]
+    styled = zip(rows, ("bold", "dim"), strict=True)
     return [
-        *(Text(row.rstrip(), style=style, no_wrap=True) for row, style in zip(rows, ("bold", "dim"), strict=True)),
+        *(Text(row.rstrip(), style=style, no_wrap=True) for row, style in styled if row.strip()),
         Text("-" * layout.width, style="dim", no_wrap=True, overflow="crop"),
     ]
 
 
-def _centred(heading: str, layout: _Layout, metric: str) -> str:
+def _centred(heading: str, layout: Layout, metric: str) -> str:
     """Return a heading flush with the numbers, or in the middle of numbers and intervals."""
     width = layout.cell(metric)
     return heading.center(width) if layout.widths[metric][1] else f"{heading} "[:width].rjust(width)
 
 
-def _lines(line: Line, layout: _Layout, room: int) -> list[Text]:
+def _lines(line: Line, layout: Layout, room: int, footnotes: Sequence[str]) -> list[Text]:
     """Return a mechanism's line; long names and failures take more than one."""
     cells = [_cell(line.entries.get(metric), layout, metric) for metric in layout.widths]
-    name = textwrap.wrap(line.name + _superscript(line), layout.label)
+    name = folded(line.name, layout.label, mark=superscript(*line.notes))
     if not line.failure:
         return _beside(name, [Text.assemble(*cells)], layout)
-    measured = max([place + 1 for place, metric in enumerate(layout.widths) if metric in line.entries], default=0)
-    kept = Text.assemble(*cells[:measured])
-    left = max(layout.width, min(room, layout.width + 20)) - layout.label - len(kept) - layout.gap
-    if left < _NARROWEST_FAILURE:
-        below = _wrapped(line.failure, room - layout.label - layout.gap)
+    kept = Text.assemble(*cells[: _measured(line, layout)])
+    said = _told(line, footnotes)
+    left = _left(line, layout, room)
+    if left < min(_NARROWEST_FAILURE, len(said)):
+        below = textwrap.wrap(said, _left_below(layout, room))
         return _beside(name, [kept, *(Text(" " * layout.gap + row, style="red") for row in below)], layout)
-    failure = _wrapped(line.failure, left)
+    failure = textwrap.wrap(said, left)
     starts = [kept, *[Text(" " * len(kept))] * (len(failure) - 1)]
     body = [Text.assemble(start, " " * layout.gap, (row, "red")) for start, row in zip(starts, failure, strict=True)]
     return _beside(name, body, layout)
 
 
-def _beside(name: list[str], body: list[Text], layout: _Layout) -> list[Text]:
+def _footnotes(book: Book, layout: Layout, room: int) -> list[str]:
+    """Return what stands under the tables by number: the notes, and the failures that are too long for their line."""
+    lines = [line for sheet in book.sheets for line in sheet.lines if line.failure]
+    long = [line.failure for line in lines if not _fits(line, layout, room)]
+    return [*book.notes, *dict.fromkeys(long)]
+
+
+def _fits(line: Line, layout: Layout, room: int) -> bool:
+    left = _left(line, layout, room)
+    width = left if left >= min(_NARROWEST_FAILURE, len(line.failure)) else _left_below(layout, room)
+    return len(textwrap.wrap(line.failure, width)) <= _FAILURE_LINES
+
+
+def _told(line: Line, footnotes: Sequence[str]) -> str:
+    """Return the failure, or its status and the number of the footnote that tells the rest."""
+    if line.failure not in footnotes:
+        return line.failure
+    return f"{line.failure.partition(':')[0]}, see {superscript(footnotes.index(line.failure) + 1)}"
+
+
+def _measured(line: Line, layout: Layout) -> int:
+    """Return how many columns it takes to show what was measured."""
+    return max([place + 1 for place, metric in enumerate(layout.widths) if metric in line.entries], default=0)
+
+
+def _left(line: Line, layout: Layout, room: int) -> int:
+    """Return the characters right of what was measured."""
+    return max(layout.width, room) - layout.label - layout.across(_measured(line, layout)) - layout.gap
+
+
+def _left_below(layout: Layout, room: int) -> int:
+    return max(layout.width, room) - layout.label - layout.gap
+
+
+def _beside(name: list[str], body: list[Text], layout: Layout) -> list[Text]:
     height = max(len(name), len(body))
     names = [*name, *[""] * (height - len(name))]
     bodies = [*body, *[Text()] * (height - len(body))]
@@ -177,7 +163,7 @@ def _beside(name: list[str], body: list[Text], layout: _Layout) -> list[Text]:
     return lines
 
 
-def _cell(entry: Entry | None, layout: _Layout, metric: str) -> Text:
+def _cell(entry: Entry | None, layout: Layout, metric: str) -> Text:
     value, interval = layout.widths[metric]
     if entry is None:
         return Text(" " * layout.gap + NOT_MEASURED.rjust(value) + " " * (layout.cell(metric) - value), style="dim")
@@ -186,26 +172,31 @@ def _cell(entry: Entry | None, layout: _Layout, metric: str) -> Text:
     return Text.assemble(" " * layout.gap, number, (tail, "dim"))
 
 
-def _wrapped(failure: str, width: int) -> list[str]:
-    return textwrap.wrap(failure, width, max_lines=_FAILURE_LINES, placeholder=" ...")
-
-
-def _superscript(line: Line) -> str:
-    return " ".join(str(note).translate(_SUPERSCRIPTS) for note in line.notes)
-
-
-def _remarks(table: ScreenTable, layout: _Layout) -> list[str]:
-    """Return what stands under the tables: the signs explained, what was left out, the notes."""
+def _remarks(table: ScreenTable, layout: Layout, footnotes: Sequence[str]) -> list[str]:
+    """Return what stands under the tables: the signs that are on them explained, what was left out, the footnotes."""
     headings = table.book.sheets[0].headings
     lost = [heading for metric, (heading, _) in headings.items() if metric not in layout.widths]
-    interval = "± to the farther end of the 95 % interval" if layout.short else "[ ] 95 % interval"
-    signs = f"{BEST} best, or its interval overlaps the best; {interval}; attn: MACs of the attention products."
+    signs = "; ".join(_signs(table.book, layout))
     return [
-        signs,
+        *([f"{signs}."] if signs else []),
         *([f"top-1: {table.accuracy}"] if table.accuracy and "accuracy_top1" in layout.widths else []),
         *([f"Left out for want of width: {', '.join(lost)}."] if lost else []),
-        *(f"{str(number).translate(_SUPERSCRIPTS)} {note}" for number, note in enumerate(table.book.notes, start=1)),
+        *(f"{superscript(number)} {note}" for number, note in enumerate(footnotes, start=1)),
     ]
+
+
+def _signs(book: Book, layout: Layout) -> list[str]:
+    lines = [line for sheet in book.sheets for line in sheet.lines]
+    entries = [line.entries[metric] for line in lines for metric in layout.widths if metric in line.entries]
+    intervals = [layout.interval(entry) for entry in entries]
+    overlap = ", or its interval overlaps the best" if any(intervals) else ""
+    meanings = {
+        f"{BEST} best{overlap}": any(entry.best for entry in entries),
+        "± to the farther end of the 95 % interval": any(each.startswith("±") for each in intervals),
+        "[ ] 95 % interval": any(each.startswith("[") for each in intervals),
+        "attn: MACs of the attention products": "macs_attention" in layout.widths,
+    }
+    return [meaning for meaning, there in meanings.items() if there]
 
 
 def _folded(text: str, width: int, style: str) -> Text:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 
@@ -85,8 +86,8 @@ def test_every_crossing_is_found():
 def test_without_a_crossing_it_is_said_who_leads_and_up_to_where():
     found = against_mhsa([0.9, 0.8, 0.7])
     assert (found.crossings, found.leader) == ((), "swin")
-    assert found.words == "none up to 448: ahead"
-    assert against_mhsa([1.1, 1.2, 1.3]).words == "none up to 448: behind"
+    assert found.words == "ahead at 112 to 448"
+    assert against_mhsa([1.1, 1.2, 1.3]).words == "behind at 112 to 448"
 
 
 def test_an_undecided_resolution_between_widens_the_interval():
@@ -103,7 +104,7 @@ def test_undecided_at_the_largest_leaves_the_crossing_open_above():
     assert (crossing.certain, crossing.high, crossing.above, crossing.below) == (False, None, None, 224)
     assert 224 < crossing.low < 448
     assert crossing.resolution is None
-    assert found.words == f"none certain up to 224: behind; perhaps ahead after {crossing.low:.0f}"
+    assert found.words == f"behind at 112 and 224; may overtake above {crossing.low:.0f} (not certain at 448)"
 
 
 def test_undecided_at_the_smallest_leaves_the_crossing_open_below():
@@ -111,24 +112,42 @@ def test_undecided_at_the_smallest_leaves_the_crossing_open_below():
     (crossing,) = found.crossings
     assert (crossing.certain, crossing.low, crossing.below, crossing.above) == (False, None, None, 224)
     assert crossing.resolution < crossing.high < 224
-    assert found.words == f"none certain up to 448: ahead; perhaps behind before {crossing.high:.0f}"
+    assert found.words == f"ahead at 224 and 448; may be behind below {crossing.high:.0f} (not certain at 112)"
+
+
+def test_two_resolutions_of_which_one_is_undecided_are_told_in_a_plain_sentence():
+    found = against_mhsa([1.3, 1.001], (64, 128))
+    (low,) = (crossing.low for crossing in found.crossings)
+    assert found.words == f"behind at 64; may overtake above {low:.0f} (not certain at 128)"
+    turned = against_mhsa([0.7, 1.001], (64, 128))
+    assert turned.words.startswith("ahead at 64; may fall behind above ")
+
+
+def test_what_is_not_certain_after_a_crossing_is_told_after_it():
+    found = against_mhsa([1.2, 0.8, 1.001])
+    assert re.fullmatch(r"ahead from \d+ \[\d+, \d+\]; may fall behind above \d+ \(not certain at 448\)", found.words)
+
+
+def test_resolutions_between_which_others_lie_are_listed():
+    found = against_mhsa([0.9, 0.9, 1.001, 0.9], (64, 112, 224, 448))
+    assert found.words == "ahead at 64, 112 and 448; undecided at 224"
 
 
 def test_undecided_between_two_leads_of_the_same_is_said_and_no_crossing():
     found = against_mhsa([0.9, 1.001, 0.9])
     assert found.crossings == ()
-    assert found.words == "none up to 448: ahead; undecided at 224"
+    assert found.words == "ahead at 112 and 448; undecided at 224"
 
 
 def test_two_that_tie_everywhere_are_undecided():
-    assert one(exact("swin", [5, 6, 7]) + exact("mhsa", [5, 6, 7])).words == "undecided up to 448"
-    assert against_mhsa([1.005, 0.995, 1]).words == "undecided up to 448"
+    assert one(exact("swin", [5, 6, 7]) + exact("mhsa", [5, 6, 7])).words == "level at 112 to 448"
+    assert against_mhsa([1.005, 0.995, 1]).words == "undecided at 112 to 448"
 
 
 def test_exact_figures_that_are_equal_at_an_end_do_not_cross():
     found = one(exact("swin", [5, 6, 7]) + exact("mhsa", [5, 7, 8]))
     assert found.crossings == ()
-    assert found.words == "none up to 448: ahead; level at 112"
+    assert found.words == "ahead at 224 and 448; level at 112"
 
 
 def test_exact_figures_that_are_equal_where_they_cross_have_the_resolutions_around():
@@ -140,7 +159,7 @@ def test_a_failed_cell_is_no_crossing_and_no_end():
     rows = timed("swin", [0.9, 0.8, 0.7]) + timed("mhsa", [1, 1], (112, 224))
     rows.append(failed("mhsa", 448, "out-of-memory", "needs 9 GiB"))
     found = one(rows, "latency_median_s")
-    assert found.words == "none up to 224: ahead"
+    assert found.words == "ahead at 112 and 224"
     assert found.resolutions == (112, 224)
 
 
@@ -178,7 +197,7 @@ def test_settings_are_not_mixed(other):
     here = timed("swin", [0.9, 0.9, 0.9]) + timed("mhsa", [1, 1, 1])
     there = timed("swin", [1.1, 1.1], (336, 512), **other) + timed("mhsa", [1, 1], (336, 512), **other)
     found = crossings(pd.DataFrame(here + there), "swin", "mhsa", "latency_median_s")
-    assert [each.words for each in found] == ["none up to 448: ahead", "none up to 512: behind"]
+    assert [each.words for each in found] == ["ahead at 112 to 448", "behind at 336 and 512"]
     assert len({each.conditions for each in found}) == 2
 
 
@@ -208,7 +227,7 @@ def test_counts_that_differ_between_heads_are_told_apart():
     rows = exact("swin", [1, 2, 3]) + exact("mhsa", [2, 3, 4])
     dense = exact("swin", [9, 9, 9], head="segmentation") + exact("mhsa", [2, 3, 4], head="segmentation")
     found = crossings(pd.DataFrame(rows + dense), "swin", "mhsa", "macs")
-    assert [each.words for each in found] == ["none up to 448: ahead", "none up to 448: behind"]
+    assert [each.words for each in found] == ["ahead at 112 to 448", "behind at 112 to 448"]
 
 
 def test_two_without_the_baseline_are_compared_by_their_ratios_to_it():
@@ -232,7 +251,7 @@ def test_without_a_baseline_the_medians_own_intervals_are_taken():
 def test_ratios_to_different_baselines_are_not_divided():
     rows = timed("swin", [2, 2, 2], latency_median_s=0.5, latency_ci_low_s=0.5, latency_ci_high_s=0.5, baseline="qna")
     rows += timed("mhsa", [1, 1, 1])
-    assert one(rows, "latency_median_s").words == "none up to 448: ahead"
+    assert one(rows, "latency_median_s").words == "ahead at 112 to 448"
 
 
 def test_a_latency_without_an_interval_decides_nothing():
@@ -251,7 +270,7 @@ def test_the_higher_accuracy_leads():
     ends = {"accuracy_ci_low": 0.79, "accuracy_ci_high": 0.81}
     rows = exact("swin", [0.8] * 3, metric="accuracy_top1", **ends)
     rows += exact("mhsa", [0.7] * 3, metric="accuracy_top1", accuracy_ci_low=0.69, accuracy_ci_high=0.71)
-    assert one(rows, "accuracy_top1").words == "none up to 448: ahead"
+    assert one(rows, "accuracy_top1").words == "ahead at 112 to 448"
 
 
 def test_the_order_of_the_two_changes_words_and_no_place():
@@ -340,7 +359,7 @@ def test_a_screen_has_few_lines_whoever_takes_part():
 
 def test_mechanisms_of_which_the_same_is_said_share_a_line():
     lines = screen_lines(default_run(), 80).plain.splitlines()
-    assert "hmhsa, qna against mhsa: none up to 384: ahead" in lines
+    assert "hmhsa, qna against mhsa: ahead at 224 and 384" in lines
 
 
 def test_a_screen_stays_as_it_was_where_nothing_can_cross():

@@ -70,25 +70,33 @@ class Crossover:
     @property
     def words(self) -> str:
         """How the first stands to the second, for people."""
+        level = "undecided" if kind_of(self.metric) is Kind.INTERVAL else "level"
         if not self.leader:
-            return f"undecided up to {self.resolutions[-1]}"
+            return f"{level} at {self._sides(self.resolutions)}"
         said = [self._said(crossing) for crossing in self.crossings]
         if not self.certain:
-            last = max(set(self.resolutions).difference(self.undecided))
-            none = "none certain" if self.crossings else "none"
-            said.insert(0, f"{none} up to {last}: {self._place(self.leader)}")
-        untold = [str(each) for each in self.undecided if not any(one.spans(each) for one in self.crossings)]
-        level = "undecided" if kind_of(self.metric) is Kind.INTERVAL else "level"
-        return "; ".join([*said, *([f"{level} at {', '.join(untold)}"] if untold else [])])
+            decided = [side for side in self.resolutions if side not in self.undecided]
+            said.insert(0, f"{self._place(self.leader)} at {self._sides(decided)}")
+        untold = [side for side in self.undecided if not any(one.spans(side) for one in self.crossings)]
+        return "; ".join([*said, *([f"{level} at {self._sides(untold)}"] if untold else [])])
 
     def _said(self, crossing: Crossing) -> str:
+        if crossing.certain and crossing.low is not None and crossing.high is not None:
+            ends = "[{:.0f}, {:.0f}]" if crossing.kind is Kind.INTERVAL else "({:.0f} to {:.0f})"
+            where = f"{crossing.resolution:.0f} {ends.format(crossing.low, crossing.high)}"
+            return f"{self._place(crossing.leads_above)} from {where}"
+        doubtful = self._sides([side for side in self.undecided if crossing.spans(side)])
         if crossing.low is None:
-            return f"perhaps {self._place(crossing.leads_below)} before {crossing.high:.0f}"
-        if crossing.high is None:
-            return f"perhaps {self._place(crossing.leads_above)} after {crossing.low:.0f}"
-        ends = "[{:.0f}, {:.0f}]" if crossing.kind is Kind.INTERVAL else "({:.0f} to {:.0f})"
-        where = f"{crossing.resolution:.0f} {ends.format(crossing.low, crossing.high)}"
-        return f"{self._place(crossing.leads_above)} from {where}"
+            return f"may be {self._place(crossing.leads_below)} below {crossing.high:.0f} (not certain at {doubtful})"
+        overtaken = "overtake" if crossing.leads_above == self.first else "fall behind"
+        return f"may {overtaken} above {crossing.low:.0f} (not certain at {doubtful})"
+
+    def _sides(self, sides: Sequence[int]) -> str:
+        """Return some of the resolutions in words, as a range where more than two follow one another."""
+        first = self.resolutions.index(sides[0])
+        if len(sides) > 2 and tuple(sides) == self.resolutions[first : first + len(sides)]:
+            return f"{sides[0]} to {sides[-1]}"
+        return " and ".join(filter(None, (", ".join(map(str, sides[:-1])), str(sides[-1]))))
 
     def _place(self, leader: str) -> str:
         return "ahead" if leader == self.first else "behind"

@@ -7,6 +7,7 @@ import pytest
 from records_for_reports import (
     OUT_OF_MEMORY,
     all_failed,
+    counted_only,
     default_run,
     failed,
     row,
@@ -125,7 +126,7 @@ def test_every_mechanism_stands_against_the_baseline(report):
     text = crossed(report, default_run())
     assert cells(text, "mechanisms") == ["mechanisms", "MACs per image", "latency", "peak memory"]
     assert cells(text, "swin against mhsa")[2:] == [r"ahead from 237 \[236, 238\]", "ahead from 237 (224 to 384)"]
-    assert cells(text, "lavit against mhsa")[2] == "none up to 384: behind"
+    assert cells(text, "lavit against mhsa")[2] == "behind at 224 and 384"
 
 
 def test_of_the_other_pairs_those_that_cross_are_listed_and_the_rest_counted(report):
@@ -163,6 +164,29 @@ def test_every_column_shown_is_explained(report):
     meanings = section(report(with_accuracy(default_run())), "What the columns mean")
     for metric in ("params", "macs", "macs_attention", "latency_median_s", "memory_peak_bytes", "accuracy_top1"):
         assert f"`{metric}`" in meanings
+
+
+def test_units_are_said_to_be_those_of_the_file_and_every_figure_has_one(report):
+    meanings = section(report(with_accuracy(default_run())), "What the columns mean")
+    assert cells(meanings, "column")[3] == "unit in records.csv"
+    units = {name: cells(meanings, name)[3] for name in ("params", "vs", "peak", "top-1")}
+    assert units == {"params": "count", "vs": "ratio", "peak": "B", "top-1": "fraction"}
+    assert "" not in [line.split("|")[4].strip() for line in meanings.splitlines() if line.startswith("| ")]
+
+
+def test_columns_that_nobody_filled_are_neither_shown_nor_explained(report):
+    text = report(counted_only())
+    assert cells(section(text, "Results"), "mechanism") == ["mechanism", "params (M)", "MACs (GMACs)", "attn (GMACs)"]
+    assert "latency" not in section(text, "What the columns mean")
+
+
+def test_a_failure_has_a_column_where_every_other_is_filled(report):
+    frame = counted_only()
+    frame.loc[0, "status"] = "failed"
+    assert cells(section(report(frame), "Results"), "mhsa")[-1] == "**failed**"
+    results = section(report(all_failed()), "Results")
+    assert cells(results, "qna") == ["qna", "**timeout**"]
+    assert "What the columns mean" not in report(all_failed())
 
 
 def test_notes_are_numbered_as_the_marks_in_the_tables(report):

@@ -22,8 +22,9 @@ NOT_MEASURED = "–"  # noqa: RUF001 - an en dash is what typesetters put into a
 _ABOUT_CROSSOVERS = (
     "At which side of a square image, in pixels, one overtakes the other, read between neighbouring resolutions on "
     "logarithmic axes. [ ]: what the 95 % intervals of the latencies leave open. ( ): the resolutions measured on "
-    "either side, of figures that are exact. May: who leads is not certain at that end of the sweep. Against the baseline all are "
-    "listed, of the other pairs those that cross in one of the columns; every pair is in `crossovers.csv`."
+    "either side, of figures that are exact. May: who leads is not certain at that end of the sweep. Against the "
+    "baseline all are listed, of the other pairs those that cross in one of the columns; every pair is in "
+    "`crossovers.csv`."
 )
 _PLACES = ("device", "machine", "threads", "run_id")
 _UNITS = {"params": "count", "latency_ratio": "ratio", "accuracy_top1": "fraction"}

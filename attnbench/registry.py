@@ -67,7 +67,7 @@ class Plugin:
         except BaseException as error:  # a plugin may raise anything, SystemExit included
             raise PluginError(
                 f"{self.name} from {self.distribution} does not import: {type(error).__name__}: {error}; "
-                f"mend {self.module} or leave {self.name} out"
+                f"{self._advice(error)} or leave {self.name} out"
             ) from error
         try:
             found: object = getattr(module, self.attribute)
@@ -77,6 +77,19 @@ class Plugin:
                 f"{did_you_mean(self.attribute, _public_classes(module))}"
             ) from None
         return found
+
+    def _advice(self, error: BaseException) -> str:
+        """Say what to do about what was raised while it was imported.
+
+        A local file's folder is not put on the path: of two files whose neighbours have one name, the second would get
+        those of the first, and what is imported in a call comes too late.
+        """
+        if not isinstance(error, ModuleNotFoundError) or not error.name:
+            return f"mend {self.module}"
+        top, folder = error.name.partition(".")[0], Path(self.module).parent
+        if self.local and ((folder / f"{top}.py").is_file() or (folder / top).is_dir()):
+            return f"{top} lies beside it, which is not searched: put PYTHONPATH={folder} before the command,"
+        return f"install what has {top}, mend {self.module}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import keyword
 import re
 from importlib.resources import files
@@ -55,13 +56,24 @@ def create(name: str, folder: Path | None = None) -> list[Path]:
 
 
 def _mistake(name: str) -> str:
-    package = name.replace("-", "_")
-    if not _NAME.fullmatch(name) or keyword.iskeyword(package) or package in {"attnbench", "torch", "tests"}:
+    if not _NAME.fullmatch(name):
         return f"{name!r} cannot name a package; write lower-case letters and digits, such as ring-attention"
-    registry = discover()
-    if name in registry.plugins:
-        return f"there is a mechanism {name!r}, from {registry.plugins[name].distribution}; take another name"
-    return ""
+    claimed = discover().plugins.get(name)
+    if claimed:
+        return f"there is a mechanism {name!r}, from {claimed.distribution}; take another name"
+    taken = _taken(name.replace("-", "_"))
+    return f"{name!r} cannot name a package: {taken}; take another name, such as ring-attention" if taken else ""
+
+
+def _taken(package: str) -> str:
+    """Say what a name means to Python already, empty if nothing."""
+    if keyword.iskeyword(package):
+        return "it is a word of Python's own"
+    if package == "tests":
+        return "the folder of its tests is called so"
+    # Looked up without importing it. What has no origin is a folder that happens to lie here.
+    found = importlib.util.find_spec(package)
+    return "there is a package or module of that name already" if found and found.origin else ""
 
 
 def _write(template: str, path: Path, fields: dict[str, str]) -> Path:

@@ -75,9 +75,17 @@ def test_it_is_listed_with_where_it_comes_from(package: Path) -> None:
         assert said in done.stdout
 
 
-@pytest.mark.parametrize("name", ["Mine", "1st", "my mechanism", "class", "attnbench", "", "../mine"])
-def test_a_name_that_no_package_can_have_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match="such as ring-attention"):
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        *((name, "write lower-case letters and digits") for name in ("Mine", "1st", "my mechanism", "", "../mine")),
+        ("class", "it is a word of Python's own"),
+        ("tests", "the folder of its tests"),
+        *((name, "there is a package or module of that name") for name in ("attnbench", "torch", "random", "sys")),
+    ],
+)
+def test_a_name_that_no_package_can_have_is_refused_with_the_reason(tmp_path: Path, name: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=f"{reason}.*such as ring-attention"):
         scaffold.create(name, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 

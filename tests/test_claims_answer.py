@@ -27,12 +27,21 @@ def test_a_ratio_of_times_is_taken_within_the_rounds(tmp_path: Path) -> None:
     drift = np.linspace(1, 3, 40)  # a machine that slows down to a third: medians' quotients would not show 2
     for one, factor, calls in ((of, 2.0, 1), (over, 1.0, 4)):
         elapsed = (drift * factor * 1e6 * calls).astype(np.int64)
-        np.savez(tmp_path / f"{one.key}.npz", elapsed_ns=elapsed, calls_per_sample=calls)
+        turns = np.array([of.key, over.key])
+        np.savez(tmp_path / f"{one.key}.npz", elapsed_ns=elapsed, calls_per_sample=calls, group=turns)
     check = Check(mechanism="a", over="b", metric="latency_median_s", scope="layer")
     records = recorded(record(of, latency_median_s=1.0), record(over, latency_median_s=9.0))
     found = answer(check, [Point(of=of, over=over)], records, tmp_path)
     assert found.estimate.value == pytest.approx(2.0, rel=1e-3)
     assert found.estimate.low <= 2.0 <= found.estimate.high
+    np.savez(
+        tmp_path / f"{over.key}.npz", elapsed_ns=elapsed, calls_per_sample=calls, group=np.array([over.key, "other"])
+    )
+    with pytest.raises(Unanswered, match="a and b were not timed in the same rounds; --fresh does that"):
+        answer(check, [Point(of=of, over=over)], records, tmp_path)
+    (tmp_path / f"{of.key}.npz").write_bytes(b"cut")
+    with pytest.raises(Unanswered, match="cannot read the timed calls"):
+        answer(check, [Point(of=of, over=over)], records, tmp_path)
 
 
 def test_a_formula_is_compared_at_every_size_and_its_growth_fitted(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,17 +153,26 @@ def _timed_ratio(samples: Path, point: Point) -> Estimate:
     """Return the ratio of two cells that were timed in turn, taken within each round."""
     assert point.over is not None
     try:
-        of, over = (_seconds(samples / f"{cell.key}.npz") for cell in (point.of, point.over))
-    except OSError as error:
-        raise Unanswered(f"cannot read the timed calls: {error}") from None
-    if len(of) != len(over):
-        raise Unanswered(f"{point.of.label} and {point.over.label} were not timed in the same rounds")
-    return median_estimate(of / over)
-
-
-def _seconds(path: Path) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    with np.load(path, allow_pickle=False) as arrays:
-        seconds: np.ndarray[tuple[int], np.dtype[np.float64]] = arrays["elapsed_ns"] / (
-            1e9 * arrays["calls_per_sample"]
+        of, over = (_Timed.read(samples / f"{cell.key}.npz") for cell in (point.of, point.over))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        raise Unanswered(f"cannot read the timed calls of {point.of.label} and {point.over.label}") from None
+    if of.group != over.group or len(of.seconds) != len(over.seconds):
+        raise Unanswered(
+            f"{point.of.label} and {point.over.label} were not timed in the same rounds; --fresh does that"
         )
-    return seconds
+    return median_estimate(of.seconds / over.seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Timed:
+    """The timed calls of one cell."""
+
+    seconds: np.ndarray[tuple[int], np.dtype[np.float64]]
+    group: tuple[str, ...]
+    """Keys of the cells that took turns with it."""
+
+    @classmethod
+    def read(cls, path: Path) -> _Timed:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            seconds = arrays["elapsed_ns"] / (1e9 * arrays["calls_per_sample"])
+            return cls(seconds=seconds, group=tuple(arrays["group"].tolist()))

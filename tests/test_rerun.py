@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ import pytest
 from scipy import stats
 
 from attnbench.compare import lockstep, worktree
+from attnbench.compare.account import Account
 from attnbench.compare.rerun import STARTS, ratio_over_starts, rerun
 from attnbench.compare.side import start
 from attnbench.compare.verdict import LATENCY, Comparison, Outcome
@@ -204,9 +206,11 @@ def test_what_was_counted_in_the_first_start_and_the_samples_of_every_start_are_
 
 @pytest.mark.usefixtures("_fake_child")
 def test_a_side_that_dies_has_its_status_and_its_last_words(repository: Path) -> None:
-    (verdict,) = acting({}, {"dies_after": 20}, repository).about("status")
+    lines: list[str] = []
+    (verdict,) = acting({}, {"dies_after": 20}, repository, say=lines.append).about("status")
     assert (verdict.outcome, verdict.base, verdict.head) == (Outcome.WORSE, "ok", "crashed")
     assert verdict.reason == "killed by SIGTERM while timing (no more of this)"
+    assert lines[-1].endswith(f"cpu: head crashed: {verdict.reason}")
 
 
 @pytest.mark.usefixtures("_fake_child")
@@ -255,6 +259,31 @@ def test_an_interrupt_ends_the_children_and_removes_the_checkout(repository: Pat
     with pytest.raises(KeyboardInterrupt):
         acting({}, {}, repository, watcher=interrupt)
     assert worktrees(repository) == 1
+
+
+@pytest.mark.usefixtures("_fake_child")
+def test_every_start_is_a_line_at_once_and_the_first_says_how_long_it_may_take(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written: list[str] = []
+    acting({}, {}, repository, watcher=lambda _: written.append(capsys.readouterr().out))
+    assert "1 cell, 5 starts of both for each, with at most 1 s of timed calls; this may take 76 s" in written[0]
+    name = r"\[1/1\] .*Mine at 32 stage 1 infer float32 cpu"
+    lines = "".join(written).splitlines()[1:] + capsys.readouterr().out.splitlines()
+    for number, line in enumerate(lines[:-1], start=1):
+        assert re.fullmatch(rf"{name}: start {number} of {STARTS} timed, \d+ s so far, about \d+ s left", line)
+    assert len(lines) == STARTS + 1
+    assert re.fullmatch(f"{name}: ok", lines[-1])
+    (shown,) = [index for index, part in enumerate(written) if "start 1 of 5 timed" in part]
+    assert shown < len(written) - 1
+
+
+def test_the_time_left_is_that_of_the_starts_that_are_left() -> None:
+    lines: list[str] = []
+    cells = [cell("a"), cell("b")]
+    now = iter([100.0, 130.0])
+    Account(cells=cells, starts=5, say=lines.append, clock=lambda: next(now)).started(cells[1], 0)
+    assert lines == ["[2/2] b at 32 stage 1 infer float32 cpu: start 1 of 5 timed, 30 s so far, about 20 s left"]
 
 
 def test_the_interval_over_the_starts_is_students() -> None:

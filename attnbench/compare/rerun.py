@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from attnbench.compare import side, worktree
+from attnbench.compare.account import Account, Say, aloud
 from attnbench.compare.pairing import Pair
 from attnbench.compare.runs import compare_records
 from attnbench.compare.side import Side
@@ -58,6 +59,7 @@ def rerun(
     threshold: float = THRESHOLD,
     repository: Path | None = None,
     watcher: Watcher = lambda _: None,
+    say: Say = aloud,
     worker_module: str = "attnbench.compare.lockstep",
 ) -> Comparison:
     """Measure cells in another revision and in the working tree at once, and compare.
@@ -73,6 +75,7 @@ def rerun(
         threshold: change of a latency, as a fraction, up to which it counts as the same.
         repository: any folder in the repository; the current one by default.
         watcher: called when a cell enters a phase.
+        say: given a line before the first cell, after every start and after every cell.
         worker_module: module that does the work.
 
     Raises:
@@ -86,6 +89,9 @@ def rerun(
     (folder / "logs").mkdir(exist_ok=True)
     with worktree.checked_out(top, revision) as tree:
         known = [cell for cell in timed if worktree.holds(tree, places[cell.mechanism])]
+        account = Account(cells=known, starts=STARTS, say=say)
+        if known:
+            account.begin(revision, max_time_s=settings.max_time_s)
         both = [
             _Both(
                 cell=cell,
@@ -93,6 +99,7 @@ def rerun(
                 settings=settings,
                 folder=folder,
                 watcher=watcher,
+                account=account,
                 worker_module=worker_module,
             ).measure()
             for cell in known
@@ -129,6 +136,7 @@ class _Both:
     settings: Settings
     folder: Path
     watcher: Watcher
+    account: Account
     worker_module: str
 
     def measure(self) -> _Measured:
@@ -144,12 +152,14 @@ class _Both:
             if timing is None:
                 break
             timings.append(timing)
+            self.account.started(self.cell, start)
         complete = len(timings) == STARTS
         if complete:
             self._keep_samples(timings)
             for name in self.sources:
                 metrics[name] |= _latency_metrics([timing[name] for timing in timings], per=sides[name].layers)
         records = {name: one.record(self.cell, metrics[name]) for name, one in sides.items()}
+        self.account.ended(self.cell, **records)
         return _Measured(
             **records, ratio=ratio_over_starts([_ratio(timing) for timing in timings]) if complete else None
         )

@@ -17,6 +17,7 @@ from records_for_reports import (
 
 from attnbench.report.crossover import crossovers
 from attnbench.report.markdown import NOT_MEASURED, write_report
+from attnbench.report.plots import draw
 
 COMMAND = "attnbench run --mechanisms hmhsa,qna --res 224,512"
 HERE = {"e1f0": [("cpu", "Xeon 8480"), ("torch", "2.11.0")]}
@@ -102,6 +103,10 @@ def test_every_machine_is_described(report):
 def test_plots_are_linked_from_the_folder_of_the_report(report, tmp_path):
     plots = [tmp_path / "run" / "plots" / "latency.png", tmp_path / "run" / "plots" / "latency.svg"]
     assert section(report(default_run(), plots=plots), "Plots").strip() == "![latency](plots/latency.png)"
+
+
+def test_a_report_without_a_measurement_refers_to_no_plot(report, tmp_path):
+    assert "Plots" not in report(all_failed(), plots=draw(all_failed(), tmp_path / "run" / "plots"))
 
 
 def test_machines_stand_side_by_side_and_no_ratio_joins_them(report):

@@ -14,12 +14,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from attnbench.report.comparison import constants, counted, prepared, sizes, split
-from attnbench.report.crossover import against_baseline
+from attnbench.report.crossover import against_baseline, baseline_of
 from attnbench.report.palette import Style, built_in, styles
 from attnbench.report.plots.curves import Meeting, curves
 from attnbench.report.plots.dots import dots
 from attnbench.report.plots.saving import own_settings, save
-from attnbench.report.plots.series import LATENCY, MACS, MEMORY, Quantity, gather
+from attnbench.report.plots.series import COINCIDING, LATENCY, MACS, MEMORY, Quantity, coinciding, gather
 from attnbench.report.plots.tradeoff import kinds_of_accuracy, tradeoff
 
 
@@ -53,16 +53,18 @@ def _costs(rows: pd.DataFrame, looks: dict[str, Style]) -> Iterator[tuple[str, F
 def _cost(quantity: Quantity, part: pd.DataFrame, looks: dict[str, Style]) -> Figure | None:
     """Return the plot of a quantity, None if there is nothing to show."""
     series = gather(part, quantity, looks)
-    if not any(each.points for each in series) and quantity is not LATENCY:
-        return None
-    if not any(each.points or each.failures for each in series):
+    if not any(each.points for each in series):
         return None
     subtitle = ", ".join(constants(part) if quantity is not MACS else constants(part)[:1])
     if len(sizes(part)) == 1:
         return dots(series, quantity, sizes(part), subtitle)
     meetings = _meetings(part, quantity)
     said = [f"rings: crossings with {meetings[0].other}"] if meetings else []
-    return curves(series, quantity, sizes(part), "; ".join([subtitle, *said]), meetings)
+    said += ["mechanisms side by side at each resolution"] if len(series) > 1 else []
+    alike = [] if quantity.low else coinciding(series)
+    said += [f"equal within {100 * COINCIDING:g} %: {', '.join(labels)}" for labels in alike]
+    subtitle = "; ".join([subtitle, *said])
+    return curves(series, quantity, sizes(part), subtitle, baseline=baseline_of(part), meetings=meetings)
 
 
 def _meetings(part: pd.DataFrame, quantity: Quantity) -> list[Meeting]:

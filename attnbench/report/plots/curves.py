@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from attnbench.metrics import METRICS, Form, Scale
-from attnbench.report.comparison import resolution
 from attnbench.report.crossing import Crossing, Kind
 from attnbench.report.placement import binary_ticks, log_ticks
+from attnbench.report.plots.across import WIDTH, aside, crowded, mark, names_of, pixels_of
 from attnbench.report.plots.canvas import (
     GREY,
     MARKER_SIZE,
@@ -22,7 +21,6 @@ from attnbench.report.plots.canvas import (
     TICK_SIZE,
     Sheet,
     bare,
-    box_of,
     handle,
     sheet,
     text_width,
@@ -30,7 +28,7 @@ from attnbench.report.plots.canvas import (
 from attnbench.report.plots.labels import Name, legend, margin_names
 from attnbench.report.plots.series import Point, Quantity, Series, Size, unit_of
 
-_WIDTH, _HEIGHT, _EMPTY_HEIGHT = 5.0, 3.4, 0.25
+_HEIGHT = 3.4
 _ROW = 0.2
 _BELOW, _LINE = 0.46, 0.16
 _MARGIN, _LEGEND_MARGIN = 0.45, 0.75
@@ -50,14 +48,24 @@ class Meeting:
 
 
 def curves(
-    series: list[Series], quantity: Quantity, sizes: list[Size], subtitle: str, meetings: Sequence[Meeting] = ()
+    series: list[Series],
+    quantity: Quantity,
+    sizes: list[Size],
+    subtitle: str,
+    *,
+    baseline: str,
+    meetings: Sequence[Meeting],
 ) -> Figure:
-    """Return the plot of a quantity at two resolutions or more, with a mark where curves cross."""
+    """Return the plot of a quantity at two resolutions or more, with a mark where curves cross.
+
+    At a resolution the mechanisms stand beside each other, so that none hides another's interval.
+    """
     failed = [each for each in series if each.failures]
     drawn = [each for each in series if each.points]
     widest, failures = text_width(each.label for each in drawn), text_width(map(_failure, failed))
-    ticks = _names_of(sizes)
-    upright = _crowded(ticks)
+    ticks = names_of(sizes)
+    upright = crowded(ticks)
+    beside = aside([each.label for each in series], baseline, ticks)
     below = _BELOW + (
         text_width(ticks.values(), size=TICK_SIZE)
         if upright
@@ -67,30 +75,26 @@ def curves(
         found = sheet(
             quantity.title,
             subtitle,
-            width=_WIDTH,
-            height=_HEIGHT if drawn else _EMPTY_HEIGHT,
+            width=WIDTH,
+            height=_HEIGHT,
             right=max(margin + widest, _MARGIN + failures),
             above=_ROW * len(failed) + (0.12 if failed else 0),
             below=below,
         )
-        _ticks_across(found.axes, ticks, upright=upright)
+        mark(found.axes, ticks, upright=upright)
         _strip(found, failed)
-        names = _lines(found.axes, drawn, quantity)
-        _marks(found.axes, drawn, quantity, meetings)
+        names = _lines(found.axes, drawn, quantity, beside)
+        _marks(found.axes, drawn, quantity, meetings, beside)
         if write(found.axes, names):
             break
     return found.figure
 
 
-def _lines(axes: Axes, series: list[Series], quantity: Quantity) -> list[Name]:
+def _lines(axes: Axes, series: list[Series], quantity: Quantity, beside: Mapping[str, float]) -> list[Name]:
     """Draw the series and return their names, those of the longest and highest first."""
-    if not series:
-        axes.set_yticks([])
-        axes.spines[["left", "top", "right"]].set_visible(False)
-        return []
     unit = unit_of(series, quantity)
     for each in series:
-        across = [_pixels(point.size) for point in each.points]
+        across = [pixels_of(point.size) * beside[each.label] for point in each.points]
         up = [point.value / unit.size for point in each.points]
         line = handle(each.label, each.style)
         line.set_data(across, up)
@@ -102,14 +106,21 @@ def _lines(axes: Axes, series: list[Series], quantity: Quantity) -> list[Name]:
                 across, up, yerr=(below, above), fmt="none", ecolor=each.style.color, elinewidth=1.2, capsize=2.5
             )
     _ticks_up(axes, series, quantity, unit)
-    names = [
-        Name(text=each.label, style=each.style, x=_pixels(each.points[-1].size), y=each.points[-1].value / unit.size)
-        for each in series
+    ordered = sorted(series, key=lambda each: (-pixels_of(each.points[-1].size), -each.points[-1].value))
+    ends = [(each, each.points[-1]) for each in ordered]
+    return [
+        Name(text=each.label, style=each.style, x=pixels_of(end.size) * beside[each.label], y=end.value / unit.size)
+        for each, end in ends
     ]
-    return sorted(names, key=lambda name: (-name.x, -name.y))
 
 
-def _marks(axes: Axes, series: Sequence[Series], quantity: Quantity, meetings: Sequence[Meeting]) -> None:
+def _marks(
+    axes: Axes,
+    series: Sequence[Series],
+    quantity: Quantity,
+    meetings: Sequence[Meeting],
+    beside: Mapping[str, float],
+) -> None:
     """Ring every crossing in the colour of the mechanism, a thin bar along it where it has an interval."""
     named = {each.label: each for each in series}
     for meeting in meetings:
@@ -118,12 +129,12 @@ def _marks(axes: Axes, series: Sequence[Series], quantity: Quantity, meetings: S
         side = math.log(crossing.resolution**2)
         pixels, values = ([math.log(each) for each in given] for given in _line_of(points))
         height = math.exp(np.interp(side, pixels, values)) / unit_of(list(series), quantity).size
-        color = named[meeting.label].style.color
+        color, shift = named[meeting.label].style.color, beside[meeting.other]
         if crossing.kind is Kind.INTERVAL and crossing.low and crossing.high:
-            ends = (crossing.low**2, crossing.high**2)
+            ends = (crossing.low**2 * shift, crossing.high**2 * shift)
             axes.plot(ends, (height, height), color=color, linewidth=_BAR, zorder=3, solid_capstyle="butt")
         axes.plot(
-            crossing.resolution**2,
+            crossing.resolution**2 * shift,
             height,
             marker="o",
             markersize=_RING,
@@ -135,7 +146,7 @@ def _marks(axes: Axes, series: Sequence[Series], quantity: Quantity, meetings: S
 
 
 def _line_of(points: Sequence[Point]) -> tuple[list[float], list[float]]:
-    return [_pixels(point.size) for point in points], [point.value for point in points]
+    return [pixels_of(point.size) for point in points], [point.value for point in points]
 
 
 def _ticks_up(axes: Axes, series: list[Series], quantity: Quantity, unit: Scale) -> None:
@@ -150,42 +161,6 @@ def _ticks_up(axes: Axes, series: list[Series], quantity: Quantity, unit: Scale)
     axes.set_yticks(ticks, [format(tick, ".10g") for tick in ticks])
     axes.set_ylabel(quantity.axis_label(unit))
     axes.grid(axis="y", color="#E3E3E3", linewidth=0.7)
-
-
-def _names_of(sizes: Sequence[Size]) -> dict[int, str]:
-    """Return by number of pixels how the resolutions are called; those with equally many share a tick."""
-    named: dict[int, list[str]] = {}
-    for size in sizes:
-        named.setdefault(_pixels(size), []).append(resolution(*size))
-    return {pixels: "\n".join(names) for pixels, names in named.items()}
-
-
-def _ends(ticks: Mapping[int, str]) -> tuple[float, float]:
-    pad = (max(ticks) / min(ticks)) ** 0.06 if len(ticks) > 1 else 1.5
-    return min(ticks) / pad, max(ticks) * pad
-
-
-def _crowded(ticks: Mapping[int, str]) -> bool:
-    """Say whether the names of the resolutions would run into each other if they stood side by side."""
-    low, high = _ends(ticks)
-    middles = [_WIDTH * math.log(pixels / low) / math.log(high / low) for pixels in ticks]
-    halves = [text_width([name], size=TICK_SIZE) / 2 + 0.04 for name in ticks.values()]
-    spans = [(middle - half, middle + half) for middle, half in zip(middles, halves, strict=True)]
-    return any(left[1] > right[0] for left, right in pairwise(spans))
-
-
-def _ticks_across(axes: Axes, ticks: Mapping[int, str], *, upright: bool) -> None:
-    """Mark the resolutions that were run. Upright names that would still overlap the one before are left out."""
-    axes.set_xscale("log")
-    axes.minorticks_off()
-    axes.set_xlim(*_ends(ticks))
-    axes.set_xticks(list(ticks), list(ticks.values()), rotation=90 if upright else 0)
-    axes.set_xlabel("image resolution (pixels a side; spaced by number of pixels)")
-    edge = -math.inf
-    for label in axes.get_xticklabels() if upright else []:
-        box = box_of(label)
-        label.set_visible(bool(box.x0 > edge))
-        edge = max(edge, box.x1) if label.get_visible() else edge
 
 
 def _strip(found: Sheet, failed: list[Series]) -> None:
@@ -219,7 +194,7 @@ def _strip(found: Sheet, failed: list[Series]) -> None:
 
 
 def _crosses(strip: Axes, row: int, series: Series) -> None:
-    across = [_pixels(size) for size in series.failures]
+    across = [pixels_of(size) for size in series.failures]
     strip.plot(across, [row] * len(across), "x", color=series.style.color, markersize=MARKER_SIZE, markeredgewidth=1.8)
     strip.annotate(
         _failure(series),
@@ -236,7 +211,3 @@ def _crosses(strip: Axes, row: int, series: Series) -> None:
 
 def _failure(series: Series) -> str:
     return f"{series.label}: {', '.join(dict.fromkeys(series.failures.values()))}"
-
-
-def _pixels(size: Size) -> int:
-    return size[0] * size[1]

@@ -17,7 +17,10 @@ _WIDE_RANGE = 20
 
 
 def dots(series: list[Series], quantity: Quantity, sizes: list[Size], subtitle: str) -> Figure:
-    """Return the plot of a quantity at a single resolution; mechanisms that did not run follow at the end."""
+    """Return the plot of a quantity at a single resolution; mechanisms that did not run follow at the end.
+
+    At least one of the series has a point.
+    """
     drawn = sorted((each for each in series if each.points), key=lambda each: each.points[0].value)
     failed = [each for each in series if not each.points and each.failures]
     ordered = [*drawn, *failed]
@@ -31,11 +34,8 @@ def dots(series: list[Series], quantity: Quantity, sizes: list[Size], subtitle: 
         right=0.3 + text_width(figures),
     )
     _rows(found.axes, ordered)
-    if drawn:
-        _points(found.axes, drawn, quantity, unit_of(drawn, quantity))
-        _beside(found.axes, figures)
-    else:
-        found.axes.set_xticks([])
+    _points(found.axes, drawn, quantity, unit_of(drawn, quantity))
+    _beside(found.axes, figures)
     for row, each in enumerate(failed, start=len(drawn)):
         _failed(found.axes, row, each)
     return found.figure

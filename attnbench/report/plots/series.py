@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -12,6 +12,8 @@ from attnbench.report.palette import Style
 
 Size = tuple[int, int]
 """Height and width of the image in pixels."""
+COINCIDING = 0.01
+"""Share of a value by which two may differ and still be drawn over each other: less than a line is wide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +72,27 @@ def gather(rows: pd.DataFrame, quantity: Quantity, looks: Mapping[str, Style]) -
     return [_series(label, rows[rows["label"] == label], quantity, looks[label]) for label in rows["label"].unique()]
 
 
+def coinciding(series: Sequence[Series]) -> list[list[str]]:
+    """Return the labels whose lines cover each other: at the same resolutions, and everywhere as good as equal."""
+    groups: list[list[Series]] = []
+    for each in series:
+        alike = next((group for group in groups if _coincide(group[0].points, each.points)), None)
+        if alike is None:
+            groups.append([each])
+        else:
+            alike.append(each)
+    return [[each.label for each in group] for group in groups if len(group) > 1 and group[0].points]
+
+
 def unit_of(series: list[Series], quantity: Quantity) -> Scale:
     """Return the unit that suits all points."""
     return scale(quantity.metric, [point.value for each in series for point in each.points])
+
+
+def _coincide(some: Sequence[Point], others: Sequence[Point]) -> bool:
+    return [point.size for point in some] == [point.size for point in others] and all(
+        abs(other.value - point.value) <= COINCIDING * point.value for point, other in zip(some, others, strict=True)
+    )
 
 
 def _series(label: str, rows: pd.DataFrame, quantity: Quantity, style: Style) -> Series:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from attnbench import arguments
+from attnbench.claims import ledger
 from attnbench.mechanism import Site
+from attnbench.registry import from_file
 from attnbench.testing import CHECKS
 
 TEXT = (Path(__file__).parents[1] / "docs" / "write-a-mechanism.md").read_text()
@@ -18,7 +20,7 @@ TEXT = (Path(__file__).parents[1] / "docs" / "write-a-mechanism.md").read_text()
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("ten-minutes")
-    for name, code in re.findall(r"```python\n# (\w+\.py)\n(.*?)```", TEXT, re.DOTALL):
+    for name, code in re.findall(r"```(?:python|toml)\n# (\w+\.(?:py|claims\.toml))\n(.*?)```", TEXT, re.DOTALL):
         (path / name).write_text(code)
     return path
 
@@ -33,7 +35,8 @@ def python(folder: Path, *command: str) -> str:
 
 
 def test_every_file_of_the_page_is_tried(folder: Path) -> None:
-    assert {path.name for path in folder.iterdir()} == {"theirs.py", "wrapped.py", "mine.py", "test_mine.py"}
+    files = {"theirs.py", "wrapped.py", "mine.py", "mine.claims.toml", "test_mine.py"}
+    assert {path.name for path in folder.iterdir()} == files
     assert TEXT.count("```python\n") == 4
 
 
@@ -53,6 +56,23 @@ def test_its_sweep_runs(folder: Path) -> None:
     shown = python(folder, "-m", "attnbench.cli", "run", "--mechanisms", names, *small.split())
     assert "MeanAttention" in shown
     assert "TokenAttention" in shown
+
+
+def test_its_claims_are_true(folder: Path) -> None:
+    (command,) = re.findall(r"^attnbench (claims .*)$", TEXT, re.MULTILINE)
+    quick = "--threads 1 --max-time 0.1 --precision 0.2 --device cpu"
+    shown = python(folder, "-m", "attnbench.cli", *command.split(), *quick.split())
+    assert "2 claims: 2 reproduced" in shown
+
+
+def test_a_ledger_of_its_package_is_looked_for_where_it_says(folder: Path) -> None:
+    package = folder / "packaged"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "attention.py").touch()
+    (package / "claims.toml").write_text((folder / "mine.claims.toml").read_text())
+    plugin = from_file(package / "attention.py", "MeanAttention")
+    assert [claim.id for claim in ledger.find([plugin])] == ["mine.complexity", "mine.speed"]
 
 
 def test_its_tables_are_complete() -> None:

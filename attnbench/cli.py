@@ -212,6 +212,13 @@ def selfcheck(repeats: int, load: bool, device: str, threads: int, json_file: Pa
 @click.option("--mechanisms", type=COMMAS, help="Whose claims. [all installed that have a ledger]")
 @click.option("--accuracy", metavar="DATASET", help="Images to evaluate networks on, folder:PATH.")
 @click.option("--checkpoint", type=COMMAS, metavar="NETWORK=FILE,...", help="Weights to evaluate networks with.")
+@click.option(
+    "--until",
+    type=click.Choice(["counts", "memory", "latency"]),
+    default="latency",
+    show_default=True,
+    help="Leave out claims that need more.",
+)
 @click.option("--device", help="cpu, cuda, cuda:1. [cuda if there is one, else cpu]")
 @click.option("--threads", type=int, help="CPU threads. [OMP_NUM_THREADS, else all that this process may use]")
 @click.option("--precision", type=float, help="Half-width of a ratio's 95 % interval to reach. [0.01]")

@@ -8,6 +8,7 @@ from made_up_claims import claim
 from attnbench.claims import plan
 from attnbench.claims.claim import Check, Take
 from attnbench.claims.plan import Means
+from attnbench.errors import UsageError
 
 
 def test_a_check_becomes_its_cells_and_a_ratio_those_of_both_sides() -> None:
@@ -77,3 +78,20 @@ def test_an_absolute_time_is_measured_on_the_claims_hardware_alone_and_a_ratio_a
     claims = [claim(check=check, hardware="V100") for check in (absolute, ratio)]
     assert plan.checks_of(claims, "", Means()) == [ratio]
     assert plan.checks_of(claims, "Tesla V100", Means()) == [absolute, ratio]
+
+
+def test_a_device_that_is_not_there_is_an_error_before_anything_runs() -> None:
+    check = Check(mechanism="swin", metric="macs", scope="layer")
+    with pytest.raises(UsageError, match="--device 'tpu': torch sees"):
+        plan.plan([check, replace(check, stage=("1",))], Means(device="tpu"))
+
+
+def test_checks_that_need_more_than_is_asked_for_are_left_out() -> None:
+    counts, peak, time = (
+        Check(mechanism="swin", over="mhsa", metric=metric, scope="layer")
+        for metric in ("macs", "memory_peak_bytes", "latency_median_s")
+    )
+    claims = [claim(check=check) for check in (counts, peak, time)]
+    assert plan.checks_of(claims, "", Means(until="counts")) == [counts]
+    assert plan.checks_of(claims, "", Means(until="memory")) == [counts, peak]
+    assert plan.checks_of(claims, "", Means()) == [counts, peak, time]

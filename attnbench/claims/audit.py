@@ -69,6 +69,7 @@ def run(
         device=given.get("device") or "auto",
         dataset=given.get("accuracy") or "",
         checkpoint=given.get("checkpoint") or (),
+        until=given["until"],
     )
     folder = out or RESULTS
     claims = claims_of(mechanisms)
@@ -130,6 +131,7 @@ def judge(
 
     Raises:
         StoreError: the folder cannot be written, or what is in it cannot be read.
+        UsageError: a device or a number of threads that no check can be made with.
     """
     hardware = "" if means.device == "cpu" else ", ".join(machine.gpu_names())
     checks = plan.checks_of(claims, hardware, means)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from attnbench import survey, sweep
+from attnbench.axes import UNTIL
 from attnbench.claims.claim import Check, Claim
 from attnbench.errors import UsageError
 from attnbench.pyramid import SWIN_T_SIZED
@@ -43,6 +44,8 @@ class Means:
     """Images to evaluate networks on, ``folder:PATH``; empty for none."""
     checkpoint: tuple[str, ...] = ()
     """``NETWORK=FILE`` each."""
+    until: str = "latency"
+    """The last thing that is found out: counts, memory or latency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +69,11 @@ def checks_of(claims: Sequence[Claim], hardware: str, means: Means) -> list[Chec
 
 
 def plan(checks: Sequence[Check], means: Means) -> Plan:
-    """Return the points of every check and one sweep over all of their cells."""
+    """Return the points of every check and one sweep over all of their cells.
+
+    Raises:
+        UsageError: no check at all can be made, which then is not the ledgers' fault.
+    """
     requests = {check: list(_requests(check, means)) for check in checks}
     surveys = _surveys(itertools.chain.from_iterable(pair for sides in requests.values() for _, pair in sides))
     points: dict[Check, tuple[Point, ...]] = {}
@@ -76,6 +83,8 @@ def plan(checks: Sequence[Check], means: Means) -> Plan:
             points[check] = tuple(itertools.chain.from_iterable(_points(at, pair, surveys) for at, pair in sides))
         except UsageError as error:
             unplanned[check] = "; ".join(error.mistakes)
+    if unplanned and not points:
+        raise UsageError(*dict.fromkeys(unplanned.values()))
     points = _shared(points)
     return Plan(points=points, sweep=_sweep(points.values()), unplanned=unplanned)
 
@@ -109,6 +118,8 @@ def _measurable(claim: Claim, check: Check, hardware: str, means: Means) -> bool
     """Say whether a check tells something here: a ratio does on any machine, a time only on the claim's."""
     if check.metric.startswith(ACCURACY):
         return bool(means.dataset and _weights(check, means))
+    if _DEPTHS.index(UNTIL[until(check)]) > _DEPTHS.index(UNTIL[means.until]):
+        return False
     return not claim.hardware or claim.hardware in hardware or bool(check.over)
 
 
@@ -118,7 +129,8 @@ def _weights(check: Check, means: Means) -> tuple[str, ...]:
     return tuple(entry for entry in means.checkpoint if entry.partition("=")[0] == name)
 
 
-def _until(check: Check) -> str:
+def until(check: Check) -> str:
+    """Return the last thing that a check needs of a cell: counts, memory or latency."""
     metrics = [metric for metric in (check.metric, check.less) if metric]
     if all(metric.startswith(_COUNTED) for metric in metrics):
         return "counts"
@@ -141,7 +153,7 @@ def _requests(check: Check, means: Means) -> Iterator[tuple[str, tuple[Request, 
             dim=dim or None,
             heads=width // check.head_dim if check.head_dim else None,
             depth=check.depth,
-            until=_until(check),
+            until=until(check),
             device=(means.device,),
             threads=means.threads,
         )

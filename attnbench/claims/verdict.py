@@ -77,7 +77,7 @@ def judge(claim: Claim, outcomes: Mapping[Check, Outcome], *, hardware: str) -> 
     if claim.hardware and claim.hardware not in hardware:
         return ends(Verdict.NEEDS_GPU, claim.hardware)
     if answer is None or measured is None:
-        return ends(Verdict.NOT_MEASURED, str(outcome or "nothing was run"))
+        return ends(Verdict.NOT_MEASURED, str(outcome or "not asked for"))
     if holds(claim, claim.check, answer):
         return ends(Verdict.REPRODUCED)
     return ends(Verdict.DIFFERS, *filter(None, (_explained(claim, reason, outcomes) for reason in claim.reasons)))

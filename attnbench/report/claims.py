@@ -29,7 +29,7 @@ _MEANINGS = {
     Verdict.NEEDS_GPU: "the figure holds for a GPU that is not here; a ratio is measured here all the same",
     Verdict.NEEDS_DATA: "the figure depends on images or weights that are not here",
     Verdict.UNSTATED: "the source leaves out what one would have to know; what was measured stands beside it",
-    Verdict.NOT_MEASURED: "the measurement failed",
+    Verdict.NOT_MEASURED: "the measurement failed, or was not asked for",
 }
 
 

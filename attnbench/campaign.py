@@ -160,10 +160,14 @@ def rerun(
 
     planned = plan(request)
     folder = out or RESULTS / f"rerun-{re.sub(r'[^A-Za-z0-9.-]', '-', revision)}"
-    with Screen(console, planned.cells, settings=settings) as screen:
-        return lockstep.rerun(
-            revision, planned.cells, settings=settings, folder=folder, threshold=threshold, watcher=screen.watch
-        )
+    return lockstep.rerun(
+        revision,
+        planned.cells,
+        settings=settings,
+        folder=folder,
+        threshold=threshold,
+        say=lambda line: console.print(Text(line), soft_wrap=True),
+    )
 
 
 def show_verdicts(found: Comparison, console: Console, markdown: Path | None) -> None:

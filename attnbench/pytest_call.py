@@ -9,8 +9,8 @@ from typing import Any, Literal, Protocol
 import torch
 
 from attnbench import __version__, environment, options, subject
-from attnbench.errors import UsageError
 from attnbench.counts import count
+from attnbench.errors import UsageError
 from attnbench.phases import measure_memory
 from attnbench.pyramid import SWIN_T_SIZED
 from attnbench.record import Cell, Mode, Scope

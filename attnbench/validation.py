@@ -22,8 +22,8 @@ def validate(model: nn.Module, x: Tensor) -> None:
     """Run a model twice and look at what each mechanism in it returns, and at what it leaves behind.
 
     Raises:
-        PluginError: a map of another shape, values that are not finite, memory that a second call adds to, or a global
-            switch of torch that was set: in the timed calls it would be set for the other mechanisms as well.
+        PluginError: a map of another shape or type, values that are not finite, memory that a second call adds to, or
+            a global switch of torch that was set: in the timed calls it would be set for the other mechanisms too.
     """
     with torch_state.restored() as changes, torch.no_grad(), watched(model):
         y = model(x)
@@ -74,6 +74,8 @@ def _watched_step(layer: Mechanism) -> Any:  # noqa: ANN401 - the signature of s
         if not isinstance(attended, Tensor) or attended.shape != x.shape:
             returned = tuple(attended.shape) if isinstance(attended, Tensor) else f"a {type(attended).__name__}"
             raise PluginError(f"{name} returned {returned} for a map of {tuple(x.shape)}; the shape must be kept")
+        if attended.dtype != x.dtype:
+            raise PluginError(f"{name} returned {attended.dtype} for a map of {x.dtype}; the type must be kept")
         _require_finite(attended, name)
         return attended, carry
 
@@ -85,4 +87,4 @@ def _require_finite(y: Tensor, name: str) -> None:
         return
     unfit = int((~y.isfinite()).sum())
     if unfit:
-        raise PluginError(f"{name} returned {unfit:,} values of {y.numel():,} that are infinite or not numbers")
+        raise PluginError(f"{name} returned infinities or what is no number: {unfit:,} of {y.numel():,} values")

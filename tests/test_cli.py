@@ -190,7 +190,7 @@ def test_what_a_plugin_does_costs_the_others_nothing(tmp_path: Path) -> None:
         "Hangs": "validating took longer than 20 s",
         "Huge": "not started",
         "ReturnsOneToken": "ReturnsOneToken returned (1, 1, 1, 24) for a map of (1, 7, 7, 24)",
-        "ReturnsNan": "ReturnsNan returned 1,176 values of 1,176 that are infinite or not numbers",
+        "ReturnsNan": "ReturnsNan returned infinities or what is no number: 1,176 of 1,176 values",
         "Leaks": "keeps 8,000 bytes of tensors more after every call",
         "SetsThreads": "changes torch for everyone: threads from 1 to 2",
         "ConstructorRaises": "ArithmeticError: no layer today",

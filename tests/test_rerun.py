@@ -262,20 +262,17 @@ def test_an_interrupt_ends_the_children_and_removes_the_checkout(repository: Pat
 
 
 @pytest.mark.usefixtures("_fake_child")
-def test_every_start_is_a_line_at_once_and_the_first_says_how_long_it_may_take(
-    repository: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    written: list[str] = []
-    acting({}, {}, repository, watcher=lambda _: written.append(capsys.readouterr().out))
-    assert "1 cell, 5 starts of both for each, with at most 1 s of timed calls; this may take 76 s" in written[0]
+def test_every_start_is_a_line_at_once_and_the_first_says_how_long_it_may_take(repository: Path) -> None:
+    events: list[str] = []
+    acting({}, {}, repository, say=events.append, watcher=lambda progress: events.append(progress.phase))
+    assert "1 cell, 5 starts of both for each, with at most 1 s of timed calls; this may take 76 s" in events[0]
     name = r"\[1/1\] .*Mine at 32 stage 1 infer float32 cpu"
-    lines = "".join(written).splitlines()[1:] + capsys.readouterr().out.splitlines()
+    lines = [event for event in events[1:] if event.startswith("[")]
     for number, line in enumerate(lines[:-1], start=1):
         assert re.fullmatch(rf"{name}: start {number} of {STARTS} timed, \d+ s so far, about \d+ s left", line)
     assert len(lines) == STARTS + 1
     assert re.fullmatch(f"{name}: ok", lines[-1])
-    (shown,) = [index for index, part in enumerate(written) if "start 1 of 5 timed" in part]
-    assert shown < len(written) - 1
+    assert events[events.index(lines[0]) + 1 :].count("timing") == STARTS - 1
 
 
 def test_the_time_left_is_that_of_the_starts_that_are_left() -> None:

@@ -6,20 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from rich.console import Console
-from rich.text import Text
-
 from attnbench.progress import described
 from attnbench.record import Cell, Record, Status
 
 Say = Callable[[str], object]
 _START_UP_S = 15
 """What a start of both processes took besides their timed calls: 12 to 15 s on two cores with other work."""
-
-
-def aloud(line: str) -> None:
-    """Write a line to the standard output and flush it."""
-    Console().print(Text(line), soft_wrap=True)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,7 +21,8 @@ class Account:
     cells: Sequence[Cell]
     starts: int
     """Of each cell."""
-    say: Say = aloud
+    say: Say
+    """Given each line."""
     clock: Callable[[], float] = time.monotonic
     _began_s: float = field(init=False)
 

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from attnbench.compare import side, worktree
-from attnbench.compare.account import Account, Say, aloud
+from attnbench.compare.account import Account, Say
 from attnbench.compare.pairing import Pair
 from attnbench.compare.runs import compare_records
 from attnbench.compare.side import Side
@@ -59,7 +59,7 @@ def rerun(
     threshold: float = THRESHOLD,
     repository: Path | None = None,
     watcher: Watcher = lambda _: None,
-    say: Say = aloud,
+    say: Say = lambda _: None,
     worker_module: str = "attnbench.compare.lockstep",
 ) -> Comparison:
     """Measure cells in another revision and in the working tree at once, and compare.

@@ -22,7 +22,7 @@ from attnbench.progress import Screen, described
 from attnbench.record import Record, Status, Task
 from attnbench.report import standings, verdicts
 from attnbench.report.crossover import crossovers
-from attnbench.report.environments import describe
+from attnbench.report.environments import describe_all
 from attnbench.report.markdown import write_report
 from attnbench.report.tables import screen_table, write_csv
 from attnbench.request import CLASSIFICATION, USUAL, Request
@@ -206,7 +206,7 @@ def _write(
     from attnbench.report import plots, roofline  # noqa: PLC0415 - matplotlib takes longer to import than the rest to write
 
     rows = frame.rows(records)
-    environments = {r.environment["environment_id"]: describe(r.environment) for r in records if r.environment}
+    environments = describe_all(record.environment for record in records)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_csv(rows, folder / "records.csv")

@@ -23,7 +23,7 @@ from attnbench.job import Settings
 from attnbench.record import Record
 from attnbench.registry import Plugin, discover
 from attnbench.report.claims import disturbances, table, to_markdown
-from attnbench.report.environments import describe
+from attnbench.report.environments import describe_all
 from attnbench.report.plots import claims as claim_plots
 
 RESULTS = Path("results") / "claims"
@@ -86,7 +86,7 @@ def run(
 
 
 def _write_page(found: Audit, page: Path, plots: Iterable[Path], command: str) -> None:
-    environments = {r.environment["environment_id"]: describe(r.environment) for r in found.records if r.environment}
+    environments = describe_all(record.environment for record in found.records)
     beside = [Path(os.path.relpath(plot, page.parent)) for plot in plots]
     text = to_markdown(
         found.judgements,

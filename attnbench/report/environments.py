@@ -1,22 +1,52 @@
-"""The recorded environment as lines for people."""
+"""The recorded environments as lines for people."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _FIRST = ("hardware", "environment_id")
+_PARTS = ("cpu", "gpu", "software", "flags", "variables", "code", "state")
+"""In the order in which they are said; others come after them."""
+
+Lines = list[tuple[str, str]]
+"""Names and values."""
 
 
-def describe(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+def describe(environment: Mapping[str, Any]) -> Lines:
     """Return what an environment is, name and value, as ``Environment.to_dict`` gave it."""
     lines = [(_label("", name), str(environment[name])) for name in _FIRST if name in environment]
-    for part, content in environment.items():
+    for part in [*_PARTS, *sorted(environment.keys() - {*_PARTS, *_FIRST, "torch_version"})]:
+        content = environment.get(part)
         if isinstance(content, Mapping):
-            lines += [(_label(part, name), _said(value)) for name, value in content.items()]
-        elif part not in (*_FIRST, "torch_version"):
+            lines += [(_label(part, name), _said(content[name])) for name in sorted(content)]
+        elif part in environment:
             lines.append((_label("", part), _said(content)))
     return lines
+
+
+def describe_all(environments: Iterable[Mapping[str, Any]]) -> dict[str, Lines]:
+    """Return what each of some environments is, by its id; what was not the same all the time with all its values."""
+    seen: dict[str, dict[str, dict[str, None]]] = {}
+    for environment in filter(None, environments):
+        names = seen.setdefault(environment["environment_id"], {})
+        for name, value in describe(environment):
+            names.setdefault(name, {})[value] = None
+    return {key: [(name, _joined(name, [*values])) for name, values in names.items()] for key, names in seen.items()}
+
+
+def _joined(name: str, values: list[str]) -> str:
+    if len(values) > 1 and name.startswith("state "):
+        least, most = min(values, key=_order), max(values, key=_order)
+        return f"{least} to {most}"
+    return ", ".join(values)
+
+
+def _order(value: str) -> tuple[float, str]:
+    try:
+        return float(value), ""
+    except ValueError:
+        return 0.0, value
 
 
 def _label(part: str, name: str) -> str:

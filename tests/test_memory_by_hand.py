@@ -301,19 +301,20 @@ def qna(of: Sizes) -> Count:
         "their sums over windows": queries * of.map,
         "attended": of.map,
     }
-    adding_a_query = {
+    sliding = {
         "normed": of.map,
         "values": of.map,
         "scores": scores,
-        "best score, highest and lowest bias": 3 * per_query_and_head,
+        "best score, highest and lowest bias, least denominator": 4 * per_query_and_head,
         "exponentials": scores,
         "exponentials of the biases, and those scaled": 2 * kernel,
         "denominators": scores,
         "one over each denominator": scores,
         "far windows": far,
         "exponentials times values": of.map,
+        "their kernel, and as the convolution lays it out": 2 * offsets * of.vector,
         "their sums over windows": of.map,
-        "attended before and after": 2 * of.map,
+        "attended": of.map,
     }
     subtracting_a_query = {
         **without(saved, "attended"),
@@ -325,7 +326,7 @@ def qna(of: Sizes) -> Count:
         "those sums once more": of.map,
         "their product with the gradient": of.map,
     }
-    return Count(saved=total(saved), inference=total(adding_a_query), training=total(subtracting_a_query))
+    return Count(saved=total(saved), inference=total(sliding), training=total(subtracting_a_query))
 
 
 def lavit(of: Sizes) -> Count:

@@ -61,18 +61,22 @@ def _attend(scores: Scores, values: Values, bias: Offsets, scale: Offsets, *, st
     reach = 0.45 * math.log(torch.finfo(scores.dtype).max)
     best = scores.detach().amax((1, 2), keepdim=True)
     exponentials = (scores - (best - reach)).exp()
-    highest, lowest = bias.detach().amax((2, 3), keepdim=True), bias.detach().amin((2, 3))
-    kernel = (bias - highest).exp()
+    lowest, highest = bias.detach().flatten(2).aminmax(dim=-1)
+    kernel = (bias - highest[..., None, None]).exp()
     denominators = _slide(exponentials, kernel, stride)
     # Biases so far apart that the kernel itself would underflow make every window of their query far.
-    far = (denominators < math.exp(-reach)) | (highest[..., 0, 0] - lowest > 2 * reach)
+    least = torch.full_like(highest, math.exp(-reach)).masked_fill(highest - lowest > 2 * reach, math.inf)
+    far = denominators < least
     weights = denominators.masked_fill(far, math.inf).reciprocal().unsqueeze(-1)
 
     attended = far_windows(scores, values, bias, scale, far, stride=stride)
+    spread = (kernel * scale).unsqueeze(2).expand(-1, -1, values.shape[-1], -1, -1)
+    # Without gradients nothing of one query outlives it, and the next finds its memory warm.
+    add = torch.addcmul if torch.is_grad_enabled() else Tensor.addcmul_
     for query in range(scores.shape[3]):
-        weighted = exponentials[..., query, :, None] * values
-        spread = (kernel * scale)[query, :, None].expand(-1, values.shape[-1], -1, -1)
-        attended = torch.addcmul(attended, _slide(weighted, spread, stride), weights[..., query, :, :])
+        summed = _slide(exponentials[..., query, :, None] * values, spread[query], stride)
+        attended = add(attended, summed, weights[..., query, :, :])
+        del summed
     return attended
 
 

@@ -62,7 +62,7 @@ class Environment:
     variables: Facts
     """Those environment variables that change speed and are set."""
     code: Facts
-    """attnbench's version, commit, and whether its tree was clean; the last two None outside a checkout."""
+    """attnbench's version, commit, and whether its tree was clean, results/ aside; None outside a checkout."""
     state: Facts
     """What changes from minute to minute: load, clocks, temperature, the cores allowed, the time."""
 
@@ -180,7 +180,8 @@ def _checkout(folder: Path, run: machine.Run) -> Facts:
         return run(["git", "-C", str(folder), *arguments])
 
     tracked = git("ls-files", "--error-unmatch", "__init__.py")
-    changes = git("status", "--porcelain") if tracked else None
+    # A run that writes below results/ would call itself changed.
+    changes = git("status", "--porcelain", "--", ":(top)", ":(top,exclude)results") if tracked else None
     return {
         "commit": git("rev-parse", "HEAD") if tracked else None,
         "clean": None if changes is None else not changes,

@@ -225,6 +225,9 @@ def test_commit_and_tree_are_those_of_the_checkout(tmp_path):
     git(tmp_path, "commit", "-m", "a")
     head = git(tmp_path, "rev-parse", "HEAD").stdout.strip()
     assert environment._checkout(tmp_path, machine.run_command) == {"commit": head, "clean": True}
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "records.jsonl").write_text("what a run writes is no change of its code")
+    assert environment._checkout(tmp_path, machine.run_command) == {"commit": head, "clean": True}
     (tmp_path / "__init__.py").write_text("x = 1\n")
     assert environment._checkout(tmp_path, machine.run_command) == {"commit": head, "clean": False}
 

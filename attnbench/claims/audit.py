@@ -113,7 +113,8 @@ def claims_of(mechanisms: Sequence[str]) -> list[Claim]:
     plugins: Iterable[Plugin] = [registry.find(name) for name in mechanisms] or registry.plugins.values()
     found = ledger.find(plugins)
     if not found:
-        raise UsageError(f"no ledger beside {', '.join(p.name for p in plugins)}; claims stand in a claims.toml there")
+        names = ", ".join(plugin.name for plugin in plugins)
+        raise UsageError(f"no ledger beside {names}; write claims.toml in a package, mine.claims.toml beside mine.py")
     return found
 
 

@@ -131,8 +131,9 @@ def make_report(folders: Sequence[Path], *, out: Path, console: Console, command
     _show(records, console)
     missing = found.missing([record.cell.key for record in records])
     if missing:
-        console.print(f"{len(missing)} of the {len(found.cells)} cells asked for have no row: {'; '.join(missing)}")
-    limits = {key: found for folder in folders for key, found in ceiling.read(folder).items()}
+        words = f"{len(missing)} of the {len(found.cells)} cells asked for have no row: {'; '.join(missing)}"
+        console.print(Text(words), soft_wrap=True)
+    limits = {key: limit for folder in folders for key, limit in ceiling.read(folder).items()}
     _write(records, out, limits, replace(found, commands=found.commands or (command,)), console)
 
 

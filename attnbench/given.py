@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from attnbench.errors import UsageError, did_you_mean
@@ -36,6 +37,7 @@ def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -
     if set(wanted.get("scope", ())) != {"network"}:
         wanted.setdefault("mechanisms", tuple(discover().plugins))
     wanted.setdefault("threads", threads)
+    _refuse_texts(wanted)
     _refuse_idle(wanted)
     if wanted["threads"] > len(usable_cores()):
         warnings.warn(
@@ -44,6 +46,21 @@ def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -
             stacklevel=2,
         )
     return Request(**{name: value for name, value in wanted.items() if name not in _SETTING_NAMES}), settings_of(wanted)
+
+
+def _refuse_texts(wanted: Mapping[str, Any]) -> None:
+    """Refuse what a sweep file has in place of numbers; the command line has seen to its own."""
+    whole = ("dim", "heads", "depth", "threads", "seeds", "epochs")
+    mistakes = [f"{name} = {wanted[name]!r}: expected a whole number" for name in whole if _is_no(wanted, name, int)]
+    mistakes += [
+        f"{name} = {wanted[name]!r}: expected a number" for name in _SETTING_NAMES if _is_no(wanted, name, int | float)
+    ]
+    if mistakes:
+        raise UsageError(*mistakes)
+
+
+def _is_no(wanted: Mapping[str, Any], name: str, kind: type | UnionType) -> bool:
+    return name in wanted and (isinstance(wanted[name], bool) or not isinstance(wanted[name], kind))
 
 
 def _refuse_idle(wanted: Mapping[str, Any]) -> None:

@@ -16,10 +16,18 @@ ASKED = "asked.json"
 class Asked:
     """Everything that was asked of one folder, by all commands since it was started."""
 
-    commands: tuple[str, ...] = ()
-    """As typed, each once."""
-    cells: Mapping[str, str] = field(default_factory=dict)
-    """The cells in a few words each, by their key."""
+    by_command: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The cells that each command last asked for, as it was typed: in a few words each, by their key."""
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The commands, those that nobody typed left out."""
+        return tuple(filter(None, self.by_command))
+
+    @property
+    def cells(self) -> dict[str, str]:
+        """The cells of all commands."""
+        return {key: words for cells in self.by_command.values() for key, words in cells.items()}
 
     def missing(self, keys: Sequence[str]) -> tuple[str, ...]:
         """Return the cells whose keys are not among these."""
@@ -37,13 +45,13 @@ def read(folder: Path) -> Asked:
         return Asked()
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return Asked(commands=tuple(content["commands"]), cells=dict(content["cells"]))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        return Asked(by_command={command: dict(cells) for command, cells in content["by_command"].items()})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(f"cannot read {path}: {error}; remove it to go without") from None
 
 
 def keep(folder: Path, *, command: str, cells: Mapping[str, str], fresh: bool) -> None:
-    """Add a command and its cells to what a run was asked for.
+    """Add a command and its cells to what a run was asked for, in place of what the same command asked for before.
 
     Args:
         folder: of the run.
@@ -55,8 +63,7 @@ def keep(folder: Path, *, command: str, cells: Mapping[str, str], fresh: bool) -
         StoreError: the folder cannot be written.
     """
     before = Asked() if fresh else read(folder)
-    commands = dict.fromkeys([*before.commands, *filter(None, [command])])
-    asked = Asked(commands=tuple(commands), cells={**before.cells, **cells})
+    asked = Asked(by_command={**before.by_command, command: dict(cells)})
     try:
         (folder / ASKED).write_text(json.dumps(asdict(asked), indent=1) + "\n", encoding="utf-8")
     except OSError as error:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -69,7 +69,7 @@ def run(
     if outcome.records:
         _show(outcome.records, console)
         if not outcome.interrupted:
-            _write(outcome.records, folder, ceiling.read(folder), Asked(commands=(command,)), console)
+            _write(outcome.records, folder, ceiling.read(folder), Asked(by_command={command: {}}), console)
     return outcome
 
 
@@ -134,15 +134,15 @@ def make_report(folders: Sequence[Path], *, out: Path, console: Console, command
         words = f"{len(missing)} of the {len(found.cells)} cells asked for have no row: {'; '.join(missing)}"
         console.print(Text(words), soft_wrap=True)
     limits = {key: limit for folder in folders for key, limit in ceiling.read(folder).items()}
-    _write(records, out, limits, replace(found, commands=found.commands or (command,)), console)
+    _write(records, out, limits, found if found.commands else Asked(by_command={command: found.cells}), console)
 
 
 def _asked(folders: Sequence[Path]) -> Asked:
-    each = [asked.read(folder) for folder in folders if folder.is_dir()]
-    return Asked(
-        commands=tuple(dict.fromkeys(command for one in each for command in one.commands)),
-        cells={key: words for one in each for key, words in one.cells.items()},
-    )
+    together: dict[str, dict[str, str]] = {}
+    for folder in filter(Path.is_dir, folders):
+        for command, cells in asked.read(folder).by_command.items():
+            together.setdefault(command, {}).update(cells)
+    return Asked(by_command=together)
 
 
 def _read(path: Path) -> list[Record]:

@@ -26,6 +26,8 @@ def test_commands_and_cells_of_a_folder_add_up_until_it_is_started_over(tmp_path
     found = asked.read(tmp_path)
     assert found.commands == ("first", "second")
     assert found.missing(["b"]) == ("mhsa at 64",)
+    asked.keep(tmp_path, command="second", cells={"b2": "qna, mended, at 64"}, fresh=False)
+    assert asked.read(tmp_path).missing(["a"]) == ("qna, mended, at 64",)
     asked.keep(tmp_path, command="third", cells={"c": "xca at 64"}, fresh=True)
     assert asked.read(tmp_path).commands == ("third",)
     assert asked.read(tmp_path).missing([]) == ("xca at 64",)

@@ -58,7 +58,10 @@ def test_recompilations_are_counted() -> None:
     assert found.recompilations == 3
 
 
-def test_running_uncompiled_past_the_limit_is_an_error_not_a_figure() -> None:
+@pytest.mark.parametrize("raised", [None, 1_000_000], ids=["as torch has it", "as timm.optim leaves it"])
+def test_running_uncompiled_past_the_limit_is_an_error_not_a_figure(raised: int | None) -> None:
+    if raised:
+        torch._dynamo.config.recompile_limit = raised
     compiled = isolated(Repeated(2))
 
     def call_at_many_sizes() -> None:

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 _numbers = itertools.count()
+_RECOMPILE_LIMIT = 8
+"""Torch's own default, set again for each module: importing ``timm.optim`` raises it to a million."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,7 @@ def isolated(model: nn.Module) -> Callable[[Tensor], Any]:
     """Return a module compiled for one shape of its input, with a code object of its own."""
     # Running uncompiled without a word would falsify a figure; an exception is a row that says so.
     torch._dynamo.config.fail_on_recompile_limit_hit = True  # noqa: SLF001 - the documented way to set it
+    torch._dynamo.config.recompile_limit = _RECOMPILE_LIMIT  # noqa: SLF001
 
     def forward(x: Tensor) -> Any:  # noqa: ANN401 - whatever the module returns
         return model(x)

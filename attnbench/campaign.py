@@ -20,7 +20,7 @@ from attnbench.errors import StoreError
 from attnbench.job import Settings
 from attnbench.progress import Screen, described
 from attnbench.record import Record, Status, Task
-from attnbench.report import standings, verdicts
+from attnbench.report import standings, superseded, verdicts
 from attnbench.report.crossover import crossovers
 from attnbench.report.environments import describe_all
 from attnbench.report.markdown import write_report
@@ -213,6 +213,7 @@ def _write(
         write_csv(rows, folder / "records.csv")
         crossed = crossovers(rows)
         standings.write_csv(crossed, folder / "crossovers.csv")
+        before = superseded.shown_by(folder / "report.md")
         drawn = [*plots.draw(rows, folder / "plots"), *roofline.draw(rows, limits, folder / "plots")]
         write_report(
             rows,
@@ -223,6 +224,7 @@ def _write(
             plots=drawn,
             crossovers=crossed,
         )
+        superseded.remove(before, drawn=drawn)
     except OSError as error:
         raise StoreError(f"cannot write {folder}: {error.strerror}; give another folder with --out") from None
     written = ["records.jsonl", "records.csv", "crossovers.csv", "report.md"]

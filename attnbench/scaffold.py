@@ -16,7 +16,7 @@ _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 
 
 def create(name: str, folder: Path | None = None) -> list[Path]:
-    """Write the package: layer and closed form, tests, pyproject.toml with the entry point, a workflow, README.
+    """Write the package: layer, closed form, tests, pyproject.toml with the entry point, workflow, .gitignore, README.
 
     Args:
         name: of the mechanism, such as ``mine`` or ``ring-attention``.
@@ -45,6 +45,7 @@ def create(name: str, folder: Path | None = None) -> list[Path]:
         "__init__.py": f"{package}/__init__.py",
         "test.py": f"tests/test_{package}.py",
         "pyproject.toml": "pyproject.toml",
+        "gitignore": ".gitignore",
         "workflow.yml": ".github/workflows/speed.yml",
     }
     try:

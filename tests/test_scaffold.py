@@ -43,7 +43,7 @@ def test_the_files_are_the_layer_its_tests_and_what_makes_it_a_package(tmp_path:
     written = scaffold.create("mine", tmp_path / "new")
     assert [str(path.relative_to(tmp_path / "new")) for path in written] == [
         "README.md", "mine/attention.py", "mine/__init__.py", "tests/test_mine.py", "pyproject.toml",
-        ".github/workflows/speed.yml",
+        ".gitignore", ".github/workflows/speed.yml",
     ]  # fmt: skip
     assert all("$" not in path.read_text() for path in written[:-1])
 

@@ -69,17 +69,22 @@ class Store:
             if fresh:
                 self._put_aside()
             self._mend_last_line()
-            self.records = read(self.path)
+            self._latest = {record.cell.key: record for record in read(self.path)}
         except BaseException:
             self._file.close()
             raise
+
+    @property
+    def records(self) -> list[Record]:
+        """The latest record of each cell, in the order in which cells first ended."""
+        return list(self._latest.values())
 
     def append(self, record: Record) -> None:
         """Write a record; it is on disk, synced, when this returns."""
         self._file.write(record.to_json() + "\n")
         self._file.flush()
         os.fsync(self._file.fileno())
-        self.records = [kept for kept in self.records if kept.cell.key != record.cell.key] + [record]
+        self._latest[record.cell.key] = record
 
     def _open(self) -> TextIO:
         file = self.path.open("a", encoding="utf-8")

@@ -98,3 +98,23 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 def test_a_folder_without_records_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="give the folder of a run"):
         store.read(tmp_path)
+
+
+def test_records_stand_in_the_same_order_while_a_run_lasts_and_when_it_is_read_again(tmp_path: Path) -> None:
+    other, again = replace(RECORD, cell=replace(CELL, height=512)), replace(RECORD, metrics={"macs": 2})
+    with store.Store(tmp_path) as kept:
+        for record in (RECORD, other, again):
+            kept.append(record)
+        assert kept.records == store.read(tmp_path) == [again, other]
+
+
+def test_a_record_is_appended_without_going_through_those_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digested: list[object] = []
+    with store.Store(tmp_path) as kept:
+        for height in range(50):
+            kept.append(replace(RECORD, cell=replace(CELL, height=height)))
+        monkeypatch.setattr("attnbench.record._digest", lambda fields: digested.append(fields) or "key")
+        kept.append(RECORD)
+    assert len(digested) < 5

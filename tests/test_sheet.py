@@ -148,3 +148,11 @@ def test_an_accuracy_that_failed_is_a_note_with_its_reason():
 def test_several_baselines_are_not_called_by_one_name():
     (sheet,) = book_of(row("a", baseline="a"), row("b", baseline="b")).sheets
     assert sheet.headings["latency_ratio"] == ("vs", "baseline")
+
+
+def test_the_rows_of_a_frame_are_gone_through_once_for_all_columns_of_a_sheet(monkeypatch):
+    gone_through = []
+    itertuples = pd.DataFrame.itertuples
+    monkeypatch.setattr(pd.DataFrame, "itertuples", lambda rows: gone_through.append(rows) or itertuples(rows))
+    pages = book_of(row("a"), row("b"), row("a", 512), row("b", 512))
+    assert len(gone_through) == len(pages.sheets) + 1

@@ -127,19 +127,19 @@ def notes_of(row: Row) -> list[str]:
     return [note.format(format_value("adaptation", value) or value) for note, value in notes.items() if value]
 
 
-def best_of(rows: pd.DataFrame, column: Column) -> set[Any]:
+def best_of(rows: Sequence[Row], column: Column) -> set[Any]:
     """Return the index of every ok row that no other is better than, empty if that leaves nobody out.
 
     With intervals, a row counts as worse only if its interval lies wholly beyond that of the best value. Figures of
     different kinds of accuracy are not ranked against each other.
     """
-    ranked = rows[[row.status == "ok" and is_number(getattr(row, column.metric)) for row in rows.itertuples()]]
-    if column.metric.startswith("accuracy") and rows["accuracy_kind"].nunique() > 1:
+    ranked = [row for row in rows if row.status == "ok" and is_number(getattr(row, column.metric))]
+    if column.metric.startswith("accuracy") and len({row.accuracy_kind for row in ranked}) > 1:
         return set()
     sign = -1 if METRICS[column.metric].better is Better.HIGHER else 1
     spans = {
         row.Index: (*sorted(sign * end for end in _span(row, column)), sign * getattr(row, column.metric))
-        for row in ranked.itertuples()
+        for row in ranked
     }
     if not spans:
         return set()
@@ -169,7 +169,8 @@ def _scale(column: Column, rows: pd.DataFrame) -> Scale:
 
 
 def _sheet(comparison: Comparison, shown: Sequence[Column], scales: Mapping[str, Scale], notes: Sequence[str]) -> Sheet:
-    rows = comparison.rows
+    # Once: a row of a frame takes longer to come by than to set.
+    rows = list(comparison.rows.itertuples())
     best = {column.metric: best_of(rows, column) for column in shown}
     lines = tuple(
         Line(
@@ -182,9 +183,9 @@ def _sheet(comparison: Comparison, shown: Sequence[Column], scales: Mapping[str,
             },
             failure=failure_of(row),
         )
-        for row in rows.itertuples()
+        for row in rows
     )
-    return Sheet(title=comparison.title, headings=_headings(shown, scales, rows), lines=lines)
+    return Sheet(title=comparison.title, headings=_headings(shown, scales, comparison.rows), lines=lines)
 
 
 def _headings(shown: Iterable[Column], scales: Mapping[str, Scale], rows: pd.DataFrame) -> dict[str, tuple[str, str]]:

@@ -27,6 +27,7 @@ Facts = Mapping[str, Value]
 _PACKAGES = ("numpy", "timm", "fvcore", "triton")
 _VARIABLES = (
     "ATEN_CPU_CAPABILITY",
+    "CUBLASLT_WORKSPACE_SIZE",
     "CUBLAS_WORKSPACE_CONFIG",
     "CUDA_LAUNCH_BLOCKING",
     "DNNL_MAX_CPU_ISA",
@@ -40,8 +41,11 @@ _VARIABLES = (
     "NVIDIA_TF32_OVERRIDE",
     "OMP_NUM_THREADS",
     "OMP_PROC_BIND",
+    "PYTORCH_ALLOC_CONF",
     "PYTORCH_CUDA_ALLOC_CONF",
+    "PYTORCH_NO_CUDA_MEMORY_CACHING",
     "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "TORCH_BLAS_PREFER_CUBLASLT",
 )
 """Variables that change how fast torch or the libraries under it run."""
 
@@ -97,7 +101,7 @@ def take(
     memory = machine.memory_bytes()
     return Environment(
         cpu=machine.cpu(root, run=run),
-        gpu=None if uuid is None else machine.gpu(uuid, run=run),
+        gpu=None if uuid is None else machine.gpu(uuid, _properties(device), run=run),
         memory_gib=None if memory is None else round(memory / 2**30),
         software=_software(),
         flags=_flags(threads),
@@ -111,7 +115,11 @@ def gpu_uuid(device: str) -> str | None:
     """Return the name by which nvidia-smi knows a CUDA device, None for other devices and where there is none."""
     if not device.startswith("cuda") or not torch.cuda.is_available():
         return None
-    return f"GPU-{torch.cuda.get_device_properties(torch.device(device)).uuid}"
+    return f"GPU-{_properties(device).uuid}"
+
+
+def _properties(device: str) -> Any:  # noqa: ANN401 - a class of torch's that has no public name
+    return torch.cuda.get_device_properties(torch.device(device))
 
 
 def hardware_name(environment: Environment) -> str:
@@ -152,6 +160,9 @@ def _flags(threads: int) -> Facts:
         "interop_threads": torch.get_num_interop_threads(),
         "matmul_precision": _flag(torch.get_float32_matmul_precision),
         "matmul_tf32": _flag(lambda: cuda.matmul.allow_tf32),
+        "matmul_fp16_reduced_sums": cuda.matmul.allow_fp16_reduced_precision_reduction,
+        "matmul_bf16_reduced_sums": cuda.matmul.allow_bf16_reduced_precision_reduction,
+        "matmul_fp16_accumulation": cuda.matmul.allow_fp16_accumulation,
         "cudnn_tf32": _flag(lambda: cudnn.allow_tf32),
         "cudnn_enabled": cudnn.enabled,
         "cudnn_benchmark": cudnn.benchmark,

@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 Run = Callable[[Sequence[str]], str | None]
 """Runs a command and returns what it printed, None if it is missing, failed or took over 10 s."""
@@ -44,15 +45,26 @@ class CpuTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """A GPU, as nvidia-smi describes it."""
+    """A GPU, or the part of one that a process is given: as torch sees it, the rest as nvidia-smi says it."""
 
     name: str
-    driver: str
     compute_capability: str
     memory: str
-    power_limit: str
-    clock_max_sm: str
-    clock_max_memory: str
+    multiprocessors: int
+    driver: str | None
+    power_limit: str | None
+    clock_max_sm: str | None
+    clock_max_memory: str | None
+
+
+class SeenGpu(Protocol):
+    """A GPU's properties, as far as they are used, under the names that torch has for them."""
+
+    name: str
+    major: int
+    minor: int
+    total_memory: int
+    multi_processor_count: int
 
 
 def run_command(arguments: Sequence[str]) -> str | None:
@@ -140,18 +152,17 @@ def available_memory_bytes(root: Path = ROOT) -> int | None:
     return min(found, default=None)
 
 
-def gpu(uuid: str, *, run: Run = run_command) -> Gpu | None:
-    """Describe a GPU, None if nvidia-smi does not know it."""
-    fields = "name,driver_version,compute_cap,memory.total,power.limit,clocks.max.sm,clocks.max.memory"
-    values = query_gpu(uuid, fields, run=run)
-    if values is None:
-        return None
-    name, driver, capability, memory, power, sm, memory_clock = values
+def gpu(uuid: str, seen: SeenGpu, *, run: Run = run_command) -> Gpu:
+    """Describe a GPU. nvidia-smi may be missing, as in containers, or not know it: slices of a GPU, other makers'."""
+    fields = "driver_version,power.limit,clocks.max.sm,clocks.max.memory"
+    said: Sequence[str | None] = query_gpu(uuid, fields, run=run) or [None] * 4
+    driver, power, sm, memory_clock = said
     return Gpu(
-        name=name,
+        name=seen.name,
+        compute_capability=f"{seen.major}.{seen.minor}",
+        memory=f"{seen.total_memory // 2**20} MiB",
+        multiprocessors=seen.multi_processor_count,
         driver=driver,
-        compute_capability=capability,
-        memory=memory,
         power_limit=power,
         clock_max_sm=sm,
         clock_max_memory=memory_clock,

@@ -50,6 +50,9 @@ SWITCHES: Mapping[str, Switch] = {
     "float32 matmul precision": Switch(
         read=torch.get_float32_matmul_precision, write=torch.set_float32_matmul_precision
     ),
+    "sums in float16": _attribute(cuda.matmul, "allow_fp16_reduced_precision_reduction"),
+    "sums in bfloat16": _attribute(cuda.matmul, "allow_bf16_reduced_precision_reduction"),
+    "accumulation in float16": _attribute(cuda.matmul, "allow_fp16_accumulation"),
     "autocast on the CPU": _autocast("cpu"),
     "autocast on CUDA": _autocast("cuda"),
     "cudnn.enabled": _attribute(cudnn, "enabled"),

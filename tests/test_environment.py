@@ -27,10 +27,7 @@ core id\t\t: {1}
 cpu MHz\t\t: {2}
 """
 H200 = {
-    "name": "NVIDIA H200",
     "driver_version": "570.86.15",
-    "compute_cap": "9.0",
-    "memory.total": "143771 MiB",
     "power.limit": "700.00 W",
     "clocks.max.sm": "1980 MHz",
     "clocks.max.memory": "3201 MHz",
@@ -57,7 +54,10 @@ def root(tmp_path):
 def h200(monkeypatch):
     """A GPU that torch sees and nvidia-smi answers for."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="abc-1"))
+    seen = SimpleNamespace(
+        uuid="abc-1", name="NVIDIA H200", major=9, minor=0, total_memory=143156 * 2**20, multi_processor_count=132
+    )
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: seen)
     answers = dict(H200)
 
     def run(arguments):
@@ -122,9 +122,11 @@ def test_a_gpu_that_is_not_measured_is_not_looked_at(root, h200):
     assert found.state["gpu_temperature_celsius"] is None
 
 
-def test_a_gpu_that_nvidia_smi_does_not_know_is_unknown(root, h200):
+def test_a_gpu_that_nvidia_smi_does_not_know_is_what_torch_sees_and_never_the_processor(root, h200):
     found = environment.take(threads=1, device="cuda", root=root, run=silent)
-    assert found.gpu is None
+    assert environment.hardware_name(found) == "NVIDIA H200"
+    assert (found.gpu.multiprocessors, found.gpu.memory, found.gpu.driver) == (132, "143156 MiB", None)
+    assert found.environment_id != environment.take(threads=1, device="cpu", root=root, run=silent).environment_id
     assert found.state["gpu_uuid"] == "GPU-abc-1"
 
 

@@ -123,8 +123,19 @@ def test_what_depends_on_values_is_refused_with_the_operator():
         def forward(self, x: Tensor) -> Tensor:
             return x if x.sum() > 0 else -x
 
-    with pytest.raises(UnforeseeableError, match="needs the values"):
+    with pytest.raises(UnforeseeableError, match=r"without data.*_local_scalar_dense"):
         foresee(lambda: (Branch(), (torch.randn(3),)), mode=Mode.INFER, device="cpu")
+
+
+def test_a_kernel_that_is_handed_addresses_is_refused_rather_than_failed():
+    class Foreign(nn.Module):  # what a kernel of Triton's or of an extension does to its tensors
+        def forward(self, x: Tensor) -> Tensor:
+            if x.data_ptr() == 0:
+                raise ValueError("Pointer argument cannot be accessed")
+            return x + 1
+
+    with pytest.raises(UnforeseeableError, match="without data"):
+        foresee(lambda: (Foreign(), (torch.randn(3),)), mode=Mode.INFER, device="cpu")
 
 
 def test_a_module_that_reads_numbers_while_it_is_built_is_foreseen():

@@ -150,7 +150,7 @@ def test_a_changed_cpu_clock_is_reported(described):
 BUSY_GPU = {
     "clocks.sm": "1980 MHz",
     "clocks.max.sm": "1980 MHz",
-    "clocks_throttle_reasons.active": "0x0000000000000000",
+    "clocks_event_reasons.active": "0x0000000000000000",
 }
 
 
@@ -164,12 +164,13 @@ def test_a_gpu_at_full_clock_is_no_disturbance(described):
     assert found.disturbances == ()
 
 
-def test_a_gpu_slowed_down_is_reported_by_its_flags(described):
-    described.gpu = dict(BUSY_GPU)
+@pytest.mark.parametrize("name", ["clocks_event_reasons.active", "clocks_throttle_reasons.active"])
+def test_a_gpu_slowed_down_is_reported_by_its_flags_whatever_its_driver_calls_them(described, name):
+    described.gpu = {"clocks.sm": "1980 MHz", "clocks.max.sm": "1980 MHz", name: "0x0000000000000000"}
     watch = described.watch(gpu="GPU-1")
     watch.mark()
     described.passes(1.0)
-    described.gpu |= {"clocks.sm": "990 MHz", "clocks_throttle_reasons.active": "0x0000000000000024"}
+    described.gpu |= {"clocks.sm": "990 MHz", name: "0x0000000000000024"}
     assert watch.report().disturbances == (
         "the GPU ran at 50 % of its highest clock",
         "the GPU was slowed down by its power cap",
@@ -180,7 +181,7 @@ def test_a_gpu_slowed_down_is_reported_by_its_flags(described):
 def test_a_driver_that_counts_throttling_is_believed_over_its_flags(described):
     counters = "clocks_event_reasons_counters"
     described.gpu = BUSY_GPU | {
-        "clocks_throttle_reasons.active": "0x0000000000000004",
+        "clocks_event_reasons.active": "0x0000000000000004",
         f"{counters}.sw_power_cap": "1000000 us",
         f"{counters}.sw_thermal_slowdown": "5 us",
         f"{counters}.hw_thermal_slowdown": "0 us",
@@ -193,7 +194,7 @@ def test_a_driver_that_counts_throttling_is_believed_over_its_flags(described):
 
 
 def test_the_clock_of_a_gpu_gone_idle_says_nothing(described):
-    described.gpu = BUSY_GPU | {"clocks.sm": "345 MHz", "clocks_throttle_reasons.active": "0x0000000000000001"}
+    described.gpu = BUSY_GPU | {"clocks.sm": "345 MHz", "clocks_event_reasons.active": "0x0000000000000001"}
     watch = described.watch(gpu="GPU-1")
     watch.mark()
     described.passes(1.0)

@@ -163,8 +163,9 @@ def test_a_failing_call_leaves_the_collector_on():
 class FakeCuda:
     """Stands for torch.cuda: an allocator that holds 100 bytes, and 700 while a call runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, backend: str = "native") -> None:
         self.order: list[str] = []
+        self.backend = backend
 
     def synchronize(self, device: torch.device) -> None:
         self.order.append("synchronize")
@@ -172,16 +173,17 @@ class FakeCuda:
     def empty_cache(self) -> None:
         self.order.append("empty cache")
 
-    def memory_allocated(self, device: torch.device) -> int:
-        self.order.append("baseline")
-        return 100
+    def get_allocator_backend(self) -> str:
+        return self.backend
+
+    def memory_stats(self, device: torch.device) -> dict[str, int]:
+        self.order.append("statistics")
+        kind = "requested_bytes" if self.backend == "native" else "allocated_bytes"
+        whole_blocks = {"allocated_bytes.all.current": 512, "allocated_bytes.all.peak": 2**20}
+        return whole_blocks | {f"{kind}.all.current": 100, f"{kind}.all.peak": 700}
 
     def reset_peak_memory_stats(self, device: torch.device) -> None:
         self.order.append("reset")
-
-    def max_memory_allocated(self, device: torch.device) -> int:
-        self.order.append("peak")
-        return 700
 
     def max_memory_reserved(self, device: torch.device) -> int:
         return 2048
@@ -193,8 +195,13 @@ def test_cuda_peak_is_the_difference_to_what_was_live_after_a_first_call(monkeyp
     found = peak(lambda: cuda.order.append("call"), device="cuda:0", forget=lambda: cuda.order.append("forget"))
     assert (found.peak_bytes, found.absolute_bytes, found.reserved_bytes) == (600, 700, 2048)
     assert cuda.order == [
-        *("call", "forget", "synchronize", "empty cache", "baseline", "reset", "call", "synchronize", "peak")
+        *("call", "forget", "synchronize", "empty cache", "statistics", "reset", "call", "synchronize", "statistics")
     ]
+
+
+def test_cuda_peak_is_in_blocks_where_the_allocator_does_not_keep_what_was_asked_for(monkeypatch):
+    monkeypatch.setattr(torch, "cuda", FakeCuda("cudaMallocAsync"))
+    assert peak(lambda: None, device="cuda:0").peak_bytes == 600
 
 
 def test_a_cpu_has_no_reserved_memory():

@@ -5,6 +5,11 @@ import torch
 
 from attnbench import torch_state
 
+
+def _set_of_products(name: str, *, on: bool) -> None:
+    setattr(torch.backends.cuda.matmul, name, on)
+
+
 CHANGES: dict[str, Callable[[], object]] = {
     "threads": lambda: torch.set_num_threads(torch.get_num_threads() + 1),
     "default dtype": lambda: torch.set_default_dtype(torch.float64),
@@ -14,6 +19,9 @@ CHANGES: dict[str, Callable[[], object]] = {
     "deterministic algorithms": lambda: torch.use_deterministic_algorithms(True),
     "float32 matmul precision": lambda: torch.set_float32_matmul_precision("high"),
     "cudnn.allow_tf32": lambda: setattr(torch.backends.cudnn.conv, "fp32_precision", "ieee"),
+    "sums in float16": lambda: _set_of_products("allow_fp16_reduced_precision_reduction", on=False),
+    "sums in bfloat16": lambda: _set_of_products("allow_bf16_reduced_precision_reduction", on=False),
+    "accumulation in float16": lambda: _set_of_products("allow_fp16_accumulation", on=True),
     "autocast on the CPU": lambda: torch.set_autocast_enabled("cpu", True),
     "cudnn.benchmark": lambda: setattr(torch.backends.cudnn, "benchmark", True),
     "flash attention": lambda: torch.backends.cuda.enable_flash_sdp(False),

@@ -14,12 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    FakeTensorMode,
-    UnsupportedOperatorException,
-)
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -33,7 +28,7 @@ _CUDA_BLOCK = 512
 
 
 class UnforeseeableError(AttnbenchError):
-    """What a module does depends on the values of its tensors, so that its memory cannot be foreseen."""
+    """A module cannot be run without data, so that its memory cannot be foreseen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +60,8 @@ def foresee(build: Build, *, mode: Mode, device: torch.device | str) -> Foreseen
         device: where it would run.
 
     Raises:
-        UnforeseeableError: the forward pass reads values of its tensors.
+        UnforeseeableError: the module reads values of its tensors, has kernels that torch does not know, such as
+            Triton's, or is faulty: a run tells.
     """
     model, inputs = build_on_meta(build)
     model.train(mode is Mode.TRAIN)
@@ -75,8 +71,8 @@ def foresee(build: Build, *, mode: Mode, device: torch.device | str) -> Foreseen
             replace_tensors(model, lambda tensor: _fake(tensor, where))
             inputs = tuple(_fake(each, where) for each in inputs)
             return _run(model, inputs, mode, _Ledger(where))
-    except (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException) as error:
-        raise UnforeseeableError(f"memory cannot be foreseen: {error} needs the values of a tensor") from error
+    except Exception as error:  # a foreign module can fail without data in any way
+        raise UnforeseeableError(f"memory cannot be foreseen: without data, {type(error).__name__}: {error}") from error
 
 
 def _run(model: nn.Module, inputs: Inputs, mode: Mode, ledger: _Ledger) -> Foreseen:

@@ -30,6 +30,8 @@ GPU_CLOCK_FRACTION = 0.75
 _THROTTLES = {"sw_power_cap": "its power cap", "sw_thermal_slowdown": "heat", "hw_thermal_slowdown": "heat (hardware)"}
 _THROTTLE_BITS = {0x04: "its power cap", 0x08: "a hardware slowdown", 0x20: "heat", 0x40: "heat (hardware)"}
 _IDLE_BIT = 0x01
+_REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
+"""Names of one field, the newer first. A driver refuses to answer at all where it does not know one."""
 
 
 class Usage(NamedTuple):
@@ -187,7 +189,8 @@ def _read_gpu(uuid: str | None, run: machine.Run) -> _GpuReading:
     """Ask nvidia-smi; an empty reading without a GPU."""
     if uuid is None:
         return _GpuReading()
-    now = machine.query_gpu(uuid, "clocks.sm,clocks.max.sm,clocks_throttle_reasons.active", run=run)
+    asked = (machine.query_gpu(uuid, f"clocks.sm,clocks.max.sm,{name}", run=run) for name in _REASONS)
+    now = next(filter(None, asked), None)
     if now is None:
         return _GpuReading()
     clock, highest = machine.number(now[0]), machine.number(now[1])

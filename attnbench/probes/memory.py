@@ -45,7 +45,8 @@ def peak(call: Call, *, device: torch.device | str, forget: Call = lambda: None)
     themselves (packing buffers of a BLAS, stacks), nor what is allocated in threads other than the calling one.
     Backward on a CPU runs in the calling thread; torch's own kernels allocate before they go parallel.
 
-    On CUDA it is what the caching allocator handed out, in whole blocks of at least 512 bytes.
+    On CUDA it is what was asked of the caching allocator, workspaces of cuDNN included. What the allocator counts as
+    handed out is whole blocks, up to 1 MiB larger each, and how they are cut depends on what else the process holds.
 
     Args:
         call: what is measured; what it returns counts until it has returned.
@@ -88,17 +89,23 @@ def _peak_on_cuda(call: Call, device: torch.device, forget: Call) -> MemoryPeak:
     gc.collect()
     torch.cuda.synchronize(device)
     torch.cuda.empty_cache()  # leftovers of earlier calls would change how blocks are cut
-    baseline = torch.cuda.memory_allocated(device)
+    counted = f"{_counted()}.all"
+    baseline: int = torch.cuda.memory_stats(device)[f"{counted}.current"]
     torch.cuda.reset_peak_memory_stats(device)
     with _no_collection():
         call()
     torch.cuda.synchronize(device)
-    absolute = torch.cuda.max_memory_allocated(device)
+    absolute: int = torch.cuda.memory_stats(device)[f"{counted}.peak"]
     return MemoryPeak(
         peak_bytes=absolute - baseline,
         absolute_bytes=absolute,
         reserved_bytes=torch.cuda.max_memory_reserved(device),
     )
+
+
+def _counted() -> str:
+    """Name what the allocator counts exactly; the driver's asynchronous one does not keep what was asked for."""
+    return "requested_bytes" if torch.cuda.get_allocator_backend() == "native" else "allocated_bytes"
 
 
 def _peak_on_cpu(call: Call, _: torch.device, forget: Call) -> MemoryPeak:

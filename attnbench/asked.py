@@ -31,7 +31,8 @@ class Asked:
 
     def missing(self, keys: Sequence[str]) -> tuple[str, ...]:
         """Return the cells whose keys are not among these."""
-        return tuple(words for key, words in self.cells.items() if key not in set(keys))
+        there = set(keys)
+        return tuple(words for key, words in self.cells.items() if key not in there)
 
 
 def read(folder: Path) -> Asked:

@@ -63,3 +63,16 @@ def test_the_report_of_a_stopped_run_says_what_was_not_reached_and_how_to_go_on(
     assert "## What was asked for and not reached\n\n- qna at 64 stage 3 infer float32 cpu\n- qna at 128" in page
     assert "attnbench run --mechanisms qna --res 64,128" in page
     assert "attnbench report" not in page
+
+
+def test_what_is_missing_is_found_by_reading_the_keys_once() -> None:
+    class Keys(list[str]):
+        read = 0
+
+        def __iter__(self):
+            self.read += 1
+            return super().__iter__()
+
+    keys = Keys(["a", "b"])
+    assert asked.Asked(by_command={"run": {"a": "1", "b": "2", "c": "3"}}).missing(keys) == ("3",)
+    assert keys.read == 1

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from attnbench.compare.verdict import Comparison, Outcome, Verdict
 from attnbench.probes.interval import Estimate
 from attnbench.record import Cell, Task
+from attnbench.report import naming
 from attnbench.report.verdicts import screen, to_markdown
 
 
@@ -153,3 +155,13 @@ def test_a_runs_own_words_cannot_break_the_table() -> None:
 def test_the_bounds_shown_are_those_of_the_threshold() -> None:
     text = to_markdown(Comparison(verdicts=(latency("mhsa", Outcome.SAME),), threshold=0.1))
     assert "all of it above 1.1; faster: all of it below 0.9091" in text
+
+
+def test_what_cells_differ_in_is_found_once_for_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    for name in ("_varying", "_differing"):
+        found = getattr(naming, name)
+        monkeypatch.setattr(naming, name, lambda cells, found=found: looked.append(len(cells)) or found(cells))
+    named = naming.names([cell(height=side, options={"window": 7 + side % 2}) for side in range(1, 41)])
+    assert list(named.values())[:2] == ["mhsa, window=8, 1x224", "mhsa, window=7, 2x224"]
+    assert sum(looked) <= 2 * 40

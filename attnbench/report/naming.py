@@ -16,11 +16,16 @@ def names(cells: Sequence[Cell]) -> dict[str, str]:
     named: dict[str, str] = {}
     for task in Task:
         alike = [cell for cell in cells if cell.task is task]
-        several = len(_sizes(alike)) > 1
+        several, varying = len(_sizes(alike)) > 1, _varying(alike)
+        by_label: dict[str, list[Cell]] = {}
+        for cell in alike:
+            by_label.setdefault(cell.label, []).append(cell)
+        differing = {label: _differing(variants) for label, variants in by_label.items()}
         for cell in alike:
             size = [resolution(cell.height, cell.width)] if several else []
-            name = f"{cell.label} on {cell.dataset}" if cell.dataset else cell.label
-            parts = [name, *_options(cell, alike), *size, *_phrases(cell, _varying(alike))]
+            called = f"{cell.label} on {cell.dataset}" if cell.dataset else cell.label
+            options = [f"{name}={value}" for name, value in cell.options.items() if name in differing[cell.label]]
+            parts = [called, *options, *size, *_phrases(cell, varying)]
             named[cell.key] = ", ".join(parts)
     return named
 
@@ -44,10 +49,7 @@ def _phrases(cell: Cell, axes: set[str]) -> list[str]:
     return [PHRASES[axis].format(getattr(cell, axis)) for axis in _AXES if axis in axes and getattr(cell, axis)]
 
 
-def _options(cell: Cell, cells: Sequence[Cell]) -> list[str]:
-    alike = [other.options for other in cells if other.label == cell.label]
-    return [
-        f"{name}={value}"
-        for name, value in cell.options.items()
-        if len({json.dumps(options.get(name)) for options in alike}) > 1
-    ]
+def _differing(variants: Sequence[Cell]) -> set[str]:
+    """Return the options in which cells of one label differ."""
+    names = {name for cell in variants for name in cell.options}
+    return {name for name in names if len({json.dumps(cell.options.get(name)) for cell in variants}) > 1}

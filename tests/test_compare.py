@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from attnbench.compare import pairing
 from attnbench.compare.pairing import environment_differences
 from attnbench.compare.runs import compare
 from attnbench.compare.verdict import DISTURBED, LATENCY, Comparison, Outcome, Verdict, judge, ratio_of, widest_ratio
@@ -362,6 +363,17 @@ def test_a_gained_option_with_two_values_leaves_a_choice_so_nothing_is_matched(t
     comparison = compare(base, written(tmp_path / "head", *both, record(cell("swin"))))
     assert [one.options for one in comparison.only_in_base] == [{"window": 7}]
     assert len(comparison.only_in_head) == 2
+
+
+def test_cells_that_differ_in_more_than_options_are_not_even_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[tuple[Cell, Cell]] = []
+    monkeypatch.setattr(pairing, "_agree", lambda base, head: tried.append((base, head)) or True)
+    base = [cell("swin"), *(cell(height=side, options={"window": 7}) for side in (32, 64, 96))]
+    head = [cell("swin"), *(cell(height=side, options={"window": 7, "new": 1}) for side in (32, 64, 128))]
+    compare(written(tmp_path / "base", *map(record, base)), written(tmp_path / "head", *map(record, head)))
+    assert [(one.height, other.height) for one, other in tried] == [(32, 32), (64, 64)]
 
 
 def test_options_with_other_values_are_other_cells(tmp_path: Path) -> None:

@@ -115,15 +115,25 @@ def _by_question(records: Sequence[Record]) -> dict[str, Record]:
 
 
 def _with_changed_options(old: Mapping[str, Cell], new: Mapping[str, Cell]) -> dict[str, str]:
-    candidates = [(after, before) for after in new for before in old if _agree(old[before], new[after])]
+    alike: dict[str, list[str]] = {}
+    for before, cell in old.items():
+        alike.setdefault(_apart_from_options(cell), []).append(before)
+    candidates = [
+        (after, before)
+        for after, cell in new.items()
+        for before in alike.get(_apart_from_options(cell), ())
+        if _agree(old[before], cell)
+    ]
     uses = Counter(asked for pair in candidates for asked in pair)
     return {after: before for after, before in candidates if uses[after] == uses[before] == 1}
 
 
+def _apart_from_options(cell: Cell) -> str:
+    return replace(cell, distribution="", options={}).key
+
+
 def _agree(base: Cell, head: Cell) -> bool:
-    """Return whether two cells ask the same but for options that only one of them knows."""
-    if replace(base, distribution="", options={}) != replace(head, distribution="", options={}):
-        return False
+    """Return whether two cells give the options that both know the same values."""
     return all(head.options[name] == value for name, value in base.options.items() if name in head.options)
 
 

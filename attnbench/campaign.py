@@ -95,7 +95,8 @@ def measure(
         done = {record.cell.key for record in recorded}
         todo = [cell for cell in planned.cells if cell.key not in done]
         if len(todo) < len(planned.cells):
-            console.print(f"{len(planned.cells) - len(todo)} of {len(planned.cells)} cells have their row in {folder}")
+            there = f"{len(planned.cells) - len(todo)} of {len(planned.cells)} cells have their row in {folder}"
+            console.print(Text(there), soft_wrap=True)
         with Screen(console, todo, settings=settings) as screen:
             try:
                 timed = [cell for cell in todo if cell.task is Task.COST]

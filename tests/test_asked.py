@@ -11,9 +11,11 @@ from rich.console import Console
 
 from attnbench import asked, campaign
 from attnbench.errors import StoreError
+from attnbench.job import Settings
 from attnbench.progress import described
 from attnbench.record import Cell, Record, Scope, Status
 from attnbench.store import Store
+from attnbench.sweep import Sweep
 
 CELL = Cell(mechanism="mhsa", scope=Scope.LAYER, height=64, width=64, stage=3, dim=8, heads=2, depth=1)
 CELLS = [CELL, replace(CELL, mechanism="qna"), replace(CELL, mechanism="qna", height=128, width=128)]
@@ -63,6 +65,22 @@ def test_the_report_of_a_stopped_run_says_what_was_not_reached_and_how_to_go_on(
     assert "## What was asked for and not reached\n\n- qna at 64 stage 3 infer float32 cpu\n- qna at 128" in page
     assert "attnbench run --mechanisms qna --res 64,128" in page
     assert "attnbench report" not in page
+
+
+def test_a_folder_whose_name_looks_like_markup_is_shown_as_it_is(tmp_path: Path) -> None:
+    run, screen = tmp_path / "runs[red] of [b]", io.StringIO()
+    with Store(run) as kept:
+        kept.append(Record(cell=CELL, status=Status.OK))
+    campaign.measure(
+        Sweep(cells=(CELL,), baselines={}),
+        settings=Settings(),
+        folder=run,
+        fresh=False,
+        retry=False,
+        console=Console(file=screen, width=80),
+        command="",
+    )
+    assert f"1 of 1 cells have their row in {run}\n" in screen.getvalue()
 
 
 def test_what_is_missing_is_found_by_reading_the_keys_once() -> None:

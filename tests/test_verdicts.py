@@ -165,3 +165,8 @@ def test_what_cells_differ_in_is_found_once_for_all_of_them(monkeypatch: pytest.
     named = naming.names([cell(height=side, options={"window": 7 + side % 2}) for side in range(1, 41)])
     assert list(named.values())[:2] == ["mhsa, window=8, 1x224", "mhsa, window=7, 2x224"]
     assert sum(looked) <= 2 * 40
+
+
+@pytest.mark.parametrize(("head", "said"), [(2000, "+100 %"), (1123, "+12 %"), (21_000, "+2,000 %"), (1001, "+0.1 %")])
+def test_changes_of_any_size_are_written_out_in_per_cent(head: int, said: str) -> None:
+    assert f"({said})" in shown(Comparison(verdicts=(exact("macs", 1000, head, Outcome.WORSE),)))

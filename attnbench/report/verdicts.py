@@ -172,7 +172,12 @@ def _exact_change(verdict: Verdict) -> str:
     if not (is_number(verdict.base) and is_number(verdict.head)):
         return ""
     difference = verdict.head - verdict.base
-    return f"{difference:+,} ({100 * difference / verdict.base:+.2g} %)" if verdict.base else f"{difference:+,}"
+    return f"{difference:+,} ({_per_cent(difference / verdict.base)})" if verdict.base else f"{difference:+,}"
+
+
+def _per_cent(share: float) -> str:
+    """Return a share with two significant digits, or all before the point: ``g`` alone makes 100 1e+02."""
+    return f"{100 * share:+,.0f} %" if abs(share) >= 0.1 else f"{100 * share:+.2g} %"
 
 
 def _status(verdict: Verdict, named: Names) -> str:

@@ -65,6 +65,15 @@ def test_a_reason_is_given_only_where_it_gives_the_figure_printed() -> None:
     assert judge(one, {MACS: exactly(2.13e9), without: "it failed"}, hardware="").because == ()
 
 
+def test_a_reason_why_a_figure_is_not_the_0_stated_is_judged_as_any_other() -> None:
+    without = replace(MACS, less="macs_attention")
+    one = claim(Decimal(0), reasons=(Reason(says="products left out", check=without),))
+    assert judge(one, {MACS: exactly(2e9), without: exactly(1e9)}, hardware="").because == ()
+    assert judge(one, {MACS: exactly(2e9), without: exactly(0)}, hardware="").because == (
+        "products left out, which gives 0 G",
+    )
+
+
 def test_what_cannot_be_checked_says_what_it_needs() -> None:
     assert verdict(claim(data="ImageNet-1K"), None) is Verdict.NEEDS_DATA
     assert verdict(claim(data="ImageNet-1K"), exactly(2e9)) is Verdict.REPRODUCED

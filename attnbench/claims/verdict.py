@@ -113,8 +113,8 @@ def _explained(claim: Claim, reason: Reason, outcomes: Mapping[Check, Outcome]) 
     outcome = outcomes.get(reason.check)
     if not isinstance(outcome, Answer) or isinstance(claim.value, str):
         return ""
-    found = _in_unit(claim, outcome).value
-    near = holds(claim, reason.check, outcome) or abs(found / float(claim.value) - 1) <= _TOLERANCE
+    found, stated = _in_unit(claim, outcome).value, float(claim.value)
+    near = holds(claim, reason.check, outcome) or abs(found - stated) <= _TOLERANCE * abs(stated)
     return f"{reason.says}, which gives {found:.4g} {claim.unit}".rstrip() if near else ""
 
 

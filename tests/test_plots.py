@@ -278,6 +278,18 @@ def test_what_varies_is_in_the_name_of_the_file():
     assert names[-1] == "macs"
 
 
+def test_what_no_file_name_can_say_replaces_no_plot_and_what_is_too_long_for_one_is_cut():
+    machines = [default_run().assign(hardware=name, environment_id=name) for name in ("\u00e4", "\u00f6", "C" * 300)]
+    names = [name for name, _ in figures(pd.concat(machines)) if name.startswith("latency")]
+    assert names == ["latency", "latency-2", f"latency-{'c' * 152}"]
+
+
+def test_signs_of_formulas_in_a_name_are_written_as_they_are():
+    name = r"mine.py:A, kind=$\frac$"
+    frame = pd.concat([default_run(), pd.DataFrame([row(name, size) for size in (224, 384, 512)])])
+    assert all(name in words(figure) for _, figure in figures(frame))
+
+
 def test_kinds_of_accuracy_are_never_in_one_plot():
     frame = with_accuracy(single_resolution())
     frame["accuracy_kind"] = ["proxy", "proxy", "published", "published", "proxy"]

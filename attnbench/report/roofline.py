@@ -23,7 +23,7 @@ from attnbench.record import Mode
 from attnbench.report.comparison import constants, prepared, resolution, sizes, split
 from attnbench.report.palette import Style, built_in, styles
 from attnbench.report.placement import log_ticks
-from attnbench.report.plots import file_name, who
+from attnbench.report.plots import distinct, file_name, who
 from attnbench.report.plots.canvas import MARKER_SIZE, SMALL, bare, box_of, handle, sheet, text_width
 from attnbench.report.plots.labels import Name, free_names, legend
 from attnbench.report.plots.saving import own_settings, save
@@ -73,7 +73,7 @@ def draw(frame: pd.DataFrame, limits: Mapping[str, MachineLimits], folder: Path)
         limits: By ``environment_id``.
         folder: Where the files go; made if it is not there.
     """
-    return [file for name, figure in figures(frame, limits) for file in save(figure, folder, name)]
+    return [file for name, figure in distinct(figures(frame, limits)) for file in save(figure, folder, name)]
 
 
 def figures(frame: pd.DataFrame, limits: Mapping[str, MachineLimits]) -> Iterator[tuple[str, Figure]]:

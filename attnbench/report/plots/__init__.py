@@ -7,7 +7,8 @@ the settings of matplotlib are as they were when it returns.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain, count
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +22,9 @@ from attnbench.report.plots.dots import dots
 from attnbench.report.plots.saving import own_settings, save
 from attnbench.report.plots.series import COINCIDING, LATENCY, MACS, MEMORY, Quantity, coinciding, gather
 from attnbench.report.plots.tradeoff import kinds_of_accuracy, tradeoff
+
+_LONGEST_NAME = 160
+"""Characters of a file's name: file systems take 255 bytes with the ending."""
 
 
 def draw(frame: pd.DataFrame, folder: Path) -> list[Path]:
@@ -39,7 +43,7 @@ def figures(frame: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
     looks = styles(who(rows), first=built_in())
     with own_settings():
         found = [*_costs(rows, looks), *_tradeoffs(rows, looks)]
-    yield from found
+    yield from distinct(found)
 
 
 def _costs(rows: pd.DataFrame, looks: dict[str, Style]) -> Iterator[tuple[str, Figure]]:
@@ -97,5 +101,16 @@ def who(rows: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def file_name(*parts: str) -> str:
-    """Return a file's name that says what its parts say."""
-    return "-".join(re.sub(r"[^a-z0-9.]+", "-", part.lower()).strip("-.") for part in parts)
+    """Return a file's name that says what its parts say, as far as Latin letters and a file system's limit allow."""
+    words = (re.sub(r"[^a-z0-9.]+", "-", part.lower()).strip("-.") for part in parts)
+    return "-".join(filter(None, words))[:_LONGEST_NAME]
+
+
+def distinct(found: Iterable[tuple[str, Figure]]) -> Iterator[tuple[str, Figure]]:
+    """Yield figures under names of their own, those whose names others have with a number: no file replaces another."""
+    given: set[str] = set()
+    for name, figure in found:
+        numbered = (f"{name}-{number}" for number in count(2))
+        own = next(one for one in chain([name], numbered) if one not in given)
+        given.add(own)
+        yield own, figure

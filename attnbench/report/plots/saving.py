@@ -21,11 +21,12 @@ _SETTINGS: dict[Any, Any] = {
     "xtick.labelsize": TICK_SIZE,
     "ytick.labelsize": TICK_SIZE,
     "axes.linewidth": 0.8,
+    "text.parse_math": False,
     "svg.hashsalt": "attnbench",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
 }
-"""The font comes with matplotlib, so a plot is the same on any machine."""
+"""The font comes with matplotlib, so a plot is the same on any machine. Names are no formulas, whatever is in them."""
 
 
 @contextmanager

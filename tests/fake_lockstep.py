@@ -17,7 +17,8 @@ def main(job: Job, turns, say) -> None:
     if "fails" in acts:
         say({"event": "done", "status": "failed", "reason": acts["fails"]})
         return
-    say({"event": "options", "options": acts.get("options", {})})
+    known = {name: value for name, value in cell.options.items() if name in acts.get("knows", ())}
+    say({"event": "options", "options": acts.get("options", known)})
     if "counting" not in job.assignments[0].phases_done:
         say({"event": "phase", "phase": "counting"})
         say({"event": "metrics", "phase": "counting", "metrics": {"macs": acts["macs"], "params": os.getpid()}})

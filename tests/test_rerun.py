@@ -243,6 +243,19 @@ def test_an_option_that_base_does_not_have_is_told(repository: Path) -> None:
 
 
 @pytest.mark.usefixtures("_fake_child")
+def test_every_value_of_an_option_that_base_does_not_have_is_compared_with_base(repository: Path) -> None:
+    first = commit(repository, {"mine.py": json.dumps({"ns": 1_000_000, "macs": 7})})
+    (repository / "mine.py").write_text(json.dumps({"ns": 1_000_000, "macs": 7, "knows": ["window"]}))
+    both = [cell(f"{repository / 'mine.py'}:Mine", options={"window": window}) for window in (7, 14)]
+    folder = repository.parent / "run"
+    comparison = rerun(first, both, settings=QUICK, folder=folder, repository=repository, worker_module="fake_lockstep")
+    assert [one.reason for one in comparison.about(LATENCY)] == [
+        "option window=7 in head only",
+        "option window=14 in head only",
+    ]
+
+
+@pytest.mark.usefixtures("_fake_child")
 def test_accuracy_is_left_out_and_nothing_else_to_measure_is_refused(repository: Path) -> None:
     first = commit(repository, {"mine.py": "{}"})
     trained = cell(f"{repository / 'mine.py'}:Mine", task=Task.ACCURACY)

@@ -21,7 +21,7 @@ import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ import numpy as np
 
 from attnbench.compare import side, worktree
 from attnbench.compare.account import Account, Say
-from attnbench.compare.pairing import Pair
-from attnbench.compare.runs import compare_records
+from attnbench.compare.pairing import Matched, Pair
+from attnbench.compare.runs import compare_matched
 from attnbench.compare.side import Side
 from attnbench.compare.verdict import LATENCY, THRESHOLD, Comparison, check_threshold
 from attnbench.job import Assignment, Settings
@@ -104,16 +104,19 @@ def rerun(
             ).measure()
             for cell in known
         ]
+    # Matched as they were measured: where base lacks an option, cells that differ in it are one and the same in base.
+    matched = Matched(
+        pairs=tuple(Pair(base=one.base, head=one.head) for one in both),
+        only_in_base=(),
+        only_in_head=tuple(cell for cell in timed if cell not in known),
+    )
     ratios = {one.head.cell.key: one.ratio for one in both}
 
     def ratio(pair: Pair) -> tuple[Estimate, str] | None:
         found = ratios[pair.head.cell.key]
         return None if found is None else (found, "")
 
-    comparison = compare_records(
-        [one.base for one in both], [one.head for one in both], ratio=ratio, threshold=threshold
-    )
-    return replace(comparison, only_in_head=tuple(cell for cell in timed if cell not in known))
+    return compare_matched(matched, ratio=ratio, threshold=threshold)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,14 +12,14 @@ this module, measures base and head at once and is the way around it. Imports no
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from attnbench import store
-from attnbench.compare.pairing import Pair, environment_differences, match
+from attnbench.compare.pairing import Matched, Pair, environment_differences, match
 from attnbench.compare.verdict import (
     ACCURACY,
     DISTURBED,
@@ -105,28 +105,20 @@ def compare(base: Path, head: Path, *, threshold: float = THRESHOLD, force: bool
     def ratio(pair: Pair) -> tuple[Estimate, str] | None:
         return _ratio_of_runs(pair, old.seconds(pair.base), new.seconds(pair.head))
 
-    return compare_records(old.records, new.records, ratio=ratio, threshold=threshold, force=force)
+    return compare_matched(match(old.records, new.records), ratio=ratio, threshold=threshold, force=force)
 
 
-def compare_records(
-    base: Sequence[Record],
-    head: Sequence[Record],
-    *,
-    ratio: Ratio,
-    threshold: float = THRESHOLD,
-    force: bool = False,
-) -> Comparison:
-    """Compare records whose ratio of latencies is found by whoever measured them; see ``compare``.
+def compare_matched(matched: Matched, *, ratio: Ratio, threshold: float = THRESHOLD, force: bool = False) -> Comparison:
+    """Compare pairs of records whose ratio of latencies is found by whoever measured them; see ``compare``.
 
     Raises:
         UsageError: the runs have no cell in common, or the threshold is not one.
     """
     check_threshold(threshold)
-    matched = match(base, head)
     if not matched.pairs:
         raise UsageError(
-            f"nothing to compare: none of the {len(base)} cells of base is among the {len(head)} of head; "
-            "run the same sweep for both"
+            f"nothing to compare: none of the {len(matched.only_in_base)} cells of base is among the "
+            f"{len(matched.only_in_head)} of head; run the same sweep for both"
         )
     verdicts: list[Verdict] = []
     for pair in matched.pairs:

@@ -59,6 +59,14 @@ def test_accuracies_of_different_kinds_are_not_ranked():
     assert best("accuracy_top1", *rows) == []
 
 
+@pytest.mark.parametrize("other", [{"dataset": "letters"}, {"epochs": 100}])
+def test_accuracies_on_different_data_or_after_different_epochs_are_not_ranked(other):
+    learned = {"accuracy_kind": "proxy", "dataset": "digits", "epochs": 10}
+    low, high = row("a", accuracy_top1=0.7, **learned), row("b", accuracy_top1=0.9, **learned)
+    assert best("accuracy_top1", low, high) == ["b"]
+    assert best("accuracy_top1", low, high | other) == []
+
+
 def test_nobody_is_best_where_all_are_equal():
     assert best("macs", row("a"), row("b")) == []
     assert best("macs", row("a")) == []

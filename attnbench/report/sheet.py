@@ -130,11 +130,12 @@ def notes_of(row: Row) -> list[str]:
 def best_of(rows: Sequence[Row], column: Column) -> set[Any]:
     """Return the index of every ok row that no other is better than, empty if that leaves nobody out.
 
-    With intervals, a row counts as worse only if its interval lies wholly beyond that of the best value. Figures of
-    different kinds of accuracy are not ranked against each other.
+    With intervals, a row counts as worse only if its interval lies wholly beyond that of the best value.
+    Accuracies of different kinds, data sets or epochs are not ranked against each other.
     """
     ranked = [row for row in rows if row.status == "ok" and is_number(getattr(row, column.metric))]
-    if column.metric.startswith("accuracy") and len({row.accuracy_kind for row in ranked}) > 1:
+    learned = {(row.accuracy_kind, row.dataset, row.epochs) for row in ranked}
+    if column.metric.startswith("accuracy") and len(learned) > 1:
         return set()
     sign = -1 if METRICS[column.metric].better is Better.HIGHER else 1
     spans = {

@@ -23,13 +23,14 @@ COLUMNS = (*_ASKED.split(), *METRICS, *_LAST.split())
 def rows(records: Sequence[Record]) -> pd.DataFrame:
     """Return one row per cost cell, with the accuracy of the same mechanism and options beside it.
 
-    A network's accuracy stands beside its costs at the image size that it was evaluated at. What only the accuracy was
-    asked of has a row as well.
+    A network's accuracy stands beside its costs at the image size that it was evaluated at. Of several accuracies, that
+    of the row's own run stands there, otherwise the last. What only the accuracy was asked of has a row as well.
     """
     accuracies = {_who(record.cell): record for record in records if record.cell.task is Task.ACCURACY}
-    costs = [record for record in records if record.cell.task is not Task.ACCURACY]
-    found = [_row(record) | _accuracy(accuracies.get(_who(record.cell))) for record in costs]
-    seen = {_who(record.cell) for record in costs}
+    own = {(_who(record.cell), record.run_id): record for record in records if record.cell.task is Task.ACCURACY}
+    costs = [(_who(record.cell), record) for record in records if record.cell.task is not Task.ACCURACY]
+    found = [_row(record) | _accuracy(own.get((who, record.run_id)) or accuracies.get(who)) for who, record in costs]
+    seen = {who for who, _ in costs}
     found += [_row(record) | _accuracy(record) for who, record in accuracies.items() if who not in seen]
     _tell_apart(found)
     return pd.DataFrame(found, columns=list(COLUMNS))

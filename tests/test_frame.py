@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pandas as pd
 
@@ -38,6 +39,16 @@ def test_accuracy_stands_in_the_row_of_the_same_mechanism() -> None:
     assert list(frame["accuracy_top1"].fillna(-1)) == [0.97, -1]
     assert list(frame["dataset"].fillna("")) == ["digits", ""]
     assert frame["epochs"][0] == 9
+
+
+def test_of_several_runs_each_has_its_own_accuracy() -> None:
+    runs = [
+        replace(one, run_id=run)
+        for run, top1 in (("r1", 0.97), ("r2", 0.5))
+        for one in (record("a"), trained("a", top1))
+    ]
+    frame = rows([*runs, replace(record("a"), run_id="r3")])
+    assert list(frame["accuracy_top1"]) == [0.97, 0.5, 0.5]
 
 
 def test_a_mechanism_whose_accuracy_alone_was_asked_for_has_a_row() -> None:

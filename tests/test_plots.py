@@ -290,6 +290,12 @@ def test_signs_of_formulas_in_a_name_are_written_as_they_are():
     assert all(name in words(figure) for _, figure in figures(frame))
 
 
+def test_macs_of_several_stages_say_whose_they_are():
+    stages = [default_run().assign(scope="layer", stage=stage, dim=96 * stage) for stage in (1, 2)]
+    drawn = dict(figures(pd.concat(stages)))
+    assert "layer, stage 2, dim 192" in words(drawn["macs-stage-2-dim-192"])
+
+
 def test_kinds_of_accuracy_are_never_in_one_plot():
     frame = with_accuracy(single_resolution())
     frame["accuracy_kind"] = ["proxy", "proxy", "published", "published", "proxy"]

@@ -31,7 +31,8 @@ PHRASES = {
 """What rows of one table have in common besides the resolution, and how it is said."""
 
 AXES = tuple(PHRASES)
-_COUNTED = ("head", "scope", "stage", "dim", "heads", "depth")
+COUNTED = ("head", "scope", "stage", "dim", "heads", "depth")
+"""The axes that a count of operations depends on."""
 _OTHER_COLUMNS = (
     *("label", "mechanism", "network", "options", "res_height", "res_width", "hardware", "environment_id"),
     *("status", "reason", "is_baseline", "accuracy_reason", "dataset", "epochs"),
@@ -109,9 +110,9 @@ def varying(rows: pd.DataFrame, axes: Sequence[str] = AXES) -> list[str]:
     return found
 
 
-def constants(rows: pd.DataFrame) -> tuple[str, ...]:
+def constants(rows: pd.DataFrame, axes: Sequence[str] = AXES) -> tuple[str, ...]:
     """Return, in phrases, what all rows have in common. The name of a run says nothing, so it is left out."""
-    same = [axis for axis in AXES if axis != "run_id" and rows[axis].nunique(dropna=False) == 1]
+    same = [axis for axis in axes if axis != "run_id" and rows[axis].nunique(dropna=False) == 1]
     return phrases(rows, same)
 
 
@@ -123,7 +124,7 @@ def phrases(rows: pd.DataFrame, axes: Iterable[str]) -> tuple[str, ...]:
 
 def counted(rows: pd.DataFrame) -> list[tuple[tuple[str, ...], Any]]:
     """Return rows apart by the axes that a count of operations depends on: not by machine, dtype or batch."""
-    return split(rows, of=rows, axes=_COUNTED)
+    return split(rows, of=rows, axes=COUNTED)
 
 
 def accuracy_conditions(rows: pd.DataFrame) -> str:

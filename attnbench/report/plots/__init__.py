@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from attnbench.report.comparison import constants, counted, prepared, sizes, split
+from attnbench.report.comparison import COUNTED, constants, counted, prepared, sizes, split
 from attnbench.report.crossover import against_baseline, baseline_of
 from attnbench.report.palette import Style, built_in, styles
 from attnbench.report.plots.curves import Meeting, curves
@@ -59,7 +59,7 @@ def _cost(quantity: Quantity, part: pd.DataFrame, looks: dict[str, Style]) -> Fi
     series = gather(part, quantity, looks)
     if not any(each.points for each in series):
         return None
-    subtitle = ", ".join(constants(part) if quantity is not MACS else constants(part)[:1])
+    subtitle = ", ".join(constants(part) if quantity is not MACS else constants(part, COUNTED))
     if len(sizes(part)) == 1:
         return dots(series, quantity, sizes(part), subtitle)
     meetings = _meetings(part, quantity)

@@ -77,3 +77,12 @@ def test_a_plot_that_cannot_be_written_is_an_error_of_the_folder(tmp_path: Path)
     )
     with pytest.raises(StoreError, match=r"cannot write .*plots: File exists; give another folder"):
         draw([drawn], tmp_path / "plots")
+
+
+def test_a_plot_is_shown_where_it_belongs_and_is_found_in_a_folder_of_any_name() -> None:
+    one = replace(judge(claim(), {MACS: exactly(2e9)}, hardware=""), claim=claim(plot="windows"))
+    plots = [Path("my runs (2)/windows-infer.png"), Path("my runs (2)/windows-small-infer.png")]
+    page = to_markdown([one], command_line="", environments={}, plots=plots)
+    assert [line for line in page.splitlines() if line.startswith("![")] == [
+        "![windows infer](my%20runs%20%282%29/windows-infer.png)"
+    ]

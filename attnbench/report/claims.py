@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -173,8 +174,8 @@ def _rows(judgements: Sequence[Judgement]) -> str:
 def _pictures(judgements: Sequence[Judgement], plots: Iterable[Path]) -> Iterator[str]:
     names = {one.claim.plot for one in judgements if one.claim.plot}
     for path in plots:
-        if path.suffix == ".png" and any(path.stem.startswith(name) for name in names):
-            yield f"![{path.stem.replace('-', ' ')}]({path.as_posix()})"
+        if path.suffix == ".png" and path.stem.rpartition("-")[0] in names:
+            yield f"![{path.stem.replace('-', ' ')}]({quote(path.as_posix())})"
 
 
 def _ranges(judgements: Sequence[Judgement]) -> Iterator[str]:

@@ -138,6 +138,21 @@ def test_a_kernel_that_is_handed_addresses_is_refused_rather_than_failed():
         foresee(lambda: (Foreign(), (torch.randn(3),)), mode=Mode.INFER, device="cpu")
 
 
+def test_a_gpu_is_in_use_before_tensors_claim_to_be_on_it(monkeypatch):
+    started, empty = [], torch.empty
+
+    def no_gpu(*size, device=None, **options):
+        if device == torch.device("cuda:0"):
+            started.append(device)
+            device = "cpu"
+        return empty(*size, device=device, **options)
+
+    monkeypatch.setattr(torch, "empty", no_gpu)
+    foreseen = foresee(lambda: (nn.ReLU(), (torch.randn(300),)), mode=Mode.INFER, device="cuda:0")
+    assert started == [torch.device("cuda:0")]
+    assert foreseen.peak_bytes == 3 * 512  # 1200 bytes in whole blocks
+
+
 def test_a_module_that_reads_numbers_while_it_is_built_is_foreseen():
     class Rates(nn.Module):
         def __init__(self) -> None:

@@ -66,6 +66,10 @@ def foresee(build: Build, *, mode: Mode, device: torch.device | str) -> Foreseen
     model, inputs = build_on_meta(build)
     model.train(mode is Mode.TRAIN)
     where = torch.device(device)
+    if where.type == "cuda":
+        # A backward pass over fake tensors needs a device in use. torch 2.15 (fake_tensor.py, init_gpu_context) means
+        # to see to it, but compares a device with a string.
+        torch.empty(1, device=where)
     try:
         with FakeTensorMode(allow_non_fake_inputs=True):
             replace_tensors(model, lambda tensor: _fake(tensor, where))

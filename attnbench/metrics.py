@@ -133,8 +133,8 @@ class Scale:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Say whether a value was measured as a number: not empty, not NaN, not a text and not a truth."""
-    return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
+    """Say whether a value was measured as a number: not empty, finite, not a text and not a truth."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def scale(metric: str, values: Iterable[object]) -> Scale:
@@ -144,7 +144,7 @@ def scale(metric: str, values: Iterable[object]) -> Scale:
         KeyError: there is no such metric.
     """
     found = METRICS[metric]
-    sizes = [math.log(abs(value)) for value in values if is_number(value) and value and not math.isinf(value)]
+    sizes = [math.log(abs(value)) for value in values if is_number(value) and value]
     typical = math.exp(math.fsum(sizes) / len(sizes)) if sizes else 1.0
     prefixes = _PREFIXES[found.form]
     # Numbers are rounded when printed: 999.7 us is 1.00 ms.

@@ -79,3 +79,9 @@ def test_every_metric_with_a_unit_says_so_in_its_name():
         assert metric.label, name
         if metric.unit in ends:
             assert name.endswith(ends[metric.unit])
+
+
+@pytest.mark.parametrize("endless", [math.inf, -math.inf])
+def test_what_is_not_finite_was_not_measured(endless):
+    assert not is_number(endless)
+    assert format_value("latency_median_s", endless) == ""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import subprocess
 import sys
 
@@ -314,6 +315,14 @@ def test_who_is_missing_from_accuracy_against_latency_is_named():
 
 def test_accuracy_without_any_latency_is_not_drawn():
     assert list(figures(with_accuracy(all_failed()))) == []
+
+
+@pytest.mark.parametrize("ends", [(0.0, 0.02), (1.0, 2.0), (0.001, math.inf)])
+@pytest.mark.parametrize("sizes", [(224,), (224, 512)])
+def test_an_interval_that_no_axis_can_show_is_left_out(sizes, ends):
+    columns = dict(zip(("latency_ci_low_s", "latency_ci_high_s"), ends, strict=True))
+    frame = pd.DataFrame([each for size in sizes for each in (row("mhsa", size), row("swin", size, **columns))])
+    assert "swin" in words(dict(figures(frame))["latency"])
 
 
 def test_a_mechanism_may_be_missing_anywhere():

@@ -194,3 +194,8 @@ def test_bounds_and_plots_are_made_without_torch() -> None:
     code = "import sys, attnbench.bounds, attnbench.report.roofline; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("column", ["latency_median_s", "least_bytes"])
+def test_a_call_of_no_time_or_no_bytes_has_no_place(column: str) -> None:
+    assert list(roofline.figures(one(**{column: 0}), KNOWN)) == []

@@ -164,3 +164,7 @@ def test_the_rows_of_a_frame_are_gone_through_once_for_all_columns_of_a_sheet(mo
     monkeypatch.setattr(pd.DataFrame, "itertuples", lambda rows: gone_through.append(rows) or itertuples(rows))
     pages = book_of(row("a"), row("b"), row("a", 512), row("b", 512))
     assert len(gone_through) == len(pages.sheets) + 1
+
+
+def test_a_latency_of_0_has_no_interval_of_a_throughput():
+    assert best("throughput_img_per_s", timed("a", 0.0, 0.0, 0.0), timed("b", 2, 1.9, 2.1)) == ["a"]

@@ -94,7 +94,7 @@ def roofline(rows: pd.DataFrame, looks: Mapping[str, Style], limits: MachineLimi
 
     None if nothing was timed, or the limits do not have the dtype. A mechanism without multiply-adds has no place.
     """
-    timed = rows[rows[list(_NEEDED)].map(is_number).all(axis=1) & (pd.to_numeric(rows["macs"]) > 0)]
+    timed = rows[rows[list(_NEEDED)].map(lambda value: is_number(value) and value > 0).all(axis=1)]
     dtype = str(rows["dtype"].iloc[0])
     if timed.empty or dtype not in limits.macs_per_s:
         return None
@@ -120,7 +120,7 @@ def _points(rows: pd.DataFrame) -> list[Point]:
 def _point(row: pd.Series) -> Point:
     macs = macs_per_call(row["macs"], batch=row["batch"], mode=Mode(row["mode"]))
     low, high = row["latency_ci_low_s"], row["latency_ci_high_s"]
-    if not (is_number(low) and is_number(high)):
+    if not (is_number(low) and is_number(high) and 0 < low <= row["latency_median_s"] <= high):
         low = high = row["latency_median_s"]
     return Point(
         intensity=macs / row["least_bytes"], rate=macs / row["latency_median_s"], low=macs / high, high=macs / low

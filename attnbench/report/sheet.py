@@ -155,7 +155,9 @@ def _span(row: Row, column: Column) -> tuple[float, float]:
     if column.metric == "throughput_img_per_s":
         median, low, high = row.latency_median_s, row.latency_ci_low_s, row.latency_ci_high_s
         return (
-            (value * median / high, value * median / low) if all(map(is_number, (median, low, high))) else (value,) * 2
+            (value * median / high, value * median / low)
+            if all(is_number(each) and each > 0 for each in (median, low, high))
+            else (value, value)
         )
     low, high = (getattr(row, end) if end else None for end in (column.low, column.high))
     return (low, high) if is_number(low) and is_number(high) else (value, value)

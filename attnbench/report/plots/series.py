@@ -102,7 +102,10 @@ def _series(label: str, rows: pd.DataFrame, quantity: Quantity, style: Style) ->
         size = (int(row["res_height"]), int(row["res_width"]))
         value = row[quantity.metric]
         if is_number(value) and value > 0:
-            low, high = (row[end] if end and is_number(row[end]) else value for end in (quantity.low, quantity.high))
+            low, high = (row[end] if end else value for end in (quantity.low, quantity.high))
+            # What no axis can show is left out: an interval with an end at 0, or beside its value.
+            if not (is_number(low) and is_number(high) and 0 < low <= value <= high):
+                low = high = value
             points.setdefault(size, Point(size=size, value=value, low=low, high=high))
         elif row["status"] not in ("ok", None):
             failures.setdefault(size, str(row["status"]))

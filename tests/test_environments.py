@@ -36,3 +36,7 @@ def test_what_changed_between_cells_is_said_with_all_its_values() -> None:
     assert lines["state taken at"] == "2026-11-22T06:00:00+00:00 to 2026-11-22T07:00:00+00:00"
     assert lines["state gpu uuid"] == "not known"
     assert dict(found["def"])["code commit"] == "111"
+
+
+def test_an_environment_that_was_recorded_without_its_id_is_described():
+    assert describe_all([{"hardware": "Xeon"}, {}]) == {"without an id": [("hardware", "Xeon")]}

@@ -29,7 +29,7 @@ def describe_all(environments: Iterable[Mapping[str, Any]]) -> dict[str, Lines]:
     """Return what each of some environments is, by its id; what was not the same all the time with all its values."""
     seen: dict[str, dict[str, dict[str, None]]] = {}
     for environment in filter(None, environments):
-        names = seen.setdefault(environment["environment_id"], {})
+        names = seen.setdefault(environment.get("environment_id", "without an id"), {})
         for name, value in describe(environment):
             names.setdefault(name, {})[value] = None
     return {key: [(name, _joined(name, [*values])) for name, values in names.items()] for key, names in seen.items()}

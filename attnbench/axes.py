@@ -73,7 +73,7 @@ def read(request: Request, devices: Sequence[str], mistakes: list[str]) -> Axes:
         head=axis("task", request.task, _one_of({CLASSIFICATION: "", **{head.value: head.value for head in Head}})),
         batch=axis("batch", request.batch, _parse_count),
         dtype=axis("dtype", request.dtype, _one_of(DTYPES)),
-        device=axis("device", request.device, lambda text: _parse_device(text, devices)),
+        device=axis("device", request.device, lambda text: parse_device(text, devices)),
         mode=axis("mode", request.mode, _one_of({mode.value: mode for mode in Mode})),
         compiled=axis("compile", request.compile, _one_of({"off": False, "on": True})),
         scope=axis("scope", request.scope, _one_of({scope.value: scope for scope in Scope})),
@@ -160,7 +160,12 @@ def _parse_count(text: str) -> int:
     return int(text)
 
 
-def _parse_device(text: str, devices: Sequence[str]) -> str:
+def parse_device(text: str, devices: Sequence[str]) -> str:
+    """Return a device by its full name.
+
+    Raises:
+        ValueError: it is not among those that are there.
+    """
     if text == "auto":
         return "cuda:0" if "cuda:0" in devices else "cpu"
     device = "cuda:0" if text == "cuda" else text

@@ -78,7 +78,7 @@ def _without_data(model: nn.Module, x: Tensor) -> Sequence[Tensor]:
     """Return the outputs of a model on the meta device, none if it reads numbers, which are not there."""
     try:
         y: Tensor | Sequence[Tensor] = model(x)
-    except (NotImplementedError, RuntimeError):
+    except Exception:  # a kernel from elsewhere may raise anything without data
         return ()
     return subject.outputs_of(y)
 

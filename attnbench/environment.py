@@ -111,6 +111,11 @@ def take(
     )
 
 
+def devices() -> tuple[str, ...]:
+    """Return the names of the devices that torch sees."""
+    return ("cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count())))
+
+
 def gpu_uuid(device: str) -> str | None:
     """Return the name by which nvidia-smi knows a CUDA device, None for other devices and where there is none."""
     if not device.startswith("cuda") or not torch.cuda.is_available():

@@ -37,7 +37,7 @@ def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -
     if set(wanted.get("scope", ())) != {"network"}:
         wanted.setdefault("mechanisms", tuple(discover().plugins))
     wanted.setdefault("threads", threads)
-    _refuse_texts(wanted)
+    _refuse_other_types(wanted)
     _refuse_idle(wanted)
     if wanted["threads"] > len(usable_cores()):
         warnings.warn(
@@ -48,13 +48,15 @@ def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -
     return Request(**{name: value for name, value in wanted.items() if name not in _SETTING_NAMES}), settings_of(wanted)
 
 
-def _refuse_texts(wanted: Mapping[str, Any]) -> None:
-    """Refuse what a sweep file has in place of numbers; the command line has seen to its own."""
+def _refuse_other_types(wanted: Mapping[str, Any]) -> None:
+    """Refuse what a sweep file has in place of numbers and names; the command line has seen to its own."""
     whole = ("dim", "heads", "depth", "threads", "seeds", "epochs")
     mistakes = [f"{name} = {wanted[name]!r}: expected a whole number" for name in whole if _is_no(wanted, name, int)]
     mistakes += [
         f"{name} = {wanted[name]!r}: expected a number" for name in _SETTING_NAMES if _is_no(wanted, name, int | float)
     ]
+    names = ("until", "baseline", "accuracy")
+    mistakes += [f"{name} = {wanted[name]!r}: expected a text" for name in names if _is_no(wanted, name, str)]
     if mistakes:
         raise UsageError(*mistakes)
 

@@ -154,6 +154,8 @@ class _Group:
             elif event["event"] == "progress":
                 self.watcher(Progress(cells=_shown(cells, at_work), phase=phase, fraction=event["fraction"]))
             else:
+                if event["event"] == "done":
+                    at_work = event["cell"]  # a worker that ends after it leaves the others to the next
                 yield from self._take(event, cells)
 
     def _take(self, event: Event, cells: Sequence[Cell]) -> Iterator[Record]:

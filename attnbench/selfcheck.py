@@ -15,6 +15,8 @@ import torch
 from torch.utils import benchmark
 
 from attnbench import environment
+from attnbench.axes import parse_device
+from attnbench.errors import UsageError
 from attnbench.probes.clock import Call, CpuTimer, CudaTimer, Timer
 from attnbench.probes.interference import Watch
 from attnbench.probes.latency import Settings, Timing, time_interleaved
@@ -59,7 +61,11 @@ def run(
         timer: The clock; the device's own by default.
         engine: What finds the ratios and is to be judged; called as ``time_interleaved`` is.
         on_trial: Told every trial.
+
+    Raises:
+        UsageError: the device is not there.
     """
+    device = _there(device)
     rng = np.random.default_rng(seed)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -83,6 +89,13 @@ def run(
         description=twins.description,
         disturbances=disturbances,
     )
+
+
+def _there(device: str) -> str:
+    try:
+        return parse_device(device, environment.devices())
+    except ValueError as error:
+        raise UsageError(f"--device {device!r}: {error}") from None
 
 
 def _try(twins: Twins, truth: int, *, engine: Engine, timer: Timer, seed: int) -> Trial:

@@ -203,12 +203,6 @@ def _nominal_site() -> Any:  # noqa: ANN401 - Site, whose module imports torch
     return Site(height=56, width=56, dim=96, heads=3, stride=4)
 
 
-def _devices() -> list[str]:
-    import torch  # noqa: PLC0415
-
-    return ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-
-
 def _look_at_data(name: str, sizes: Sequence[Size], wanted: Sequence[Wanted]) -> tuple[_Data, list[str]]:
     """Return what networks are evaluated on, and what is wrong with it or with what mechanisms are trained on."""
     from attnbench.data import datasets  # noqa: PLC0415 - torch
@@ -226,6 +220,8 @@ def _look_at_data(name: str, sizes: Sequence[Size], wanted: Sequence[Wanted]) ->
 
 
 def _answer(question: Path, answer: Path) -> None:
+    from attnbench.environment import devices  # noqa: PLC0415 - torch
+
     with answer.open("a") as out:
 
         def say(message: dict[str, Any]) -> None:
@@ -233,7 +229,7 @@ def _answer(question: Path, answer: Path) -> None:
             out.flush()
 
         asked = json.loads(question.read_text())
-        say({"devices": _devices()})
+        say({"devices": devices()})
         everything = [Wanted(**fields) for fields in asked["wanted"]]
         data, mistakes = _look_at_data(asked["dataset"], asked["sizes"], everything)
         say({"mistakes": mistakes})

@@ -20,8 +20,8 @@ import torch
 from attnbench import bounds, environment, torch_state
 from attnbench.errors import PluginError
 from attnbench.job import Assignment, Event, Job, Running
-from attnbench.phases import Metrics, Ready, Unmeasurable, count_only, prepare
-from attnbench.probes import interference, latency
+from attnbench.phases import Metrics, Ready, Unmeasurable, count_only, prepare, settle
+from attnbench.probes import interference, latency, memory
 from attnbench.probes.clock import CpuTimer, CudaTimer, Timer
 from attnbench.record import Cell, Status, Task
 
@@ -33,7 +33,7 @@ _PROGRESS_EVERY_S = 2.0
 def work(job: Job, say: Say, running: Running) -> None:
     """Measure the cells of a job, each by itself first and then all of them in turn."""
     first = job.assignments[0].cell
-    torch.set_num_threads(first.threads)
+    settle(first)
     taken = environment.take(threads=first.threads, device=first.device)
     say({"event": "environment", "environment": taken.to_dict()})
     ready: list[Ready] = []
@@ -50,6 +50,8 @@ def work(job: Job, say: Say, running: Running) -> None:
                 say(_done(index, outcome))
         except Exception as error:  # a plugin may raise anything; it costs the others nothing
             say(_failed(index, error))
+            if _lost(first.device):
+                return
     time_in_turn(ready, job, say, running, taken.environment_id)
 
 
@@ -70,24 +72,51 @@ def _by_itself(index: int, assignment: Assignment, job: Job, say: Say, *, held_b
 
 def time_in_turn(ready: list[Ready], job: Job, say: Say, running: Running, environment_id: str) -> None:
     """Time the cells in interleaved rounds; one whose call raises gets its row, and the others start again."""
+    if not ready:
+        return
+    device = ready[0].cell.device
+    try:
+        timer = _timer(device)
+    except Exception as error:  # the device has no room for what timing needs
+        for one in ready:
+            say(_failed(one.index, error))
+        return
     while ready:
         say({"event": "phase", "cell": None, "phase": "timing"})
         try:
-            metrics = _time(ready, job, say, running, environment_id)
+            metrics = _time(ready, job, say, running, environment_id, timer=timer)
         except Exception as error:
             index, _ = running.current()
             assert index is not None, "an exception between the calls"
             say(_failed(index, error))
+            if _lost(device):
+                return
             ready = [one for one in ready if one.index != index]
-            continue
+        else:
+            for one in ready:
+                say(_done(one.index, metrics[one.cell.key]))
+            return
         finally:
             running.stop()
-        for one in ready:
-            say(_done(one.index, metrics[one.cell.key]))
-        return
 
 
-def _time(ready: list[Ready], job: Job, say: Say, running: Running, environment_id: str) -> dict[str, Metrics]:
+def _lost(device: str) -> bool:
+    """Return whether an error has left a device of no more use to this process, as an illegal access does on CUDA.
+
+    The process then ends, and the runner gives the cells that are left to another.
+    """
+    if not device.startswith("cuda"):
+        return False
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError:
+        return True
+    return False
+
+
+def _time(
+    ready: list[Ready], job: Job, say: Say, running: Running, environment_id: str, *, timer: Timer
+) -> dict[str, Metrics]:
     """Return the latency metrics of every cell; the raw samples are on disk when this returns."""
     keys = [one.cell.key for one in ready]
     baseline = job.baseline if job.baseline in keys else None
@@ -103,7 +132,7 @@ def _time(ready: list[Ready], job: Job, say: Say, running: Running, environment_
         {one.cell.key: one.call for one in ready},
         baseline=baseline,
         settings=latency.Settings(precision=job.settings.precision, max_time_s=job.settings.max_time_s),
-        timer=_timer(ready[0].cell.device),
+        timer=timer,
         seed=job.settings.seed,
         on_call=lambda index: running.start(ready[index].index),
         on_round=after_round,
@@ -205,7 +234,7 @@ def _verdict(error: Exception) -> tuple[Status, str]:
     said = " ".join(str(error).split())[:500]
     if isinstance(error, Unmeasurable):
         return error.status, error.reason
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in said:
+    if memory.ran_out(error):
         return Status.OUT_OF_MEMORY, said
     if isinstance(error, PluginError):
         return Status.FAILED, said

@@ -22,6 +22,9 @@ def main(job: Job, say, running: Running) -> None:
         act(name)
         if name == "unsupported":
             say({"event": "done", "cell": index, "status": "unsupported", "reason": "too odd", "metrics": {}})
+        elif name == "loses-the-device":
+            say({"event": "done", "cell": index, "status": "failed", "reason": "illegal access", "metrics": {}})
+            return
         else:
             left.append(index)
     say({"event": "phase", "cell": None, "phase": "timing"})

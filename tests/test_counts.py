@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import nn
 
 from attnbench import counts, subject
@@ -50,6 +51,14 @@ def test_a_mechanism_with_a_wrong_formula_has_the_right_figure_in_its_row() -> N
     found = counts.count(subject.MechanismSubject(cell=cell, mechanism=Twice))
     assert found["macs"] == found["macs_torch"] == found["macs_fvcore"] == 16 * 8**2
     assert found["macs_closed"] == 2 * 16 * 8**2
+
+
+def test_a_kernel_that_cannot_run_without_data_leaves_the_least_bytes_of_what_is_known() -> None:
+    class Foreign(nn.Module):
+        def forward(self, x):
+            raise ValueError("Pointer argument (at 0) cannot be accessed from Triton (cpu tensor?)")
+
+    assert counts._without_data(Foreign(), torch.empty(1, device="meta")) == ()
 
 
 @pytest.mark.parametrize("wrong", [-5, 0.5, 2.0, None])

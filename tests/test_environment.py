@@ -53,6 +53,7 @@ def root(tmp_path):
 @pytest.fixture
 def h200(monkeypatch):
     """A GPU that torch sees and nvidia-smi answers for."""
+    torch.backends.cudnn.version()  # found out once, before it can be compared with a GPU that is not there
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     seen = SimpleNamespace(
         uuid="abc-1", name="NVIDIA H200", major=9, minor=0, total_memory=143156 * 2**20, multi_processor_count=132

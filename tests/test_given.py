@@ -45,14 +45,18 @@ def test_a_sweep_file_is_held_to_the_same(tmp_path: Path) -> None:
         read_request(tmp_path / "sweep.toml", {}, threads=1)
 
 
-def test_texts_in_place_of_numbers_in_a_sweep_file_are_refused_all_at_once(tmp_path: Path) -> None:
-    (tmp_path / "sweep.toml").write_text('mechanisms = "mhsa"\nthreads = "2"\nmax-time = "long"\nseeds = true\n')
+def test_values_of_another_type_in_a_sweep_file_are_refused_all_at_once(tmp_path: Path) -> None:
+    (tmp_path / "sweep.toml").write_text(
+        'mechanisms = "mhsa"\nthreads = "2"\nmax-time = "long"\nseeds = true\nbaseline = 3\nuntil = ["counts"]\n'
+    )
     with pytest.raises(UsageError) as error:
         read_request(tmp_path / "sweep.toml", {}, threads=1)
     assert error.value.mistakes == (
         "threads = '2': expected a whole number",
         "seeds = True: expected a whole number",
         "max_time = 'long': expected a number",
+        "until = ['counts']: expected a text",
+        "baseline = 3: expected a text",
     )
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
-from attnbench.probes.memory import peak, saved_for_backward
+from attnbench.probes.memory import peak, ran_out, saved_for_backward
 
 MIB = 2**20
 THOUSAND_FLOATS = 4000
@@ -249,3 +249,19 @@ def test_unfused_attention_saves_its_probabilities():
     q, k, v = known = [torch.randn(1, 6, 3136, 64, requires_grad=True) for _ in range(3)]
     found = saved_for_backward(lambda: (q @ k.transpose(-1, -2)).softmax(-1) @ v, exclude=known)
     assert round(found / MIB, 2) == 225.09
+
+
+@pytest.mark.parametrize(
+    ("error", "short"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (ValueError("memory"), False),
+    ],
+)
+def test_lack_of_memory_is_known_by_whatever_name(error: Exception, short: bool) -> None:
+    assert ran_out(error) is short

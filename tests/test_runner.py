@@ -61,6 +61,12 @@ def test_a_death_is_the_affair_of_the_cell_that_caused_it(
     assert reason in found[culprit].reason
 
 
+def test_a_worker_that_ends_after_a_cell_leaves_the_others_to_another(tmp_path: Path) -> None:
+    found = run(tmp_path, cells("a", "loses-the-device", "b"))
+    assert statuses(found) == {"a": "ok", "loses-the-device": "failed", "b": "ok"}
+    assert found["loses-the-device"].reason.startswith("illegal access")
+
+
 def test_a_cell_that_dies_keeps_what_was_measured_before(tmp_path: Path) -> None:
     assert run(tmp_path, cells("segfault"))["segfault"].metrics == {"macs": 1}
 

@@ -18,6 +18,7 @@ from rich.console import Console
 from torch import nn
 
 from attnbench import selfcheck
+from attnbench.errors import UsageError
 from attnbench.probes.clock import CpuTimer, Elapsed
 from attnbench.probes.interval import Estimate, median_estimate
 from attnbench.probes.latency import Settings, Timing, time_interleaved
@@ -78,6 +79,11 @@ def remade(timing: Timing, baseline: Timing, kept: np.ndarray) -> Timing:
     """Return a timing of which only some rounds are left."""
     ratio = median_estimate(timing.elapsed_ns[kept] / baseline.elapsed_ns[kept])
     return replace(timing, elapsed_ns=timing.elapsed_ns[kept], ratio=ratio)
+
+
+def test_a_device_that_is_not_there_is_said_before_anything_is_timed() -> None:
+    with pytest.raises(UsageError, match="--device 'cuda:7': torch sees cpu"):
+        selfcheck.run(device="cuda:7")
 
 
 def changed(change: Callable[[Timing], Timing]) -> selfcheck.Engine:

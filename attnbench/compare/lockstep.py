@@ -22,7 +22,8 @@ from attnbench import environment
 from attnbench.errors import PluginError
 from attnbench.job import Event, Job
 from attnbench.mechanism import option_defaults
-from attnbench.phases import Metrics, Ready, Unmeasurable, prepare
+from attnbench.phases import Metrics, Ready, Unmeasurable, prepare, settle
+from attnbench.probes import memory
 from attnbench.probes.clock import CpuTimer, CudaTimer
 from attnbench.record import Cell, Status
 from attnbench.registry import Plugin, discover
@@ -34,7 +35,7 @@ def serve(job: Job, turns: Iterable[str], say: Say, *, packages: Path) -> None:
     """Prepare the cell of a job and time it once for every turn. What goes wrong is said as the cell's outcome."""
     assignment = job.assignments[0]
     cell = assignment.cell
-    torch.set_num_threads(cell.threads)
+    settle(cell)
     say({"event": "environment", "environment": environment.take(threads=cell.threads, device=cell.device).to_dict()})
     _stay_on_one_core(cell.threads)
     try:
@@ -52,6 +53,8 @@ def _take_turns(ready: Ready, turns: Iterable[str], say: Say) -> None:
     device = ready.cell.device
     timer = CudaTimer(device) if device.startswith("cuda") else CpuTimer()
     gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()  # the counterpart has to fit beside it
     gc.disable()
     for turn in turns:
         ready.call()  # not timed: the other process had the caches, and its threads may still be spinning
@@ -98,7 +101,7 @@ def _outcome(error: Exception) -> tuple[Status, str]:
     if isinstance(error, Unmeasurable):
         return error.status, error.reason
     said = " ".join(f"{type(error).__name__}: {error}".split())
-    return (Status.OUT_OF_MEMORY if isinstance(error, MemoryError | torch.OutOfMemoryError) else Status.FAILED), said
+    return (Status.OUT_OF_MEMORY if memory.ran_out(error) else Status.FAILED), said
 
 
 def _enter(say: Say) -> Callable[[str], None]:

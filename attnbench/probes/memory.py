@@ -15,6 +15,11 @@ from torch.autograd.profiler import profile, record_function
 
 Call = Callable[[], object]
 
+_RAN_OUT = (
+    *("can't allocate memory", "CUDA error: out of memory"),
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
+)
+"""What torch says of memory that it did not ask its own allocators for."""
 _MARK = "attnbench: the measured call"
 _ALLOCATION = "[memory]"
 
@@ -33,6 +38,11 @@ class MemoryPeak:
     """Most bytes in live tensors at one time, everything on the device included (CUDA)."""
     reserved_bytes: int | None = None
     """Most bytes that the caching allocator held from the device (CUDA)."""
+
+
+def ran_out(error: BaseException) -> bool:
+    """Return whether an error says that there was not enough memory, be it the machine's or a device's."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(said in str(error) for said in _RAN_OUT)
 
 
 def peak(call: Call, *, device: torch.device | str, forget: Call = lambda: None) -> MemoryPeak:

@@ -1,7 +1,13 @@
 """GPU tests run only where there is one: they are deselected elsewhere, and said to be."""
 
+import os
+
 import pytest
 import torch
+
+# A worker's marks would make the pytest that a test starts take itself for one, and switch its benchmarks off.
+for mark in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
+    del os.environ[mark]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

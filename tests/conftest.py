@@ -1,4 +1,7 @@
-"""GPU tests run only where there is one: they are deselected elsewhere, and said to be."""
+"""GPU tests run only where there is one, and not beside others, which would take its memory and its time.
+
+They are deselected elsewhere, and said to be.
+"""
 
 import os
 
@@ -11,7 +14,7 @@ for mark in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and not hasattr(config, "workerinput"):
         return
     needing = [item for item in items if item.get_closest_marker("gpu")]
     config.hook.pytest_deselected(items=needing)

@@ -23,7 +23,8 @@ GROUP = "attnbench.networks"
 BACKENDS = ("sdpa", "unfused")
 """Fused attention on for all networks, or off for all."""
 
-_UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
+_UNEXPECTED = re.compile(r"unexpected keyword argument(.*)", re.DOTALL)
+"""Of Python's message and of the one that timm's own constructors raise, which names all of them in a list."""
 _SPELLING = ("img_size", "backend")
 """Arguments that are passed to a network if its constructor takes them."""
 
@@ -76,12 +77,19 @@ def create(name: str, *, height: int, width: int, options: Mapping[str, Value]) 
         try:
             model: nn.Module = timm.create_model(name, **arguments)
         except TypeError as error:
-            refused = _UNEXPECTED.search(str(error))
-            if refused is None or refused[1] not in _SPELLING or refused[1] not in arguments:
+            refused = _refused(error).intersection(_SPELLING, arguments)
+            if not refused:
                 raise
-            del arguments[refused[1]]
+            for argument in refused:
+                del arguments[argument]
         else:
             return model
+
+
+def _refused(error: TypeError) -> set[str]:
+    """Return the arguments that a constructor says it does not take, none if it says something else."""
+    said = _UNEXPECTED.search(str(error))
+    return set(re.findall(r"'(\w+)'", said[1])) if said else set()
 
 
 def fuse(on: bool) -> None:

@@ -53,6 +53,19 @@ def test_a_network_bound_to_one_size_is_built_anew_for_each() -> None:
     assert tokens == [1 + 14 * 14, 1 + 28 * 28]
 
 
+@pytest.mark.parametrize("name", ["caformer_s18", "naflexvit_base_patch16_gap", "ese_vovnet19b_slim", "resnet18"])
+def test_what_a_networks_constructor_does_not_take_is_left_out_however_it_says_so(name: str) -> None:
+    assert subject.of(cell(name, height=64, width=96)).why_unsupported() is None
+
+
+def test_an_argument_of_the_users_that_a_network_does_not_take_is_refused() -> None:
+    asked = cell("caformer_s18", height=64, width=64)
+    refused = subject.of(replace(asked, options={"backend": "sdpa", "windows": 7})).why_unsupported()
+    assert refused is not None
+    assert "'windows'" in refused
+    assert "img_size" not in refused
+
+
 def test_a_size_that_a_network_cannot_take_is_unsupported_with_its_reason() -> None:
     reason = subject.of(cell("deit_tiny_patch16_224", height=50, width=50)).why_unsupported()
     assert reason is None or reason.startswith("50x50 pixels: ")

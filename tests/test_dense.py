@@ -277,6 +277,13 @@ def test_maps_that_timm_gives_channels_last_are_turned():
     assert shapes == [(1, 24, 16, 24), (1, 48, 8, 12), (1, 96, 4, 6), (1, 192, 2, 3)]
 
 
+def test_a_network_that_does_not_say_how_its_maps_lie_gives_channels_first():
+    model = Features("mobilenetv4_conv_small", height=64, width=96)
+    with torch.no_grad():
+        shapes = [tuple(x.shape) for x in model.eval()(images(1))]
+    assert shapes == [(1, 32, 16, 24), (1, 64, 8, 12), (1, 96, 4, 6), (1, 960, 2, 3)]
+
+
 def test_a_map_of_stride_two_is_left_out():
     with torch.device("meta"):
         assert Features("resnet18", height=64, width=96).channels == [64, 128, 256, 512]

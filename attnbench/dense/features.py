@@ -40,7 +40,8 @@ class Features(nn.Module):
         """
         super().__init__()
         self.network = _create(network, height=height, width=width, **options)
-        self.channels_last = self.network.output_fmt == Format.NHWC
+        # Networks with extraction of their own, MobileNets and EfficientNets, do not say: theirs come channels first.
+        self.channels_last = getattr(self.network, "output_fmt", Format.NCHW) == Format.NHWC
         info = self.network.feature_info
         reductions = info.reduction()
         if not set(STRIDES) <= set(reductions):

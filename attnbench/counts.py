@@ -58,7 +58,7 @@ def _refuted(closed: int, counts: flops.Counts) -> bool:
 def _work(asked: subject.Subject, macs: int) -> tuple[int, bounds.Work]:
     """Return the number of parameters, and what one call has to do."""
     cell = asked.cell
-    model, (x,) = build_on_meta(lambda: (asked.build().to(subject.DTYPES[cell.dtype]), (asked.example(),)))
+    model, (x,) = build_on_meta(lambda: (subject.cast(asked.build(), cell.dtype), (asked.example(),)))
     with torch.no_grad(), watched(model):
         y = _without_data(model, x)
     parameters = list(model.parameters())

@@ -83,7 +83,7 @@ def prepare(
     parameters_bytes = _refuse_what_will_not_fit(asked, settings, learn, held_bytes)
     enter("building")
     torch.manual_seed(settings.seed)
-    model = asked.build().to(device=cell.device, dtype=subject.DTYPES[cell.dtype])
+    model = subject.cast(asked.build().to(cell.device), cell.dtype)
     x = _moved(asked.example(), cell.device)
     course.phase("validating", lambda: validated(model, x))
     forward: subject.Forward = model
@@ -179,7 +179,7 @@ def _refuse_what_will_not_fit(asked: subject.Subject, settings: Settings, learn:
     cell = asked.cell
     try:
         foreseen = foresee.foresee(
-            lambda: (asked.build().to(subject.DTYPES[cell.dtype]), (asked.example(),)),
+            lambda: (subject.cast(asked.build(), cell.dtype), (asked.example(),)),
             mode=cell.mode,
             device=cell.device,
         )

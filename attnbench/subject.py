@@ -137,7 +137,7 @@ class NetworkSubject(Subject):
         """Build it without weights and show it an image without pixels: what it cannot take it says itself."""
         try:
             with torch.device("meta"), torch.no_grad():
-                self.build().eval().to(DTYPES[self.cell.dtype])(self.example()[:1])
+                cast(self.build(), self.cell.dtype).eval()(self.example()[:1])
         except Exception as error:  # a stranger's constructor may raise anything
             return f"{self.cell.height}x{self.cell.width} pixels: {' '.join(str(error).split())}"
         return None
@@ -187,6 +187,12 @@ def of(cell: Cell) -> Subject:
         networks.find(cell.network)
         return DenseSubject(cell=cell) if cell.head else NetworkSubject(cell=cell)
     return MechanismSubject(cell=cell, mechanism=discover().find(cell.mechanism).load())
+
+
+def cast(model: nn.Module, dtype: str) -> nn.Module:
+    """Cast a module's real numbers in place; complex ones stay, where ``to`` would drop their imaginary part."""
+    casts = {"float32": nn.Module.float, "bfloat16": nn.Module.bfloat16, "float16": nn.Module.half}
+    return casts[dtype](model)
 
 
 def call(cell: Cell, model: Forward, x: Tensor, *, forget: Callable[[], None]) -> Call:

@@ -2,8 +2,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
-from attnbench import subject
+from attnbench import counts, phases, subject
+from attnbench.job import Assignment, Settings
+from attnbench.mechanism import Map, Mechanism, Site
 from attnbench.record import Cell, Mode, Scope
 from attnbench.registry import discover
 
@@ -69,3 +72,44 @@ def test_adaptations_are_said_once_each() -> None:
     said = subject.of(Cell(mechanism="swin", height=512, width=512)).adaptation().split("; ")
     assert said
     assert len(said) == len(set(said))
+
+
+class Complex(Mechanism):
+    """A filter over frequencies, which are complex numbers."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        self.gain = nn.Parameter(torch.randn(site.height, site.width // 2 + 1, site.dim, dtype=torch.complex64))
+        self.norm = nn.LayerNorm(site.dim)
+
+    def forward(self, x: Map) -> Map:
+        spectrum = torch.fft.rfft2(self.norm(x).float(), dim=(1, 2)) * self.gain
+        return torch.fft.irfft2(spectrum, s=x.shape[1:3], dim=(1, 2)).to(x.dtype)
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("float32", 4), ("bfloat16", 2), ("float16", 2)])
+def test_complex_parameters_stay_complex_in_every_type(dtype: str, size: int) -> None:
+    cell = replace(LAYER, mechanism="complex", options={}, dtype=dtype, depth=1, batch=1)
+    complex_asked = subject.MechanismSubject(cell=cell, mechanism=Complex)
+    model = subject.cast(complex_asked.build(), dtype)
+    assert model.layers[0].gain.is_complex()
+    assert model.layers[0].norm.weight.dtype == subject.DTYPES[dtype]
+    tokens, dim = 24, 24
+    in_and_out, weights = 2 * tokens * dim * size, 4 * 4 * dim * 8 + 2 * dim * size
+    assert counts.count(complex_asked)["least_bytes"] == in_and_out + weights
+
+
+def test_what_is_run_has_the_parameters_that_were_built() -> None:
+    cell = replace(LAYER, mechanism="complex", options={}, batch=1, mode=Mode.TRAIN)
+    course = Assignment(cell=cell)
+    made: list[nn.Module] = []
+
+    class Kept(Complex):
+        def __init__(self, site: Site) -> None:
+            super().__init__(site)
+            made.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subject, "of", lambda _: subject.MechanismSubject(cell=cell, mechanism=Kept))
+        phases.prepare(0, course, Settings(), lambda _: None, lambda *_: None, held_bytes=0)
+    assert all(layer.gain.is_complex() for layer in made)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from attnbench import backbone, dense, networks, options
 from attnbench.mechanism import Macs, Mechanism, Site
+from attnbench.probes.weightless import build_on_meta
 from attnbench.pyramid import SWIN_T_SIZED
 from attnbench.record import Cell, Mode, Scope
 from attnbench.registry import discover
@@ -20,6 +21,8 @@ from attnbench.registry import discover
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CLASSES = 1000
 """Classes of the head, as in ImageNet-1K."""
+_NO_NUMBERS = ("meta tensor", "cannot be accessed from triton")
+"""What torch and Triton say, in lower case, of reading a tensor that holds no numbers."""
 Call = Callable[[], object]
 Forward = Callable[[Tensor], Any]
 """A module, or what it was compiled to."""
@@ -134,13 +137,24 @@ class NetworkSubject(Subject):
     """A published network."""
 
     def why_unsupported(self) -> str | None:
-        """Build it without weights and show it an image without pixels: what it cannot take it says itself."""
+        """Build it without weights and show it an image without pixels: what it cannot take it says itself.
+
+        One that reads numbers, of which there are none, may take the image: only running it tells.
+        """
         try:
-            with torch.device("meta"), torch.no_grad():
-                cast(self.build(), self.cell.dtype).eval()(self.example()[:1])
+            model, (x,) = build_on_meta(lambda: (cast(self.build(), self.cell.dtype), (self.example(),)))
         except Exception as error:  # a stranger's constructor may raise anything
-            return f"{self.cell.height}x{self.cell.width} pixels: {' '.join(str(error).split())}"
+            return self._refusal(error)
+        try:
+            with torch.no_grad():
+                model.eval()(x[:1])
+        except Exception as error:
+            return None if any(said in str(error).lower() for said in _NO_NUMBERS) else self._refusal(error)
         return None
+
+    def _refusal(self, error: Exception) -> str:
+        said = " ".join(str(error).split()) or type(error).__name__
+        return f"{self.cell.height}x{self.cell.width} pixels: {said}"
 
     def build(self) -> nn.Module:
         """Build the network for the cell's image size."""
@@ -153,8 +167,7 @@ class NetworkSubject(Subject):
 
     def adaptation(self) -> str:
         """Say if a network that is bound to one image size was built for another; what else it does is not known."""
-        with torch.device("meta"):
-            described = getattr(self.build(), "pretrained_cfg", {})
+        described = getattr(build_on_meta(lambda: (self.build(), ()))[0], "pretrained_cfg", {})
         size = (self.cell.height, self.cell.width)
         if not described.get("fixed_input_size") or described["input_size"][1:] == size:
             return ""

@@ -1,7 +1,9 @@
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from attnbench import counts, networks, subject, survey
 from attnbench.errors import UsageError
@@ -64,6 +66,44 @@ def test_an_argument_of_the_users_that_a_network_does_not_take_is_refused() -> N
     assert refused is not None
     assert "'windows'" in refused
     assert "img_size" not in refused
+
+
+class Numbers(nn.Module):
+    """A network that reads numbers from its tensors, as published code does."""
+
+    def __init__(self, *, rates: torch.Tensor | None = None, masked: bool = False, refusal: str | None = None) -> None:
+        super().__init__()
+        self.rates = [] if rates is None else [rate.item() for rate in rates]
+        self.masked, self.refusal = masked, refusal
+        self.head = nn.Conv2d(3, 5, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.refusal is not None:
+            raise AssertionError(self.refusal)
+        if self.masked:
+            return self.head(x)[:, :, : int((x > 0).sum().clamp(1))]
+        return self.head(x)
+
+
+def asked_of(network: Callable[[], nn.Module], monkeypatch: pytest.MonkeyPatch) -> subject.Subject:
+    monkeypatch.setattr(networks, "create", lambda *_, **__: network())
+    return subject.NetworkSubject(cell=cell("numbers", height=8, width=8))
+
+
+def test_a_network_that_reads_numbers_while_it_is_built_is_supported(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = asked_of(lambda: Numbers(rates=torch.linspace(0, 0.1, 4)), monkeypatch)
+    assert asked.why_unsupported() is None
+    assert counts.count(asked)["macs"] == 3 * 5 * 64
+
+
+def test_a_network_that_reads_numbers_of_its_images_is_left_to_be_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asked_of(lambda: Numbers(masked=True), monkeypatch).why_unsupported() is None
+
+
+@pytest.mark.parametrize(("refusal", "said"), [("an odd side", "an odd side"), ("", "AssertionError")])
+def test_a_network_that_refuses_an_image_has_a_reason(monkeypatch: pytest.MonkeyPatch, refusal: str, said: str) -> None:
+    asked = asked_of(lambda: Numbers(refusal=refusal), monkeypatch)
+    assert asked.why_unsupported() == f"8x8 pixels: {said}"
 
 
 def test_a_size_that_a_network_cannot_take_is_unsupported_with_its_reason() -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from torch import nn
 
 from attnbench.errors import PluginError, did_you_mean
 from attnbench.mechanism import Site
+from attnbench.options import hints, is_value
 
 _CHANNELS = "dim embed_dim embed_dims channels in_channels in_dim in_chans d_model hidden_size"
 _HEADS = "heads num_heads n_heads n_head nhead num_attention_heads"
@@ -44,7 +43,8 @@ def options_of(name: str, layer: Layer, fixed: Mapping[str, object]) -> dict[str
     Raises:
         PluginError: nothing can fill one in, or one is fixed that there is not.
     """
-    known, hints = _constructor_values(_ANY_SITE), _hints(layer)
+    known = _constructor_values(_ANY_SITE)
+    known_hints = hints(layer.__init__ if isinstance(layer, type) else layer)  # type: ignore[misc]
     takes = inspect.signature(layer).parameters
     options, missing = {}, []
     for parameter in takes.values():
@@ -52,8 +52,8 @@ def options_of(name: str, layer: Layer, fixed: Mapping[str, object]) -> dict[str
             continue
         if parameter.default is parameter.empty:
             missing.append(parameter.name)
-        elif isinstance(parameter.default, int | float | str):
-            hint = hints.get(parameter.name, type(parameter.default))
+        elif parameter.default is not None and is_value(parameter.default):
+            hint = known_hints.get(parameter.name, type(parameter.default))
             options[parameter.name] = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hint)
     if missing:
         raise PluginError(
@@ -78,13 +78,6 @@ def check_forward(name: str, layer: Layer) -> None:
     if not takes or missing:
         wanted = f"needs {', '.join(missing)} beside the map" if missing else "takes no map"
         raise PluginError(f"{name}.forward {wanted}; write a module whose forward(x) calls it, and name that one")
-
-
-def _hints(layer: Layer) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(layer.__init__ if isinstance(layer, type) else layer)  # type: ignore[misc]
-    except (NameError, TypeError, AttributeError):  # a name that only its own type checker sees
-        return {}
 
 
 def _constructor_values(site: Site) -> dict[str, object]:

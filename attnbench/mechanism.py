@@ -6,13 +6,14 @@ The block around it computes ``x = x + mechanism(x)`` and then ``x = x + mlp(x)`
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from attnbench.options import parameters
 
 Map: TypeAlias = Float[Tensor, "batch height width dim"]
 
@@ -90,8 +91,8 @@ class Macs:
 class Mechanism(nn.Module, ABC):
     """An attention sub-layer that attnbench can build, check and measure.
 
-    Subclasses take the site first and their options as keyword-only arguments with defaults; an option is an int,
-    float, bool, str or ``Literal`` of these, ``int | Literal["auto"]`` included. Interchangeable implementations
+    Subclasses take the site first and their options as keyword arguments with defaults; an option is an int, float,
+    bool, str or ``Literal`` of these, ``int | Literal["auto"]`` included. Interchangeable implementations
     of one layer (same parameters, same output) are an option named ``backend``.
 
     The first line of the class docstring is what ``attnbench list`` shows.
@@ -147,5 +148,4 @@ class Mechanism(nn.Module, ABC):
 
 def option_defaults(mechanism: type[Mechanism]) -> dict[str, Any]:
     """Return a mechanism's options with their defaults, in the order of its constructor."""
-    parameters = inspect.signature(mechanism).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    return {name: p.default for name, p in parameters(mechanism).items() if p.default is not p.empty}

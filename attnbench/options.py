@@ -14,6 +14,8 @@ from typing import Any, Literal
 from attnbench.errors import UsageError, did_you_mean
 from attnbench.record import Value
 
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
 
 def split(spec: str) -> tuple[str, dict[str, str]]:
     """Split ``name:key=value:key=value`` into the name (``FILE.py:Class`` included) and the options as written.
@@ -35,28 +37,64 @@ def split(spec: str) -> tuple[str, dict[str, str]]:
     return name, options
 
 
+def parameters(constructor: type) -> dict[str, inspect.Parameter]:
+    """Return the arguments of a mechanism's constructor that are options, each with what it admits as its annotation.
+
+    They are those after the site. One whose default cannot be written in a record, such as a tuple or a class, is no
+    option: it is left at that. Where nothing is annotated, an option admits what its default is.
+    """
+    known = hints(constructor.__init__)  # type: ignore[misc]
+    taken = [p for p in list(inspect.signature(constructor).parameters.values())[1:] if p.kind in _NAMED]
+    return {
+        p.name: p.replace(annotation=known.get(p.name, _kind_of(p.default)), kind=inspect.Parameter.KEYWORD_ONLY)
+        for p in taken
+        if p.default is p.empty or is_value(p.default)
+    }
+
+
+def hints(function: object) -> dict[str, Any]:
+    """Return the annotations of a function; what holds a name that only a type checker sees is left out."""
+    unseen: dict[str, Any] = {}
+    while True:
+        try:
+            found = typing.get_type_hints(function, localns=unseen)
+        except NameError as error:
+            name = str(error.name)
+            if name in unseen:
+                return {}
+            unseen[name] = Any
+        except (TypeError, AttributeError):
+            return {}
+        else:
+            return {name: hint for name, hint in found.items() if hint is not Any}
+
+
+def is_value(default: object) -> bool:
+    """Return whether a record gives a default back as it is; of a member of an enumeration it keeps the text."""
+    return default is None or type(default) in {bool, int, float, str}
+
+
+def _kind_of(default: object) -> type:
+    return type(default) if is_value(default) and default is not None else str
+
+
 def resolve(constructor: type, given: Mapping[str, str]) -> dict[str, Value]:
     """Return every option of a mechanism with its value: those given, read by their annotation, and the defaults.
 
     Raises:
         UsageError: an option that the constructor does not take, or a value that its annotation does not admit.
     """
-    hints = typing.get_type_hints(constructor.__init__)  # type: ignore[misc]
-    parameters = {
-        name: p
-        for name, p in inspect.signature(constructor).parameters.items()
-        if p.kind is inspect.Parameter.KEYWORD_ONLY
-    }
-    mistakes = [
-        f"unknown option {name!r}; {did_you_mean(name, parameters)}" for name in given if name not in parameters
-    ]
+    takes = parameters(constructor)
+    mistakes = [f"unknown option {name!r}; {did_you_mean(name, takes)}" for name in given if name not in takes]
     options: dict[str, Value] = {}
-    for name, parameter in parameters.items():
+    for name, parameter in takes.items():
         if name not in given:
             options[name] = parameter.default
+            if parameter.default is parameter.empty:
+                mistakes.append(f"option {name!r} has no default; write {name}=VALUE, or give it one")
             continue
         try:
-            options[name] = parse(given[name], hints.get(name, str))
+            options[name] = parse(given[name], parameter.annotation)
         except ValueError as error:
             mistakes.append(f"option {name}={given[name]}: {error}")
     if mistakes:
@@ -110,13 +148,13 @@ def _refuse() -> Value:
 def _name(annotation: Any) -> str:  # noqa: ANN401
     if typing.get_origin(annotation) is Literal:
         return ", ".join(str(choice) for choice in typing.get_args(annotation))
-    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}.get(
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "none"}.get(
         annotation, getattr(annotation, "__name__", str(annotation))
     )
 
 
 def choices(constructor: type, name: str) -> tuple[str, ...]:
     """Return the values that a ``Literal`` option admits, none if there is no such option."""
-    hint = typing.get_type_hints(constructor.__init__).get(name)  # type: ignore[misc]
+    hint = hints(constructor.__init__).get(name)  # type: ignore[misc]
     found = [a for a in _alternatives(hint) if typing.get_origin(a) is Literal]
     return tuple(str(choice) for literal in found for choice in typing.get_args(literal))

@@ -23,7 +23,7 @@ class Facts:
     summary: str = ""
     paper: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
-    """Keyword-only arguments of the constructor, name to default as written."""
+    """Arguments of the constructor after the site, name to default as written."""
 
 
 def read(plugin: Plugin) -> Facts:
@@ -102,6 +102,15 @@ def _constant(node: ast.ClassDef, name: str) -> str:
 def _options(node: ast.ClassDef) -> dict[str, str]:
     for statement in node.body:
         if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
-            pairs = zip(statement.args.kwonlyargs, statement.args.kw_defaults, strict=True)
-            return {arg.arg: ast.unparse(default) if default else "required" for arg, default in pairs}
+            return {arg.arg: ast.unparse(default) if default else "required" for arg, default in _pairs(statement.args)}
     return {}
+
+
+def _pairs(arguments: ast.arguments) -> list[tuple[ast.arg, ast.expr | None]]:
+    """Return the arguments after the site with their defaults; where no site is taken, those by keyword only."""
+    named = arguments.args[2:] if [each.arg for each in arguments.args[1:2]] == ["site"] else []
+    defaults = [*[None] * len(named), *arguments.defaults][len(arguments.defaults) :] if named else []
+    return [
+        *zip(named, defaults, strict=True),
+        *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
+    ]

@@ -1,3 +1,6 @@
+from __future__ import annotations
+
+import enum
 from typing import Literal
 
 import pytest
@@ -56,3 +59,48 @@ def test_every_mistake_is_named_with_what_would_do() -> None:
 def test_choices_of_an_option_are_its_literals() -> None:
     assert options.choices(Example, "backend") == ("sdpa", "unfused")
     assert options.choices(Example, "window") == ()
+
+
+class Kind(enum.Enum):
+    A = 1
+
+
+class Loose:
+    """Written as plugins are: a site for the type checker alone, nothing said of types, defaults of every kind."""
+
+    def __init__(
+        self,
+        site: OnlyACheckerSeesIt,  # noqa: F821
+        window=7,
+        *,
+        bias=True,
+        backend: Literal["sdpa", "unfused"] = "sdpa",
+        sides: tuple[int, int] = (7, 7),
+        norm: type = dict,
+        kind: Kind = Kind.A,
+        mark: int | None = None,
+        **more: int,
+    ) -> None: ...
+
+
+def test_a_name_that_only_a_type_checker_sees_hides_no_option() -> None:
+    assert options.choices(Loose, "backend") == ("sdpa", "unfused")
+    assert options.resolve(Loose, {"backend": "unfused", "mark": "3"})["mark"] == 3
+
+
+def test_an_option_without_an_annotation_is_read_as_its_default_is() -> None:
+    found = options.resolve(Loose, {"window": "14", "bias": "off"})
+    assert (found["window"], found["bias"]) == (14, False)
+
+
+def test_defaults_that_a_record_does_not_give_back_are_left_to_the_constructor() -> None:
+    assert options.resolve(Loose, {}) == {"window": 7, "bias": True, "backend": "sdpa", "mark": None}
+
+
+def test_an_option_without_a_default_must_be_given() -> None:
+    class Needs:
+        def __init__(self, site: object, *, window: int) -> None: ...
+
+    assert options.resolve(Needs, {"window": "3"}) == {"window": 3}
+    with pytest.raises(UsageError, match="option 'window' has no default; write window=VALUE"):
+        options.resolve(Needs, {})

@@ -132,6 +132,13 @@ def test_facts_are_read_without_running_anything(tmp_path: Path) -> None:
     assert facts.options == {"scale": "0.5", "backend": "'plain'"}
 
 
+def test_options_are_read_whether_or_not_they_are_by_keyword_only(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("class Mine:\n    def __init__(self, site, window, bias=True, *, scale=1.0): ...\n")
+    facts = source.read(registry.from_file(path, "Mine"))
+    assert facts.options == {"window": "required", "bias": "True", "scale": "1.0"}
+
+
 def test_thirty_installed_mechanisms_are_listed_without_importing_one_or_torch(tmp_path: Path) -> None:
     put_mechanisms(tmp_path, 30)
     code = (

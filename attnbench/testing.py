@@ -13,8 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
 from attnbench import options as option_syntax
 from attnbench import torch_state
+from attnbench.adapter import adapt
 from attnbench.conformance import conduct, declarations, numerics
 from attnbench.conformance.candidate import SITES, Candidate, written
 from attnbench.conformance.finding import BrokenError, Finding, NotClaimedError, Outcome, Report, in_a_line
@@ -54,7 +57,7 @@ _RELIES_ON: Mapping[str, Sequence[str]] = {"reach": ("gradients-right",)}
 
 
 def check(
-    mechanism: str | type[Mechanism],
+    mechanism: str | type[nn.Module],
     *,
     checks: Sequence[str] = tuple(CHECKS),
     sites: Sequence[Site] = SITES,
@@ -63,7 +66,8 @@ def check(
     """Check a mechanism and return what was found.
 
     Args:
-        mechanism: a class, the name of a registered one, or ``FILE.py:Class``; a name may carry options.
+        mechanism: a class, of a mechanism or of another module, the name of a registered one, or ``FILE.py:Class``;
+            a name may carry options.
         checks: names of checks to run, of ``CHECKS``.
         sites: where to check it; by default square, wide, odd and one-token maps of 24 channels and 3 heads in each
             stage of a pyramid. A mechanism need not support all of them.
@@ -71,12 +75,19 @@ def check(
 
     Raises:
         PluginError: the mechanism cannot be loaded.
-        UsageError: an option or a check that there is not.
+        UsageError: an option or a check that there is not, or no site.
     """
     unknown = [f"unknown check {name!r}; {did_you_mean(name, CHECKS)}" for name in checks if name not in CHECKS]
     if unknown:
         raise UsageError(*unknown)
     loaded, distribution, given = _loaded(mechanism)
+    takes = inspect.signature(loaded).parameters
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in takes.values())
+    unknown = [f"unknown option {name!r}; {did_you_mean(name, takes)}" for name in options if name not in takes]
+    if unknown and not takes_any:
+        raise UsageError(*unknown)
+    if not sites:
+        raise UsageError("no site to check at; give at least one in sites=[...], or leave it out")
     candidate = Candidate(mechanism=loaded, options={**option_defaults(loaded), **given, **options}, sites=tuple(sites))
     line = _Line(mechanism=mechanism, options=options, sites=sites)
     findings: list[Finding] = []
@@ -89,7 +100,7 @@ def check(
 
 
 def check_mechanism(
-    mechanism: str | type[Mechanism],
+    mechanism: str | type[nn.Module],
     *,
     checks: Sequence[str] = tuple(CHECKS),
     sites: Sequence[Site] = SITES,
@@ -107,10 +118,10 @@ def check_mechanism(
         raise AssertionError(str(report))
 
 
-def _loaded(mechanism: str | type[Mechanism]) -> tuple[type[Mechanism], str, Mapping[str, Any]]:
+def _loaded(mechanism: str | type[nn.Module]) -> tuple[type[Mechanism], str, Mapping[str, Any]]:
     """Return the class, where it comes from, and the options that its name carries."""
     if not isinstance(mechanism, str):
-        return mechanism, mechanism.__module__, {}
+        return (mechanism if issubclass(mechanism, Mechanism) else adapt(mechanism)), mechanism.__module__, {}
     name, given = option_syntax.split(mechanism)
     plugin = discover().find(name)
     loaded = plugin.load()
@@ -121,7 +132,7 @@ def _loaded(mechanism: str | type[Mechanism]) -> tuple[type[Mechanism], str, Map
 class _Line:
     """Writes the line that runs one check again."""
 
-    mechanism: str | type[Mechanism]
+    mechanism: str | type[nn.Module]
     options: Mapping[str, object]
     sites: Sequence[Site]
 
@@ -151,7 +162,9 @@ def _judged(name: str, candidate: Candidate, line: _Line) -> Finding:
     except BrokenError as error:
         outcome, found, advice, site = Outcome.FAILED, error.found, error.advice, error.site
         expected = error.expected or expected
-    except Exception as error:  # a mechanism under check may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a mechanism under check may raise anything; an exit would pass for success
         outcome, found = Outcome.FAILED, in_a_line(error)
     return Finding(
         check=name, outcome=outcome, expected=expected, found=found, advice=advice, reproduce=line.of(name, site)

@@ -388,6 +388,32 @@ def test_what_a_stranger_does_not_claim_is_not_held_against_it() -> None:
     assert unclaimed == {"backends", "macs", "reach", "compiles", "exports"}
 
 
+def test_a_class_that_is_no_mechanism_is_adapted_as_by_its_name() -> None:
+    class Theirs(nn.Linear):
+        layout = "BNC"
+
+        def __init__(self, dim: int) -> None:
+            super().__init__(dim, dim)
+
+    assert check(Theirs, sites=SITES, checks=["supported", "shape"]).passed
+
+
+def test_an_exit_is_a_failure_and_does_not_end_the_checks() -> None:
+    class Exits(Sound):
+        def forward(self, x: Map) -> Map:
+            raise SystemExit(0)
+
+    (failure,) = check(Exits, sites=SITES, checks=["supported"]).failures
+    assert failure.found == "accepted, but raises SystemExit: 0"
+
+
+def test_an_option_that_there_is_not_and_no_site_are_refused() -> None:
+    with pytest.raises(UsageError, match="unknown option 'heds'"):
+        check(Sound, sites=SITES, heds=3)
+    with pytest.raises(UsageError, match="no site to check at"):
+        check(Sound, sites=[])
+
+
 def test_names_that_there_are_not_are_refused() -> None:
     with pytest.raises(UsageError, match="unknown check 'shap'; did you mean shape"):
         check("mhsa", checks=["shap"])

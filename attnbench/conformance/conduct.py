@@ -37,7 +37,9 @@ def supported(candidate: Candidate) -> str:
 def _run(candidate: Candidate, site: Site) -> None:
     try:
         candidate.layer(site)(image(site))
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise BrokenError(
             f"accepted, but raises {in_a_line(error)}",
             advice="mend it, or refuse the site in why_unsupported",

@@ -14,6 +14,9 @@ from attnbench.registry import discover
 
 _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 
+_IMPORTED = ("Any", "Macs", "Map", "Mechanism", "Site")
+"""What the template of the layer imports."""
+
 
 def create(name: str, folder: Path | None = None) -> list[Path]:
     """Write the package: layer, closed form, tests, pyproject.toml with the entry point, workflow, .gitignore, README.
@@ -37,7 +40,7 @@ def create(name: str, folder: Path | None = None) -> list[Path]:
         "name": name,
         "package": package,
         "distribution": f"attnbench-{name.replace('_', '-')}",
-        "class_name": "".join(part.capitalize() for part in package.split("_")),
+        "class_name": _class_name(package),
     }
     targets = {
         "README.md": "README.md",
@@ -70,11 +73,18 @@ def _taken(package: str) -> str:
     """Say what a name means to Python already, empty if nothing."""
     if keyword.iskeyword(package):
         return "it is a word of Python's own"
+    class_name = _class_name(package)
+    if keyword.iskeyword(class_name) or class_name in _IMPORTED:
+        return f"its class would be {class_name}, which means something else already"
     if package == "tests":
         return "the folder of its tests is called so"
     # Looked up without importing it. What has no origin is a folder that happens to lie here.
     found = importlib.util.find_spec(package)
     return "there is a package or module of that name already" if found and found.origin else ""
+
+
+def _class_name(package: str) -> str:
+    return "".join(part.capitalize() for part in package.split("_"))
 
 
 def _write(template: str, path: Path, fields: dict[str, str]) -> Path:

@@ -81,6 +81,7 @@ def test_it_is_listed_with_where_it_comes_from(package: Path) -> None:
         *((name, "write lower-case letters and digits") for name in ("Mine", "1st", "my mechanism", "", "../mine")),
         ("class", "it is a word of Python's own"),
         ("tests", "the folder of its tests"),
+        *((name, "its class would be") for name in ("none", "true", "macs", "map")),
         *((name, "there is a package or module of that name") for name in ("attnbench", "torch", "random", "sys")),
     ],
 )

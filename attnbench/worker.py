@@ -178,8 +178,11 @@ def _bound(one: Ready, timing: latency.Timing, limits: Mapping[str, Any] | None)
     cell, macs, least = one.cell, one.found.get("macs"), one.found.get("least_bytes")
     if limits is None or not isinstance(macs, int) or not isinstance(least, int):
         return {}
+    machine = bounds.MachineLimits.from_dict(limits)
+    if cell.dtype not in machine.macs_per_s:  # an earlier run's limits, where this one's could not be measured
+        return {}
     work = bounds.macs_per_call(macs, batch=cell.batch, mode=cell.mode)
-    found = bounds.bound_of_counts(work, least, dtype=cell.dtype, limits=bounds.MachineLimits.from_dict(limits))
+    found = bounds.bound_of_counts(work, least, dtype=cell.dtype, limits=machine)
     return found.metrics(timing.median.value / one.layers)
 
 

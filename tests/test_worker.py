@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from attnbench import phases, torch_state, worker
+from attnbench import bounds, phases, torch_state, worker
 from attnbench.job import Assignment, Event, Job, Running, Settings
 from attnbench.phases import Ready
 from attnbench.record import Cell, Status
@@ -80,6 +81,27 @@ def test_a_device_lost_while_cells_take_turns_costs_the_one_that_lost_it(
     worker.time_in_turn(ready(), job(tmp_path), events.append, running, "fake")
     assert [index for index, _ in outcomes(events)] == reached
     assert running.current() == (None, 0.0)
+
+
+@pytest.mark.parametrize(("dtype", "known"), [("float32", True), ("bfloat16", False)])
+def test_a_cell_whose_type_has_no_limit_has_a_latency_and_no_bound(tmp_path: Path, dtype: str, known: bool) -> None:
+    cell = Cell(mechanism="a", height=64, width=64, dtype=dtype)
+    one = Ready(
+        index=0, cell=cell, call=lambda: None, layers=1, parameters_bytes=0, found={"macs": 7, "least_bytes": 8}
+    )
+    limits = bounds.MachineLimits(device="cpu", threads=1, macs_per_s={"float32": 1e9}, bytes_per_s=1e9)
+    measured = replace(
+        job(tmp_path),
+        assignments=(Assignment(cell=cell),),
+        settings=Settings(max_time_s=0.01),
+        limits={"fake": limits.to_dict()},
+    )
+    events: list[Event] = []
+    worker.time_in_turn([one], measured, events.append, Running(tmp_path / "running"), "fake")
+    (done,) = (event for event in events if event["event"] == "done")
+    assert done["status"] == Status.OK
+    assert done["metrics"]["latency_median_s"] > 0
+    assert ("bound_share" in done["metrics"]) is known
 
 
 def test_a_device_without_room_for_what_timing_needs_is_out_of_memory_for_each_cell(

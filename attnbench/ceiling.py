@@ -63,9 +63,10 @@ def _add(path: Path, device: str, threads: int, budget_s: float, dtypes: Sequenc
     torch.set_num_threads(threads)
     environment_id = environment.take(threads=threads, device=device).environment_id
     known = read(path.parent)
-    if environment_id in known and set(dtypes) <= known[environment_id].macs_per_s.keys():
+    before = known[environment_id].macs_per_s.keys() if environment_id in known else set()
+    if before and before >= set(dtypes):
         return
-    known[environment_id] = limits.measure(device, dtypes, threads, budget_s=budget_s)
+    known[environment_id] = limits.measure(device, list(dict.fromkeys([*dtypes, *before])), threads, budget_s=budget_s)
     beside = path.with_suffix(".tmp")
     beside.write_text(json.dumps({key: found.to_dict() for key, found in known.items()}, indent=1))
     beside.replace(path)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,12 @@ def test_what_is_known_is_not_measured_again(folder: Path) -> None:
     before = path.read_bytes()
     ceiling.measure(folder, [CELL], budget_s=0.1)
     assert path.read_bytes() == before
+
+
+def test_a_type_that_is_asked_for_later_costs_the_others_no_limit(tmp_path: Path) -> None:
+    for dtype in ("bfloat16", "float16"):
+        (limits,) = ceiling.measure(tmp_path, [replace(CELL, dtype=dtype)], budget_s=0.05).values()
+    assert limits.macs_per_s.keys() == {"float32", "bfloat16", "float16"}
 
 
 def test_a_device_that_cannot_be_measured_has_no_limits(tmp_path: Path) -> None:

@@ -181,3 +181,19 @@ def test_a_folder_of_images_is_trained_on(tmp_path):
                 Image.new("RGB", (16, 16), (colour, colour, colour)).save(folder / f"{i}.png")
     data = replace(datasets.load(f"folder:{tmp_path}", image_size=(16, 16)), batch=8)
     assert accuracy.train(MHSA, data, seeds=[0], epochs=10).top1 == 1.0
+
+
+def test_complex_weights_are_trained_as_complex_numbers(digits):
+    layers: list[Mechanism] = []
+
+    class Filter(Wasteful):
+        def __init__(self, site):
+            super().__init__(site)
+            self.gain = nn.Parameter(torch.randn(site.dim, dtype=torch.complex64))
+
+        def forward(self, x):
+            turned = super().forward(x) * self.gain
+            return turned.real + turned.imag
+
+    accuracy.train(functools.partial(built_into, layers, Filter), few(digits), seeds=[0], epochs=1)
+    assert all(layer.gain.is_complex() and layer.gain.grad.imag.any() for layer in layers)

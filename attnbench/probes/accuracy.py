@@ -18,7 +18,7 @@ from scipy.stats import t as student_t
 from attnbench.backbone import Backbone, Build
 from attnbench.data.splits import Dataset
 from attnbench.mechanism import Mechanism
-from attnbench.probes.training import HALF, Recipe, fit, share_right
+from attnbench.probes.training import Recipe, fit, share_right
 from attnbench.pyramid import Pyramid
 from attnbench.record import Value
 
@@ -91,7 +91,8 @@ def train(
         # What a layer draws, dropout included, follows from the seed too, and ends with the training.
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
-            model = backbone(build, data, seed=seed).to(device, torch.float32 if dtype in HALF else dtype)
+            model = backbone(build, data, seed=seed).to(device)
+            model = model.double() if dtype is torch.float64 else model.float()  # complex weights stay complex
             for done in fit(model, data, seed=seed, epochs=epochs, dtype=dtype, recipe=recipe):
                 if progress is not None:
                     progress(len(per_seed) * epochs + done, len(seeds) * epochs)

@@ -6,7 +6,10 @@ Plugins are strangers: importing one may hang, print, or end the process. The pa
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +20,7 @@ from typing import Any, TypeAlias
 
 from attnbench import options as option_syntax
 from attnbench.errors import AttnbenchError, DataError, PluginError, UsageError
+from attnbench.process import last_line
 from attnbench.record import Options
 from attnbench.registry import discover
 
@@ -108,19 +112,35 @@ def take(
 
 def _ask(wanted: Sequence[Wanted], others: dict[str, Any], timeout_s: float) -> tuple[list[dict[str, Any]], str]:
     with tempfile.TemporaryDirectory(prefix="attnbench-") as folder:
-        question, answer = Path(folder) / "question.json", Path(folder) / "answer.jsonl"
+        question, answer, log = (Path(folder) / name for name in ("question.json", "answer.jsonl", "stderr"))
         question.write_text(json.dumps({"wanted": [asdict(one) for one in wanted], **others}))
         answer.touch()
-        command = [sys.executable, "-m", "attnbench.survey", str(question), str(answer)]
-        try:
-            child = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False, text=True
-            )
-            said = child.stderr.strip().rpartition("\n")[2]
-            ended = f"ended the process with status {child.returncode}{f' ({said})' if said else ''}"
-        except subprocess.TimeoutExpired:
+        status = _run([str(question), str(answer)], log, timeout_s)
+        said = last_line(log)
+        ended = f"ended the process with status {status}{f' ({said})' if said else ''}"
+        if status is None:
             ended = f"did not end within {timeout_s:g} s"
         return [json.loads(line) for line in answer.read_text().splitlines()], ended
+
+
+def _run(arguments: Sequence[str], log: Path, timeout_s: float) -> int | None:
+    """Run the child, end what it leaves behind, and return its exit status, None if it did not end in time."""
+    with log.open("wb") as printed:  # a pipe would be held open by whatever the child leaves behind
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "attnbench.survey", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=printed,
+            start_new_session=True,
+        )
+    try:
+        return child.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
 
 
 def _finding(fields: dict[str, Any]) -> Finding:
@@ -243,3 +263,4 @@ def _answer(question: Path, answer: Path) -> None:
 
 if __name__ == "__main__":
     _answer(Path(sys.argv[1]), Path(sys.argv[2]))
+    os._exit(0)  # everything is said; a thread that a plugin has started would keep the process

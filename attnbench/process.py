@@ -38,7 +38,7 @@ class Worker:
         receiving, sending = os.pipe()
         with log.open("ab") as printed:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", module, str(job), str(sending)],
+                [sys.executable, "-P", "-m", module, str(job), str(sending)],  # -P: the folder it runs in is no library
                 stdin=subprocess.DEVNULL,
                 stdout=printed,
                 stderr=subprocess.STDOUT,

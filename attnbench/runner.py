@@ -233,8 +233,13 @@ def _cause_of_death(worker: Worker, phase: str, log: Path) -> tuple[Status, str]
     said = last_line(log)
     hint = f" ({said})" if said else ""
     if exit_status is not None and exit_status < 0:
-        name = signal.Signals(-exit_status).name
+        name = _signal_name(-exit_status)
         if name == "SIGKILL" and worker.memory_ran_out:
             return Status.OUT_OF_MEMORY, f"the kernel ended the worker for lack of memory while {phase}"
         return Status.CRASHED, f"killed by {name} while {phase}{hint}"
     return Status.CRASHED, f"the worker ended with status {exit_status} while {phase}{hint}; see {log}"
+
+
+def _signal_name(number: int) -> str:
+    # Signals between SIGRTMIN and SIGRTMAX have no name.
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"

@@ -45,6 +45,8 @@ def act(name: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     elif name == "segfault":
         os.kill(os.getpid(), signal.SIGSEGV)
+    elif name == "nameless-signal":
+        os.kill(os.getpid(), signal.SIGRTMIN + 6)
     elif name == "exit":
         sys.exit("I had enough")
     elif name == "orphan":

@@ -48,6 +48,7 @@ def test_every_cell_of_every_group_gets_a_row(tmp_path: Path) -> None:
     [
         ("killed", Status.CRASHED, "killed by SIGKILL while building"),
         ("segfault", Status.CRASHED, "killed by SIGSEGV while building"),
+        ("nameless-signal", Status.CRASHED, "killed by signal 40 while building"),
         ("exit", Status.CRASHED, "ended with status 1 while building (I had enough)"),
         ("timed-segfault", Status.CRASHED, "killed by SIGSEGV while timing"),
         ("timed-exit", Status.CRASHED, "ended with status 1 while timing"),
@@ -90,6 +91,14 @@ def test_a_process_left_behind_does_not_keep_the_run_waiting(tmp_path: Path) -> 
     started = time.monotonic()
     assert statuses(run(tmp_path, cells("orphan"))) == {"orphan": "ok"}
     assert time.monotonic() - started < 20
+
+
+def test_the_folder_that_it_runs_in_takes_the_place_of_no_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "queue.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert statuses(run(tmp_path, cells("a"))) == {"a": "ok"}
 
 
 def test_cells_with_a_row_are_not_measured_again(tmp_path: Path) -> None:

@@ -36,7 +36,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import nn
 
 from attnbench.dense import DEFAULT_CLASSES, Task
@@ -80,20 +79,3 @@ def build(
     if task is Task.DETECTION:
         return RetinaNet(body, count)
     return MaskRCNN(body, count, height=height, width=width)
-
-
-def why_unsupported(network: str, *, height: int, width: int, **options: Any) -> str | None:  # noqa: ANN401
-    """Say why a network cannot be put under a head, or None if it can under any: built without memory and asked.
-
-    Args:
-        network: name under which timm knows the network.
-        height: pixels down of the images.
-        width: pixels across.
-        options: the network's own.
-    """
-    try:
-        with torch.device("meta"):
-            Features(network, height=height, width=width, **options)
-    except Exception as error:  # timm's networks refuse their arguments each in its own way
-        return (str(error) or type(error).__name__).splitlines()[0]
-    return None

@@ -37,6 +37,13 @@ def test_rows_that_differ_in_anything_but_the_mechanism_are_not_compared(axis, v
     assert second.conditions == (phrase,)
 
 
+def test_a_sweep_that_was_resumed_is_one_sweep():
+    frame = pd.DataFrame([row("mhsa"), row("swin", run_id="r2"), row("mhsa", 448, run_id="r2")])
+    first, second = comparisons(prepared(frame))
+    assert (first.title, second.title) == ("resolution 224, rows of 2 runs", "resolution 448")
+    assert list(first.rows["label"]) == ["mhsa", "swin"]
+
+
 def test_compiled_and_plain_forms_are_compared():
     frame = pd.DataFrame([row(), row(label="mhsa, compiled", compiled=True)])
     assert len(comparisons(prepared(frame))) == 1

@@ -168,3 +168,15 @@ def test_the_rows_of_a_frame_are_gone_through_once_for_all_columns_of_a_sheet(mo
 
 def test_a_latency_of_0_has_no_interval_of_a_throughput():
     assert best("throughput_img_per_s", timed("a", 0.0, 0.0, 0.0), timed("b", 2, 1.9, 2.1)) == ["a"]
+
+
+def test_latencies_of_different_runs_are_not_ranked_and_ratios_are():
+    apart = [timed("a", 0.016, 0.0157, 0.0163), timed("b", 0.008, 0.0078, 0.0082) | {"run_id": "r2"}]
+    ratios = [
+        {"latency_ratio": 1.0},
+        {"latency_ratio": 0.5, "latency_ratio_ci_low": 0.49, "latency_ratio_ci_high": 0.51},
+    ]
+    (sheet,) = book_of(*(one | ratio for one, ratio in zip(apart, ratios, strict=True))).sheets
+    _, second = sheet.lines
+    assert not second.entries["latency_median_s"].best
+    assert second.entries["latency_ratio"].best

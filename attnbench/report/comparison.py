@@ -52,8 +52,10 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """The resolution and the conditions, in a line."""
-        return ", ".join([f"resolution {resolution(self.height, self.width)}", *self.conditions])
+        """The resolution and the conditions, in a line, and whether all was measured in one run."""
+        runs = self.rows["run_id"].nunique(dropna=False)
+        together = [] if runs < 2 else [f"rows of {runs} runs"]
+        return ", ".join([f"resolution {resolution(self.height, self.width)}", *self.conditions, *together])
 
 
 def resolution(height: int, width: int) -> str:
@@ -102,12 +104,14 @@ def split(rows: pd.DataFrame, *, of: pd.DataFrame, axes: Sequence[str] = AXES) -
 
 
 def varying(rows: pd.DataFrame, axes: Sequence[str] = AXES) -> list[str]:
-    """Return the axes on which rows differ; the name of a run only where nothing else tells the runs apart."""
+    """Return the axes on which rows differ; the name of a run only where two runs have a row of the same.
+
+    A sweep that was resumed, or to which a resolution was added, is one sweep.
+    """
     found = [axis for axis in axes if rows[axis].nunique(dropna=False) > 1]
     others = [axis for axis in found if axis != "run_id"]
-    if others and rows.groupby(others, dropna=False)["run_id"].nunique(dropna=False).max() == 1:
-        return others
-    return found
+    same = rows.groupby([*others, "label", "res_height", "res_width"], dropna=False)["run_id"]
+    return found if same.nunique(dropna=False).max() > 1 else others
 
 
 def constants(rows: pd.DataFrame, axes: Sequence[str] = AXES) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from attnbench.report.span import Span
 
 Row = Any
 """A row as ``DataFrame.itertuples`` yields it."""
+_OF_ONE_RUN = ("latency_median_s", "throughput_img_per_s")
 DISAGREEMENT = 0.01
 """Fraction by which counts of the same operations may differ before it is shown."""
 
@@ -131,11 +132,14 @@ def best_of(rows: Sequence[Row], column: Column) -> set[Any]:
     """Return the index of every ok row that no other is better than, empty if that leaves nobody out.
 
     With intervals, a row counts as worse only if its interval lies wholly beyond that of the best value.
-    Accuracies of different kinds, data sets or epochs are not ranked against each other.
+    Accuracies of different kinds, data sets or epochs are not ranked against each other, nor are latencies of
+    different runs; ratios are, which every run has to a baseline of its own.
     """
     ranked = [row for row in rows if row.status == "ok" and is_number(getattr(row, column.metric))]
     learned = {(row.accuracy_kind, row.dataset, row.epochs) for row in ranked}
     if column.metric.startswith("accuracy") and len(learned) > 1:
+        return set()
+    if column.metric in _OF_ONE_RUN and len({row.run_id for row in ranked}) > 1:
         return set()
     sign = -1 if METRICS[column.metric].better is Better.HIGHER else 1
     spans = {

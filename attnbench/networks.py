@@ -23,6 +23,8 @@ GROUP = "attnbench.networks"
 BACKENDS = ("sdpa", "unfused")
 """Fused attention on for all networks, or off for all."""
 
+_WORDS: Mapping[str, Value] = {"true": True, "false": False, "none": None}
+"""As TOML and shells write them."""
 _UNEXPECTED = re.compile(r"unexpected keyword argument(.*)", re.DOTALL)
 """Of Python's message and of the one that timm's own constructors raise, which names all of them in a list."""
 _SPELLING = ("img_size", "backend")
@@ -77,7 +79,7 @@ def create(name: str, *, height: int, width: int, options: Mapping[str, Value]) 
         try:
             model: nn.Module = timm.create_model(name, **arguments)
         except TypeError as error:
-            refused = _refused(error).intersection(_SPELLING, arguments)
+            refused = refused_by(error).intersection(_SPELLING, arguments)
             if not refused:
                 raise
             for argument in refused:
@@ -86,7 +88,7 @@ def create(name: str, *, height: int, width: int, options: Mapping[str, Value]) 
             return model
 
 
-def _refused(error: TypeError) -> set[str]:
+def refused_by(error: TypeError) -> set[str]:
     """Return the arguments that a constructor says it does not take, none if it says something else."""
     said = _UNEXPECTED.search(str(error))
     return set(re.findall(r"'(\w+)'", said[1])) if said else set()
@@ -104,7 +106,28 @@ def parse_options(given: Mapping[str, str]) -> dict[str, Value]:
     return {name: _literal(text) for name, text in given.items()}
 
 
+def check_options(name: str, options: Mapping[str, Value]) -> None:
+    """See that a network takes the arguments of its own that it is given.
+
+    Raises:
+        UsageError: it does not take one.
+    """
+    import torch  # noqa: PLC0415
+
+    try:
+        with torch.device("meta"):
+            create(name, height=224, width=224, options=options)
+    except TypeError as error:
+        unknown = refused_by(error).intersection(options)
+        if unknown:
+            raise UsageError(*(f"takes no argument {argument!r}" for argument in sorted(unknown))) from None
+    except Exception:  # noqa: S110 - of a size perhaps, which is its cell's affair
+        pass
+
+
 def _literal(text: str) -> Value:
+    if text in _WORDS:
+        return _WORDS[text]
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):

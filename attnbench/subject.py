@@ -189,6 +189,14 @@ class DenseSubject(NetworkSubject):
         model = dense_model.build(task, cell.network, height=cell.height, width=cell.width, **given)
         return model.train(cell.mode is Mode.TRAIN)
 
+    def adaptation(self) -> str:
+        """Say if the network has another form for dense tasks than for classification."""
+        from attnbench.dense.features import Features  # noqa: PLC0415 - torchvision
+
+        model, _ = build_on_meta(lambda: (self.build(), ()))
+        dense_form = any(each.dense for each in model.modules() if isinstance(each, Features))
+        return "in its form for dense tasks (dense=True)" if dense_form else ""
+
 
 def of(cell: Cell) -> Subject:
     """Load what a cell names.

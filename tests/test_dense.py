@@ -12,11 +12,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import detection as reference
 from torchvision.ops import MultiScaleRoIAlign
 
+from attnbench import subject
 from attnbench.dense import DEFAULT_SIZE, Task, instance
 from attnbench.dense.features import Features
 from attnbench.dense.model import build
 from attnbench.probes import flops, foresee
-from attnbench.record import Mode
+from attnbench.record import Cell, Mode, Scope
+from mechanisms.hmhsa import HMHSA
 
 import_module("mechanisms.hmhsa.network")
 
@@ -211,6 +213,33 @@ def test_mask_rcnn_costs_as_much_more_than_retinanet_as_published(network, publi
 def test_hat_net_small_costs_what_the_documentation_says(task, macs, macs_without_attention):
     found = macs_g(weightless(task, "hat_net_small", **HAT_NET_DENSE), image_on_meta(task))
     assert found == pytest.approx((macs, macs_without_attention), abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "dense"),
+    [
+        ("hat_net_tiny", {}, True),
+        ("hat_net_tiny", {"dense": False}, False),
+        ("hat_net_tiny", {"dense": True}, True),
+        ("resnet18", {}, False),
+    ],
+)
+def test_a_network_has_its_form_for_dense_tasks_unless_told_otherwise(network, options, dense):
+    with torch.device("meta"):
+        body = Features(network, height=224, width=224, **options)
+    pools = [block.pool for block in body.modules() if isinstance(block, HMHSA)]
+    assert pools[:4] == ([] if network == "resnet18" else [16, 16, 8, 8] if dense else [8, 8, 4, 4])
+    assert body.dense is (dense and not options)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [({}, "in its form for dense tasks (dense=True)"), ({"dense": False}, ""), ({"dense": True}, "")],
+)
+def test_a_row_says_that_a_network_is_not_in_its_form_for_classification(spec, said):
+    asked = {"scope": Scope.NETWORK, "network": "hat_net_tiny", "mechanism": "", "head": "segmentation"}
+    cell = Cell(**asked, height=64, width=64, options={"backend": "sdpa", **spec})
+    assert subject.of(cell).adaptation() == said
 
 
 # What the harness asks of a module

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 
+from attnbench import networks
+
 STRIDES = (4, 8, 16, 32)
 """Image pixels per position along a side, in the maps that a network gives."""
 WIDTH = 256
@@ -32,14 +34,15 @@ class Features(nn.Module):
             network: name under which timm knows it.
             height: pixels down of the images, for networks that are built for one size.
             width: pixels across.
-            options: the network's own, as for ``timm.create_model``.
+            options: the network's own, as for ``timm.create_model``. One that takes ``dense``, as HAT-Net does, has
+                another form for dense tasks, and is given True unless told otherwise.
 
         Raises:
             ValueError: the network gives no map at one of the strides.
             RuntimeError: timm does not know the name, or gives no maps of the network.
         """
         super().__init__()
-        self.network = _create(network, height=height, width=width, **options)
+        self.network, self.dense = _create(network, height=height, width=width, **options)
         # Networks with extraction of their own, MobileNets and EfficientNets, do not say: theirs come channels first.
         self.channels_last = getattr(self.network, "output_fmt", Format.NCHW) == Format.NHWC
         info = self.network.feature_info
@@ -83,16 +86,25 @@ class FeaturePyramid(nn.Module):
         return pyramid
 
 
-def _create(network: str, *, height: int, width: int, **options: Any) -> Any:  # noqa: ANN401 - timm's wrappers
-    """Return timm's wrapper, told the size of the images where the network wants to know it."""
-    if "img_size" in options:
-        return timm.create_model(network, features_only=True, **options)
-    try:
-        return timm.create_model(network, features_only=True, img_size=(height, width), **options)
-    except TypeError as error:
-        if "img_size" not in str(error):
-            raise
-        return timm.create_model(network, features_only=True, **options)
+def _create(network: str, *, height: int, width: int, **options: Any) -> tuple[Any, bool]:  # noqa: ANN401 - timm's
+    """Return timm's wrapper, and whether the network has another form for dense tasks and was not told to have it.
+
+    It is told the size of the images, and what they are for, where it wants to know.
+    """
+    offered: dict[str, Any] = {
+        name: value for name, value in (("img_size", (height, width)), ("dense", True)) if name not in options
+    }
+    while True:
+        try:
+            made = timm.create_model(network, features_only=True, **offered, **options)
+        except TypeError as error:
+            refused = networks.refused_by(error).intersection(offered)
+            if not refused:
+                raise
+            for name in refused:
+                del offered[name]
+        else:
+            return made, "dense" in offered
 
 
 def _listed(strides: Sequence[int]) -> str:

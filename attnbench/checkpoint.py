@@ -7,6 +7,7 @@ image size, such as position embeddings, is resampled as timm does.
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -57,7 +58,8 @@ def check(
         if classes not in (None, model.num_classes):
             raise DataError(
                 f"{path}: its head has {model.num_classes} classes, the images are of {classes}; "
-                "give the folder of images that it was trained for"
+                "give the folder of images that it was trained for, or weights for these and "
+                f"{network}:num_classes={classes}"
             )
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
@@ -76,7 +78,8 @@ def load(path: Path, model: nn.Module, *, network: str) -> None:
         else:
             _load_state(read(path), model, network)
     except DataError as error:
-        raise error if str(path) in str(error) else DataError(f"{path}: {error}") from None
+        said = str(error) if str(path) in str(error) else f"{path}: {error}"
+        raise type(error)(f"{said}{_hint(said, model, network)}") from None
     except Exception as error:  # a stranger's loader may raise anything
         raise DataError(f"{path} does not fit: {_few_lines(str(error) or type(error).__name__)}") from error
 
@@ -99,6 +102,13 @@ def _adapted(tensors: Tensors, model: nn.Module, network: str) -> Tensors:
     adapt = getattr(module, "checkpoint_filter_fn", None)
     adapted: Tensors = adapt(dict(tensors), model) if adapt else tensors
     return adapted
+
+
+def _hint(said: str, model: nn.Module, network: str) -> str:
+    """Return what to do about a classifier of another number of classes, empty if it is not what does not fit."""
+    classifier = getattr(model, "pretrained_cfg", {}).get("classifier")
+    found = re.search(rf"^  {classifier}\.weight is (\d+)x(\S+), the network's \d+x\2$", said, re.MULTILINE)
+    return f"\nfor weights of {found[1]} classes, name the network as {network}:num_classes={found[1]}" if found else ""
 
 
 def _few_lines(text: str) -> str:

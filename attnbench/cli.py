@@ -67,7 +67,7 @@ def env() -> None:
     type=COMMAS,
     help="Image sizes, 224 or 224x448 (height x width). [224; with --task what papers use]",
 )
-@click.option("--scope", type=COMMAS, help="backbone, layer, network. [backbone; network with --networks]")
+@click.option("--scope", type=COMMAS, help="backbone, layer, network. [backbone for mechanisms, network for networks]")
 @click.option("--task", type=COMMAS, help="Heads on networks: segmentation, detection, instance. [classification]")
 @click.option("--mode", type=COMMAS, help="infer, train. [infer]")
 @click.option("--batch", type=COMMAS, help="Images per call. [1]")

@@ -50,7 +50,8 @@ class MisfitError(DataError, RuntimeError):
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """Return the end of a message that names what would do: the nearest names, or all of them."""
     names = sorted(known)
-    near = get_close_matches(given, names, n=3, cutoff=0.5)
+    begin = sorted((name for name in names if given and name.startswith(given)), key=len)
+    near = list(dict.fromkeys([*begin, *get_close_matches(given, names, n=3, cutoff=0.5)]))[:3]
     if near:
         return f"did you mean {' or '.join(near)}?"
     return f"known: {', '.join(names)}" if names else "none are known"

@@ -33,7 +33,7 @@ def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -
     wanted = _read_toml(path) if path else {}
     wanted |= {name: value for name, value in given.items() if value is not None}
     if wanted.get("networks"):
-        wanted.setdefault("scope", ("network",))
+        wanted.setdefault("scope", ("backbone", "network") if wanted.get("mechanisms") else ("network",))
     if set(wanted.get("scope", ())) != {"network"}:
         wanted.setdefault("mechanisms", tuple(discover().plugins))
     wanted.setdefault("threads", threads)
@@ -70,6 +70,7 @@ def _refuse_idle(wanted: Mapping[str, Any]) -> None:
     layers = "layer" in wanted.get("scope", ())
     idle = [] if layers else [(name, "--scope layer") for name in ("stage", "dim", "heads", "depth")]
     idle += [] if wanted.get("accuracy") else [(name, "--accuracy") for name in ("seeds", "epochs", "checkpoint")]
+    idle += [] if set(wanted.get("scope", ())) != {"network"} else [("mechanisms", "--scope backbone or layer")]
     mistakes = [f"--{name} does nothing without {needed}" for name, needed in idle if name in wanted]
     if mistakes:
         raise UsageError(*mistakes)

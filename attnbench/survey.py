@@ -167,11 +167,14 @@ def _examine_network(wanted: Wanted, name: str, given: dict[str, str]) -> Findin
     from attnbench import networks  # noqa: PLC0415 - torch
 
     distribution = networks.find(name)
+    options = networks.parse_options(given)
+    if options:
+        networks.check_options(name, options)
     backend = wanted.backend or networks.BACKENDS[0]
     return Finding(
         wanted=wanted,
         name=name,
-        options=networks.parse_options({"backend": backend} | given),
+        options={"backend": backend} | options,
         backends=networks.BACKENDS,
         distribution=distribution,
     )

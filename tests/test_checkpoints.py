@@ -283,6 +283,14 @@ def test_a_foreign_checkpoint_is_refused_with_what_is_missing_and_unexpected(nam
     assert lines[-4:] == ["unexpected (3):", "  a.weight 3x2", "  a.bias 3", "  steps a scalar"]
 
 
+def test_weights_for_other_classes_are_refused_with_how_to_load_them(tmp_path):
+    path = write(tmp_path, "pth", timms("resnet10t").state_dict() | {"fc.weight": torch.zeros(7, 512)})
+    with pytest.raises(
+        DataError, match=r"7x512, the network's 3x512\nfor weights of 7 classes, .* resnet10t:num_classes=7$"
+    ):
+        check(path, "resnet10t")
+
+
 @each_of_timms
 def test_a_tensor_of_another_shape_is_named_with_both_even_if_timm_fails_to_resample_it(name, tmp_path):
     altered, shape = ALTERED[name]

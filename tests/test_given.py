@@ -20,7 +20,7 @@ from attnbench.parameters import COMMAS
         ({"stage": ("2",), "dim": 77}, ["--stage does nothing without --scope layer", "--dim does nothing without"]),
         (
             {"scope": ("network",), "networks": ("resnet18",), "depth": 2},
-            ["--depth does nothing without --scope layer"],
+            ["--depth does nothing without --scope layer", "--mechanisms does nothing without --scope backbone"],
         ),
         ({"seeds": 5, "epochs": 1}, ["--seeds does nothing without --accuracy", "--epochs does nothing without"]),
         ({"checkpoint": ("a=b",)}, ["--checkpoint does nothing without --accuracy"]),
@@ -37,6 +37,13 @@ def test_options_with_what_they_need_are_taken() -> None:
     given = {"mechanisms": ("mhsa",), "scope": ("layer", "backbone"), "stage": ("2",), "accuracy": "digits", "seeds": 2}
     request, _ = read_request(None, given, threads=1)
     assert (request.stage, request.seeds) == (("2",), 2)
+
+
+def test_mechanisms_and_networks_are_both_measured_if_both_are_named() -> None:
+    given = {"mechanisms": ("mhsa",), "networks": ("resnet18",)}
+    assert read_request(None, given, threads=1)[0].scope == ("backbone", "network")
+    with pytest.raises(UsageError, match="--mechanisms does nothing without --scope backbone or layer"):
+        read_request(None, given | {"scope": ("network",)}, threads=1)
 
 
 def test_a_sweep_file_is_held_to_the_same(tmp_path: Path) -> None:

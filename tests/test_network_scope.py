@@ -163,3 +163,17 @@ def test_a_network_that_is_bound_to_its_images_says_what_it_was_built_for(
 ) -> None:
     networks.find(network)
     assert subject.of(cell(network, height=size[0], width=size[1])).adaptation() == said
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("resnet18:bogus=1,", "resnet18:bogus=1: takes no argument 'bogus'"),
+        ("hat_net_tiny:dense=true,num_classes=5,", ""),
+    ],
+)
+def test_arguments_that_a_network_does_not_take_are_a_mistake_not_a_row(spec: str, said: str) -> None:
+    (finding,) = survey.take([survey.Wanted(spec=spec.rstrip(",").replace(",", ":"), network=True)]).findings
+    assert finding.mistakes == ((said,) if said else ())
+    if not said:
+        assert finding.options == {"backend": "sdpa", "dense": True, "num_classes": 5}

@@ -66,6 +66,8 @@ def read(request: Request, devices: Sequence[str], mistakes: list[str]) -> Axes:
         value = getattr(request, name)
         if value is not None and value < 1:
             mistakes.append(f"--{name} {value}: expected a whole number from 1")
+    if request.epochs < 0:
+        mistakes.append(f"--epochs {request.epochs}: expected a whole number from 1, or nothing for the data set's own")
     (task,) = axis("until", [request.until], _one_of(UNTIL)) or [Task.COST]
     return Axes(
         task=task,

@@ -168,6 +168,11 @@ def compare(  # noqa: PLR0917 - click passes options by name
     from attnbench.compare.runs import compare as compare_runs  # noqa: PLC0415
     from attnbench.given import read_request  # noqa: PLC0415
 
+    if rerun and base:
+        raise UsageError("--rerun REF compares REF with the working tree; leave BASE and HEAD out")
+    idle = [] if rerun else [name for name, value in (*axes.items(), ("out", out)) if value is not None]
+    if idle:
+        raise UsageError(*(f"--{name.replace('_', '-')} does nothing without --rerun" for name in idle))
     if rerun:
         request, settings = read_request(None, axes | {"baseline": "none"}, threads=_default_threads())
         found = campaign.rerun(rerun, request, settings, threshold=threshold, out=out, console=_console())
@@ -242,7 +247,7 @@ def claims(
 
     interrupted = audit.run(
         mechanisms or (),
-        given | {"threads": given["threads"] or _default_threads()},
+        given | {"threads": _default_threads() if given["threads"] is None else given["threads"]},
         out=out,
         fresh=fresh,
         markdown=markdown,

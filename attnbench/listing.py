@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from attnbench import networks, source
-from attnbench.errors import PluginError
+from attnbench.errors import PluginError, UsageError
 from attnbench.registry import Registry, discover
 
 
@@ -17,8 +17,13 @@ def mechanisms_table(names: Sequence[str] = (), registry: Registry | None = None
 
     Raises:
         PluginError: a name that is not installed.
+        UsageError: a network's name.
     """
-    registry = registry or discover()
+    registry, published = registry or discover(), networks.plugins()
+    if mistaken := [name for name in names if name in published and name not in registry.plugins]:
+        raise UsageError(
+            *(f"{name} is a network, for --networks; {published[name].module} says what it is" for name in mistaken)
+        )
     table = Table(show_edge=False, pad_edge=False, show_lines=True)
     for heading in ("mechanism", "what it is, paper, options", "from"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "mechanism")

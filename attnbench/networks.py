@@ -36,6 +36,18 @@ def plugins() -> dict[str, metadata.EntryPoint]:
     return {entry.name: entry for entry in sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name)}
 
 
+def register() -> list[str]:
+    """Make the networks of all installed plugins known to timm and return their names, for ``timm.create_model``.
+
+    Raises:
+        PluginError: a plugin does not import.
+    """
+    names = list(plugins())
+    for name in names:
+        find(name)
+    return names
+
+
 def find(name: str) -> str:
     """Make a network known to timm and return where it comes from, with its version.
 

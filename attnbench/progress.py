@@ -37,6 +37,8 @@ class Screen:
     def __enter__(self) -> Screen:
         if self._console.is_terminal:
             self._live.start()
+        elif self._total > 1:
+            self._print(f"{self._total} cells; those that are timed in turn with each other end together")
         return self
 
     def __exit__(
@@ -53,10 +55,11 @@ class Screen:
     def show(self, record: Record) -> None:
         """Show that a cell has ended."""
         self._left.pop(record.cell.key, None)
-        if record.status is not Status.OK:
-            self._print(f"{self._of(record.cell)}: {record.status.value}: {record.reason}")
-        elif not self._console.is_terminal:
-            self._print(f"[{self._total - len(self._left)}/{self._total}] {self._of(record.cell)}: ok")
+        outcome = ": ".join(filter(None, (self._of(record.cell), record.status.value, record.reason)))
+        if not self._console.is_terminal:
+            self._print(f"[{self._total - len(self._left)}/{self._total}] {outcome}")
+        elif record.status is not Status.OK:
+            self._print(outcome)
         self._redraw()
 
     def _print(self, line: str) -> None:
@@ -138,7 +141,14 @@ def _place(cell: Cell) -> str:
     if cell.task is Task.ACCURACY:
         return cell.dataset
     size = f"{cell.height}" if cell.height == cell.width else f"{cell.height}x{cell.width}"
-    parts = [size, "" if cell.batch == 1 else f"batch {cell.batch}", cell.mode.value, cell.dtype, cell.device]
+    parts = [
+        size,
+        cell.head,
+        "" if cell.batch == 1 else f"batch {cell.batch}",
+        cell.mode.value,
+        cell.dtype,
+        cell.device,
+    ]
     if cell.stage:
         parts.insert(1, f"stage {cell.stage}")
     return " ".join(part for part in parts if part)

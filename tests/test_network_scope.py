@@ -2,6 +2,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -58,6 +59,12 @@ def test_a_network_bound_to_one_size_is_built_anew_for_each() -> None:
 @pytest.mark.parametrize("name", ["caformer_s18", "naflexvit_base_patch16_gap", "ese_vovnet19b_slim", "resnet18"])
 def test_what_a_networks_constructor_does_not_take_is_left_out_however_it_says_so(name: str) -> None:
     assert subject.of(cell(name, height=64, width=96)).why_unsupported() is None
+
+
+def test_registered_networks_are_timms_to_build() -> None:
+    names = networks.register()
+    assert set(names) == set(networks.plugins()) > {"hat_net_tiny", "qna_vit_base", "lavit_small"}
+    assert set(names) <= set(timm.list_models())
 
 
 def test_an_argument_of_the_users_that_a_network_does_not_take_is_refused() -> None:

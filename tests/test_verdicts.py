@@ -84,6 +84,13 @@ def test_the_summary_counts_latencies_first_and_names_what_else_changed() -> Non
     )
 
 
+def test_figures_that_agree_are_counted_too_and_a_comparison_without_latencies_says_so() -> None:
+    alike = [
+        Verdict(cell=cell("mhsa"), metric=name, outcome=Outcome.SAME, base=1, head=1) for name in ("macs", "params")
+    ]
+    assert Comparison(verdicts=tuple(alike)).summary() == "no latency to compare; exact figures: 2 same"
+
+
 def test_counts_of_nothing_are_said_for_the_four_verdicts_only() -> None:
     assert Comparison(verdicts=(latency("mhsa", Outcome.SAME),)).summary() == "0 slower, 0 faster, 1 same, 0 undecided"
 

@@ -97,7 +97,12 @@ class Comparison:
         counts = Counter(verdict.outcome for verdict in self.about(LATENCY))
         always = (Outcome.SLOWER, Outcome.FASTER, Outcome.SAME, Outcome.UNDECIDED)
         said = [f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome] or outcome in always]
-        parts = [", ".join(said), _changes("exact figures", self.exact)]
+        exact = Counter(verdict.outcome for verdict in self.exact)
+        unchanged = f"exact figures: {exact[Outcome.SAME]} same" if exact[Outcome.SAME] else ""
+        parts = [
+            ", ".join(said) if counts else "no latency to compare",
+            _changes("exact figures", self.exact) or unchanged,
+        ]
         parts += [_changes(name, self.about(metric)) for name, metric in (("accuracy", ACCURACY), ("status", STATUS))]
         return "; ".join(part for part in parts if part)
 

@@ -84,7 +84,7 @@ class MechanismBenchmark:
             raise UsageError(f"{cell.mechanism} cannot be built {reason}")
         metrics = count(asked)
         torch.manual_seed(0)
-        model = asked.build().to(device=cell.device, dtype=subject.DTYPES[cell.dtype])
+        model = subject.cast(asked.build().to(cell.device), cell.dtype)
         x = asked.example().detach().to(cell.device).requires_grad_(cell.mode is Mode.TRAIN)
         validate(model, x)
         metrics |= measure_memory(asked, model, x)

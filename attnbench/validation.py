@@ -6,7 +6,7 @@ A residual hides a map of the wrong shape, since it broadcasts, and numbers that
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,11 +29,20 @@ def validate(model: nn.Module, x: Tensor) -> None:
         y = model(x)
     if changes:
         raise PluginError(f"its forward pass changes torch for everyone: {'; '.join(changes)}; leave that to others")
-    for output in (y,) if isinstance(y, Tensor) else y:
+    for output in _outputs(y, type(model).__name__):
         _require_finite(output, type(model).__name__)
         del output
     del y
     _require_nothing_kept(model, x)
+
+
+def _outputs(y: object, name: str) -> Sequence[Tensor]:
+    found = (y,) if isinstance(y, Tensor) else y
+    if not isinstance(found, Sequence) or not all(isinstance(each, Tensor) for each in found):
+        raise PluginError(
+            f"{name} returned a {type(y).__name__}; a tensor, or a list or tuple of tensors, can be timed"
+        )
+    return found
 
 
 def _require_nothing_kept(model: nn.Module, x: Tensor) -> None:

@@ -373,3 +373,13 @@ def test_plots_import_no_torch_and_open_no_window():
         "sys.exit('torch' in sys.modules or bool(plt.get_fignums()))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_line_joins_square_images_only_and_wide_ones_among_themselves():
+    mixed = pd.DataFrame([row("mhsa", 224), row("mhsa", 128, 256), row("mhsa", 448)])
+    wide = pd.DataFrame([row("mhsa", 112, 224), row("mhsa", 128, 256)])
+    for frame, joined, loose in ((mixed, [224**2, 448**2], [[128 * 256]]), (wide, [112 * 224, 128 * 256], [])):
+        figure = next(figure for name, figure in figures(frame) if name == "macs")
+        lines = [line for line in figure.axes[0].lines if line.get_label() == "mhsa"]
+        assert [list(line.get_xdata()) for line in lines if line.get_linestyle() == "-"] == [joined]
+        assert [list(line.get_xdata()) for line in lines if line.get_linestyle() == "None"] == loose

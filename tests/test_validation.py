@@ -93,3 +93,13 @@ def test_shapes_are_looked_at_without_data() -> None:
         model, x = stack(lambda x: x[..., :1]), torch.ones(2, 3, 4, 8)
     with pytest.raises(PluginError, match=r"returned \(2, 3, 4, 1\)"), watched(model):
         model(x)
+
+
+@pytest.mark.parametrize("returned", [{"maps": torch.zeros(1)}, None, [torch.zeros(1), "a word"]])
+def test_what_is_neither_a_tensor_nor_several_is_named(returned: object) -> None:
+    class Odd(torch.nn.Module):
+        def forward(self, x: Tensor) -> object:
+            return returned
+
+    with pytest.raises(PluginError, match=f"Odd returned a {type(returned).__name__}; a tensor, or a list or tuple"):
+        validate(Odd(), torch.zeros(1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from attnbench import bounds, phases, torch_state, worker
+from attnbench import bounds, phases, runner, torch_state, worker
 from attnbench.job import Assignment, Event, Job, Running, Settings
 from attnbench.phases import Ready
-from attnbench.record import Cell, Status
+from attnbench.record import Cell, Scope, Status, Task
+from attnbench.sweep import Sweep
 
 CELLS = [Cell(mechanism=name, height=64, width=64, device="cuda:1") for name in ("a", "b", "c")]
 LOST = RuntimeError("CUDA error: an illegal memory access was encountered")
@@ -134,3 +136,20 @@ def test_cells_run_on_their_own_device_and_convolutions_are_as_precise_as_produc
 def test_what_torch_keeps_of_earlier_cells_counts_as_free(asked: list[str]) -> None:
     assert phases._free_bytes("cuda:1") == 7
     assert asked == ["empty cache", "ask cuda:1"]
+
+
+def test_a_thread_that_a_plugin_left_behind_keeps_nobody_waiting(tmp_path: Path) -> None:
+    (tmp_path / "lingering.py").write_text(
+        "import threading, time\n"
+        "from mechanisms.mhsa import MHSA\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        "class Lingering(MHSA): pass\n"
+    )
+    cell = Cell(
+        mechanism=f"{tmp_path}/lingering.py:Lingering", task=Task.COUNTS, scope=Scope.LAYER,
+        height=64, width=64, stage=3, dim=8, heads=2, depth=1,
+    )  # fmt: skip
+    started = time.monotonic()
+    (record,) = runner.run(Sweep(cells=(cell,), baselines={}), settings=Settings(timeout_s=500), folder=tmp_path)
+    assert record.status is Status.OK, record.reason
+    assert time.monotonic() - started < 400

@@ -15,6 +15,7 @@ from attnbench.conformance.conduct import require_dtype
 from attnbench.conformance.finding import BrokenError, NotClaimedError, in_a_line
 from attnbench.mechanism import Mechanism
 from attnbench.options import choices
+from attnbench.subject import cast
 
 HALF_PRECISION_BOUND = 8
 """Largest error in half precision, in units of the type's epsilon, relative to the largest value in float64."""
@@ -88,7 +89,7 @@ def half_precision(candidate: Candidate) -> str:
     expected = candidate.layer(site)(x)
     said = []
     for dtype in _HALVES:
-        y = candidate.layer(site).to(dtype)(x.to(dtype))
+        y = cast(candidate.layer(site), str(dtype).removeprefix("torch."))(x.to(dtype))
         require_dtype(y, x.to(dtype), site)
         error = distance(y, expected)
         bound = HALF_PRECISION_BOUND * torch.finfo(dtype).eps

@@ -64,7 +64,8 @@ def _cost(quantity: Quantity, part: pd.DataFrame, looks: dict[str, Style]) -> Fi
         return dots(series, quantity, sizes(part), subtitle)
     meetings = _meetings(part, quantity)
     said = [f"rings: crossings with {meetings[0].other}"] if meetings else []
-    said += ["mechanisms side by side at each resolution"] if len(series) > 1 else []
+    whose = "networks" if part["network"].notna().all() else "mechanisms"
+    said += [f"{whose} side by side at each resolution"] if len(series) > 1 else []
     alike = [] if quantity.low else coinciding(series)
     said += [f"equal within {100 * COINCIDING:g} %: {', '.join(labels)}" for labels in alike]
     subtitle = "; ".join([subtitle, *said])

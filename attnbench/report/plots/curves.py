@@ -96,9 +96,14 @@ def _lines(axes: Axes, series: list[Series], quantity: Quantity, beside: Mapping
     for each in series:
         across = [pixels_of(point.size) * beside[each.label] for point in each.points]
         up = [point.value / unit.size for point in each.points]
-        line = handle(each.label, each.style)
-        line.set_data(across, up)
-        axes.add_line(line)
+        for joined, points in _joined(each.points):
+            line = handle(each.label, each.style)
+            line.set_data(
+                [pixels_of(point.size) * beside[each.label] for point in points],
+                [point.value / unit.size for point in points],
+            )
+            line.set_linestyle("-" if joined else "none")
+            axes.add_line(line)
         below = [(point.value - point.low) / unit.size for point in each.points]
         above = [(point.high - point.value) / unit.size for point in each.points]
         if any(below) or any(above):
@@ -127,7 +132,8 @@ def _marks(
         crossing, points = meeting.crossing, named[meeting.other].points
         assert crossing.resolution is not None
         side = math.log(crossing.resolution**2)
-        pixels, values = ([math.log(each) for each in given] for given in _line_of(points))
+        (_, joined), *_ = _joined(points)
+        pixels, values = ([math.log(each) for each in given] for given in _line_of(joined))
         height = math.exp(np.interp(side, pixels, values)) / unit_of(list(series), quantity).size
         color, shift = named[meeting.label].style.color, beside[meeting.other]
         if crossing.kind is Kind.INTERVAL and crossing.low and crossing.high:
@@ -143,6 +149,13 @@ def _marks(
             markeredgewidth=1.1,
             zorder=4,
         )
+
+
+def _joined(points: Sequence[Point]) -> list[tuple[bool, Sequence[Point]]]:
+    """Return the points that a line joins, and then those that it does not: square images and wide ones differ."""
+    square = [point for point in points if point.size[0] == point.size[1]]
+    others = [point for point in points if point.size[0] != point.size[1]]
+    return [(True, square), (False, others)] if square and others else [(True, points)]
 
 
 def _line_of(points: Sequence[Point]) -> tuple[list[float], list[float]]:

@@ -45,7 +45,7 @@ def measure(folder: Path, cells: Sequence[Cell], *, budget_s: float) -> dict[str
         dtypes = dict.fromkeys(["float32", *(cell.dtype for cell in here)])
         threads = str(here[0].threads)
         asked = [str(folder / LIMITS), device, threads, str(budget_s), *dtypes]
-        command = [sys.executable, "-m", "attnbench.ceiling", *asked]
+        command = [sys.executable, "-P", "-m", "attnbench.ceiling", *asked]
         environ = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         with contextlib.suppress(subprocess.TimeoutExpired):
             subprocess.run(

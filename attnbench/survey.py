@@ -91,7 +91,7 @@ def take(
         wanted: mechanisms and networks.
         dataset: what mechanisms are trained and networks evaluated on; empty for neither.
         sizes: height and width of the images that networks with a checkpoint must take it at.
-        timeout_s: how long the child may take.
+        timeout_s: how long the child may say nothing; it is ended after at most twice that.
     """
     findings: list[Finding] = []
     devices: tuple[str, ...] = ("cpu",)
@@ -115,7 +115,7 @@ def _ask(wanted: Sequence[Wanted], others: dict[str, Any], timeout_s: float) -> 
         question, answer, log = (Path(folder) / name for name in ("question.json", "answer.jsonl", "stderr"))
         question.write_text(json.dumps({"wanted": [asdict(one) for one in wanted], **others}))
         answer.touch()
-        status = _run([str(question), str(answer)], log, timeout_s)
+        status = _run(question, answer, log, timeout_s)
         said = last_line(log)
         ended = f"ended the process with status {status}{f' ({said})' if said else ''}"
         if status is None:
@@ -123,20 +123,24 @@ def _ask(wanted: Sequence[Wanted], others: dict[str, Any], timeout_s: float) -> 
         return [json.loads(line) for line in answer.read_text().splitlines()], ended
 
 
-def _run(arguments: Sequence[str], log: Path, timeout_s: float) -> int | None:
-    """Run the child, end what it leaves behind, and return its exit status, None if it did not end in time."""
+def _run(question: Path, answer: Path, log: Path, timeout_s: float) -> int | None:
+    """Run the child, end what it leaves behind, and return its exit status, None if it said nothing for too long."""
     with log.open("wb") as printed:  # a pipe would be held open by whatever the child leaves behind
         child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "attnbench.survey", *arguments],
+            [sys.executable, "-P", "-m", "attnbench.survey", str(question), str(answer)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=printed,
             start_new_session=True,
         )
+    heard = 0
     try:
-        return child.wait(timeout_s)
-    except subprocess.TimeoutExpired:
-        return None
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return child.wait(timeout_s)
+            if answer.stat().st_size == heard:
+                return None
+            heard = answer.stat().st_size
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from attnbench import machine, subject
+from attnbench import machine, subject, torch_state
 from attnbench.counts import count
 from attnbench.job import Assignment, Settings
 from attnbench.probes import compilation, foresee, kernels, memory
@@ -78,13 +78,17 @@ def prepare(
         Unmeasurable: the cell's mechanism does not support it, or it would not fit into memory.
     """
     cell, course = assignment.cell, _Course(assignment=assignment, enter=enter, learn=learn)
-    asked = course.counted()
-    enter("foreseeing")
-    parameters_bytes = _refuse_what_will_not_fit(asked, settings, learn, held_bytes)
-    enter("building")
-    torch.manual_seed(settings.seed)
-    model = subject.cast(asked.build().to(cell.device), cell.dtype)
-    x = _moved(asked.example(), cell.device)
+    # What a forward pass sets must not be set already when it is looked at: it would seem to set nothing.
+    with torch_state.restored(seed_included=False) as changes:
+        asked = course.counted()
+        enter("foreseeing")
+        parameters_bytes = _refuse_what_will_not_fit(asked, settings, learn, held_bytes)
+        enter("building")
+        torch.manual_seed(settings.seed)
+        model = subject.cast(asked.build().to(cell.device), cell.dtype)
+        x = _moved(asked.example(), cell.device)
+    if changes:
+        learn("setting torch back", {"switches_undone": "; ".join(changes)})
     course.phase("validating", lambda: validated(model, x))
     forward: subject.Forward = model
     if cell.compiled:

@@ -80,7 +80,8 @@ def check(
     unknown = [f"unknown check {name!r}; {did_you_mean(name, CHECKS)}" for name in checks if name not in CHECKS]
     if unknown:
         raise UsageError(*unknown)
-    loaded, distribution, given = _loaded(mechanism)
+    with torch_state.restored():  # else what loading sets would be no change to the checks
+        loaded, distribution, given = _loaded(mechanism)
     takes = inspect.signature(loaded).parameters
     takes_any = any(each.kind is each.VAR_KEYWORD for each in takes.values())
     unknown = [f"unknown option {name!r}; {did_you_mean(name, takes)}" for name in options if name not in takes]

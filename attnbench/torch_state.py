@@ -5,6 +5,7 @@ A mechanism that sets them changes what is measured of the others, and what they
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.backends import cuda, cudnn
+from torch.backends import cuda, cudnn, mkldnn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,8 @@ SWITCHES: Mapping[str, Switch] = {
     "accumulation in float16": _attribute(cuda.matmul, "allow_fp16_accumulation"),
     "autocast on the CPU": _autocast("cpu"),
     "autocast on CUDA": _autocast("cuda"),
+    "mkldnn.enabled": _attribute(mkldnn, "enabled"),
+    "denormals flushed": Switch(read=lambda: sys.float_info.min / 2 == 0, write=torch.set_flush_denormal),
     "cudnn.enabled": _attribute(cudnn, "enabled"),
     "cudnn.benchmark": _attribute(cudnn, "benchmark"),
     "cudnn.deterministic": _attribute(cudnn, "deterministic"),

@@ -24,6 +24,8 @@ CHANGES: dict[str, Callable[[], object]] = {
     "accumulation in float16": lambda: _set_of_products("allow_fp16_accumulation", on=True),
     "autocast on the CPU": lambda: torch.set_autocast_enabled("cpu", True),
     "cudnn.benchmark": lambda: setattr(torch.backends.cudnn, "benchmark", True),
+    "mkldnn.enabled": lambda: setattr(torch.backends.mkldnn, "enabled", False),
+    "denormals flushed": lambda: torch.set_flush_denormal(True),
     "flash attention": lambda: torch.backends.cuda.enable_flash_sdp(False),
     "seed": lambda: torch.manual_seed(torch.initial_seed() + 1),
 }

@@ -87,10 +87,12 @@ def require_dtype(y: Tensor, x: Tensor, site: Site) -> None:
 
 def global_state(candidate: Candidate) -> str:
     """Building and running a layer leaves torch's global switches as they were."""
-    x = image(candidate.base)
-    torch.manual_seed(0)
+    with torch_state.restored():  # to find a site, the layer may have been tried
+        site = candidate.base
+        x = image(site)
+        torch.manual_seed(0)
     with torch_state.restored() as changes:
-        candidate.mechanism(candidate.base, **candidate.options).double().eval()(x)
+        candidate.mechanism(site, **candidate.options).double().eval()(x)
     if changes:
         raise BrokenError("; ".join(changes))
     return "nothing changed"

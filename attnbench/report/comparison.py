@@ -82,10 +82,20 @@ def sizes(rows: pd.DataFrame) -> list[tuple[int, int]]:
 def comparisons(rows: pd.DataFrame) -> list[Comparison]:
     """Return prepared rows as comparisons, smallest resolution first, otherwise in the order in which they were run."""
     return [
-        Comparison(height=height, width=width, conditions=conditions, rows=found)
+        Comparison(height=height, width=width, conditions=conditions, rows=_with_runs(found))
         for height, width in sizes(rows)
         for conditions, found in split(rows[(rows["res_height"] == height) & (rows["res_width"] == width)], of=rows)
     ]
+
+
+def _with_runs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with the name of the run that timed each, ``timed_in``, where they are of several."""
+    several = rows["run_id"].nunique(dropna=False) > 1
+    timed = [
+        run if several and is_number(value) else None
+        for run, value in zip(rows["run_id"], rows["latency_median_s"], strict=True)
+    ]
+    return rows.assign(timed_in=pd.Series(timed, index=rows.index, dtype=object))
 
 
 def split(rows: pd.DataFrame, *, of: pd.DataFrame, axes: Sequence[str] = AXES) -> list[tuple[tuple[str, ...], Any]]:

@@ -98,10 +98,11 @@ class Book:
 
 def book(rows: pd.DataFrame) -> Book:
     """Return prepared rows as sheets."""
-    notes = list(dict.fromkeys(note for row in rows.itertuples() for note in notes_of(row)))
+    parts = comparisons(rows)
+    notes = list(dict.fromkeys(note for part in parts for row in part.rows.itertuples() for note in notes_of(row)))
     shown = [column for column in COLUMNS if any(map(is_number, rows[column.metric]))]
     scales = {column.metric: _scale(column, rows) for column in shown}
-    sheets = tuple(_sheet(each, shown, scales, notes) for each in comparisons(rows))
+    sheets = tuple(_sheet(each, shown, scales, notes) for each in parts)
     return Book(constants=constants(rows), sheets=sheets, notes=tuple(notes))
 
 
@@ -117,6 +118,7 @@ def notes_of(row: Row) -> list[str]:
     notes = {
         "adapted: {}": row.adaptation,
         "sets torch's global switches, which was undone: {}": row.switches_undone,
+        "timed in run {}, as was the baseline of its ratio; ratios compare across runs, latencies do not": row.timed_in,
         "timing disturbed: {}": row.latency_interference,
         "timing ended by its time limit, before the interval was as narrow as asked": row.latency_stopped_by
         == "max-time",

@@ -5,11 +5,13 @@ Exit status: 0 done; 1 a gate failed; 2 wrong usage; 3 ``--strict`` and a cell d
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import sys
 import warnings
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -269,8 +271,11 @@ def check(mechanism: str, checks: tuple[str, ...] | None) -> None:
     from attnbench import testing  # noqa: PLC0415 - torch
     from attnbench.conformance.table import findings_table  # noqa: PLC0415
 
-    found = testing.check(mechanism, checks=checks or tuple(testing.CHECKS))
+    with redirect_stdout(io.StringIO()) as printed:
+        found = testing.check(mechanism, checks=checks or tuple(testing.CHECKS))
     _console().print(findings_table(found))
+    if lines := printed.getvalue().count("\n"):
+        click.echo(f"{mechanism} printed {lines} lines meanwhile, left out here")
     if not found.passed:
         click.echo(str(found))
         sys.exit(GATE_FAILED)

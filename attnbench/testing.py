@@ -38,6 +38,7 @@ CHECKS: Mapping[str, Check] = {
     "shape": conduct.shape,
     "global-state": conduct.global_state,
     "deterministic": conduct.deterministic,
+    "keeps-nothing": conduct.keeps_nothing,
     "images-apart": conduct.images_apart,
     "state-dict": conduct.state_dict,
     "gradients-reach": numerics.gradients_reach,

@@ -33,7 +33,7 @@ def validate(model: nn.Module, x: Tensor) -> None:
         _require_finite(output, type(model).__name__)
         del output
     del y
-    _require_nothing_kept(model, x)
+    require_nothing_kept(model, x)
 
 
 def _outputs(y: object, name: str) -> Sequence[Tensor]:
@@ -45,7 +45,7 @@ def _outputs(y: object, name: str) -> Sequence[Tensor]:
     return found
 
 
-def _require_nothing_kept(model: nn.Module, x: Tensor) -> None:
+def require_nothing_kept(model: nn.Module, x: Tensor) -> None:
     """Run a model that has filled its caches, and raise PluginError if tensors stay that were not there before."""
     before = _bytes_alive()
     with torch.no_grad():

@@ -89,6 +89,13 @@ class SetsThreads(Sound):
         return super().forward(x)
 
 
+class KeepsEveryMap(Sound):
+    def forward(self, x: Map) -> Map:
+        y = super().forward(x)
+        self.__dict__.setdefault("kept", []).append(y)
+        return y
+
+
 class Random(Sound):
     def forward(self, x: Map) -> Map:
         return nn.functional.dropout(super().forward(x), 0.5)
@@ -250,6 +257,7 @@ BROKEN = {
     RemembersTheFirst: "deterministic",
     RemembersTheFirstBatch: "deterministic",
     RemembersTheLast: "deterministic",
+    KeepsEveryMap: "keeps-nothing",
     NormsTheBatch: "images-apart",
     HidesState: "state-dict",
     HasUnusedParameter: "gradients-reach",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
@@ -25,3 +28,17 @@ def test_what_would_change_nothing_or_cannot_be_is_refused(arguments: list[str],
     error = CliRunner().invoke(cli.attnbench, arguments).exception
     assert isinstance(error, UsageError), error
     assert all(expected in mistake for expected, mistake in zip(said, error.mistakes, strict=True)), error.mistakes
+
+
+def test_what_a_mechanism_prints_does_not_bury_what_was_found_of_it(tmp_path: Path) -> None:
+    (tmp_path / "loud.py").write_text(
+        "from mechanisms.mhsa import MHSA\n"
+        "class Loud(MHSA):\n"
+        "    def forward(self, x):\n"
+        "        print('LOOK AT ME')\n"
+        "        return super().forward(x)\n"
+    )
+    done = CliRunner().invoke(cli.attnbench, ["check", f"{tmp_path}/loud.py:Loud", "--checks", "shape,deterministic"])
+    assert done.exit_code == 0, done.output
+    assert "LOOK AT ME" not in done.output
+    assert re.search(r"Loud printed \d+ lines meanwhile, left out here", done.output)

@@ -10,7 +10,9 @@ from torch import Tensor
 from attnbench import torch_state
 from attnbench.conformance.candidate import Candidate, distance, image
 from attnbench.conformance.finding import BrokenError, in_a_line
+from attnbench.errors import PluginError
 from attnbench.mechanism import Map, Mechanism, Site
+from attnbench.validation import require_nothing_kept
 
 _CLOSE = 1e-9
 """Relative difference that orders of summation explain in float64."""
@@ -131,6 +133,20 @@ def _forget(candidate: Candidate, used: Mechanism, site: Site, *, batch: int) ->
                 advice="keep nothing from call to call that the result depends on, not even a size",
                 site=base,
             )
+
+
+def keeps_nothing(candidate: Candidate) -> str:
+    """Once its caches are filled, a layer keeps no tensors of a call."""
+    site = candidate.base
+    layer, x = candidate.layer(site), image(site)
+    with torch.no_grad():
+        layer(x)
+    try:
+        require_nothing_kept(layer, x)
+    except PluginError as error:
+        said, _, advice = str(error).partition("; ")
+        raise BrokenError(said, advice=advice, site=site) from None
+    return "no tensors more after a second call"
 
 
 def images_apart(candidate: Candidate) -> str:

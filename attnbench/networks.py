@@ -27,8 +27,6 @@ _WORDS: Mapping[str, Value] = {"true": True, "false": False, "none": None}
 """As TOML and shells write them."""
 _UNEXPECTED = re.compile(r"unexpected keyword argument(.*)", re.DOTALL)
 """Of Python's message and of the one that timm's own constructors raise, which names all of them in a list."""
-_SPELLING = ("img_size", "backend")
-"""Arguments that are passed to a network if its constructor takes them."""
 
 
 def plugins() -> dict[str, metadata.EntryPoint]:
@@ -83,24 +81,41 @@ def create(name: str, *, height: int, width: int, options: Mapping[str, Value]) 
     Raises:
         Exception: whatever the constructor raises for a size that it cannot take.
     """
+    fuse(options.get("backend") != "unfused")
+    given = dict(options)
+    offered: dict[str, Any] = {"img_size": (height, width)}
+    if "backend" in given:
+        offered["backend"] = given.pop("backend")
+    model: nn.Module = build(name, offered=offered, given=given)[0]
+    return model
+
+
+def build(name: str, *, offered: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
+    """Build a network with what it takes of what is offered, and return it with that.
+
+    Args:
+        name: as timm knows it; see ``find``.
+        offered: arguments that are left out where the constructor refuses them.
+        given: arguments that it must take; they go before those that are offered.
+
+    Raises:
+        Exception: whatever the constructor raises otherwise.
+    """
     import timm  # noqa: PLC0415
 
-    fuse(options.get("backend") != "unfused")
-    arguments: dict[str, Any] = {"img_size": (height, width), **options}
+    taken = {argument: value for argument, value in offered.items() if argument not in given}
     while True:
         try:
-            model: nn.Module = timm.create_model(name, **arguments)
+            return timm.create_model(name, **taken, **given), taken
         except TypeError as error:
-            refused = refused_by(error).intersection(_SPELLING, arguments)
+            refused = _refused(error).intersection(taken)
             if not refused:
                 raise
             for argument in refused:
-                del arguments[argument]
-        else:
-            return model
+                del taken[argument]
 
 
-def refused_by(error: TypeError) -> set[str]:
+def _refused(error: TypeError) -> set[str]:
     """Return the arguments that a constructor says it does not take, none if it says something else."""
     said = _UNEXPECTED.search(str(error))
     return set(re.findall(r"'(\w+)'", said[1])) if said else set()
@@ -130,7 +145,7 @@ def check_options(name: str, options: Mapping[str, Value]) -> None:
         with torch.device("meta"):
             create(name, height=224, width=224, options=options)
     except TypeError as error:
-        unknown = refused_by(error).intersection(options)
+        unknown = _refused(error).intersection(options)
         if unknown:
             raise UsageError(*(f"takes no argument {argument!r}" for argument in sorted(unknown))) from None
     except Exception:  # noqa: S110 - of a size perhaps, which is its cell's affair

@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-import timm
 from jaxtyping import Float
 from timm.layers import Format
 from torch import Tensor, nn
@@ -42,7 +41,9 @@ class Features(nn.Module):
             RuntimeError: timm does not know the name, or gives no maps of the network.
         """
         super().__init__()
-        self.network, self.dense = _create(network, height=height, width=width, **options)
+        offered = {"img_size": (height, width), "dense": True}
+        self.network, taken = networks.build(network, offered=offered, given={"features_only": True, **options})
+        self.dense = "dense" in taken
         # Networks with extraction of their own, MobileNets and EfficientNets, do not say: theirs come channels first.
         self.channels_last = getattr(self.network, "output_fmt", Format.NCHW) == Format.NHWC
         info = self.network.feature_info
@@ -84,27 +85,6 @@ class FeaturePyramid(nn.Module):
         maps = self.body(images)[self.skipped :]
         pyramid: OrderedDict[str, Feature] = self.fpn(OrderedDict((str(level), x) for level, x in enumerate(maps)))
         return pyramid
-
-
-def _create(network: str, *, height: int, width: int, **options: Any) -> tuple[Any, bool]:  # noqa: ANN401 - timm's
-    """Return timm's wrapper, and whether the network has another form for dense tasks and was not told to have it.
-
-    It is told the size of the images, and what they are for, where it wants to know.
-    """
-    offered: dict[str, Any] = {
-        name: value for name, value in (("img_size", (height, width)), ("dense", True)) if name not in options
-    }
-    while True:
-        try:
-            made = timm.create_model(network, features_only=True, **offered, **options)
-        except TypeError as error:
-            refused = networks.refused_by(error).intersection(offered)
-            if not refused:
-                raise
-            for name in refused:
-                del offered[name]
-        else:
-            return made, "dense" in offered
 
 
 def _listed(strides: Sequence[int]) -> str:

@@ -1,5 +1,38 @@
 """attnbench: attention mechanisms measured side by side, with the conditions beside every figure."""
 
-from importlib.metadata import version
+from __future__ import annotations
 
+import importlib
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from attnbench.mechanism import Macs, Mechanism, Site
+    from attnbench.models import networks
+    from attnbench.plugins.adapter import adapt
+
+__all__ = ["Macs", "Mechanism", "Site", "__version__", "adapt", "networks"]
 __version__ = version("attnbench")
+
+_LATER = {
+    "Macs": "attnbench.mechanism:Macs",
+    "Mechanism": "attnbench.mechanism:Mechanism",
+    "Site": "attnbench.mechanism:Site",
+    "adapt": "attnbench.plugins.adapter:adapt",
+    "networks": "attnbench.models.networks:",
+}
+"""Where the names stand that need torch: it is imported when one is first asked for."""
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module_name, _, attribute = _LATER[name].partition(":")
+    module = importlib.import_module(module_name)
+    found = getattr(module, attribute) if attribute else module
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

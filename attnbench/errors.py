@@ -1,6 +1,6 @@
 """Everything attnbench raises on purpose.
 
-Each message says what was wrong, what was given and what would do. Only ``attnbench.cli`` turns them into
+Each message says what was wrong, what was given and what would do. Only ``attnbench.cli.main`` turns them into
 exit statuses.
 
 - AttnbenchError

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from attnbench.options import parameters
+from attnbench.plugins.options import parameters
 
 Map: TypeAlias = Float[Tensor, "batch height width dim"]
 

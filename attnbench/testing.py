@@ -15,15 +15,15 @@ from typing import Any
 
 from torch import nn
 
-from attnbench import options as option_syntax
-from attnbench import torch_state
-from attnbench.adapter import adapt
 from attnbench.conformance import conduct, declarations, numerics
 from attnbench.conformance.candidate import SITES, Candidate, written
 from attnbench.conformance.finding import BrokenError, Finding, NotClaimedError, Outcome, Report, in_a_line
 from attnbench.errors import UsageError, did_you_mean
 from attnbench.mechanism import Mechanism, Site, option_defaults
-from attnbench.registry import discover
+from attnbench.plugins import options as option_syntax
+from attnbench.plugins.adapter import adapt
+from attnbench.plugins.registry import discover
+from attnbench.worker import torch_state
 
 __all__ = ["CHECKS", "Finding", "Outcome", "Report", "Site", "check", "check_mechanism"]
 

@@ -14,8 +14,8 @@ from attnbench.claims import arithmetic, fit
 from attnbench.claims.claim import Check, Take
 from attnbench.claims.plan import ACCURACY, Point
 from attnbench.metrics import is_number
+from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.probes.interval import Estimate, median_estimate
-from attnbench.pyramid import SWIN_T_SIZED
 from attnbench.record import Cell, Record, Scope, Status
 
 TIMED = "latency_median_s"

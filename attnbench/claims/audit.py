@@ -11,20 +11,21 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from attnbench import campaign, machine
 from attnbench.claims import ledger, plan, verdict
 from attnbench.claims.answer import Unanswered, answer
 from attnbench.claims.claim import Check, Claim
 from attnbench.claims.plan import Means
 from attnbench.claims.verdict import Judgement, Outcome
+from attnbench.devices import machine
 from attnbench.errors import StoreError, UsageError
-from attnbench.given import settings_of
-from attnbench.job import Settings
+from attnbench.plan.given import settings_of
+from attnbench.plugins.registry import Plugin, discover
 from attnbench.record import Record
-from attnbench.registry import Plugin, discover
 from attnbench.report.claims import disturbances, table, to_markdown
 from attnbench.report.environments import describe_all
 from attnbench.report.plots import claims as claim_plots
+from attnbench.run import session
+from attnbench.run.job import Settings
 
 RESULTS = Path("results") / "claims"
 
@@ -137,7 +138,7 @@ def judge(
     hardware = "" if means.device == "cpu" else ", ".join(machine.gpu_names())
     checks = plan.checks_of(claims, hardware, means)
     planned = plan.plan(checks, means)
-    measured = campaign.measure(
+    measured = session.measure(
         planned.sweep,
         settings=settings,
         folder=folder,

@@ -13,12 +13,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from attnbench import source
 from attnbench.claims import arithmetic
 from attnbench.claims.claim import CERTAINTIES, STAGES, UNITS, Check, Claim, Reason, Relation, Take
 from attnbench.errors import UsageError, did_you_mean
 from attnbench.metrics import METRICS
-from attnbench.registry import Plugin
+from attnbench.plugins import source
+from attnbench.plugins.registry import Plugin
 
 
 def find(plugins: Iterable[Plugin]) -> list[Claim]:

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from attnbench import survey, sweep
-from attnbench.axes import UNTIL
 from attnbench.claims.claim import Check, Claim
 from attnbench.errors import UsageError
-from attnbench.pyramid import SWIN_T_SIZED
+from attnbench.models.pyramid import SWIN_T_SIZED
+from attnbench.plan import preflight, sweep
+from attnbench.plan.preflight import Size, Survey, Wanted
+from attnbench.plan.reading import UNTIL
+from attnbench.plan.request import CLASSIFICATION, Request
 from attnbench.record import Cell, Task
-from attnbench.request import CLASSIFICATION, Request
-from attnbench.survey import Size, Survey, Wanted
 
 _COUNTED = ("params", "macs", "flops")
 ACCURACY = "accuracy"
@@ -176,7 +176,7 @@ def _surveys(requests: Iterable[Request | None]) -> dict[_Looked, Survey]:
     for request in filter(None, requests):
         wanted.setdefault(_looked(request), {}).update(dict.fromkeys(request.wanted))
     return {
-        (dataset, sizes): survey.take(tuple(one), dataset=dataset, sizes=sizes)
+        (dataset, sizes): preflight.take(tuple(one), dataset=dataset, sizes=sizes)
         for (dataset, sizes), one in wanted.items()
     }
 

@@ -18,15 +18,15 @@ from pathlib import Path
 
 import torch
 
-from attnbench import environment
+from attnbench.devices import environment
 from attnbench.errors import PluginError
-from attnbench.job import Event, Job
 from attnbench.mechanism import option_defaults
-from attnbench.phases import Metrics, Ready, Unmeasurable, prepare, settle
+from attnbench.plugins.registry import Plugin, discover
 from attnbench.probes import memory
 from attnbench.probes.clock import CpuTimer, CudaTimer
 from attnbench.record import Cell, Status
-from attnbench.registry import Plugin, discover
+from attnbench.run.job import Event, Job
+from attnbench.worker.phases import Metrics, Ready, Unmeasurable, prepare, settle
 
 Say = Callable[[Event], None]
 

@@ -33,12 +33,12 @@ from attnbench.compare.pairing import Matched, Pair
 from attnbench.compare.runs import compare_matched
 from attnbench.compare.side import Side
 from attnbench.compare.verdict import LATENCY, THRESHOLD, Comparison, check_threshold
-from attnbench.job import Assignment, Settings
+from attnbench.plugins.registry import discover
 from attnbench.probes import latency
 from attnbench.probes.interval import Estimate, median_estimate
 from attnbench.record import Cell, Record, Task, Value
-from attnbench.registry import discover
-from attnbench.runner import Progress, Watcher
+from attnbench.run.job import Assignment, Settings
+from attnbench.run.runner import Progress, Watcher
 
 STARTS = 5
 """How often each of the two processes is started. Ratios of unchanged code scattered by 1 % (standard deviation of

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from attnbench import __version__
-from attnbench.job import Assignment, Event, Job, Settings
+from attnbench.child import ENDED, Worker, last_line
 from attnbench.probes.clock import Call, CpuTimer, Elapsed
-from attnbench.process import ENDED, Worker, last_line
 from attnbench.record import Cell, Record, Status, Value
+from attnbench.run.job import Assignment, Event, Job, Settings
 
 
 class SideEndedError(Exception):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from attnbench.errors import UsageError
-from attnbench.registry import Plugin
+from attnbench.plugins.registry import Plugin
 
 _OF_ANOTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
 """Set where git calls us, from a hook say; they would point every command at that repository."""

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnbench.backbone import Stack
 from attnbench.mechanism import Map, Mechanism, Site
+from attnbench.models.backbone import Stack
 
 _MAPS = {"square": (14, 14), "wide": (7, 21), "odd": (9, 5), "one token": (1, 1)}
 SITES = (

@@ -7,12 +7,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from attnbench import torch_state
 from attnbench.conformance.candidate import Candidate, distance, image
 from attnbench.conformance.finding import BrokenError, in_a_line
 from attnbench.errors import PluginError
 from attnbench.mechanism import Map, Mechanism, Site
-from attnbench.validation import require_nothing_kept
+from attnbench.worker import torch_state
+from attnbench.worker.validation import require_nothing_kept
 
 _CLOSE = 1e-9
 """Relative difference that orders of summation explain in float64."""

@@ -14,8 +14,8 @@ from attnbench.conformance.candidate import Candidate, distance, image, stir
 from attnbench.conformance.conduct import require_dtype
 from attnbench.conformance.finding import BrokenError, NotClaimedError, in_a_line
 from attnbench.mechanism import Mechanism
-from attnbench.options import choices
-from attnbench.subject import cast
+from attnbench.models.subject import cast
+from attnbench.plugins.options import choices
 
 HALF_PRECISION_BOUND = 8
 """Largest error in half precision, in units of the type's epsilon, relative to the largest value in float64."""

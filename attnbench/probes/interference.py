@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from attnbench import machine
+from attnbench.devices import machine
 
 SWITCHES_PER_S = 10.0
 """Involuntary context switches above this rate are a disturbance: a turn of another process lasts about 3 ms, so

@@ -9,7 +9,7 @@ place 62.
 
 A clock can err but hardly twice alike, so of each kernel the shortest time but one counts. Limits hold for the threads
 and flags (TF32 above all) of the process that takes them, and are beaten by what works from a cache; see
-``attnbench.bounds``.
+``attnbench.roofline``.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 
-from attnbench.bounds import MachineLimits
 from attnbench.probes.clock import Call, CpuTimer, CudaTimer, Timer
+from attnbench.roofline import MachineLimits
 
 _NS_PER_S = 1e9
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from attnbench import machine
+from attnbench.devices import machine
 
 _SPIN = """
 import os

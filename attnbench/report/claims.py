@@ -18,7 +18,7 @@ from attnbench.claims.claim import Claim, Take
 from attnbench.claims.plan import Point, command
 from attnbench.claims.verdict import Judgement, Verdict, holds
 from attnbench.metrics import is_number
-from attnbench.pyramid import SWIN_T_SIZED
+from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.record import Cell, Record
 
 _STYLES = {Verdict.REPRODUCED: "green", Verdict.DIFFERS: "bold red", Verdict.NOT_MEASURED: "red"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from attnbench.registry import discover
+from attnbench.plugins.registry import discover
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#882255")
 """Okabe and Ito's, with Tol's wine for the yellow that white paper swallows; the five farthest apart come first."""

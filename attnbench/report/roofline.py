@@ -1,7 +1,7 @@
 """Roofline plots: how near each mechanism comes to what the machine could do at most, and which limit is in its way.
 
 After Williams, Waterman and Patterson (CACM 52(4), 2009). Across, the multiply-adds of a call per byte that it must
-move at least; up, those that it achieved per second. ``attnbench.bounds`` says how the roof can be pierced.
+move at least; up, those that it achieved per second. ``attnbench.roofline`` says how the roof can be pierced.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from attnbench.bounds import MachineLimits, macs_per_call
 from attnbench.metrics import Scale, format_value, is_number, scale
 from attnbench.record import Mode
 from attnbench.report.comparison import constants, prepared, resolution, sizes, split
@@ -27,6 +26,7 @@ from attnbench.report.plots import distinct, file_name, who
 from attnbench.report.plots.canvas import MARKER_SIZE, SMALL, bare, box_of, handle, sheet, text_width
 from attnbench.report.plots.labels import Name, free_names, legend
 from attnbench.report.plots.saving import own_settings, save
+from attnbench.roofline import MachineLimits, macs_per_call
 
 _WIDTH, _HEIGHT = 5.6, 3.6
 _NEEDED = ("macs", "batch", "least_bytes", "latency_median_s")

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from attnbench.trials import TRUTHS, Bar, Result, Trial, Way
+from attnbench.selfcheck.trials import TRUTHS, Bar, Result, Trial, Way
 
 _WHY = (
     "Every way timed the same calls at the same moment and for the same time or longer. What slows the machine down "

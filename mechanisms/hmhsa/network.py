@@ -33,13 +33,13 @@ from timm.layers import DropPath
 from timm.models import register_model
 from torch import nn
 
-from attnbench.backbone import sites
 from attnbench.mechanism import Map
-from attnbench.pyramid import Pyramid
-from mechanisms.blocks import draw, drop_path_rates, linear_head
+from attnbench.models.backbone import sites
+from attnbench.models.blocks import draw, drop_path_rates, linear_head
+from attnbench.models.network import NOMINAL, STRIDES, Images, PyramidNetwork, create
+from attnbench.models.network import default_cfgs as _default_cfgs
+from attnbench.models.pyramid import Pyramid
 from mechanisms.hmhsa.attention import HMHSA
-from mechanisms.network import NOMINAL, STRIDES, Images, PyramidNetwork, create
-from mechanisms.network import default_cfgs as _default_cfgs
 
 STEM_DIM = 16
 EXPANSIONS = (8, 8, 4, 4)

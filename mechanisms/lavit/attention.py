@@ -45,9 +45,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attnbench.mechanism import Macs, Map, Mechanism, Site
+from attnbench.models.patches import PatchReduction
 from mechanisms.lavit.plan import Auto, Backend, Plan
 from mechanisms.lavit.residual import StageResidual
-from mechanisms.patches import PatchReduction
 
 Tokens: TypeAlias = Float[Tensor, "batch queries dim"]
 Reduced: TypeAlias = Float[Tensor, "batch keys dim"]

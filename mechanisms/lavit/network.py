@@ -36,14 +36,14 @@ from jaxtyping import Float
 from timm.models import register_model
 from torch import Tensor, nn
 
-from attnbench.backbone import sites
 from attnbench.mechanism import Map, Site
-from attnbench.pyramid import Pyramid
-from mechanisms.blocks import MLP, Block, drop_path_rates, linear_head
+from attnbench.models.backbone import sites
+from attnbench.models.blocks import MLP, Block, drop_path_rates, linear_head
+from attnbench.models.network import NOMINAL, Images, PyramidNetwork, create
+from attnbench.models.network import default_cfgs as _default_cfgs
+from attnbench.models.patches import Patches
+from attnbench.models.pyramid import Pyramid
 from mechanisms.lavit.attention import LessAttention
-from mechanisms.network import NOMINAL, Images, PyramidNetwork, create
-from mechanisms.network import default_cfgs as _default_cfgs
-from mechanisms.patches import Patches
 
 DIMS = (64, 128, 320, 512)
 HEADS = (1, 2, 5, 8)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from attnbench.errors import DataError
-from attnbench.tensors import shape_text
+from attnbench.models.tensors import shape_text
 
 _BLOCK = re.compile(r"(?:LSA|QnA)Stage_(?P<stage>\d)/(?P<kind>MSA|QnA)_Block_(?P<number>\d\d?)(?P<stride>_stride_2)?/")
 _TABLE = "RelativePositionalEmbedding_0"

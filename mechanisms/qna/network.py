@@ -11,7 +11,7 @@ so Flax's msgpack needs such a name, a link for example, or is read first, which
 
     timm.create_model("qna_vit_tiny", checkpoint_path="linked_to_checkpoint_300.npz")
     timm.create_model("qna_vit_tiny").load_pretrained(FILE)
-    weights = attnbench.tensors.read(FILE)
+    weights = attnbench.models.tensors.read(FILE)
     timm.create_model(
         "qna_vit_tiny", pretrained=True, pretrained_cfg_overlay={"state_dict": weights}, num_classes=10, in_chans=1
     )
@@ -44,12 +44,12 @@ from timm.layers import DropPath
 from timm.models import register_model
 from torch import Tensor, nn
 
-from attnbench.backbone import sites
 from attnbench.mechanism import Map, Site
-from attnbench.pyramid import Pyramid
-from mechanisms.blocks import MLP, Block, draw, drop_path_rates, linear_head
-from mechanisms.network import NOMINAL, Images, PyramidNetwork, create
-from mechanisms.network import default_cfgs as _default_cfgs
+from attnbench.models.backbone import sites
+from attnbench.models.blocks import MLP, Block, draw, drop_path_rates, linear_head
+from attnbench.models.network import NOMINAL, Images, PyramidNetwork, create
+from attnbench.models.network import default_cfgs as _default_cfgs
+from attnbench.models.pyramid import Pyramid
 from mechanisms.qna.attention import LearnedQueryAttention, QnA
 from mechanisms.qna.flax_names import from_flax
 from mechanisms.qna.local import LocalAttention

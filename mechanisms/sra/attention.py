@@ -29,7 +29,7 @@ from typing import Any, Literal, TypeAlias
 from torch import nn
 
 from attnbench.mechanism import Macs, Site
-from mechanisms.patches import PatchReduction
+from attnbench.models.patches import PatchReduction
 from mechanisms.sra.reduced import Backend, ReducedAttention, reduced_macs
 
 Reduction: TypeAlias = int | Literal["auto"]

@@ -36,7 +36,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
 from attnbench.mechanism import Macs, Map, Mechanism, Site
-from mechanisms.patches import PatchReduction
+from attnbench.models.patches import PatchReduction
 from mechanisms.sra.attention import Reduction, reduction_at
 from mechanisms.sra.reduced import Backend, reduced_macs, unfused
 

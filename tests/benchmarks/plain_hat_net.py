@@ -9,9 +9,9 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from plain import _attend as attend
 from torch import Tensor, nn
 
+from attnbench.models.network import Feature, Images
 from mechanisms.hmhsa import network as fast
 from mechanisms.hmhsa.attention import HMHSA
-from mechanisms.network import Feature, Images
 
 
 def _norm(dim: int) -> nn.GroupNorm:

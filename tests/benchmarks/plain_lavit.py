@@ -8,11 +8,11 @@ from jaxtyping import Float
 from plain_qna_vit import MLP
 from torch import Tensor, nn
 
+from attnbench.models.network import Images
+from attnbench.models.patches import PatchReduction
 from mechanisms.lavit import network as fast
 from mechanisms.lavit.attention import LessAttention, Reused, Vanilla
 from mechanisms.lavit.residual import StageResidual
-from mechanisms.network import Images
-from mechanisms.patches import PatchReduction
 
 Tokens = Float[Tensor, "batch tokens dim"]
 Scores = Float[Tensor, "batch heads queries keys"]

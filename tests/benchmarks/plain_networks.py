@@ -11,9 +11,9 @@ from plain_lavit import PlainLaViT
 from plain_qna_vit import PlainQnAViT
 from torch import nn
 
+from attnbench.models.network import PyramidNetwork
 from mechanisms.hmhsa.network import HATNet
 from mechanisms.lavit.network import LaViT
-from mechanisms.network import PyramidNetwork
 from mechanisms.qna.network import QnAViT
 
 PLAIN = {HATNet: PlainHATNet, QnAViT: PlainQnAViT, LaViT: PlainLaViT}

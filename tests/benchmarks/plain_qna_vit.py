@@ -14,7 +14,7 @@ from plain import _attend as attend
 from torch import Tensor, nn
 
 from attnbench.mechanism import Map
-from mechanisms.network import Images
+from attnbench.models.network import Images
 from mechanisms.qna import network as fast
 
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from attnbench import backbone
-from attnbench.pyramid import SWIN_T_SIZED
-from attnbench.registry import discover
+from attnbench.models import backbone
+from attnbench.models.pyramid import SWIN_T_SIZED
+from attnbench.plugins.registry import discover
 
 NAMES = sorted(discover().plugins)
 SITES = {f"stage{index + 1}": stage[0] for index, stage in enumerate(backbone.sites(SWIN_T_SIZED, 224, 224))}

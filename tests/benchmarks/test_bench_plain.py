@@ -13,11 +13,11 @@ import torch
 from plain import PlainHMHSA, PlainQnA
 from torch import Tensor, nn
 
-from attnbench import backbone
 from attnbench.mechanism import Site
+from attnbench.models import backbone
+from attnbench.models.pyramid import SWIN_T_SIZED
+from attnbench.plugins.registry import discover
 from attnbench.probes.latency import Settings, time_interleaved
-from attnbench.pyramid import SWIN_T_SIZED
-from attnbench.registry import discover
 
 STAGES = [stage[0] for stage in backbone.sites(SWIN_T_SIZED, 224, 224)]
 PADDED = replace(STAGES[1], height=64, width=64)

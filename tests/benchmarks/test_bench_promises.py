@@ -18,7 +18,7 @@ COMMAND = ["run", "--mechanisms", "hmhsa,qna", "--res", "224,512"]
 
 
 def attnbench(*arguments: str, folder: Path) -> float:
-    command = [sys.executable, "-m", "attnbench.cli", *arguments]
+    command = [sys.executable, "-m", "attnbench.cli.main", *arguments]
     started = time.monotonic()
     subprocess.run(command, cwd=folder, check=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(folder)})
     return time.monotonic() - started

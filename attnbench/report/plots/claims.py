@@ -16,11 +16,11 @@ from attnbench.claims.answer import Figure as Measured
 from attnbench.claims.verdict import Judgement
 from attnbench.errors import StoreError
 from attnbench.metrics import METRICS
+from attnbench.plan.sweep import written
 from attnbench.report.claims import tokens
 from attnbench.report.palette import Style, styles
 from attnbench.report.plots.canvas import GREY, SMALL, bare, handle
 from attnbench.report.plots.saving import own_settings, save
-from attnbench.sweep import written
 
 _PANEL = (2.5, 2.0)
 """Inches of a panel, across and down."""

@@ -1,0 +1,5 @@
+"""``python -m attnbench``."""
+
+from attnbench.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""How well a mechanism learns and a network classifies, and the images for it."""

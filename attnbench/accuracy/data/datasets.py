@@ -1,0 +1,116 @@
+"""Data sets by name: scikit-learn's digits, and whatever timm's data-set factory reads.
+
+``digits``, ``folder:PATH``, ``torch/NAME``, ``hfds/NAME``. Behind the last two, ``:ROOT`` says where the data are if
+not in ``./data`` or in Hugging Face's cache. What is not there is refused, not downloaded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from attnbench.accuracy.data.sources import Folder, HuggingFace, Source, Torchvision
+from attnbench.accuracy.data.splits import Dataset, Files, Pixels
+from attnbench.errors import DataError, did_you_mean
+
+Size: TypeAlias = tuple[int, int]
+"""Height and width in pixels."""
+
+DIGITS = "digits"
+_FORMS = (DIGITS, "folder:PATH", "torch/NAME", "hfds/NAME")
+_MOST_PROCESSES = 8
+
+
+def check(name: str) -> None:
+    """Make sure that a data set is there, without reading its images or downloading anything.
+
+    Raises:
+        DataError: it is not, or there is none of that name; the message says what would do.
+    """
+    if name != DIGITS:
+        _source(name).check()
+
+
+def load(name: str, *, image_size: Size | None = None) -> Dataset:
+    """Return a data set at an image size; None takes 8 x 8 for digits and 224 x 224 for the others.
+
+    Raises:
+        DataError: the data set is not there, or does not come in that size.
+    """
+    if name == DIGITS:
+        return _digits(image_size or (8, 8))
+    return _transformed(name, _source(name), image_size or (224, 224))
+
+
+def _source(name: str) -> Source:
+    if name.startswith("folder:"):
+        return Folder(name.removeprefix("folder:"))
+    kind, _, rest = name.partition("/")
+    known, _, root = rest.partition(":")
+    if kind == "torch" and known:
+        return Torchvision(known, root or "data")
+    if kind == "hfds" and known:
+        return HuggingFace(known, root or None)
+    raise DataError(f"no data set is called {name!r}; {did_you_mean(name, _FORMS)}")
+
+
+def _digits(size: Size) -> Dataset:
+    """1797 grey images of handwritten digits (Alpaydin and Kaynak, 1998); a quarter of each class is held out."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - a second to import
+    from sklearn.model_selection import train_test_split  # noqa: PLC0415
+
+    if size != (8, 8):
+        raise DataError(f"digits are 8 x 8 pixels, not {size[0]} x {size[1]}")
+    found = load_digits()
+    images, labels = torch.from_numpy(found.images).float()[:, None] / 16, torch.from_numpy(found.target)
+    train, held_out = train_test_split(range(len(labels)), test_size=0.25, stratify=found.target, random_state=0)
+    return Dataset(
+        name=DIGITS,
+        train=Pixels(images[train], labels[train]),
+        held_out=Pixels(images[held_out], labels[held_out]),
+        classes=10,
+        channels=1,
+        height=8,
+        width=8,
+        batch=64,
+        epochs=12,
+    )
+
+
+def _transformed(name: str, source: Source, size: Size) -> Dataset:
+    """The two splits of a source under timm's transforms for an image size, random ones for training."""
+    source.check()
+    from timm.data.config import resolve_data_config  # noqa: PLC0415 - seconds to import
+    from timm.data.transforms_factory import create_transform  # noqa: PLC0415
+
+    train, held_out, classes = source.open()
+    config = resolve_data_config({"input_size": (3, *size)})  # type: ignore[no-untyped-call]
+    train.transform = InColour(create_transform(**config, is_training=True))
+    held_out.transform = InColour(create_transform(**config, is_training=False))
+    spare_cores = min(_MOST_PROCESSES, (os.cpu_count() or 1) - 1)
+    return Dataset(
+        name=name,
+        train=Files(train, spare_cores=spare_cores),
+        held_out=Files(held_out, spare_cores=spare_cores),
+        classes=classes,
+        channels=3,
+        height=size[0],
+        width=size[1],
+        batch=256,
+        epochs=30,
+    )
+
+
+class InColour:
+    """A transform that is given RGB, whatever the file holds."""
+
+    def __init__(self, transform: Callable[[Any], Tensor]) -> None:
+        self.transform = transform
+
+    def __call__(self, image: Any) -> Tensor:  # noqa: ANN401 - PIL's
+        """Return the transformed image, (3, height, width)."""
+        return self.transform(image.convert("RGB"))

@@ -1,0 +1,156 @@
+"""Measures how many images of a folder a network with trained weights names right. Knows no cells.
+
+The folder is laid out as timm's folder data set takes it: ``validation`` or ``val`` below it, or the folder itself,
+with a folder of images per class. Classes are numbered in the natural order of their folders' names, as timm numbers
+them, which for ImageNet's is the order of every published head.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from scipy.stats import binomtest
+from torch import Tensor, nn
+
+from attnbench.accuracy.data.splits import Files
+from attnbench.accuracy.training import InOrder, loader
+from attnbench.errors import DataError
+from attnbench.record import Value
+
+PREFIX = "folder:"
+Progress = Callable[[int, int], None]
+Transform = Callable[[Image.Image], Tensor]
+
+_BATCH = 32
+_MOST_PROCESSES = 8
+_TRAIN = ("train", "training")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """How many images of a folder were named right, as fractions."""
+
+    images: int
+    top1: float
+    top5: float
+    """Images whose class is among the five likeliest, or among all where there are fewer."""
+    ci_low: float
+    """Lower end of the 95 % Wilson interval of ``top1``."""
+    ci_high: float
+
+    def to_metrics(self) -> dict[str, Value]:
+        """Return the metrics of a record."""
+        return {
+            "accuracy_kind": "evaluated",
+            "accuracy_top1": self.top1,
+            "accuracy_top5": self.top5,
+            "accuracy_ci_low": self.ci_low,
+            "accuracy_ci_high": self.ci_high,
+        }
+
+
+class Photos:
+    """The images of a folder with the numbers of their classes, transformed as ``transform`` says.
+
+    timm's own data set puts the next image in place of one that cannot be read; here that is an error.
+    """
+
+    def __init__(self, reader: Any, transform: Transform | None = None) -> None:  # noqa: ANN401 - timm is untyped
+        self._reader, self.transform = reader, transform
+
+    @property
+    def classes(self) -> int:
+        """How many folders of images there are."""
+        return len(self._reader.class_to_idx)
+
+    def __len__(self) -> int:
+        return len(self._reader)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Return an image, (3, height, width), and the number of its class.
+
+        Raises:
+            DataError: the file is no image.
+        """
+        assert self.transform is not None
+        file, label = self._reader[index]
+        try:
+            with file, Image.open(file) as image:
+                pixels = image.convert("RGB")
+        except (OSError, SyntaxError) as error:  # Pillow raises either for a damaged file
+            raise DataError(f"{file.name} cannot be read as an image: {error}; mend or remove it") from error
+        return self.transform(pixels), label
+
+
+def find(path: str) -> Photos:
+    """Find the images of a folder, without reading them.
+
+    Raises:
+        DataError: there is no such folder, no class with images in it, or only images to train on.
+    """
+    from timm.data.dataset_factory import create_dataset  # noqa: PLC0415 - seconds to import
+
+    root = Path(path).expanduser()
+    if not path or not root.is_dir():
+        raise DataError(f"no folder {path!r}; give {PREFIX}PATH with a folder of images per class in PATH/val")
+    try:
+        reader = create_dataset("", root=str(root), split="validation").reader
+    except RuntimeError as error:
+        raise DataError(f"{root} holds no images: {error}") from None
+    if Path(reader.root) == root and any((root / name).is_dir() for name in _TRAIN):
+        raise DataError(f"{root} has images to train on and no folder validation or val to evaluate on")
+    return Photos(reader)
+
+
+def preprocessing(model: nn.Module, *, height: int, width: int) -> Transform:
+    """Return a network's own preprocessing for an image size: what timm resolves from its configuration."""
+    from timm.data.config import resolve_data_config  # noqa: PLC0415 - seconds to import
+    from timm.data.transforms_factory import create_transform  # noqa: PLC0415
+
+    config = resolve_data_config({"input_size": (3, height, width)}, model=model)  # type: ignore[no-untyped-call]
+    transform: Transform = create_transform(**config, is_training=False)
+    return transform
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module, photos: Photos, *, device: torch.device | str = "cpu", progress: Progress | None = None
+) -> Evaluation:
+    """Show a network every image once, in float32, and return how many it names right.
+
+    Args:
+        model: takes images, (B, 3, H, W), and returns logits, (B, classes).
+        photos: with their transform.
+        device: where to compute.
+        progress: called after each batch with the images done and all there are.
+
+    Raises:
+        DataError: an image cannot be read.
+        FloatingPointError: logits are infinite or not numbers.
+    """
+    model = model.eval().to(device)
+    split = Files(photos, spare_cores=min(_MOST_PROCESSES, (os.cpu_count() or 1) - 1))
+    done = first = among_five = 0
+    for images, labels in loader(InOrder(split, size=_BATCH), split):
+        logits = model(images.to(device)).cpu()
+        if not logits.isfinite().all():
+            raise FloatingPointError("the network's logits are infinite or not numbers")
+        right = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+        first, among_five = first + int(right[:, 0].sum()), among_five + int(right.sum())
+        done += len(labels)
+        if progress is not None:
+            progress(done, len(photos))
+    interval = binomtest(first, done).proportion_ci(method="wilson")
+    return Evaluation(
+        images=done,
+        top1=first / done,
+        top5=among_five / done,
+        ci_low=float(interval.low),
+        ci_high=float(interval.high),
+    )

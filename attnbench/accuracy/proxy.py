@@ -1,0 +1,137 @@
+"""Measures how well a mechanism learns: a small backbone trained from scratch, over several seeds. Knows no cells.
+
+Every mechanism gets the same images in the same order, the same budget, and the same start for all that is not the
+mechanism: the seed alone decides these. The figure is a proxy. It ranks mechanisms on the data at hand and is not
+comparable with a published accuracy.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from scipy.stats import t as student_t
+
+from attnbench.accuracy.data.splits import Dataset
+from attnbench.accuracy.training import Recipe, fit, share_right
+from attnbench.mechanism import Mechanism
+from attnbench.models.backbone import Backbone, Build
+from attnbench.models.pyramid import Pyramid
+from attnbench.record import Value
+
+Progress = Callable[[int, int], None]
+
+_LEVEL = 0.95
+_FOR_DIGITS = Pyramid(dims=(24, 48, 96), depths=(2, 2, 1), heads=(2, 4, 8), mlp_ratio=2, patch=1)
+_FOR_THUMBNAILS = Pyramid(dims=(64, 128, 256), depths=(2, 2, 2), heads=(2, 4, 8), mlp_ratio=2, patch=2)
+_FOR_PHOTOS = Pyramid(dims=(64, 128, 256, 512), depths=(2, 2, 2, 2), heads=(2, 4, 8, 16))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """Top-1 accuracy on held-out images, as fractions."""
+
+    kind: str = "proxy"
+    dataset: str
+    epochs: int
+    top1: float
+    """Mean over the seeds."""
+    ci_low: float | None
+    """Lower end of the mean's 95 % interval over seeds (Student's t), not below 0; None for a single seed."""
+    ci_high: float | None
+    """Upper end, not above 1."""
+    per_seed: tuple[float, ...]
+    """Each seed's own, in the order of the seeds."""
+
+    def to_metrics(self) -> dict[str, Value]:
+        """Return the metrics of a record."""
+        return {
+            "accuracy_kind": self.kind,
+            "accuracy_top1": self.top1,
+            "accuracy_ci_low": self.ci_low,
+            "accuracy_ci_high": self.ci_high,
+            "accuracy_seeds": len(self.per_seed),
+            "accuracy_per_seed": " ".join(f"{value:.6g}" for value in self.per_seed),
+            "epochs": self.epochs,
+        }
+
+
+def train(
+    build: Build,
+    data: Dataset,
+    *,
+    seeds: Sequence[int],
+    epochs: int | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    recipe: Recipe | None = None,
+    progress: Progress | None = None,
+) -> Accuracy:
+    """Train a mechanism's backbone once for each seed, and return how many held-out images it names right.
+
+    Args:
+        build: makes the mechanism's layer for a site.
+        data: what to train on; decides the size of the backbone and the images per step.
+        seeds: one training each.
+        epochs: passes over the training images; None takes as many as the data set suggests.
+        device: where to train.
+        dtype: what to compute in; half precisions keep their weights in float32.
+        recipe: how to train; None takes the default one.
+        progress: called after each epoch with the epochs done and all there are, seeds together.
+
+    Raises:
+        FloatingPointError: a training diverged.
+    """
+    device, epochs, recipe = torch.device(device), epochs or data.epochs, recipe or Recipe()
+    per_seed: list[float] = []
+    for seed in seeds:
+        # What a layer draws, dropout included, follows from the seed too, and ends with the training.
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            model = backbone(build, data, seed=seed).to(device)
+            model = model.double() if dtype is torch.float64 else model.float()  # complex weights stay complex
+            for done in fit(model, data, seed=seed, epochs=epochs, dtype=dtype, recipe=recipe):
+                if progress is not None:
+                    progress(len(per_seed) * epochs + done, len(seeds) * epochs)
+            per_seed.append(share_right(model, data.held_out, size=4 * data.batch, dtype=dtype))
+    ci_low, ci_high = interval(per_seed)
+    return Accuracy(
+        dataset=data.name,
+        epochs=epochs,
+        top1=statistics.fmean(per_seed),
+        ci_low=ci_low,
+        ci_high=ci_high,
+        per_seed=tuple(per_seed),
+    )
+
+
+def backbone(build: Build, data: Dataset, *, seed: int) -> Backbone:
+    """Return a backbone sized for a data set. For one seed, all but the mechanism starts from the same weights."""
+    torch.manual_seed(seed)
+    model = Backbone(build, height=data.height, width=data.width, classes=data.classes, pyramid=sized_for(data))
+    inside = {module for layer in model.modules() if isinstance(layer, Mechanism) for module in layer.modules()}
+    torch.manual_seed(seed)
+    for module in model.modules():
+        reset = getattr(module, "reset_parameters", None)
+        if module not in inside and callable(reset):
+            reset()
+    return model
+
+
+def sized_for(data: Dataset) -> Pyramid:
+    """Return a pyramid that suits a data set: the smaller its images, the fewer pixels to a token."""
+    side = min(data.height, data.width)
+    pyramid = _FOR_DIGITS if side < 24 else _FOR_THUMBNAILS if side < 96 else _FOR_PHOTOS
+    return replace(pyramid, in_channels=data.channels)
+
+
+def interval(values: Sequence[float]) -> tuple[float, float] | tuple[None, None]:
+    """Return the 95 % interval of the mean of fractions by Student's t, cut to 0 and 1; none for fewer than two."""
+    if len(values) < 2:
+        return None, None
+    mean, error = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
+    half_width = float(student_t.ppf((1 + _LEVEL) / 2, len(values) - 1)) * error
+    return max(0.0, mean - half_width), min(1.0, mean + half_width)

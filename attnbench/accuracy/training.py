@@ -1,0 +1,146 @@
+"""Training that only a seed decides: which images in which order, changed how, for how many steps."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as Indexed
+
+from attnbench.accuracy.data.splits import Dataset, Images, Labels, Split
+
+Batch = tuple[Images, Labels]
+
+HALF = (torch.float16, torch.bfloat16)
+"""Precisions that are computed in under autocast, on float32 weights."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How every mechanism is trained: AdamW on a learning rate that rises, then falls along a cosine to zero."""
+
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.05
+    """Of matrices and kernels; biases and gains do not decay."""
+    warmup: float = 0.1
+    """Fraction of the steps over which the learning rate rises."""
+    label_smoothing: float = 0.1
+    gradient_norm: float = 1.0
+    """Gradients of a greater norm are scaled down to it."""
+
+    def rate(self, progress: float) -> float:
+        """Return the learning rate after a fraction of the training."""
+        if progress < self.warmup:
+            return self.learning_rate * progress / self.warmup
+        return self.learning_rate * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup))) / 2
+
+
+class Shuffled(Indexed[Batch]):
+    """The batches of all epochs of one training: each epoch another order, a last incomplete batch left out."""
+
+    def __init__(self, split: Split, *, size: int, epochs: int, seed: int) -> None:
+        self.split, self.size, self.epochs, self.seed = split, size, epochs, seed
+        self.steps = max(1, len(split) // size)
+        self._order = (-1, torch.empty(0, dtype=torch.long))
+
+    def __len__(self) -> int:
+        return self.epochs * self.steps
+
+    def __getitem__(self, index: int) -> Batch:
+        epoch, step = divmod(index, self.steps)
+        chosen = self._order_of(epoch)[step * self.size : (step + 1) * self.size]
+        return self.split.batch(chosen.tolist(), draw=_seed(self.seed, f"batch {index}"))
+
+    def _order_of(self, epoch: int) -> Tensor:
+        if self._order[0] != epoch:
+            generator = torch.Generator().manual_seed(_seed(self.seed, f"epoch {epoch}"))
+            self._order = epoch, torch.randperm(len(self.split), generator=generator)
+        return self._order[1]
+
+
+class InOrder(Indexed[Batch]):
+    """The batches of a split as it lies, every image once."""
+
+    def __init__(self, split: Split, *, size: int) -> None:
+        self.split, self.size = split, size
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.split) / self.size)
+
+    def __getitem__(self, index: int) -> Batch:
+        chosen = range(index * self.size, min((index + 1) * self.size, len(self.split)))
+        return self.split.batch(chosen, draw=0)
+
+
+def fit(
+    model: nn.Module, data: Dataset, *, seed: int, epochs: int, dtype: torch.dtype, recipe: Recipe
+) -> Iterator[int]:
+    """Train a model where it is, and yield the number of epochs done after each.
+
+    Raises:
+        FloatingPointError: the loss is no longer finite.
+    """
+    model.train()
+    batches = Shuffled(data.train, size=data.batch, epochs=epochs, seed=seed)
+    weight = next(model.parameters())
+    optimizer = torch.optim.AdamW(_decaying(model, recipe.weight_decay))
+    scaler = torch.amp.GradScaler(weight.device.type, enabled=dtype is torch.float16)
+    for step, (images, labels) in enumerate(loader(batches, data.train), start=1):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate(step / len(batches))
+        with autocast(weight, dtype):
+            logits = model(images.to(weight))
+            loss = F.cross_entropy(logits, labels.to(weight.device), label_smoothing=recipe.label_smoothing)
+        optimizer.zero_grad()
+        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_norm)
+        scaler.step(optimizer)
+        scaler.update()
+        if step % batches.steps == 0:
+            if not loss.isfinite():
+                raise FloatingPointError(
+                    f"the loss is {loss.item()} after {step // batches.steps} epochs of seed {seed}"
+                )
+            yield step // batches.steps
+
+
+@torch.no_grad()
+def share_right(model: nn.Module, split: Split, *, size: int, dtype: torch.dtype) -> float:
+    """Return the fraction of a split's images that a model names right, ``size`` of them at a time."""
+    model.eval()
+    weight = next(model.parameters())
+    right = 0
+    for images, labels in loader(InOrder(split, size=size), split):
+        with autocast(weight, dtype):
+            right += int((model(images.to(weight)).argmax(1).cpu() == labels).sum())
+    return right / len(split)
+
+
+def loader(batches: Indexed[Batch], split: Split) -> DataLoader[Batch]:
+    """Return what reads batches ahead, in as many processes as their split is worth."""
+    return DataLoader(batches, batch_size=None, num_workers=split.processes)
+
+
+def autocast(weight: Tensor, dtype: torch.dtype) -> torch.autocast:
+    """Return the context that a half precision is computed in; it does nothing for the others."""
+    return torch.autocast(weight.device.type, dtype=dtype, enabled=dtype in HALF)
+
+
+def _decaying(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _seed(seed: int, purpose: str) -> int:
+    """Return a seed for one purpose, unrelated to the seeds for any other."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {purpose}".encode()).digest()[:7])

@@ -1,0 +1,5 @@
+"""``python -m attnbench.cli``."""
+
+from attnbench.cli.main import main
+
+main()

@@ -1,0 +1,359 @@
+"""The command line. The only module that prints or exits; importing it imports neither torch nor pandas.
+
+Exit status: 0 done; 1 a gate failed; 2 wrong usage; 3 ``--strict`` and a cell did not end ok; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import sys
+import warnings
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from attnbench import __version__
+from attnbench.cli.parameters import COMMAS, SIZE
+from attnbench.errors import AttnbenchError, StoreError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+GATE_FAILED = 1
+STRICT_FAILED = 3
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="attnbench")
+def attnbench() -> None:
+    """Measure attention mechanisms side by side: MACs, memory, latency, accuracy."""
+
+
+@attnbench.command("list", short_help="Show mechanisms and networks.")
+@click.argument("names", nargs=-1)
+def list_(names: tuple[str, ...]) -> None:
+    """Show the mechanisms and networks that are installed: paper, options, where each comes from."""
+    from attnbench.cli.listing import mechanisms_table, networks_table  # noqa: PLC0415 - only this command needs rich
+
+    console = _console()
+    console.print(mechanisms_table(names))
+    if not names:
+        console.print()
+        console.print(networks_table())
+
+
+@attnbench.command(short_help="Show the machine and the software.")
+def env() -> None:
+    """Show the machine and the software, for a bug report."""
+    from attnbench.cli.listing import pairs_table  # noqa: PLC0415
+    from attnbench.devices import environment  # noqa: PLC0415 - torch
+    from attnbench.report.environments import describe  # noqa: PLC0415
+
+    taken = environment.take(threads=_default_threads(), device="cuda")
+    _console().print(pairs_table(describe(taken.to_dict())))
+
+
+@attnbench.command(short_help="Measure a sweep into tables, plots and a report.")
+@click.argument("sweep_file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--mechanisms", type=COMMAS, help="Names, name:option=value, or FILE.py:Class. [all installed]")
+@click.option("--networks", type=COMMAS, help="Published networks: of plugins, and every model of timm.")
+@click.option(
+    "--res",
+    type=COMMAS,
+    help="Image sizes, 224 or 224x448 (height x width). [224; with --task what papers use]",
+)
+@click.option("--scope", type=COMMAS, help="backbone, layer, network. [backbone for mechanisms, network for networks]")
+@click.option("--task", type=COMMAS, help="Heads on networks: segmentation, detection, instance. [classification]")
+@click.option("--mode", type=COMMAS, help="infer, train. [infer]")
+@click.option("--batch", type=COMMAS, help="Images per call. [1]")
+@click.option("--dtype", type=COMMAS, help="float32, bfloat16, float16. [float32]")
+@click.option("--device", type=COMMAS, help="cpu, cuda, cuda:1. [cuda if there is one, else cpu]")
+@click.option("--compile", type=COMMAS, help="off, on. [off]")
+@click.option("--backend", type=COMMAS, help="Implementations of a mechanism, such as sdpa,unfused. [each's default]")
+@click.option("--stage", type=COMMAS, help="Layer scope: stages of the backbone, 1 to 4. [3]")
+@click.option("--dim", type=int, help="Layer scope: channels. [the stage's]")
+@click.option("--heads", type=int, help="Layer scope: heads. [the stage's]")
+@click.option("--depth", type=int, help="Layer scope: layers in the stack. [4]")
+@click.option("--until", help="Stop each cell after counts, memory or latency. [latency]")
+@click.option("--threads", type=int, help="CPU threads. [OMP_NUM_THREADS, else all that this process may use]")
+@click.option("--baseline", help="Mechanism that ratios refer to, or none. [mhsa]")
+@click.option("--accuracy", metavar="DATASET", help="Also train on digits, folder:PATH, torch/cifar10, hfds/...")
+@click.option(
+    "--checkpoint",
+    type=COMMAS,
+    metavar="NETWORK=FILE,...",
+    help="Weights to evaluate networks with: --accuracy folder:PATH.",
+)
+@click.option("--seeds", type=int, help="Trainings per mechanism. [3]")
+@click.option("--epochs", type=int, help="Passes over the data. [the data set's own]")
+@click.option("--precision", type=float, help="Half-width of the ratio's 95 % interval to reach. [0.01]")
+@click.option("--max-time", type=float, help="Seconds of timed calls per cell; six rounds are made in any case. [10]")
+@click.option("--timeout", type=float, help="Seconds for one phase of one cell. [300]")
+@click.option("--memory-limit", type=SIZE, help="Refuse cells foreseen to take more. [what the device has free]")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run. [results/<sweep>]")
+@click.option("--fresh", is_flag=True, help="Put what the folder holds aside and start over.")
+@click.option("--retry", is_flag=True, help="Run again the cells that did not end ok.")
+@click.option("--strict", is_flag=True, help="Exit with status 3 if a cell does not end ok.")
+def run(sweep_file: Path | None, out: Path | None, fresh: bool, retry: bool, strict: bool, **given: Any) -> None:  # noqa: ANN401
+    """Measure a sweep: every combination of the axes, into a table here and a folder of results.
+
+    Axes are comma lists. They can stand in SWEEP_FILE, a TOML file with the same names; what is given here goes first.
+    Running the same command again does only what has no row yet.
+    """
+    from attnbench.plan.given import read_request  # noqa: PLC0415
+    from attnbench.run import session  # noqa: PLC0415 - rich and pandas
+
+    request, settings = read_request(sweep_file, given, threads=_default_threads())
+    outcome = session.run(
+        request, settings=settings, out=out, fresh=fresh, retry=retry, console=_console(), command=_command_line()
+    )
+    if outcome.interrupted:
+        sys.exit(INTERRUPTED)
+    if strict and outcome.failed:
+        sys.exit(STRICT_FAILED)
+
+
+@attnbench.command(short_help="Make tables and plots of runs again.")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write. [the run's, if one]")
+def report(folders: tuple[Path, ...], out: Path | None) -> None:
+    """Make tables and plots of one or more runs, from any machines.
+
+    FOLDERS are runs, or files that pytest-benchmark wrote with --benchmark-json.
+    """
+    from attnbench.run import session  # noqa: PLC0415
+
+    where = out or (folders[0] if folders[0].is_dir() else folders[0].with_suffix(""))
+    session.make_report(folders, out=where, console=_console(), command=_command_line())
+
+
+@attnbench.command(short_help="Judge two runs: FASTER, SLOWER, SAME, UNDECIDED.")
+@click.argument("base", required=False, type=click.Path(path_type=Path))
+@click.argument("head", required=False, type=click.Path(path_type=Path))
+@click.option("--threshold", type=float, default=0.05, show_default=True, help="Change of latency that matters.")
+@click.option("--force", is_flag=True, help="Compare latency although the environments differ.")
+@click.option("--rerun", metavar="REF", help="Measure a git revision and the working tree, interleaved, in one run.")
+@click.option("--mechanisms", type=COMMAS, help="With --rerun: what to measure. [all installed]")
+@click.option("--res", type=COMMAS, help="With --rerun: image sizes. [224]")
+@click.option("--scope", type=COMMAS, help="With --rerun: backbone, layer. [backbone]")
+@click.option("--threads", type=int, help="With --rerun: CPU threads. [as for run]")
+@click.option("--precision", type=float, help="With --rerun: half-width of the ratio's 95 % interval to reach. [0.01]")
+@click.option("--max-time", type=float, help="With --rerun: seconds of timed calls per cell. [10]")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="With --rerun: folder for logs and samples."
+)
+@click.option(
+    "--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Also write the verdicts for a pull request."
+)
+def compare(  # noqa: PLR0917 - click passes options by name
+    base: Path | None,
+    head: Path | None,
+    threshold: float,
+    force: bool,
+    rerun: str | None,
+    out: Path | None,
+    markdown: Path | None,
+    **axes: Any,  # noqa: ANN401
+) -> None:
+    """Say of two runs, cell by cell, whether HEAD is FASTER, SLOWER or the SAME as BASE, or whether that is UNDECIDED.
+
+    Exit status 1 if anything got worse.
+    """
+    from attnbench.compare.runs import compare as compare_runs  # noqa: PLC0415
+    from attnbench.plan.given import read_request  # noqa: PLC0415
+    from attnbench.run import session  # noqa: PLC0415 - numpy
+
+    if rerun and base:
+        raise UsageError("--rerun REF compares REF with the working tree; leave BASE and HEAD out")
+    idle = [] if rerun else [name for name, value in (*axes.items(), ("out", out)) if value is not None]
+    if idle:
+        raise UsageError(*(f"--{name.replace('_', '-')} does nothing without --rerun" for name in idle))
+    if rerun:
+        request, settings = read_request(None, axes | {"baseline": "none"}, threads=_default_threads())
+        found = session.rerun(rerun, request, settings, threshold=threshold, out=out, console=_console())
+    elif base and head:
+        found = compare_runs(base, head, threshold=threshold, force=force)
+    else:
+        raise UsageError("compare needs two results folders, BASE and HEAD, or --rerun REF")
+    session.show_verdicts(found, _console(), markdown)
+    if found.regressions:
+        sys.exit(GATE_FAILED)
+
+
+@attnbench.command(short_help="Time known ratios: can figures from here be trusted?")
+@click.option("--repeats", type=click.IntRange(min=1), default=20, show_default=True, help="Trials of each ratio.")
+@click.option("--load", is_flag=True, help="Keep one core busy with another process meanwhile.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write every trial here too."
+)
+def selfcheck(repeats: int, load: bool, device: str, threads: int, json_file: Path | None) -> None:
+    """Time a layer against a copy of itself, and against two in a row.
+
+    Does this machine give the known ratios, 1 and 2? Beside the interleaved rounds stand the same ratios timed one
+    after the other and by torch.utils.benchmark. Exit status 1 if a bar is missed.
+    """
+    from attnbench.cli.progress import counted  # noqa: PLC0415
+    from attnbench.report.selfcheck import table  # noqa: PLC0415
+    from attnbench.selfcheck import engine  # noqa: PLC0415 - torch
+
+    console = _console()
+    with counted(console, "self-check", total=2 * repeats) as advance:
+        found = engine.run(repeats=repeats, load=load, device=device, threads=threads, on_trial=lambda _: advance())
+    console.print(table(found))
+    if json_file:
+        _write(json_file, json.dumps(found.to_dict(), indent=1))
+    if not found.passed:
+        sys.exit(GATE_FAILED)
+
+
+@attnbench.command(short_help="Measure what papers print, and say what holds.")
+@click.option("--mechanisms", type=COMMAS, help="Whose claims. [all installed that have a ledger]")
+@click.option("--accuracy", metavar="DATASET", help="Images to evaluate networks on, folder:PATH.")
+@click.option("--checkpoint", type=COMMAS, metavar="NETWORK=FILE,...", help="Weights to evaluate networks with.")
+@click.option(
+    "--until",
+    type=click.Choice(["counts", "memory", "latency"]),
+    default="latency",
+    show_default=True,
+    help="Leave out claims that need more.",
+)
+@click.option("--device", help="cpu, cuda, cuda:1. [cuda if there is one, else cpu]")
+@click.option("--threads", type=int, help="CPU threads. [OMP_NUM_THREADS, else all that this process may use]")
+@click.option("--precision", type=float, help="Half-width of a ratio's 95 % interval to reach. [0.01]")
+@click.option("--max-time", type=float, help="Seconds of timed calls per cell; six rounds are made in any case. [10]")
+@click.option("--timeout", type=float, help="Seconds for one phase of one cell. [300]")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run. [results/claims]")
+@click.option("--fresh", is_flag=True, help="Put what the folder holds aside and start over.")
+@click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Also write the page.")
+def claims(
+    mechanisms: tuple[str, ...] | None,
+    out: Path | None,
+    fresh: bool,
+    markdown: Path | None,
+    **given: Any,  # noqa: ANN401
+) -> None:
+    """Measure what papers print as far as this machine can, and say of each figure whether it holds.
+
+    Claims stand in a claims.toml beside a mechanism's code. What was measured before is not measured again.
+    """
+    from attnbench.claims import audit  # noqa: PLC0415 - numpy
+
+    interrupted = audit.run(
+        mechanisms or (),
+        given | {"threads": _default_threads() if given["threads"] is None else given["threads"]},
+        out=out,
+        fresh=fresh,
+        markdown=markdown,
+        console=_console(),
+        command=_command_line(),
+    )
+    if interrupted:
+        sys.exit(INTERRUPTED)
+
+
+@attnbench.command(short_help="See whether a mechanism keeps the contract.")
+@click.argument("mechanism")
+@click.option("--checks", type=COMMAS, help="Only these. [all]")
+def check(mechanism: str, checks: tuple[str, ...] | None) -> None:
+    """See whether MECHANISM keeps the contract: a name, name:option=value, or FILE.py:Class.
+
+    Exit status 1 if a check fails.
+    """
+    from attnbench import testing  # noqa: PLC0415 - torch
+    from attnbench.conformance.table import findings_table  # noqa: PLC0415
+
+    with redirect_stdout(io.StringIO()) as printed:
+        found = testing.check(mechanism, checks=checks or tuple(testing.CHECKS))
+    _console().print(findings_table(found))
+    if lines := printed.getvalue().count("\n"):
+        click.echo(f"{mechanism} printed {lines} lines meanwhile, left out here")
+    if not found.passed:
+        click.echo(str(found))
+        sys.exit(GATE_FAILED)
+
+
+@attnbench.command(short_help="Write a package with a new mechanism, to start from.")
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write. [./NAME]")
+def new(name: str, out: Path | None) -> None:
+    """Write a small package with a mechanism called NAME: the layer, its closed form, its tests, its pyproject.toml."""
+    from attnbench.plugins import scaffold  # noqa: PLC0415
+
+    for path in scaffold.create(name, out):
+        click.echo(path)
+
+
+def main() -> None:
+    """Run the command line; every error that attnbench raises on purpose becomes a line and a status."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    warnings.showwarning = _show_warning
+    try:
+        attnbench(standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except UsageError as error:
+        _complain(error.mistakes)
+    except AttnbenchError as error:
+        _complain((str(error),))
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}; give another file") from None
+
+
+def _complain(mistakes: tuple[str, ...]) -> None:
+    for mistake in mistakes:
+        click.echo(f"attnbench: {mistake}", err=True)
+    sys.exit(2)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    click.echo(f"attnbench: warning: {message}", err=True)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _console() -> Console:
+    from rich.console import Console  # noqa: PLC0415 - half of what --help takes
+
+    return Console()
+
+
+def _default_threads() -> int:
+    from attnbench.devices.machine import usable_cores  # noqa: PLC0415
+
+    # As OpenMP reads it: one number for each level of nesting, of which the first is meant.
+    wished = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(wished) if wished.isdecimal() and int(wished) > 0 else len(usable_cores())
+
+
+def _command_line() -> str:
+    import shlex  # noqa: PLC0415
+
+    return shlex.join(["attnbench", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()

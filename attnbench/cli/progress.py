@@ -1,0 +1,159 @@
+"""What a person sees while a sweep runs. Redraws on events only: a screen that refreshes itself disturbs the timing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from attnbench.record import Cell, Record, Status, Task
+from attnbench.run.job import Settings
+from attnbench.run.runner import Progress
+
+_WEIGHTS = {"timing": 0.8}
+"""Share of a cell's work that a phase is guessed to be, for the bar; the phases before it share the rest."""
+
+
+class Screen:
+    """A bar with the cell at work and the time left on a terminal, a line per cell elsewhere."""
+
+    def __init__(self, console: Console, cells: Sequence[Cell], *, settings: Settings) -> None:
+        self._console = console
+        self._settings = settings
+        self._left = {cell.key: cell for cell in cells}
+        self._words = described(cells)
+        self._total = len(self._left)
+        self._started = time.monotonic()
+        self._now: Progress | None = None
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Screen:
+        if self._console.is_terminal:
+            self._live.start()
+        elif self._total > 1:
+            self._print(f"{self._total} cells; those that are timed in turn with each other end together")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def watch(self, progress: Progress) -> None:
+        """Show what is going on."""
+        self._now = progress
+        self._redraw()
+
+    def show(self, record: Record) -> None:
+        """Show that a cell has ended."""
+        self._left.pop(record.cell.key, None)
+        outcome = ": ".join(filter(None, (self._of(record.cell), record.status.value, record.reason)))
+        if not self._console.is_terminal:
+            self._print(f"[{self._total - len(self._left)}/{self._total}] {outcome}")
+        elif record.status is not Status.OK:
+            self._print(outcome)
+        self._redraw()
+
+    def _print(self, line: str) -> None:
+        self._console.print(Text(line), soft_wrap=True)
+
+    def _redraw(self) -> None:
+        if not self._console.is_terminal:
+            return
+        done = self._fraction_done()
+        row = Table.grid(padding=(0, 1))
+        row.add_row(ProgressBar(total=1.0, completed=done, width=24), Text(self._describe_now(), overflow="ellipsis"))
+        row.add_row(Text(f"{self._total - len(self._left)} of {self._total} cells"), Text(self._time_left(done)))
+        self._live.update(row, refresh=True)
+
+    def _fraction_done(self) -> float:
+        done = float(self._total - len(self._left))
+        if self._now is not None and self._now.phase == "timing":
+            timed = [cell for cell in self._now.cells if cell.key in self._left]
+            timing = _WEIGHTS["timing"]
+            done += len(timed) * (1 - timing + timing * (self._now.fraction or 0.0))
+        elif self._now is not None and self._now.fraction is not None:
+            done += self._now.fraction
+        return done / max(self._total, 1)
+
+    def _of(self, cell: Cell) -> str:
+        return self._words.get(cell.key, describe(cell))
+
+    def _describe_now(self) -> str:
+        if self._now is None:
+            return "starting"
+        first, *others = self._now.cells
+        whose = self._of(first) if not others else f"{_place(first)}: {', '.join(c.label for c in self._now.cells)}"
+        return f"{self._now.phase} {whose}"
+
+    def _time_left(self, done: float) -> str:
+        spent = time.monotonic() - self._started
+        if done <= 0:
+            return f"{_clock(spent)} so far"
+        return f"{_clock(spent)} so far, about {_clock(spent * (1 - done) / done)} left"
+
+
+@contextmanager
+def counted(console: Console, what: str, *, total: int) -> Iterator[Callable[[], None]]:
+    """Show a bar of ``total`` steps on a terminal, and yield what is to be called after each."""
+    live = Live(console=console, auto_refresh=False, transient=True)
+    done = 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        if console.is_terminal:
+            row = Table.grid(padding=(0, 1))
+            row.add_row(ProgressBar(total=total, completed=done, width=24), Text(f"{what}: {done} of {total}"))
+            live.update(row, refresh=True)
+
+    with live if console.is_terminal else nullcontext():
+        yield advance
+
+
+def described(cells: Iterable[Cell]) -> dict[str, str]:
+    """Return cells in a few words each, by their key; those of the same words with the options in which they differ."""
+    alike: dict[str, list[Cell]] = {}
+    for cell in cells:
+        alike.setdefault(describe(cell), []).append(cell)
+    return {cell.key: words + _differing(cell, group) for words, group in alike.items() for cell in group}
+
+
+def _differing(cell: Cell, group: Sequence[Cell]) -> str:
+    names = [name for name, value in cell.options.items() if any(one.options.get(name) != value for one in group)]
+    return "".join(f", {name}={cell.options[name]}" for name in names)
+
+
+def describe(cell: Cell) -> str:
+    """Return a cell in a few words: the mechanism and where it is measured."""
+    return f"{cell.label} at {_place(cell)}"
+
+
+def _place(cell: Cell) -> str:
+    if cell.task is Task.ACCURACY:
+        return cell.dataset
+    size = f"{cell.height}" if cell.height == cell.width else f"{cell.height}x{cell.width}"
+    parts = [
+        size,
+        cell.head,
+        "" if cell.batch == 1 else f"batch {cell.batch}",
+        cell.mode.value,
+        cell.dtype,
+        cell.device,
+    ]
+    if cell.stage:
+        parts.insert(1, f"stage {cell.stage}")
+    return " ".join(part for part in parts if part)
+
+
+def _clock(seconds: float) -> str:
+    whole = round(seconds)
+    return f"{whole // 60}:{whole % 60:02d}" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"

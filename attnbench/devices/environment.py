@@ -1,0 +1,223 @@
+"""Fingerprint of the machine and the software, taken inside the worker. Imports torch.
+
+What a latency may depend on is hashed into ``environment_id``; latencies are compared only where the ids are equal.
+Not hashed: the state of the moment, and which attnbench ran, since comparing two versions of it is what ids are for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from attnbench import __version__
+from attnbench.devices import machine
+
+Value = str | int | float | bool | None
+Facts = Mapping[str, Value]
+
+_PACKAGES = ("numpy", "timm", "fvcore", "triton")
+_VARIABLES = (
+    "ATEN_CPU_CAPABILITY",
+    "CUBLASLT_WORKSPACE_SIZE",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUDA_LAUNCH_BLOCKING",
+    "DNNL_MAX_CPU_ISA",
+    "GOMP_CPU_AFFINITY",
+    "KMP_AFFINITY",
+    "KMP_BLOCKTIME",
+    "LD_PRELOAD",
+    "MALLOC_MMAP_THRESHOLD_",
+    "MALLOC_TRIM_THRESHOLD_",
+    "MKL_NUM_THREADS",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS",
+    "OMP_PROC_BIND",
+    "PYTORCH_ALLOC_CONF",
+    "PYTORCH_CUDA_ALLOC_CONF",
+    "PYTORCH_NO_CUDA_MEMORY_CACHING",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "TORCH_BLAS_PREFER_CUBLASLT",
+)
+"""Variables that change how fast torch or the libraries under it run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Where and with what something was measured."""
+
+    cpu: machine.Cpu
+    gpu: machine.Gpu | None
+    """None where the device is not a CUDA one."""
+    memory_gib: int | None
+    """Main memory, rounded: kernels keep a varying little for themselves."""
+    software: Facts
+    """Operating system, Python, torch and its libraries: versions, and a digest of how torch was built."""
+    flags: Facts
+    """Threads, and every switch of torch that trades speed for precision or repeatability."""
+    variables: Facts
+    """Those environment variables that change speed and are set."""
+    code: Facts
+    """attnbench's version, commit, and whether its tree was clean, results/ aside; None outside a checkout."""
+    state: Facts
+    """What changes from minute to minute: load, clocks, temperature, the cores allowed, the time."""
+
+    @property
+    def environment_id(self) -> str:
+        """Hash of everything but ``code`` and ``state``, 12 hexadecimal digits."""
+        stable = {name: part for name, part in asdict(self).items() if name not in {"code", "state"}}
+        return hashlib.sha256(json.dumps(stable, sort_keys=True).encode()).hexdigest()[:12]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it for JSON, with the id, the hardware's name and torch's version beside the parts."""
+        return {
+            "environment_id": self.environment_id,
+            "hardware": hardware_name(self),
+            "torch_version": self.software["torch"],
+            **asdict(self),
+        }
+
+
+def take(
+    *, threads: int, device: str = "cpu", root: Path = machine.ROOT, run: machine.Run = machine.run_command
+) -> Environment:
+    """Take the fingerprint of this process. What cannot be found out is None; nothing is raised for it.
+
+    Args:
+        threads: Intra-op threads that the measurement uses.
+        device: What it runs on; the GPU is looked at only for a CUDA device, which starts CUDA.
+        root: Root of the file system to read from.
+        run: Runs nvidia-smi, sysctl and git.
+    """
+    uuid = gpu_uuid(device)
+    memory = machine.memory_bytes()
+    return Environment(
+        cpu=machine.cpu(root, run=run),
+        gpu=None if uuid is None else machine.gpu(uuid, _properties(device), run=run),
+        memory_gib=None if memory is None else round(memory / 2**30),
+        software=_software(),
+        flags=_flags(threads),
+        variables={name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        code={"attnbench": __version__, **_checkout(Path(__file__).parent, run)},
+        state=_state(uuid, root, run),
+    )
+
+
+def devices() -> tuple[str, ...]:
+    """Return the names of the devices that torch sees."""
+    return ("cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count())))
+
+
+def gpu_uuid(device: str) -> str | None:
+    """Return the name by which nvidia-smi knows a CUDA device, None for other devices and where there is none."""
+    if not device.startswith("cuda") or not torch.cuda.is_available():
+        return None
+    return f"GPU-{_properties(device).uuid}"
+
+
+def _properties(device: str) -> Any:  # noqa: ANN401 - a class of torch's that has no public name
+    return torch.cuda.get_device_properties(torch.device(device))
+
+
+def hardware_name(environment: Environment) -> str:
+    """Return what a person calls the machine: the GPU if one was measured, else the processor with its cores."""
+    if environment.gpu is not None:
+        return environment.gpu.name
+    cpu = environment.cpu
+    cores = min(cpu.usable_cores, cpu.physical_cores or cpu.usable_cores)
+    return f"{cpu.model}, {cores} core{'s' if cores != 1 else ''}"
+
+
+def _software() -> Facts:
+    backends: Any = torch.backends  # torch leaves most of it untyped
+    return {
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torch_build": hashlib.sha256(torch.__config__.show().encode()).hexdigest()[:12],
+        "cpu_capability": backends.cpu.get_cpu_capability(),
+        "cuda": torch.version.cuda,
+        "cudnn": _flag(backends.cudnn.version),
+        **{name: _version(name) for name in _PACKAGES},
+    }
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _flags(threads: int) -> Facts:
+    backends: Any = torch.backends  # torch leaves most of it untyped
+    cuda, cudnn = backends.cuda, backends.cudnn
+    return {
+        "threads": threads,
+        "interop_threads": torch.get_num_interop_threads(),
+        "matmul_precision": _flag(torch.get_float32_matmul_precision),
+        "matmul_tf32": _flag(lambda: cuda.matmul.allow_tf32),
+        "matmul_fp16_reduced_sums": cuda.matmul.allow_fp16_reduced_precision_reduction,
+        "matmul_bf16_reduced_sums": cuda.matmul.allow_bf16_reduced_precision_reduction,
+        "matmul_fp16_accumulation": cuda.matmul.allow_fp16_accumulation,
+        "cudnn_tf32": _flag(lambda: cudnn.allow_tf32),
+        "cudnn_enabled": cudnn.enabled,
+        "cudnn_benchmark": cudnn.benchmark,
+        "cudnn_deterministic": cudnn.deterministic,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "mkldnn": backends.mkldnn.enabled,
+        "sdpa_flash": cuda.flash_sdp_enabled(),
+        "sdpa_efficient": cuda.mem_efficient_sdp_enabled(),
+        "sdpa_cudnn": cuda.cudnn_sdp_enabled(),
+        "sdpa_math": cuda.math_sdp_enabled(),
+    }
+
+
+def _flag(read: Callable[[], Value]) -> Value:
+    """Read a flag, None where torch refuses: TF32 set by its newer interface, a cuDNN of another version."""
+    try:
+        return read()
+    except RuntimeError:
+        return None
+
+
+def _checkout(folder: Path, run: machine.Run) -> Facts:
+    """Say which commit a folder is of, if its repository tracks it: one that merely surrounds it is another's."""
+
+    def git(*arguments: str) -> str | None:
+        return run(["git", "-C", str(folder), *arguments])
+
+    tracked = git("ls-files", "--error-unmatch", "__init__.py")
+    # A run that writes below results/ would call itself changed.
+    changes = git("status", "--porcelain", "--", ":(top)", ":(top,exclude)results") if tracked else None
+    return {
+        "commit": git("rev-parse", "HEAD") if tracked else None,
+        "clean": None if changes is None else not changes,
+    }
+
+
+def _state(uuid: str | None, root: Path, run: machine.Run) -> Facts:
+    fields = ("temperature.gpu", "clocks.sm", "clocks.mem", "power.draw")
+    gpu: Sequence[str | None] = (uuid and machine.query_gpu(uuid, ",".join(fields), run=run)) or [None] * len(fields)
+    temperature, clock, memory_clock, power = gpu
+    cores = machine.usable_cores()
+    return {
+        "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "load_average": os.getloadavg()[0],
+        "cores_allowed": ",".join(map(str, sorted(cores))),
+        "cpu_mhz": machine.cpu_mhz(cores, root),
+        "gpu_uuid": uuid,
+        "gpu_temperature_celsius": temperature,
+        "gpu_clock_sm": clock,
+        "gpu_clock_memory": memory_clock,
+        "gpu_power": power,
+    }

@@ -1,0 +1,27 @@
+"""Dense prediction: a network of any name under the head of a task, as the papers that compare backbones do it.
+
+Here are the tasks as data, without torch, so that a sweep can be planned; ``attnbench.models.dense.model`` builds.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Task(StrEnum):
+    """What is predicted, and by which head."""
+
+    SEGMENTATION = "segmentation"
+    """A class per pixel: Semantic FPN."""
+    DETECTION = "detection"
+    """Boxes: RetinaNet."""
+    INSTANCE = "instance"
+    """Boxes and a mask for each: Mask R-CNN."""
+
+
+DEFAULT_SIZE: Mapping[Task, tuple[int, int]] = MappingProxyType(
+    {Task.SEGMENTATION: (512, 512), Task.DETECTION: (800, 1280), Task.INSTANCE: (800, 1280)}
+)
+"""Height and width of the images at which papers state multiply-adds."""
+DEFAULT_CLASSES: Mapping[Task, int] = MappingProxyType({Task.SEGMENTATION: 150, Task.DETECTION: 80, Task.INSTANCE: 80})
+"""Classes of ADE20K and COCO, the background not among them."""

@@ -1,0 +1,279 @@
+"""From a cell to what is measured: the module, its input, what is known of them beforehand, the call that is timed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from attnbench.mechanism import Macs, Mechanism, Site
+from attnbench.models import backbone, dense, networks
+from attnbench.models.pyramid import SWIN_T_SIZED
+from attnbench.plugins import options
+from attnbench.plugins.registry import discover
+from attnbench.probes.weightless import build_on_meta
+from attnbench.record import Cell, Mode, Scope
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+CLASSES = 1000
+"""Classes of the head, as in ImageNet-1K."""
+_NO_NUMBERS = ("meta tensor", "cannot be accessed from triton")
+"""What torch and Triton say, in lower case, of reading a tensor that holds no numbers."""
+Call = Callable[[], object]
+Forward = Callable[[Tensor], Any]
+"""A module, or what it was compiled to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject(ABC):
+    """What a cell measures, before anything is built."""
+
+    cell: Cell
+
+    @abstractmethod
+    def why_unsupported(self) -> str | None:
+        """Say why the module cannot be built, or None if it can."""
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """Build the module on the default device, in float32, in the cell's mode."""
+
+    @abstractmethod
+    def closed_form(self) -> tuple[int, Macs] | None:
+        """Return the multiply-adds per image by closed form, all and those of the mechanism; None if there is none."""
+
+    @abstractmethod
+    def adaptation(self) -> str:
+        """Return what is done to maps that do not fit, each kind once; empty if nothing is."""
+
+    @property
+    def layers(self) -> int:
+        """By how many layers the figures are divided: layer scope reports the mean layer of its stack."""
+        return 1
+
+    def example(self) -> Tensor:
+        """Return an input of the cell's shape and dtype on the default device, (B, 3, H, W)."""
+        return torch.randn(self.cell.batch, 3, self.cell.height, self.cell.width).to(DTYPES[self.cell.dtype])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MechanismSubject(Subject):
+    """A backbone or a stack of layers of one mechanism."""
+
+    mechanism: type[Mechanism]
+
+    @property
+    def stages(self) -> list[list[Site]]:
+        """The sites of every stage."""
+        cell = self.cell
+        if cell.scope is Scope.BACKBONE:
+            return backbone.sites(SWIN_T_SIZED, cell.height, cell.width)
+        return [_sites_of_a_stack(cell)]
+
+    def why_unsupported(self) -> str | None:
+        """Say why the mechanism cannot be built at one of the sites, or None if it can at all of them."""
+        cell, backends = self.cell, options.choices(self.mechanism, "backend")
+        backend = cell.options.get("backend")
+        if backend is not None and backend not in backends:
+            has = f"it has {', '.join(backends)}" if backends else "it has one implementation only"
+            return f"{cell.mechanism} has no backend {backend!r}; {has}"
+        for site in chain.from_iterable(self.stages):
+            reason = self.mechanism.why_unsupported(site, **cell.options)
+            if reason:
+                return f"at {site.height}x{site.width} tokens, dim {site.dim}: {reason}"
+        return None
+
+    def build(self) -> nn.Module:
+        """Build the backbone or the stack."""
+        cell = self.cell
+
+        def layer(site: Site) -> Mechanism:
+            return self.mechanism(site, **cell.options)
+
+        model: nn.Module
+        if cell.scope is Scope.BACKBONE:
+            model = backbone.Backbone(layer, height=cell.height, width=cell.width, classes=CLASSES)
+        else:
+            model = backbone.Stack([layer(site) for site in self.stages[0]])
+        return model.train(cell.mode is Mode.TRAIN)
+
+    def closed_form(self) -> tuple[int, Macs] | None:
+        """Add up the layers' closed forms and what stands around them; None if the mechanism has no closed form."""
+        each = [self.mechanism.macs(site, **self.cell.options) for site in chain.from_iterable(self.stages)]
+        given = [macs for macs in each if macs is not None]
+        if len(given) < len(each):
+            return None
+        layers = sum(given, Macs(projections=0, attention=0))
+        around = backbone.macs_around(self.stages, classes=CLASSES) if self.cell.scope is Scope.BACKBONE else 0
+        return layers.total + around, layers
+
+    def adaptation(self) -> str:
+        """Ask the mechanism at every site."""
+        sites = chain.from_iterable(self.stages)
+        said = (self.mechanism.adaptation(site, **self.cell.options) for site in sites)
+        return "; ".join(dict.fromkeys(text for text in said if text))
+
+    @property
+    def layers(self) -> int:
+        """The depth of a stack, 1 for a backbone."""
+        return self.cell.depth if self.cell.scope is Scope.LAYER else 1
+
+    def example(self) -> Tensor:
+        """Return images for a backbone, a map (B, h, w, C) for a stack."""
+        cell = self.cell
+        if cell.scope is Scope.BACKBONE:
+            return Subject.example(self)
+        site = self.stages[0][0]
+        x = torch.randn(cell.batch, site.height, site.width, site.dim).to(DTYPES[cell.dtype])
+        return x.requires_grad_(cell.mode is Mode.TRAIN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSubject(Subject):
+    """A published network."""
+
+    def why_unsupported(self) -> str | None:
+        """Build it without weights and show it an image without pixels: what it cannot take it says itself.
+
+        One that reads numbers, of which there are none, may take the image: only running it tells.
+        """
+        try:
+            model, (x,) = build_on_meta(lambda: (cast(self.build(), self.cell.dtype), (self.example(),)))
+        except Exception as error:  # a stranger's constructor may raise anything
+            return self._refusal(error)
+        try:
+            with torch.no_grad():
+                model.eval()(x[:1])
+        except Exception as error:
+            return None if any(said in str(error).lower() for said in _NO_NUMBERS) else self._refusal(error)
+        return None
+
+    def _refusal(self, error: Exception) -> str:
+        said = " ".join(str(error).split()) or type(error).__name__
+        return f"{self.cell.height}x{self.cell.width} pixels: {said}"
+
+    def build(self) -> nn.Module:
+        """Build the network for the cell's image size."""
+        cell = self.cell
+        model = networks.create(cell.network, height=cell.height, width=cell.width, options=cell.options)
+        return model.train(cell.mode is Mode.TRAIN)
+
+    def closed_form(self) -> None:
+        """There is none: counters count the whole network."""
+
+    def adaptation(self) -> str:
+        """Say if a network that is bound to one image size was built for another; what else it does is not known."""
+        described = getattr(build_on_meta(lambda: (self.build(), ()))[0], "pretrained_cfg", {})
+        size = (self.cell.height, self.cell.width)
+        if not described.get("fixed_input_size") or described["input_size"][1:] == size:
+            return ""
+        return f"built for {_text(size)} instead of {_text(described['input_size'][1:])}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DenseSubject(NetworkSubject):
+    """A published network under the head of a dense task."""
+
+    def build(self) -> nn.Module:
+        """Build the network's feature maps and the head."""
+        from attnbench.models.dense import model as dense_model  # noqa: PLC0415 - torchvision: a second for every worker
+
+        cell = self.cell
+        given: dict[str, Any] = dict(cell.options)
+        networks.fuse(given.pop("backend") != "unfused")
+        task = dense.Task(cell.head)
+        model = dense_model.build(task, cell.network, height=cell.height, width=cell.width, **given)
+        return model.train(cell.mode is Mode.TRAIN)
+
+    def adaptation(self) -> str:
+        """Say if the network has another form for dense tasks than for classification."""
+        from attnbench.models.dense.features import Features  # noqa: PLC0415 - torchvision
+
+        model, _ = build_on_meta(lambda: (self.build(), ()))
+        dense_form = any(each.dense for each in model.modules() if isinstance(each, Features))
+        return "in its form for dense tasks (dense=True)" if dense_form else ""
+
+
+def of(cell: Cell) -> Subject:
+    """Load what a cell names.
+
+    Raises:
+        PluginError: it cannot be loaded.
+    """
+    if cell.scope is Scope.NETWORK:
+        networks.find(cell.network)
+        return DenseSubject(cell=cell) if cell.head else NetworkSubject(cell=cell)
+    return MechanismSubject(cell=cell, mechanism=discover().find(cell.mechanism).load())
+
+
+def cast(model: nn.Module, dtype: str) -> nn.Module:
+    """Cast a module's real numbers in place; complex ones stay, where ``to`` would drop their imaginary part."""
+    casts = {"float32": nn.Module.float, "bfloat16": nn.Module.bfloat16, "float16": nn.Module.half}
+    return casts[dtype](model)
+
+
+def call(cell: Cell, model: Forward, x: Tensor, *, forget: Callable[[], None]) -> Call:
+    """Return what is timed: a forward pass without autograd, or forward and backward.
+
+    A training step drops the gradients of the step before, so that each call allocates the same. There is no
+    optimiser step: its cost depends on the parameters alone.
+
+    Args:
+        cell: whether to infer or to train.
+        model: the module, compiled or not.
+        x: its input.
+        forget: drops the gradients of the step before.
+    """
+
+    @torch.inference_mode()
+    def infer() -> object:
+        return model(x)
+
+    def train() -> object:
+        forget()
+        y = model(x)
+        outputs = outputs_of(y)
+        torch.autograd.backward(outputs, [torch.ones_like(each) for each in outputs])
+        return y
+
+    return infer if cell.mode is Mode.INFER else train
+
+
+def outputs_of(y: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
+    """Return what a module returned as a sequence: heads of dense tasks have several outputs."""
+    return (y,) if isinstance(y, Tensor) else y
+
+
+def forget(model: nn.Module, x: Tensor) -> Callable[[], None]:
+    """Return what drops the gradients that a training step leaves behind."""
+
+    def drop() -> None:
+        model.zero_grad(set_to_none=True)
+        x.grad = None
+
+    return drop
+
+
+def _sites_of_a_stack(cell: Cell) -> list[Site]:
+    stride = SWIN_T_SIZED.stride(cell.stage - 1)
+    return [
+        Site(
+            height=-(-cell.height // stride),
+            width=-(-cell.width // stride),
+            dim=cell.dim,
+            heads=cell.heads,
+            stride=stride,
+            layer=layer,
+            depth=cell.depth,
+        )
+        for layer in range(cell.depth)
+    ]
+
+
+def _text(size: tuple[int, int]) -> str:
+    return "x".join(map(str, size))

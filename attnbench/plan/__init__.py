@@ -1,0 +1,1 @@
+"""What was asked, read and crossed into cells. No torch."""

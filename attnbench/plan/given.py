@@ -1,0 +1,122 @@
+"""From what is given on the command line and in a sweep file to a request and settings."""
+
+from __future__ import annotations
+
+import tomllib
+import warnings
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from types import UnionType
+from typing import Any
+
+from attnbench.devices.machine import usable_cores
+from attnbench.errors import UsageError, did_you_mean
+from attnbench.plan.request import Request
+from attnbench.plugins.registry import discover
+from attnbench.run.job import Settings
+
+_SETTING_NAMES = {
+    "precision": "precision",
+    "max_time": "max_time_s",
+    "timeout": "timeout_s",
+    "memory_limit": "memory_limit_bytes",
+}
+
+
+def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -> tuple[Request, Settings]:
+    """Return what is asked for, from a TOML file and from options; options go first.
+
+    Raises:
+        UsageError: the file cannot be read, or names something that is no option.
+    """
+    wanted = _read_toml(path) if path else {}
+    wanted |= {name: value for name, value in given.items() if value is not None}
+    if wanted.get("networks"):
+        wanted.setdefault("scope", ("backbone", "network") if wanted.get("mechanisms") else ("network",))
+    if set(wanted.get("scope", ())) != {"network"}:
+        wanted.setdefault("mechanisms", tuple(discover().plugins))
+    wanted.setdefault("threads", threads)
+    _refuse_other_types(wanted)
+    _refuse_idle(wanted)
+    if wanted["threads"] > len(usable_cores()):
+        warnings.warn(
+            f"--threads {wanted['threads']}: this process may use {len(usable_cores())} cores; threads that "
+            "share one wait for each other",
+            stacklevel=2,
+        )
+    return Request(**{name: value for name, value in wanted.items() if name not in _SETTING_NAMES}), settings_of(wanted)
+
+
+def _refuse_other_types(wanted: Mapping[str, Any]) -> None:
+    """Refuse what a sweep file has in place of numbers and names; the command line has seen to its own."""
+    whole = ("dim", "heads", "depth", "threads", "seeds", "epochs")
+    mistakes = [f"{name} = {wanted[name]!r}: expected a whole number" for name in whole if _is_no(wanted, name, int)]
+    mistakes += [
+        f"{name} = {wanted[name]!r}: expected a number" for name in _SETTING_NAMES if _is_no(wanted, name, int | float)
+    ]
+    names = ("until", "baseline", "accuracy")
+    mistakes += [f"{name} = {wanted[name]!r}: expected a text" for name in names if _is_no(wanted, name, str)]
+    if mistakes:
+        raise UsageError(*mistakes)
+
+
+def _is_no(wanted: Mapping[str, Any], name: str, kind: type | UnionType) -> bool:
+    return name in wanted and (isinstance(wanted[name], bool) or not isinstance(wanted[name], kind))
+
+
+def _refuse_idle(wanted: Mapping[str, Any]) -> None:
+    """Refuse options that would change nothing: whoever gives one believes that it does."""
+    layers = "layer" in wanted.get("scope", ())
+    idle = [] if layers else [(name, "--scope layer") for name in ("stage", "dim", "heads", "depth")]
+    idle += [] if wanted.get("accuracy") else [(name, "--accuracy") for name in ("seeds", "epochs", "checkpoint")]
+    idle += [] if set(wanted.get("scope", ())) != {"network"} else [("mechanisms", "--scope backbone or layer")]
+    mistakes = [f"--{name} does nothing without {needed}" for name, needed in idle if name in wanted]
+    if mistakes:
+        raise UsageError(*mistakes)
+
+
+def settings_of(given: Mapping[str, Any]) -> Settings:
+    """Return how to measure, from options by the names of the command line.
+
+    Raises:
+        UsageError: a number that cannot be.
+    """
+    return _checked(
+        Settings(**{field: given[name] for name, field in _SETTING_NAMES.items() if given.get(name) is not None})
+    )
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}") from None
+    names = [field.name for field in fields(Request)]
+    read = {name.replace("-", "_"): value for name, value in content.items()}
+    unknown = [name for name in read if name not in (*names, *_SETTING_NAMES)]
+    if unknown:
+        raise UsageError(
+            *(f"{path}: unknown name {name!r}; {did_you_mean(name, [*names, *_SETTING_NAMES])}" for name in unknown)
+        )
+    axes = {field.name for field in fields(Request) if str(field.type).startswith("tuple")}
+    return {name: _axis(value) if name in axes else value for name, value in read.items()}
+
+
+def _axis(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(","))
+    return tuple(str(part) for part in value) if isinstance(value, list) else (str(value),)
+
+
+def _checked(settings: Settings) -> Settings:
+    mistakes = [
+        f"--{name.replace('_', '-')} {getattr(settings, field)}: expected a number above 0"
+        for name, field in _SETTING_NAMES.items()
+        if getattr(settings, field) is not None and not getattr(settings, field) > 0
+    ]
+    if mistakes:
+        raise UsageError(*mistakes)
+    return settings

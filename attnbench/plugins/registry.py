@@ -1,0 +1,182 @@
+"""Where mechanisms come from: entry points of installed distributions, and local files.
+
+Listing reads metadata only. Nothing is imported, torch least of all, before ``Plugin.load`` is called.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attnbench.errors import PluginError, did_you_mean
+
+if TYPE_CHECKING:
+    from attnbench.mechanism import Mechanism
+
+GROUP = "attnbench.mechanisms"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugin:
+    """A mechanism that can be loaded, with the distribution or file that answers for it."""
+
+    name: str
+    module: str
+    """Dotted module of an entry point, or the path of a local file."""
+    attribute: str
+    distribution: str
+    """``name version`` of the distribution, or ``FILE.py sha256:...`` of a local file."""
+    local: bool = False
+
+    def load(self) -> type[Mechanism]:
+        """Import the plugin and return its mechanism, adapted if it is a module of another kind.
+
+        Raises:
+            PluginError: it does not import, has no such attribute, is no module, or cannot be adapted.
+        """
+        from torch.nn import Module  # noqa: PLC0415 - heavy, so not before it is needed
+
+        from attnbench.mechanism import Mechanism  # noqa: PLC0415
+        from attnbench.plugins.adapter import adapt  # noqa: PLC0415
+
+        found = self._import()
+        if not (isinstance(found, type) and issubclass(found, Module)):
+            raise PluginError(
+                f"{self.name} from {self.distribution}: {self.module}:{self.attribute} is {_kind(found)}; "
+                "a subclass of attnbench.mechanism.Mechanism or of torch.nn.Module is needed"
+            )
+        if issubclass(found, Mechanism):
+            return found
+        try:
+            return adapt(found)
+        except PluginError as error:
+            raise PluginError(f"{self.name} from {self.distribution}: {error}") from None
+
+    def _import(self) -> object:
+        try:
+            module = _import_file(Path(self.module)) if self.local else importlib.import_module(self.module)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin may raise anything, SystemExit included
+            raise PluginError(
+                f"{self.name} from {self.distribution} does not import: {type(error).__name__}: {error}; "
+                f"{self._advice(error)} or leave {self.name} out"
+            ) from error
+        try:
+            found: object = getattr(module, self.attribute)
+        except AttributeError:
+            raise PluginError(
+                f"{self.name} from {self.distribution}: {self.module} has no {self.attribute!r}; "
+                f"{did_you_mean(self.attribute, _public_classes(module))}"
+            ) from None
+        return found
+
+    def _advice(self, error: BaseException) -> str:
+        """Say what to do about what was raised while it was imported.
+
+        A local file's folder is not put on the path: of two files whose neighbours have one name, the second would get
+        those of the first, and what is imported in a call comes too late.
+        """
+        if not isinstance(error, ModuleNotFoundError) or not error.name:
+            return f"mend {self.module}"
+        top, folder = error.name.partition(".")[0], Path(self.module).parent
+        if self.local and ((folder / f"{top}.py").is_file() or (folder / top).is_dir()):
+            return f"{top} lies beside it, which is not searched: put PYTHONPATH={folder} before the command,"
+        return f"install what has {top}, mend {self.module}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registry:
+    """The installed mechanisms by name, and the names that more than one distribution claims."""
+
+    plugins: Mapping[str, Plugin]
+    conflicts: Mapping[str, tuple[Plugin, ...]]
+
+    def find(self, name: str) -> Plugin:
+        """Return the plugin of a name, or of a local file given as ``FILE.py:Class``.
+
+        Raises:
+            PluginError: there is none, or more than one.
+        """
+        path, colon, attribute = name.rpartition(":")
+        if path.endswith(".py"):
+            return from_file(Path(path), attribute)
+        if name.endswith(".py"):
+            raise PluginError(f"no class named in {name!r}; write {name}:MyAttention")
+        if colon:
+            raise PluginError(f"{name!r} is neither a mechanism nor FILE.py:Class")
+        if name in self.conflicts:
+            origins = " and ".join(plugin.distribution for plugin in self.conflicts[name])
+            raise PluginError(f"mechanism {name!r} is claimed by {origins}; uninstall or rename one of them")
+        if name not in self.plugins:
+            raise PluginError(f"unknown mechanism {name!r}; {did_you_mean(name, self.plugins)}")
+        return self.plugins[name]
+
+
+def discover(entry_points: Iterable[metadata.EntryPoint] | None = None) -> Registry:
+    """Return the registry of what is installed, without importing any of it."""
+    found: dict[str, dict[str, Plugin]] = {}
+    for entry in metadata.entry_points(group=GROUP) if entry_points is None else entry_points:
+        module, _, attribute = entry.value.partition(":")
+        plugin = Plugin(name=entry.name, module=module, attribute=attribute, distribution=_origin(entry))
+        # A distribution met twice on sys.path (a checkout and its editable install) is one plugin, not a conflict.
+        found.setdefault(entry.name, {}).setdefault(f"{plugin.distribution} {entry.value}", plugin)
+    return Registry(
+        plugins={name: next(iter(claims.values())) for name, claims in sorted(found.items()) if len(claims) == 1},
+        conflicts={name: tuple(claims.values()) for name, claims in sorted(found.items()) if len(claims) > 1},
+    )
+
+
+def from_file(path: Path, attribute: str) -> Plugin:
+    """Return the plugin that a class of a local file is; its content's hash stands for its version.
+
+    Raises:
+        PluginError: there is no such file.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PluginError(f"cannot read {path}: {error.strerror}; give the path of a Python file") from None
+    return Plugin(
+        name=f"{path}:{attribute}",
+        module=str(path),
+        attribute=attribute,
+        distribution=f"{path.name} sha256:{hashlib.sha256(content).hexdigest()[:12]}",
+        local=True,
+    )
+
+
+def _import_file(path: Path) -> Any:  # noqa: ANN401 - a module of the user's
+    name = f"attnbench_local_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _origin(entry: metadata.EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown distribution"
+
+
+def _kind(found: object) -> str:
+    return f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
+
+
+def _public_classes(module: object) -> list[str]:
+    return [name for name, value in vars(module).items() if isinstance(value, type) and not name.startswith("_")]

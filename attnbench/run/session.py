@@ -1,0 +1,254 @@
+"""One run from what was asked to what is left on disk and on the screen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from attnbench import store
+from attnbench.cli.progress import Screen, described
+from attnbench.compare.verdict import Comparison
+from attnbench.errors import StoreError
+from attnbench.plan import preflight, sweep
+from attnbench.plan.request import CLASSIFICATION, USUAL, Request
+from attnbench.record import Record, Status, Task
+from attnbench.report import standings, superseded, verdicts
+from attnbench.report.crossover import crossovers
+from attnbench.report.environments import describe_all
+from attnbench.report.markdown import write_report
+from attnbench.report.rows import rows as rows_of
+from attnbench.report.tables import screen_table, write_csv
+from attnbench.roofline import MachineLimits
+from attnbench.run import limits as machine_limits
+from attnbench.run import runner
+from attnbench.run.job import Settings
+from attnbench.store import asked, pytest_json
+from attnbench.store.asked import Asked
+
+RESULTS = Path("results")
+_LIMITS_S = 1.0
+"""Most time for each of the machine's rates, in seconds; no more than a cell is given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run ended."""
+
+    records: tuple[Record, ...]
+    """Of the cells asked for, those that have a row by now."""
+    interrupted: bool
+
+    @property
+    def failed(self) -> bool:
+        """Whether a cell did not end ok."""
+        return any(record.status is not Status.OK for record in self.records)
+
+
+def run(
+    request: Request,
+    *,
+    settings: Settings,
+    out: Path | None,
+    fresh: bool,
+    retry: bool,
+    console: Console,
+    command: str,
+) -> Outcome:
+    """Measure what has no row yet, show the table and write the report.
+
+    Raises:
+        UsageError: anything asked for cannot be used; nothing has run then.
+        StoreError: the folder cannot be written, or what is in it cannot be read.
+    """
+    folder = out or RESULTS / _name(request)
+    outcome = measure(
+        plan(request), settings=settings, folder=folder, fresh=fresh, retry=retry, console=console, command=command
+    )
+    if outcome.records:
+        _show(outcome.records, console)
+        if not outcome.interrupted:
+            _write(outcome.records, folder, machine_limits.read(folder), Asked(by_command={command: {}}), console)
+    return outcome
+
+
+def measure(
+    planned: sweep.Sweep,
+    *,
+    settings: Settings,
+    folder: Path,
+    fresh: bool,
+    retry: bool,
+    console: Console,
+    command: str,
+) -> Outcome:
+    """Measure what has no row yet, each row on disk as soon as it is known.
+
+    Raises:
+        StoreError: the folder cannot be written, or what is in it cannot be read.
+    """
+    interrupted = False
+    with store.Store(folder, fresh=fresh) as kept:
+        asked.keep(folder, command=command, cells=described(planned.cells), fresh=fresh)
+        recorded = [record for record in kept.records if not retry or record.status is Status.OK]
+        done = {record.cell.key for record in recorded}
+        todo = [cell for cell in planned.cells if cell.key not in done]
+        if len(todo) < len(planned.cells):
+            there = f"{len(planned.cells) - len(todo)} of {len(planned.cells)} cells have their row in {folder}"
+            console.print(Text(there), soft_wrap=True)
+        with Screen(console, todo, settings=settings) as screen:
+            try:
+                timed = [cell for cell in todo if cell.task is Task.COST]
+                limits = machine_limits.measure(folder, timed, budget_s=min(_LIMITS_S, settings.max_time_s))
+                for record in runner.run(
+                    planned, settings=settings, folder=folder, recorded=recorded, limits=limits, watcher=screen.watch
+                ):
+                    kept.append(record)
+                    screen.show(record)
+            except KeyboardInterrupt:
+                interrupted = True
+        wanted = {cell.key for cell in planned.cells}
+        records = tuple(record for record in kept.records if record.cell.key in wanted)
+    if interrupted:
+        console.print(f"interrupted; {len(records)} of {len(planned.cells)} cells are kept, the same command goes on")
+    return Outcome(records=records, interrupted=interrupted)
+
+
+def make_report(folders: Sequence[Path], *, out: Path, console: Console, command: str) -> None:
+    """Show and write tables and plots of runs that are on disk.
+
+    Args:
+        folders: runs, or files that pytest-benchmark wrote with ``--benchmark-json``.
+        out: where the report goes.
+        console: where it is shown.
+        command: what gave it.
+
+    Raises:
+        StoreError: a folder or file cannot be read.
+    """
+    records = tuple(record for path in folders for record in _read(path))
+    found = _asked(folders)
+    _show(records, console)
+    missing = found.missing([record.cell.key for record in records])
+    if missing:
+        words = f"{len(missing)} of the {len(found.cells)} cells asked for have no row: {'; '.join(missing)}"
+        console.print(Text(words), soft_wrap=True)
+    limits = {key: limit for folder in folders for key, limit in machine_limits.read(folder).items()}
+    _write(records, out, limits, found if found.commands else Asked(by_command={command: found.cells}), console)
+
+
+def _asked(folders: Sequence[Path]) -> Asked:
+    together: dict[str, dict[str, str]] = {}
+    for folder in filter(Path.is_dir, folders):
+        for command, cells in asked.read(folder).by_command.items():
+            together.setdefault(command, {}).update(cells)
+    return Asked(by_command=together)
+
+
+def _read(path: Path) -> list[Record]:
+    return pytest_json.records_from(path) if path.suffix == ".json" else store.read(path)
+
+
+def rerun(
+    revision: str, request: Request, settings: Settings, *, threshold: float, out: Path | None, console: Console
+) -> Comparison:
+    """Measure a git revision and the working tree, interleaved, and compare them.
+
+    Raises:
+        UsageError: the revision or anything asked for cannot be used; nothing has run then.
+    """
+    from attnbench.compare import rerun as lockstep  # noqa: PLC0415 - torch
+
+    planned = plan(request)
+    folder = out or RESULTS / f"rerun-{re.sub(r'[^A-Za-z0-9.-]', '-', revision)}"
+    return lockstep.rerun(
+        revision,
+        planned.cells,
+        settings=settings,
+        folder=folder,
+        threshold=threshold,
+        say=lambda line: console.print(Text(line), soft_wrap=True),
+    )
+
+
+def show_verdicts(found: Comparison, console: Console, markdown: Path | None) -> None:
+    """Show verdicts, and write them as Markdown if a file is given.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    console.print(verdicts.screen(found))
+    if markdown is None:
+        return
+    try:
+        markdown.write_text(verdicts.to_markdown(found), encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write {markdown}: {error.strerror}; give another file") from None
+
+
+def plan(request: Request) -> sweep.Sweep:
+    """Look at what is asked for and return its cells.
+
+    Raises:
+        UsageError: anything asked for cannot be used.
+    """
+    return sweep.plan(request, preflight.take(request.wanted, dataset=request.accuracy, sizes=request.sizes))
+
+
+def _show(records: Sequence[Record], console: Console) -> None:
+    rows = rows_of(records)
+    console.print(screen_table(rows))
+    console.print(standings.screen_lines(rows, console.width), end="")
+
+
+def _write(
+    records: Sequence[Record], folder: Path, limits: Mapping[str, MachineLimits], found: Asked, console: Console
+) -> None:
+    from attnbench.report import plots, roofline  # noqa: PLC0415 - matplotlib takes longer to import than the rest to write
+
+    rows = rows_of(records)
+    environments = describe_all(record.environment for record in records)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_csv(rows, folder / "records.csv")
+        crossed = crossovers(rows)
+        standings.write_csv(crossed, folder / "crossovers.csv")
+        before = superseded.shown_by(folder / "report.md")
+        drawn = [*plots.draw(rows, folder / "plots"), *roofline.draw(rows, limits, folder / "plots")]
+        write_report(
+            rows,
+            folder / "report.md",
+            command="\n".join(found.commands),
+            missing=found.missing([record.cell.key for record in records]),
+            environments=environments,
+            plots=drawn,
+            crossovers=crossed,
+        )
+        superseded.remove(before, drawn=drawn)
+    except OSError as error:
+        raise StoreError(f"cannot write {folder}: {error.strerror}; give another folder with --out") from None
+    written = ["records.jsonl", "records.csv", "crossovers.csv", "report.md"]
+    for name in (*written, *(str(path.relative_to(folder)) for path in drawn)):
+        if (folder / name).exists():
+            console.print(Text(str(folder / name)), soft_wrap=True)
+
+
+def _name(request: Request) -> str:
+    """Return the folder name of a request: readable, and the same each time the same is asked for."""
+    asked = json.dumps(asdict(request), sort_keys=True)
+    names = "+".join(dict.fromkeys(map(_short, request.mechanisms + request.networks)))
+    sizes = request.res or ((USUAL,) if request.task == (CLASSIFICATION,) else request.task)
+    readable = f"{names}-{'+'.join(sizes)}"
+    return f"{re.sub(r'[^A-Za-z0-9+x.-]', '', readable)[:60]}-{hashlib.sha256(asked.encode()).hexdigest()[:6]}"
+
+
+def _short(spec: str) -> str:
+    """Return a mechanism's or network's name without its options, a local file's class instead of its path."""
+    path, _, attribute = spec.partition(".py:")
+    return attribute.partition(":")[0] if attribute else path.partition(":")[0]

@@ -1,0 +1,1 @@
+"""Known ratios, timed: can figures from here be trusted?"""

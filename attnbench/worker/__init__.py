@@ -1,0 +1,1 @@
+"""The child that measures: a job in, events out."""

@@ -1,0 +1,88 @@
+"""What is counted of one cell, without memory for weights or maps: parameters, multiply-adds, bytes that must move."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from attnbench import roofline
+from attnbench.mechanism import Macs
+from attnbench.models import subject
+from attnbench.probes import flops
+from attnbench.probes.weightless import build_on_meta
+from attnbench.record import Value
+from attnbench.worker.validation import watched
+
+
+def count(asked: subject.Subject) -> dict[str, Value]:
+    """Return parameters, multiply-adds and the bytes that must move, found without memory for weights or maps."""
+    per = asked.layers
+    counts = flops.count(lambda: (asked.build(), (asked.example(),)))
+    closed = asked.closed_form()
+    macs, attention = multiply_adds(closed, counts)
+    params, work = _work(asked, macs or 0)
+    return {
+        "params": params // per,
+        "macs": _each(macs, per),
+        "flops": None if macs is None else 2 * macs // per,
+        "macs_attention": _each(attention, per),
+        "macs_closed": closed[0] // per if closed else None,
+        "macs_torch": _each(counts.macs_torch, per),
+        "macs_fvcore": _each(counts.macs_fvcore, per),
+        "macs_remark": counts.remark or None,
+        "uncounted_ops": " ".join(counts.uncounted) or None,
+        "adaptation": asked.adaptation() or None,
+        "least_bytes": roofline.least_bytes(work) // per,
+    }
+
+
+def multiply_adds(closed: tuple[int, Macs] | None, counts: flops.Counts) -> tuple[int | None, int | None]:
+    """Return all multiply-adds and those of attention products, for one image.
+
+    They are the closed form's. Where the two counters left nothing out and agree on another number, they are torch's:
+    a formula is as easily mistaken as anything else that is written down.
+    """
+    if closed is None or _refuted(closed[0], counts):
+        return counts.macs_torch, counts.macs_attention
+    return closed[0], closed[1].attention
+
+
+def _refuted(closed: int, counts: flops.Counts) -> bool:
+    torch_count, other = counts.macs_torch, counts.macs_fvcore
+    if not torch_count or not other or counts.uncounted:
+        return False
+    return flops.agree(torch_count, other) and not flops.agree(closed, torch_count)
+
+
+def _work(asked: subject.Subject, macs: int) -> tuple[int, roofline.Work]:
+    """Return the number of parameters, and what one call has to do."""
+    cell = asked.cell
+    model, (x,) = build_on_meta(lambda: (subject.cast(asked.build(), cell.dtype), (asked.example(),)))
+    with torch.no_grad(), watched(model):
+        y = _without_data(model, x)
+    parameters = list(model.parameters())
+    work = roofline.Work(
+        macs=macs,
+        batch=cell.batch,
+        mode=cell.mode,
+        dtype=cell.dtype,
+        params_bytes=sum(p.nbytes for p in parameters),
+        input_bytes=x.nbytes,
+        output_bytes=sum(each.nbytes for each in y),
+    )
+    return sum(p.numel() for p in parameters), work
+
+
+def _without_data(model: nn.Module, x: Tensor) -> Sequence[Tensor]:
+    """Return the outputs of a model on the meta device, none if it reads numbers, which are not there."""
+    try:
+        y: Tensor | Sequence[Tensor] = model(x)
+    except Exception:  # a kernel from elsewhere may raise anything without data
+        return ()
+    return subject.outputs_of(y)
+
+
+def _each(total: int | None, layers: int) -> int | None:
+    return None if total is None else total // layers

@@ -1,0 +1,239 @@
+"""What is done to one cell before it is timed with the others: load, count, foresee, build, measure memory, compile.
+
+Each phase is entered by name before it starts, so that its death or delay can be told, and what it found is handed
+on at once, so that nothing is lost if a later phase brings the process down.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from attnbench.devices import machine
+from attnbench.models import subject
+from attnbench.probes import compilation, foresee, kernels, memory
+from attnbench.record import Cell, Mode, Status, Value
+from attnbench.run.job import Assignment, Settings
+from attnbench.worker import torch_state
+from attnbench.worker.counts import count
+from attnbench.worker.validation import validate
+
+Metrics = dict[str, Value]
+Enter = Callable[[str], None]
+Learn = Callable[[str, Metrics], None]
+
+
+class Unmeasurable(Exception):  # noqa: N818 - an outcome, not a fault
+    """A cell ends here, with a status that says why."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A cell that is built and can be timed."""
+
+    index: int
+    cell: Cell
+    call: subject.Call
+    layers: int
+    """Layers that the figures are divided by."""
+    parameters_bytes: int
+    found: Metrics
+    """What the phases found, those of an earlier worker included."""
+
+
+def settle(cell: Cell) -> None:
+    """Set this process up for cells like this one, before anything is taken down of it or measured in it.
+
+    On CUDA, float32 means the same to convolutions as to matrix products. Torch lets only the former use TF32, which
+    would time mechanisms by whether their projections are written as 1 x 1 convolutions.
+    TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1 lets both use it.
+    """
+    torch.set_num_threads(cell.threads)
+    if cell.device.startswith("cuda"):
+        torch.cuda.set_device(cell.device)  # torch chooses kernels of attention by the current device
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32
+
+
+def prepare(
+    index: int, assignment: Assignment, settings: Settings, enter: Enter, learn: Learn, *, held_bytes: int
+) -> Ready:
+    """Take a cell through every phase before the timing.
+
+    Args:
+        index: place of the cell in its job.
+        assignment: the cell, and the phases that an earlier worker finished.
+        settings: limits and seed.
+        enter: called with the name of a phase before it starts.
+        learn: called with what a phase found.
+        held_bytes: what the cells prepared before hold in memory.
+
+    Raises:
+        Unmeasurable: the cell's mechanism does not support it, or it would not fit into memory.
+    """
+    cell, course = assignment.cell, _Course(assignment=assignment, enter=enter, learn=learn)
+    # What a forward pass sets must not be set already when it is looked at: it would seem to set nothing.
+    with torch_state.restored(seed_included=False) as changes:
+        asked = course.counted()
+        enter("foreseeing")
+        parameters_bytes = _refuse_what_will_not_fit(asked, settings, learn, held_bytes)
+        enter("building")
+        torch.manual_seed(settings.seed)
+        model = subject.cast(asked.build().to(cell.device), cell.dtype)
+        x = _moved(asked.example(), cell.device)
+    if changes:
+        learn("setting torch back", {"switches_undone": "; ".join(changes)})
+    course.phase("validating", lambda: validated(model, x))
+    forward: subject.Forward = model
+    if cell.compiled:
+        enter("compiling")
+        forward = _compiled(cell, model, x, learn)
+    course.phase("measuring memory", lambda: measure_memory(asked, model, x, forward=forward))
+    call = subject.call(cell, forward, x, forget=subject.forget(model, x))
+    return Ready(
+        index=index, cell=cell, call=call, layers=asked.layers, parameters_bytes=parameters_bytes, found=course.found
+    )
+
+
+def count_only(assignment: Assignment, enter: Enter, learn: Learn) -> None:
+    """Take a cell through the phases in which nothing is run.
+
+    Raises:
+        Unmeasurable: the cell's mechanism does not support it.
+    """
+    _Course(assignment=assignment, enter=enter, learn=learn).counted()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Course:
+    """A cell on its way through the phases, those left out that an earlier worker finished."""
+
+    assignment: Assignment
+    enter: Enter
+    learn: Learn
+    found: Metrics = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "found", dict(self.assignment.known))
+
+    def counted(self) -> subject.Subject:
+        """Load what the cell names and count it."""
+        self.enter("loading")
+        asked = subject.of(self.assignment.cell)
+        reason = asked.why_unsupported()
+        if reason:
+            raise Unmeasurable(Status.UNSUPPORTED, reason)
+        self.phase("counting", lambda: count(asked))
+        return asked
+
+    def phase(self, name: str, work: Callable[[], Metrics]) -> None:
+        if name in self.assignment.phases_done:
+            return
+        self.enter(name)
+        metrics = work()
+        if "running_s" in metrics:
+            metrics["running_s"] = _seconds(self.found) + _seconds(metrics)
+        self.found.update(metrics)
+        self.learn(name, metrics)
+
+
+def validated(model: nn.Module, x: Tensor) -> Metrics:
+    """Return how long two calls took in which every mechanism kept the contract.
+
+    Raises:
+        PluginError: one did not.
+    """
+    started = time.perf_counter()
+    validate(model, x)
+    return {"running_s": time.perf_counter() - started}
+
+
+def measure_memory(
+    asked: subject.Subject, model: nn.Module, x: Tensor, *, forward: subject.Forward | None = None
+) -> Metrics:
+    """Return the peak of memory of one call, what a forward pass saves for the backward one, and how it attends.
+
+    Args:
+        asked: the cell's subject.
+        model: holds the parameters.
+        x: the input.
+        forward: what the model was compiled to; None for the model itself.
+    """
+    cell, started, forward = asked.cell, time.perf_counter(), forward or model
+    forget = subject.forget(model, x)
+    call = subject.call(cell, forward, x, forget=forget)
+    peak = memory.peak(call, device=cell.device, forget=forget)
+    found: Metrics = {"memory_peak_bytes": peak.peak_bytes, "memory_reserved_bytes": peak.reserved_bytes}
+    with kernels.attention_kernels() as ran:
+        if cell.mode is Mode.TRAIN:
+            saved = memory.saved_for_backward(lambda: forward(x), exclude=[x, *model.parameters(), *model.buffers()])
+            found["memory_saved_bytes"] = saved // asked.layers
+        else:
+            call()
+    return found | {"sdpa_kernels": _listed(ran), "running_s": time.perf_counter() - started}
+
+
+def _refuse_what_will_not_fit(asked: subject.Subject, settings: Settings, learn: Learn, held_bytes: int) -> int:
+    cell = asked.cell
+    try:
+        foreseen = foresee.foresee(
+            lambda: (subject.cast(asked.build(), cell.dtype), (asked.example(),)),
+            mode=cell.mode,
+            device=cell.device,
+        )
+    except foresee.UnforeseeableError:
+        return 0  # it may fit: only running it tells
+    needed = foreseen.total_bytes
+    learn("foreseeing", {"memory_estimate_bytes": foreseen.peak_bytes})
+    limit, free = settings.memory_limit_bytes, _free_bytes(cell.device)
+    if limit is not None and held_bytes + needed > limit:
+        beside = f", and the cells beside it hold {_gib(held_bytes)}" if held_bytes else ""
+        reason = f"would need {_gib(needed)}{beside}; --memory-limit is {_gib(limit)}; not started"
+        raise Unmeasurable(Status.OUT_OF_MEMORY, reason)
+    if limit is None and free is not None and needed > free:  # what is held is no longer free
+        reason = f"would need {_gib(needed)}; {cell.device} has {_gib(free)} free; not started"
+        raise Unmeasurable(Status.OUT_OF_MEMORY, reason)
+    return foreseen.parameters_bytes
+
+
+def _free_bytes(device: str) -> int | None:
+    if device == "cpu":
+        return machine.available_memory_bytes()
+    torch.cuda.empty_cache()  # what torch keeps of cells before is not free to the device
+    return torch.cuda.mem_get_info(torch.device(device))[0]
+
+
+def _compiled(cell: Cell, model: nn.Module, x: Tensor, learn: Learn) -> subject.Forward:
+    def synchronize() -> None:
+        if x.is_cuda:
+            torch.cuda.synchronize(x.device)
+
+    forward = compilation.isolated(model)
+    call = subject.call(cell, forward, x, forget=subject.forget(model, x))
+    found = compilation.warm(call, synchronize=synchronize)
+    learn("compiling", {"compile_s": found.compile_s, "recompilations": found.recompilations})
+    return forward
+
+
+def _seconds(found: Metrics) -> float:
+    return float(found.get("running_s") or 0)
+
+
+def _listed(names: set[str]) -> str | None:
+    return ", ".join(sorted(names)) or None
+
+
+def _moved(x: Tensor, device: str) -> Tensor:
+    return x.detach().to(device).requires_grad_(x.requires_grad)
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"

@@ -1,0 +1,63 @@
+"""What is done to a cell that asks for accuracy: its network is evaluated, or a backbone of its mechanism trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from attnbench.accuracy import evaluation, proxy
+from attnbench.accuracy.data import datasets
+from attnbench.models import checkpoint, subject
+from attnbench.plugins.registry import discover
+from attnbench.record import Cell, Status
+from attnbench.run.job import Settings
+from attnbench.worker.phases import Enter, Metrics, Unmeasurable
+
+Progress = Callable[[float], None]
+"""Called with the fraction of a phase that is done."""
+
+
+def measure_accuracy(cell: Cell, settings: Settings, enter: Enter, progress: Progress) -> Metrics:
+    """Return how many images a cell's network names right, or how well its mechanism learns to.
+
+    Raises:
+        Unmeasurable: the network does not take images of that size.
+    """
+    if cell.network:
+        return evaluate_checkpoint(cell, enter, progress)
+    return train_proxy(cell, settings, enter, progress)
+
+
+def evaluate_checkpoint(cell: Cell, enter: Enter, progress: Progress) -> Metrics:
+    """Show a network with a checkpoint's weights the images of a folder, preprocessed as it asks for."""
+    enter("loading")
+    asked = subject.of(cell)
+    reason = asked.why_unsupported()
+    if reason:
+        raise Unmeasurable(Status.UNSUPPORTED, reason)
+    model = asked.build()
+    checkpoint.load(Path(cell.checkpoint).expanduser(), model, network=cell.network)
+    photos = evaluation.find(cell.dataset.removeprefix(evaluation.PREFIX))
+    photos.transform = evaluation.preprocessing(model, height=cell.height, width=cell.width)
+    enter("evaluating")
+    found = evaluation.evaluate(model, photos, device=cell.device, progress=lambda done, total: progress(done / total))
+    return found.to_metrics()
+
+
+def train_proxy(cell: Cell, settings: Settings, enter: Enter, progress: Progress) -> Metrics:
+    """Train the backbone, sized for the data, with a cell's mechanism, and return how well it learned."""
+    enter("loading")
+    mechanism = discover().find(cell.mechanism).load()
+    data = datasets.load(cell.dataset, image_size=(cell.height, cell.width))
+    enter("training")
+    found = proxy.train(
+        lambda site: mechanism(site, **cell.options),
+        data,
+        seeds=range(settings.seed, settings.seed + cell.seeds),
+        epochs=cell.epochs or None,
+        device=torch.device(cell.device),
+        progress=lambda done, total: progress(done / total),
+    )
+    return found.to_metrics()

@@ -1,0 +1,100 @@
+"""What a training sees and how fast it learns follow from the seed and the recipe alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from attnbench.accuracy.data.splits import Dataset, Pixels
+from attnbench.accuracy.training import InOrder, Recipe, Shuffled, fit, loader, share_right
+
+
+def numbered(count: int) -> Pixels:
+    """Images that are their own index."""
+    return Pixels(torch.arange(float(count))[:, None, None, None], torch.arange(count) % 2)
+
+
+def seen(batches) -> list[list[int]]:
+    return [images.flatten().int().tolist() for images, _ in batches]
+
+
+class Drawn(Pixels):
+    """Images labelled with the seed that they were drawn with."""
+
+    def batch(self, indices, *, draw):
+        return self.images[indices], torch.full((len(indices),), draw)
+
+
+def test_an_epoch_holds_every_image_once_but_those_of_an_incomplete_batch():
+    batches = seen(loader(Shuffled(numbered(11), size=4, epochs=2, seed=0), numbered(11)))
+    assert [len(batch) for batch in batches] == [4] * 4
+    assert len(set(batches[0] + batches[1])) == 8
+    assert batches[:2] != batches[2:]
+
+
+def test_fewer_images_than_a_batch_make_one():
+    assert sorted(seen(loader(Shuffled(numbered(3), size=8, epochs=1, seed=0), numbered(3)))[0]) == [0, 1, 2]
+
+
+def test_the_order_follows_from_the_seed_whatever_else_is_drawn():
+    first = seen(loader(Shuffled(numbered(20), size=5, epochs=3, seed=1), numbered(20)))
+    torch.rand(7)
+    shuffled = Shuffled(numbered(20), size=5, epochs=3, seed=1)
+    assert seen(shuffled[index] for index in range(len(shuffled))) == first
+    backwards = seen(shuffled[index] for index in reversed(range(len(shuffled))))
+    assert backwards[::-1] == first
+    assert seen(loader(Shuffled(numbered(20), size=5, epochs=3, seed=2), numbered(20))) != first
+
+
+def test_every_batch_is_drawn_with_a_seed_of_its_own():
+    split = Drawn(torch.zeros(12, 1, 1, 1), torch.zeros(12, dtype=torch.long))
+    draws = {Shuffled(split, size=4, epochs=5, seed=seed)[index][1][0].item() for seed in (0, 1) for index in range(15)}
+    assert len(draws) == 30
+
+
+def test_held_out_images_are_read_once_and_in_order():
+    assert seen(loader(InOrder(numbered(5), size=2), numbered(5))) == [[0, 1], [2, 3], [4]]
+
+
+def test_the_rate_rises_then_falls_along_a_cosine():
+    recipe = Recipe(learning_rate=1.0, warmup=0.2)
+    assert [recipe.rate(progress) for progress in (0.0, 0.1, 0.2, 0.6, 1.0)] == pytest.approx([0, 0.5, 1, 0.5, 0])
+
+
+def two_classes(weight: float = 1.0) -> Dataset:
+    images = torch.tensor([-weight, weight] * 8)[:, None, None, None]
+    split = Pixels(images, torch.tensor([0, 1] * 8))
+    return Dataset(
+        name="signs", train=split, held_out=split, classes=2, channels=1, height=1, width=1, batch=4, epochs=3
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_model_learns_in_every_precision_and_keeps_its_weights_in_single(dtype):
+    torch.manual_seed(0)
+    model, data = nn.Sequential(nn.Flatten(), nn.Linear(1, 2)), two_classes()
+    with torch.no_grad():
+        model[1].weight.copy_(torch.tensor([[0.01], [-0.01]]))
+        model[1].bias.zero_()
+    assert share_right(model, data.held_out, size=5, dtype=dtype) == 0
+    recipe = Recipe(learning_rate=0.1)
+    assert list(fit(model, data, seed=0, epochs=3, dtype=dtype, recipe=recipe)) == [1, 2, 3]
+    assert share_right(model, data.held_out, size=5, dtype=dtype) == 1
+    assert model[1].weight.dtype is torch.float32
+
+
+def test_a_training_that_diverges_is_not_passed_off_as_a_result():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2))
+    with pytest.raises(FloatingPointError, match="after 1 epochs of seed 7"):
+        list(fit(model, two_classes(float("inf")), seed=7, epochs=3, dtype=torch.float32, recipe=Recipe()))
+
+
+def test_biases_and_gains_do_not_decay():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2), nn.LayerNorm(2), nn.Linear(2, 2))
+    nn.init.zeros_(model[3].weight)
+    before = model[2].weight.clone()
+    data = two_classes(0.0)
+    list(fit(model, data, seed=0, epochs=1, dtype=torch.float32, recipe=Recipe(weight_decay=10.0, warmup=0.0)))
+    assert model[1].weight.norm() < 1
+    torch.testing.assert_close(model[2].weight, before, rtol=0, atol=0.02)

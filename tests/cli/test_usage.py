@@ -1,0 +1,44 @@
+"""What commands refuse, because whoever asked for it would believe that it was done."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from attnbench.cli import main
+from attnbench.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["compare"], ["compare needs two results folders, BASE and HEAD, or --rerun REF"]),
+        (["compare", "a", "b", "--res", "224", "--max-time", "1"], ["--res", "--max-time"]),
+        (["compare", "a", "b", "--out", "c"], ["--out does nothing without --rerun"]),
+        (["compare", "a", "--rerun", "HEAD"], ["--rerun REF compares REF with the working tree"]),
+        (["list", "hat_net_tiny"], ["hat_net_tiny is a network, for --networks; mechanisms.hmhsa.network says what"]),
+        (["claims", "--threads", "0", "--until", "counts"], ["--threads 0: expected a whole number from 1"]),
+        (["run", "--accuracy", "digits", "--epochs", "-1", "--mechanisms", "mhsa"], ["--epochs -1: expected"]),
+    ],
+)
+def test_what_would_change_nothing_or_cannot_be_is_refused(arguments: list[str], said: list[str]) -> None:
+    error = CliRunner().invoke(main.attnbench, arguments).exception
+    assert isinstance(error, UsageError), error
+    assert all(expected in mistake for expected, mistake in zip(said, error.mistakes, strict=True)), error.mistakes
+
+
+def test_what_a_mechanism_prints_does_not_bury_what_was_found_of_it(tmp_path: Path) -> None:
+    (tmp_path / "loud.py").write_text(
+        "from mechanisms.mhsa import MHSA\n"
+        "class Loud(MHSA):\n"
+        "    def forward(self, x):\n"
+        "        print('LOOK AT ME')\n"
+        "        return super().forward(x)\n"
+    )
+    done = CliRunner().invoke(main.attnbench, ["check", f"{tmp_path}/loud.py:Loud", "--checks", "shape,deterministic"])
+    assert done.exit_code == 0, done.output
+    assert "LOOK AT ME" not in done.output
+    assert re.search(r"Loud printed \d+ lines meanwhile, left out here", done.output)

@@ -1,0 +1,346 @@
+"""Another revision measured in lock-step: a small repository, and children that do what its mechanism's file says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from attnbench.compare import lockstep, worktree
+from attnbench.compare.account import Account
+from attnbench.compare.rerun import STARTS, ratio_over_starts, rerun
+from attnbench.compare.side import start
+from attnbench.compare.verdict import LATENCY, Comparison, Outcome
+from attnbench.errors import PluginError, UsageError
+from attnbench.plugins.registry import Plugin, from_file
+from attnbench.record import Cell, Scope, Task
+from attnbench.run.job import Assignment, Settings
+from attnbench.run.runner import Progress
+
+PACKAGE = """
+import torch
+from attnbench.mechanism import Macs, Mechanism
+
+class Scaling(Mechanism):
+    \"\"\"Scales its map.\"\"\"
+
+    def __init__(self, site{options}):
+        super().__init__(site)
+        self.weight = torch.nn.Parameter(torch.ones({parameters}))
+
+    def forward(self, x):
+        return x * self.weight[0]
+
+    @classmethod
+    def macs(cls, site, **options):
+        return Macs(projections=1, attention=0)
+"""
+QUICK = Settings(precision=0.01, max_time_s=0.5, timeout_s=30)
+
+
+def git(repository: Path, *arguments: str) -> str:
+    me = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"}
+    command = ["git", "-C", str(repository), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | me).stdout.strip()
+
+
+def commit(repository: Path, files: dict[str, str]) -> str:
+    for name, content in files.items():
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text(content)
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "-m", "a change")
+    return git(repository, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    top = (tmp_path / "repository").resolve()
+    top.mkdir()
+    git(top, "init", "--quiet")
+    return top
+
+
+def worktrees(repository: Path) -> int:
+    return len(git(repository, "worktree", "list").splitlines())
+
+
+@pytest.fixture
+def _fake_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "helpers"))
+
+
+def acting(base: dict[str, Any] | None, head: dict[str, Any], repository: Path, **how: Any) -> Comparison:
+    """Rerun a mechanism whose file says one thing in base and another in the working tree."""
+    ordinary = {"ns": 1_000_000, "macs": 7}
+    first = commit(repository, {"mine.py": json.dumps(ordinary | base)} if base is not None else {"other.py": ""})
+    (repository / "mine.py").write_text(json.dumps(ordinary | head))
+    settings = how.pop("settings", QUICK)
+    mine = cell(f"{repository / 'mine.py'}:Mine")
+    return rerun(
+        first,
+        [mine, *how.pop("beside", [])],
+        settings=settings,
+        folder=repository.parent / "run",
+        repository=repository,
+        worker_module="fake_lockstep",
+        **how,
+    )
+
+
+def cell(mechanism: str, **asked: Any) -> Cell:
+    site = {"scope": Scope.LAYER, "height": 32, "width": 32, "stage": 1, "dim": 8, "heads": 2, "depth": 1}
+    return Cell(**{"mechanism": mechanism, **site, **asked})
+
+
+def test_a_revision_is_checked_out_beside_the_working_tree_and_gone_afterwards(repository: Path) -> None:
+    commit(repository, {"a.txt": "base"})
+    commit(repository, {"a.txt": "head"})
+    (repository / "a.txt").write_text("changed")
+    with worktree.checked_out(repository, "HEAD~1") as tree:
+        assert (tree / "a.txt").read_text() == "base"
+        assert worktrees(repository) == 2
+    assert (repository / "a.txt").read_text() == "changed"
+    assert not tree.exists()
+    assert worktrees(repository) == 1
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_the_checkout_is_removed_after_errors_and_interrupts(repository: Path, error: type[BaseException]) -> None:
+    commit(repository, {"a.txt": "base"})
+    trees = []
+
+    def fail() -> None:
+        with worktree.checked_out(repository, "HEAD") as tree:
+            trees.append(tree)
+            (tree / "left.txt").write_text("not in git")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert not trees[0].exists()
+    assert worktrees(repository) == 1
+
+
+def test_no_hook_runs_and_no_branch_moves(repository: Path) -> None:
+    commit(repository, {"a.txt": "base"})
+    hook = repository / ".git" / "hooks" / "post-checkout"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntouch {repository}/hooked\n")
+    hook.chmod(0o755)
+    before = git(repository, "for-each-ref")
+    with worktree.checked_out(repository, "HEAD"):
+        pass
+    assert git(repository, "for-each-ref") == before
+    assert not (repository / "hooked").exists()
+
+
+def test_a_hook_that_calls_us_does_not_lead_git_astray(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit(repository, {"a.txt": "base"})
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    assert worktree.root(repository) == repository
+
+
+@pytest.mark.parametrize("revision", ["no-such-branch", "--force", ""])
+def test_what_is_no_revision_is_refused(repository: Path, revision: str) -> None:
+    commit(repository, {"a.txt": "base"})
+    with pytest.raises(UsageError, match="git rev-parse"), worktree.checked_out(repository, revision):
+        pass
+
+
+def test_outside_a_repository_rerun_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not a git repository"):
+        worktree.root(tmp_path)
+
+
+def test_a_mechanism_from_elsewhere_is_refused_with_where_it_is(repository: Path) -> None:
+    elsewhere = Plugin(name="far", module="json.decoder", attribute="A", distribution="far 1.0")
+    with pytest.raises(UsageError, match=r"far from far 1\.0 is loaded from .*json, outside"):
+        worktree.place(elsewhere, repository)
+
+
+def test_a_local_file_has_its_place_in_the_repository(repository: Path) -> None:
+    commit(repository, {"plugins/mine.py": ""})
+    plugin = from_file(repository / "plugins" / "mine.py", "Mine")
+    assert worktree.place(plugin, repository) == Path("plugins/mine.py")
+
+
+def test_a_folder_without_an_init_holds_no_package_for_another_tree_could_fill_it(tmp_path: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    assert not worktree.holds(tmp_path, Path("tiny"))
+    (tmp_path / "tiny" / "__init__.py").touch()
+    assert worktree.holds(tmp_path, Path("tiny"))
+
+
+@pytest.mark.usefixtures("_fake_child")
+@pytest.mark.parametrize(
+    ("ns", "outcome"), [(1_000_000, Outcome.SAME), (1_200_000, Outcome.SLOWER), (800_000, Outcome.FASTER)]
+)
+def test_base_and_head_are_told_apart_on_a_machine_that_drifts(repository: Path, ns: int, outcome: Outcome) -> None:
+    (verdict,) = acting({}, {"ns": ns}, repository).about(LATENCY)
+    assert verdict.outcome is outcome
+    assert verdict.change is not None
+    assert verdict.change.value == pytest.approx(ns / 1e6, rel=0.01)
+
+
+@pytest.mark.usefixtures("_fake_child")
+def test_what_was_counted_in_the_first_start_and_the_samples_of_every_start_are_kept(repository: Path) -> None:
+    comparison = acting({}, {"macs": 9}, repository)
+    (macs,) = comparison.about("macs")
+    assert (macs.base, macs.head, macs.outcome) == (7, 9, Outcome.WORSE)
+    (path,) = (repository.parent / "run" / "samples").iterdir()
+    with np.load(path) as arrays:
+        assert {name for name in arrays if name.endswith("elapsed_ns")} == {
+            f"{side}_{start}_elapsed_ns" for side in ("base", "head") for start in range(STARTS)
+        }
+
+
+@pytest.mark.usefixtures("_fake_child")
+def test_a_side_that_dies_has_its_status_and_its_last_words(repository: Path) -> None:
+    lines: list[str] = []
+    (verdict,) = acting({}, {"dies_after": 20}, repository, say=lines.append).about("status")
+    assert (verdict.outcome, verdict.base, verdict.head) == (Outcome.WORSE, "ok", "crashed")
+    assert verdict.reason == "killed by SIGTERM while timing (no more of this)"
+    assert lines[-1].endswith(f"cpu: head crashed: {verdict.reason}")
+
+
+@pytest.mark.usefixtures("_fake_child")
+def test_a_side_that_hangs_ends_at_its_deadline(repository: Path) -> None:
+    settings = Settings(max_time_s=0.5, timeout_s=1.5)
+    started = time.monotonic()
+    (verdict,) = acting({}, {"hangs_after": 9}, repository, settings=settings).about("status")
+    assert (verdict.head, verdict.reason[:32]) == ("timeout", "timing took longer than 1.5 s; r")
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.usefixtures("_fake_child")
+def test_a_failure_of_base_that_head_mended_is_better(repository: Path) -> None:
+    (verdict,) = acting({"fails": "RuntimeError: no kernel"}, {}, repository).about("status")
+    assert (verdict.outcome, verdict.reason) == (Outcome.BETTER, "RuntimeError: no kernel")
+
+
+@pytest.mark.usefixtures("_fake_child")
+def test_a_mechanism_that_base_does_not_have_is_only_in_head(repository: Path) -> None:
+    commit(repository, {"old.py": json.dumps({"ns": 1_000_000, "macs": 7})})
+    comparison = acting(None, {}, repository, beside=[cell(f"{repository / 'old.py'}:Old")])
+    assert [one.mechanism for one in comparison.only_in_head] == [f"{repository / 'mine.py'}:Mine"]
+    assert [verdict.cell.mechanism for verdict in comparison.about(LATENCY)] == [f"{repository / 'old.py'}:Old"]
+
+
+@pytest.mark.usefixtures("_fake_child")
+def test_an_option_that_base_does_not_have_is_told(repository: Path) -> None:
+    (verdict,) = acting({}, {"options": {"qk_norm": False}}, repository).about(LATENCY)
+    assert verdict.reason == "option qk_norm=False in head only"
+
+
+@pytest.mark.usefixtures("_fake_child")
+def test_every_value_of_an_option_that_base_does_not_have_is_compared_with_base(repository: Path) -> None:
+    first = commit(repository, {"mine.py": json.dumps({"ns": 1_000_000, "macs": 7})})
+    (repository / "mine.py").write_text(json.dumps({"ns": 1_000_000, "macs": 7, "knows": ["window"]}))
+    both = [cell(f"{repository / 'mine.py'}:Mine", options={"window": window}) for window in (7, 14)]
+    folder = repository.parent / "run"
+    comparison = rerun(first, both, settings=QUICK, folder=folder, repository=repository, worker_module="fake_lockstep")
+    assert [one.reason for one in comparison.about(LATENCY)] == [
+        "option window=7 in head only",
+        "option window=14 in head only",
+    ]
+
+
+@pytest.mark.usefixtures("_fake_child")
+def test_accuracy_is_left_out_and_nothing_else_to_measure_is_refused(repository: Path) -> None:
+    first = commit(repository, {"mine.py": "{}"})
+    trained = cell(f"{repository / 'mine.py'}:Mine", task=Task.ACCURACY)
+    with pytest.raises(UsageError, match="nothing to compare"):
+        rerun(first, [trained], settings=QUICK, folder=repository.parent / "run", repository=repository)
+
+
+@pytest.mark.usefixtures("_fake_child")
+def test_an_interrupt_ends_the_children_and_removes_the_checkout(repository: Path) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.phase == "timing":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        acting({}, {}, repository, watcher=interrupt)
+    assert worktrees(repository) == 1
+
+
+@pytest.mark.usefixtures("_fake_child")
+def test_every_start_is_a_line_at_once_and_the_first_says_how_long_it_may_take(repository: Path) -> None:
+    events: list[str] = []
+    acting({}, {}, repository, say=events.append, watcher=lambda progress: events.append(progress.phase))
+    assert "1 cell, 5 starts of both for each, with at most 1 s of timed calls; this may take 76 s" in events[0]
+    name = r"\[1/1\] .*Mine at 32 stage 1 infer float32 cpu"
+    lines = [event for event in events[1:] if event.startswith("[")]
+    for number, line in enumerate(lines[:-1], start=1):
+        assert re.fullmatch(rf"{name}: start {number} of {STARTS} timed, \d+ s so far, about \d+ s left", line)
+    assert len(lines) == STARTS + 1
+    assert re.fullmatch(f"{name}: ok", lines[-1])
+    assert events[events.index(lines[0]) + 1 :].count("timing") == STARTS - 1
+
+
+def test_the_time_left_is_that_of_the_starts_that_are_left() -> None:
+    lines: list[str] = []
+    cells = [cell("a"), cell("b")]
+    now = iter([100.0, 130.0])
+    Account(cells=cells, starts=5, say=lines.append, clock=lambda: next(now)).started(cells[1], 0)
+    assert lines == ["[2/2] b at 32 stage 1 infer float32 cpu: start 1 of 5 timed, 30 s so far, about 20 s left"]
+
+
+def test_the_interval_over_the_starts_is_students() -> None:
+    ratios = np.array([1.01, 0.98, 1.04, 1.0, 0.99])
+    ours = ratio_over_starts(ratios)
+    low, high = stats.t.interval(0.95, STARTS - 1, loc=np.log(ratios).mean(), scale=stats.sem(np.log(ratios)))
+    assert (ours.low, ours.high) == pytest.approx((np.exp(low), np.exp(high)))
+    assert ours.value == pytest.approx(stats.gmean(ratios))
+
+
+def test_each_side_loads_its_own_revision_of_an_installed_package(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry_points = "[attnbench.mechanisms]\ntiny_scaling = tiny.layer:Scaling\n"
+    metadata = {"METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n", "entry_points.txt": entry_points}
+    commit(
+        repository,
+        {
+            "tiny/__init__.py": "",
+            "tiny/layer.py": PACKAGE.format(parameters=3, options=""),
+            **{f"tiny-1.0.dist-info/{name}": content for name, content in metadata.items()},
+        },
+    )
+    (repository / "tiny" / "layer.py").write_text(PACKAGE.format(parameters=5, options=", *, factor: float = 2.0"))
+    monkeypatch.setenv("PYTHONPATH", str(repository))
+    counted, options = {}, {}
+    with worktree.checked_out(repository, "HEAD") as tree, ExitStack() as stack:
+        for name, top in (("base", tree), ("head", repository)):
+            side = stack.enter_context(
+                start(
+                    Assignment(cell=cell("tiny_scaling", options={"factor": 2.0})),
+                    top / "tiny",
+                    settings=QUICK,
+                    scratch=tmp_path / name,
+                    log=tmp_path / f"{name}.log",
+                    watcher=lambda _: None,
+                    module="attnbench.compare.lockstep",
+                )
+            )
+            assert side.prepare(), side.reason
+            counted[name], options[name] = side.metrics["params"], side.cell.options
+            assert side.sample(3).ns > 0
+    assert counted == {"base": 3, "head": 5}
+    assert options == {"base": {}, "head": {"factor": 2.0}}
+
+
+def test_a_package_that_an_import_hook_took_from_elsewhere_is_refused(tmp_path: Path) -> None:
+    hooked = Plugin(name="far", module="json.decoder", attribute="A", distribution="far 1.0")
+    with pytest.raises(PluginError, match=rf"json was loaded from .* rather than from {tmp_path}"):
+        lockstep._check_origin(hooked, tmp_path)

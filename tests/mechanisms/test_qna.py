@@ -1,0 +1,311 @@
+"""Learned-query attention against its definition, written window by window in float64, and the authors' outputs."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from golden_recipe import flax_tensor, golden, golden_input
+from layer_checks import (
+    assert_closed_form,
+    assert_refused,
+    recorded_training,
+)
+from plain import PlainQnA
+from recording import Recording
+from torch import Tensor, nn
+
+from attnbench.mechanism import Site
+from mechanisms.qna import QnA, windows
+from mechanisms.qna.attention import LearnedQueryAttention
+from mechanisms.qna.windows import attend_windows
+
+MAPS = {"square": (6, 6), "odd": (5, 7), "wide": (1, 9), "one token": (1, 1)}
+maps = pytest.mark.parametrize(("height", "width"), MAPS.values(), ids=MAPS)
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers_every_time():
+    torch.manual_seed(0)
+
+
+def definition(scores: Tensor, values: Tensor, bias: Tensor, scale: Tensor, stride: int) -> Tensor:
+    """z of the module's docstring for one image: (H, W, L, h), (H, W, h, d) to (rows, columns, h, d), by loops."""
+    height, width, queries, heads = scores.shape
+    border = bias.shape[-1] // 2
+    rows = []
+    for y, x in product(range(0, height, stride), range(0, width, stride)):
+        inside = [
+            (y + i, x + j, i + border, j + border)
+            for i, j in product(range(-border, border + 1), repeat=2)
+            if 0 <= y + i < height and 0 <= x + j < width
+        ]
+        for head in range(heads):
+            total = 0
+            for query in range(queries):
+                logits = torch.stack([scores[a, b, query, head] + bias[query, head, i, j] for a, b, i, j in inside])
+                learned = torch.stack([scale[query, head, i, j] for _, _, i, j in inside])
+                window = torch.stack([values[a, b, head] for a, b, _, _ in inside])
+                total = total + (logits.softmax(0) * learned) @ window
+            rows.append(total)
+    return torch.stack(rows).view(-(-height // stride), -(-width // stride), heads, -1)
+
+
+def layer_definition(layer: LearnedQueryAttention, x: Tensor) -> Tensor:
+    """One image, (H, W, in_dim), head by head, with keys."""
+    key, value = x @ layer.key.T, x @ layer.value.weight.T
+    scores = []
+    for query in layer.query:
+        parts = zip(query.chunk(layer.heads), key.chunk(layer.heads, -1), strict=True)
+        scores.append(torch.stack([k @ (q / (q.norm() + 1e-6)) / math.sqrt(len(q)) for q, k in parts], -1))
+    values = torch.stack(value.chunk(layer.heads, -1), 2)
+    attended = definition(torch.stack(scores, 2), values, layer.bias, layer.scale, layer.stride)
+    return attended.flatten(2) @ layer.proj.weight.T
+
+
+def build(in_dim: int, dim: int, heads: int, **options: int) -> LearnedQueryAttention:
+    """A layer in float64 with every parameter random, so that none can be left out unnoticed."""
+    layer = LearnedQueryAttention(in_dim, dim, heads, **options).double()
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter)
+    return layer
+
+
+def inputs(height: int, width: int, *, spread: float, k: int = 3, batch: int = 2) -> tuple[Tensor, ...]:
+    """Scores of a given spread, values, biases and scales in float32, for two queries and two heads."""
+    scores = spread * torch.randn(batch, height, width, 2, 2)
+    return scores, torch.randn(batch, height, width, 2, 3), torch.randn(2, 2, k, k), torch.randn(2, 2, k, k)
+
+
+def expected_of(tensors: tuple[Tensor, ...], stride: int = 1) -> Tensor:
+    scores, values, bias, scale = (tensor.double() for tensor in tensors)
+    images = zip(scores, values, strict=True)
+    return torch.stack([definition(s, v, bias, scale, stride) for s, v in images])
+
+
+def relative_error(found: Tensor, expected: Tensor) -> float:
+    return ((found.double() - expected).abs().max() / expected.abs().max()).item()
+
+
+@pytest.mark.parametrize(("kernel_size", "queries", "stride"), [(3, 2, 1), (5, 1, 1), (3, 3, 2), (1, 2, 1), (7, 2, 2)])
+@maps
+def test_output_and_gradients_are_those_of_the_definition(height, width, kernel_size, queries, stride):
+    layer = build(4, 6, 2, kernel_size=kernel_size, queries=queries, stride=stride)
+    x = torch.randn(2, height, width, 4, dtype=torch.float64, requires_grad=True)
+    expected = torch.stack([layer_definition(layer, image) for image in x])
+    found = layer(x)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    direction, wanted = torch.randn_like(found), [x, *layer.parameters()]
+    gradients = [
+        torch.autograd.grad(output, wanted, direction, allow_unused=True, materialize_grads=True)
+        for output in (found, expected)
+    ]
+    torch.testing.assert_close(*gradients, rtol=1e-7, atol=1e-7)
+
+
+@maps
+def test_the_mechanism_is_a_layer_norm_and_the_attention(height, width):
+    layer = QnA(Site(height=height, width=width, dim=6, heads=2), window=5, queries=3).double()
+    x = torch.randn(2, height, width, 6, dtype=torch.float64)
+    normed = F.layer_norm(x, (6,), eps=1e-6)
+    torch.testing.assert_close(layer(x), torch.stack([layer_definition(layer.attention, image) for image in normed]))
+
+
+@maps
+def test_the_plain_formulation_is_the_same_layer(height, width):
+    layer = QnA(Site(height=height, width=width, dim=6, heads=2), window=3).double()
+    x = torch.randn(2, height, width, 6, dtype=torch.float64)
+    torch.testing.assert_close(layer(x), PlainQnA(layer)(x))
+
+
+@pytest.mark.parametrize("name", ["qna_layer_a", "qna_layer_b", "qna_layer_c"])
+def test_the_authors_outputs_are_reproduced(name):
+    expected, config, shapes = golden(name)
+    k, queries, heads = config["kernel_size"], config["n_queries"], config["heads"]
+    layer = LearnedQueryAttention(
+        config["in_features"], config["features"], heads, kernel_size=k, queries=queries, stride=config["stride"]
+    )
+    flax = {name: flax_tensor(name, shape) for name, shape in shapes.items()}
+    by_offset = {
+        name: flax[name].view(k, k, queries, heads).permute(2, 3, 0, 1) for name in ("rpe_bias", "attn_scale_weights")
+    }
+    layer.load_state_dict(
+        {
+            "query": flax["query"],
+            "key": flax["Wk"].T,
+            "value.weight": flax["to_v/kernel"].T,
+            "proj.weight": flax["to_out/kernel"].T,
+            "bias": by_offset["rpe_bias"],
+            "scale": by_offset["attn_scale_weights"],
+        }
+    )
+    x = golden_input((config["batch"], config["height"], config["width"], config["in_features"]))
+    assert (layer(x) - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
+def one_loud_token(scores: Tensor) -> None:
+    scores[:, 2, 2] += 1e4
+
+
+def one_loud_half(scores: Tensor) -> None:
+    scores[:, :, 3:] += 200
+
+
+def one_faint_corner(scores: Tensor) -> None:
+    scores[:, :3, :3] -= 1e4
+
+
+def all_loud(scores: Tensor) -> None:
+    scores += 1e4
+
+
+def a_ramp(scores: Tensor) -> None:
+    scores += 30 * torch.arange(scores.shape[2], dtype=scores.dtype).view(-1, 1, 1)
+
+
+def all_apart(scores: Tensor) -> None:
+    scores *= 1e4
+
+
+LANDSCAPES = [one_loud_token, one_loud_half, one_faint_corner, all_loud, a_ramp, all_apart]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("landscape", LANDSCAPES)
+def test_no_score_is_too_large_or_too_far_below_the_others(landscape, stride):
+    scores, *others = inputs(7, 6, spread=1)
+    landscape(scores)
+    tensors = [tensor.requires_grad_() for tensor in (scores, *others)]
+    found, expected = attend_windows(*tensors, stride=stride), expected_of(tensors, stride)
+    assert relative_error(found, expected) < 2e-6
+    direction = torch.randn_like(found)
+    gradients = zip(
+        torch.autograd.grad(found, tensors, direction),
+        torch.autograd.grad(expected, tensors, direction.double()),
+        strict=True,
+    )
+    for ours, right in gradients:
+        # A gradient of scores that lie far apart is zero: what is left is the rounding of terms of order 1.
+        assert (ours - right).abs().max() < 1e-5 * max(1, right.abs().max())
+
+
+def test_a_bias_that_lifts_a_faint_token_above_the_others_is_seen():
+    scores, values, bias, scale = inputs(6, 6, spread=1)
+    scores[:, ::2] -= 150
+    bias[..., 0, :] += 150
+    tensors = (scores, values, bias, scale)
+    assert relative_error(attend_windows(*tensors, stride=1), expected_of(tensors)) < 2e-6
+
+
+def test_an_image_of_extreme_scores_leaves_the_others_of_its_batch_alone():
+    scores, values, bias, scale = inputs(6, 6, spread=1)
+    scores[1] *= 1e4
+    together = attend_windows(scores, values, bias, scale, stride=1)
+    apart = [attend_windows(s[None], v[None], bias, scale, stride=1) for s, v in zip(scores, values, strict=True)]
+    torch.testing.assert_close(together, torch.cat(apart))
+
+
+@pytest.mark.parametrize("size", [1, 1e4])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
+def test_scores_of_any_size_give_what_float64_gives(dtype, size):
+    layer, x = build(4, 6, 2), torch.randn(2, 6, 5, 4)
+    with torch.no_grad():
+        layer.key.mul_(size)
+    layer, x = layer.to(dtype), x.to(dtype)
+    found = layer(x)
+    expected = torch.stack([layer_definition(layer.double(), image.double()) for image in x])
+    assert found.dtype == dtype
+    # Scores of 1e4 are known to 1e-3 in float32, in which half precision forms them as well.
+    assert relative_error(found, expected) < 8 * torch.finfo(dtype).eps + 2e-7 * size
+
+
+def test_half_precision_learns_from_far_windows():
+    layer, x = build(4, 6, 2), torch.randn(1, 6, 5, 4).to(torch.bfloat16)
+    with torch.no_grad():
+        layer.key.mul_(1e3)
+    layer = layer.to(torch.bfloat16)
+    layer(x).sum().backward()
+    ours = layer.value.weight.grad
+    layer = layer.double()
+    (right,) = torch.autograd.grad(layer_definition(layer, x[0].double()).sum(), layer.value.weight)
+    assert relative_error(ours, right) < 8 * torch.finfo(torch.bfloat16).eps
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_autocast_leaves_the_sums_over_windows_in_full_precision(dtype):
+    layer, x = build(4, 6, 2).float(), 20 * torch.randn(2, 6, 5, 4)
+    with torch.autocast("cpu", dtype):
+        found = layer(x)
+    assert relative_error(found, layer(x).double()) < 8 * torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("window", [3, 7, 11])
+def test_no_tensor_grows_with_the_window(window):
+    site = Site(height=24, width=20, dim=8, heads=2)
+    layer, x = QnA(site, window=window), torch.randn(2, 24, 20, 8, requires_grad=True)
+    assert recorded_training(layer, x).largest == x.numel()
+
+
+@pytest.mark.parametrize("window", [3, 7])
+def test_far_windows_are_not_laid_out_in_memory_either(window):
+    scores, values, bias, scale = (t.requires_grad_() for t in inputs(24, 20, spread=1e4, k=window))
+    with Recording() as recording:
+        attend_windows(scores, values, bias, scale, stride=1).sum().backward()
+    assert recording.largest <= values.numel() * (24 + window) * (20 + window) / (24 * 20)
+
+
+@pytest.mark.parametrize(("dim", "heads"), [(12, 3), (8, 8), (12, 1)])
+@pytest.mark.parametrize(
+    "options", [{"window": 3}, {"window": 5, "queries": 1}, {"window": 7, "queries": 3}, {"window": 1}]
+)
+@maps
+def test_the_closed_form_is_what_a_machine_counts(height, width, options, dim, heads):
+    site = Site(height=height, width=width, dim=dim, heads=heads)
+    assert_closed_form(QnA, site, {"mm": "projections", "convolution": "attention"}, **options)
+
+
+def test_the_closed_form_is_the_papers_without_the_elementwise_product():
+    site = Site(height=14, width=10, dim=24, heads=4)
+    n, c, h, k, queries = 140, 24, 4, 5, 3
+    paper = n * (2 * c**2 + queries * h * c + queries * c * (1 + k**2) + queries * h * k**2)
+    assert QnA.macs(site, window=k, queries=queries).total == paper - n * queries * c
+
+
+@pytest.mark.parametrize("options", [{"window": 2}, {"window": 0}, {"queries": 0}])
+def test_options_that_no_map_could_take_are_refused(options):
+    ((name, value),) = options.items()
+    said = f"{name} must be .*at least 1, got {value}"
+    assert_refused(QnA, Site(height=8, width=8, dim=12, heads=3), said, **options)
+
+
+def test_heads_split_for_onednn_give_the_same_layer(monkeypatch):
+    tensors = inputs(6, 6, spread=1)
+    whole = attend_windows(*tensors, stride=1)
+    monkeypatch.setattr(windows, "ONEDNN_WEIGHTS", 2 * 3 * 9 - 1)
+    torch.testing.assert_close(attend_windows(*tensors, stride=1), whole)
+
+
+@pytest.mark.parametrize("spread", [1, 1e4])
+def test_the_layer_and_its_backward_pass_are_one_graph_with_and_without_far_windows(spread):
+    tensors = [tensor.requires_grad_() for tensor in inputs(5, 4, spread=spread)]
+    compiled = torch.compile(attend_windows, fullgraph=True, dynamic=False, backend="aot_eager")
+    outputs = [attend(*tensors, stride=1) for attend in (attend_windows, compiled)]
+    torch.testing.assert_close(*outputs)
+    torch.testing.assert_close(*(torch.autograd.grad(output.sum(), tensors) for output in outputs))
+
+
+@pytest.mark.parametrize("spread", [1, 1e4])
+def test_torch_finds_the_operators_of_far_windows_well_formed(spread):
+    scores, values, bias, scale = inputs(5, 4, spread=spread)
+    far = torch.full_like(scores, spread > 1, dtype=torch.bool)
+    operators = torch.ops.attnbench_qna
+    options = {"stride": 1, "far": far}
+    utilities = ("test_schema", "test_faketensor")
+    torch.library.opcheck(
+        operators.far_windows, (scores, values, bias, scale, far), {"stride": 1}, test_utils=utilities
+    )
+    inputs_of_backward = (torch.randn_like(values), scores, values, bias, scale)
+    torch.library.opcheck(operators.far_windows_backward, inputs_of_backward, options, test_utils=utilities)

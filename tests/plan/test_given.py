@@ -1,0 +1,89 @@
+"""Options that are given: what changes nothing is refused, what overloads the machine is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+
+from attnbench.cli.main import _default_threads
+from attnbench.cli.parameters import COMMAS
+from attnbench.devices.machine import usable_cores
+from attnbench.errors import UsageError
+from attnbench.plan.given import read_request
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"stage": ("2",), "dim": 77}, ["--stage does nothing without --scope layer", "--dim does nothing without"]),
+        (
+            {"scope": ("network",), "networks": ("resnet18",), "depth": 2},
+            ["--depth does nothing without --scope layer", "--mechanisms does nothing without --scope backbone"],
+        ),
+        ({"seeds": 5, "epochs": 1}, ["--seeds does nothing without --accuracy", "--epochs does nothing without"]),
+        ({"checkpoint": ("a=b",)}, ["--checkpoint does nothing without --accuracy"]),
+    ],
+)
+def test_options_that_would_change_nothing_are_refused_all_at_once(given: dict[str, object], said: list[str]) -> None:
+    with pytest.raises(UsageError) as error:
+        read_request(None, {"mechanisms": ("mhsa",)} | given, threads=1)
+    assert len(error.value.mistakes) == len(said)
+    assert all(expected in mistake for expected, mistake in zip(said, error.value.mistakes, strict=True))
+
+
+def test_options_with_what_they_need_are_taken() -> None:
+    given = {"mechanisms": ("mhsa",), "scope": ("layer", "backbone"), "stage": ("2",), "accuracy": "digits", "seeds": 2}
+    request, _ = read_request(None, given, threads=1)
+    assert (request.stage, request.seeds) == (("2",), 2)
+
+
+def test_mechanisms_and_networks_are_both_measured_if_both_are_named() -> None:
+    given = {"mechanisms": ("mhsa",), "networks": ("resnet18",)}
+    assert read_request(None, given, threads=1)[0].scope == ("backbone", "network")
+    with pytest.raises(UsageError, match="--mechanisms does nothing without --scope backbone or layer"):
+        read_request(None, given | {"scope": ("network",)}, threads=1)
+
+
+def test_a_sweep_file_is_held_to_the_same(tmp_path: Path) -> None:
+    (tmp_path / "sweep.toml").write_text('mechanisms = "mhsa"\nstage = 2\n')
+    with pytest.raises(UsageError, match="--stage does nothing"):
+        read_request(tmp_path / "sweep.toml", {}, threads=1)
+
+
+def test_values_of_another_type_in_a_sweep_file_are_refused_all_at_once(tmp_path: Path) -> None:
+    (tmp_path / "sweep.toml").write_text(
+        'mechanisms = "mhsa"\nthreads = "2"\nmax-time = "long"\nseeds = true\nbaseline = 3\nuntil = ["counts"]\n'
+    )
+    with pytest.raises(UsageError) as error:
+        read_request(tmp_path / "sweep.toml", {}, threads=1)
+    assert error.value.mistakes == (
+        "threads = '2': expected a whole number",
+        "seeds = True: expected a whole number",
+        "max_time = 'long': expected a number",
+        "until = ['counts']: expected a text",
+        "baseline = 3: expected a text",
+    )
+
+
+def test_more_threads_than_cores_are_taken_with_a_warning() -> None:
+    cores = len(usable_cores())
+    with pytest.warns(UserWarning, match=f"--threads {cores + 1}: this process may use {cores} cores"):
+        request, _ = read_request(None, {"mechanisms": ("mhsa",), "threads": cores + 1}, threads=1)
+    assert request.threads == cores + 1
+
+
+@pytest.mark.parametrize(("value", "threads"), [("3", 3), ("2,1", 2), ("", None), ("0", None), ("many", None)])
+def test_threads_are_what_openmp_was_told_else_all_cores(
+    value: str, threads: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert _default_threads() == (threads or len(usable_cores()))
+
+
+@pytest.mark.parametrize("empty", ["", " ", ",", " , "])
+def test_an_empty_list_is_not_the_same_as_none(empty: str) -> None:
+    assert COMMAS.convert("a, b,", None, None) == ("a", "b")
+    with pytest.raises(click.BadParameter, match="it is empty"):
+        COMMAS.convert(empty, None, None)

@@ -1,0 +1,99 @@
+import time
+from pathlib import Path
+
+import pytest
+
+from attnbench.plan import preflight
+from attnbench.plan.preflight import Wanted
+
+
+def of(tmp_path: Path, text: str) -> Wanted:
+    path = tmp_path / f"plugin_{len(list(tmp_path.iterdir()))}.py"
+    path.write_text(text)
+    return Wanted(spec=f"{path}:Mine")
+
+
+def test_options_come_back_complete_and_mistakes_all_together() -> None:
+    good, typo, value, unknown = (Wanted(spec=s) for s in ("swin:window=5", "swin:windw=5", "swin:window=0", "swim"))
+    found = preflight.take([good, typo, value, unknown])
+    assert found.of(good).options["window"] == 5
+    assert "backend" in found.of(good).options
+    assert found.of(good).distribution.startswith("attnbench")
+    assert found.of(typo).mistakes == ("swin:windw=5: unknown option 'windw'; did you mean window?",)
+    assert "window" in found.of(value).mistakes[0]
+    assert "did you mean swin" in found.of(unknown).mistakes[0]
+    assert found.devices[0] == "cpu"
+
+
+def test_an_asked_backend_is_taken_where_it_exists_and_kept_where_it_does_not() -> None:
+    has, has_not = Wanted(spec="mhsa", backend="unfused"), Wanted(spec="mhsa", backend="warp")
+    found = preflight.take([has, has_not])
+    assert found.of(has).options["backend"] == "unfused"
+    assert found.of(has_not).options["backend"] == "warp"
+    assert "warp" not in found.of(has_not).backends
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import os; os._exit(7)", "ended the process with status 7"),
+        ("import nothing_of_the_kind", "does not import: ModuleNotFoundError"),
+        ("print('hello'); class Mine: pass", "does not import: SyntaxError"),
+    ],
+)
+def test_a_plugin_that_breaks_is_named_and_the_others_are_looked_at(tmp_path: Path, text: str, said: str) -> None:
+    broken, sound = of(tmp_path, text), Wanted(spec="mhsa")
+    found = preflight.take([broken, sound])
+    assert said in found.of(broken).mistakes[0]
+    assert Path(broken.spec.rpartition(":")[0]).name in found.of(broken).mistakes[0]
+    assert found.of(sound).mistakes == ()
+
+
+def test_a_plugin_that_hangs_is_named(tmp_path: Path) -> None:
+    hanging = of(tmp_path, "import time; time.sleep(600)")
+    found = preflight.take([hanging], timeout_s=15)
+    assert "did not end within 15 s" in found.of(hanging).mistakes[0]
+
+
+SOUND = """
+from attnbench.mechanism import Mechanism
+class Mine(Mechanism):
+    def forward(self, x):
+        return x
+"""
+
+
+LEAVES = r"""
+import subprocess, sys, threading, time
+child = subprocess.Popen(["sleep", "600"])
+open({pid!r}, "w").write(str(child.pid))
+threading.Thread(target=time.sleep, args=(600,)).start()
+sys.stderr.buffer.write(b"\xff\xfe")
+print("noise")
+"""
+
+
+def test_what_a_plugin_starts_and_prints_keeps_nobody_waiting_and_is_ended(tmp_path: Path) -> None:
+    noisy, pid = of(tmp_path, LEAVES.format(pid=str(tmp_path / "pid")) + SOUND), tmp_path / "pid"
+    started = time.monotonic()
+    assert preflight.take([noisy], timeout_s=100).of(noisy).mistakes == ()
+    assert time.monotonic() - started < 60
+    while runs(int(pid.read_text())):
+        assert time.monotonic() - started < 60
+        time.sleep(0.05)
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_the_folder_that_it_runs_in_takes_the_place_of_no_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "random.py").write_text(SOUND)
+    monkeypatch.chdir(tmp_path)
+    wanted = Wanted(spec="random.py:Mine")
+    assert preflight.take([wanted]).of(wanted).mistakes == ()

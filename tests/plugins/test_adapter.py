@@ -1,0 +1,262 @@
+"""Modules that know nothing of attnbench, taken as they are. What they are compared with is the module itself."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from timm.layers import Attention2d
+from timm.models.vision_transformer import Attention
+from torch import Tensor, nn
+
+from attnbench.errors import PluginError
+from attnbench.mechanism import Mechanism, Site
+from attnbench.models import subject
+from attnbench.plugins import options
+from attnbench.plugins.adapter import adapt
+from attnbench.plugins.layout import Layout
+from attnbench.plugins.registry import discover
+from attnbench.record import Cell, Scope
+from attnbench.worker.counts import count
+
+SITE = Site(height=6, width=4, dim=24, heads=3)
+FILE = '''
+"""Somebody's layers."""
+from torch import nn
+
+
+class Tokens(nn.Module):
+    """Mixes nothing."""
+
+    def __init__(self, embed_dim, num_heads=8, gain: float = 2.0, bias=True, norm_layer=nn.LayerNorm):
+        super().__init__()
+        self.heads, self.gain = num_heads, gain
+        self.linear = nn.Linear(embed_dim, embed_dim, bias=bias)
+
+    def forward(self, x):
+        b, n, c = x.shape
+        return self.gain * self.linear(x.reshape(b, n, self.heads, -1).flatten(2))
+
+
+class Secret(nn.Module):
+    def __init__(self, dim, window_size):
+        super().__init__()
+
+
+class Gives(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+
+    def forward(self, query, key, value):
+        return query
+
+
+def a_function(x):
+    return x
+'''
+
+
+class Nhwc(nn.Module):
+    def __init__(self, channels: int, height: int, width: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(height, width, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, height, width, _ = x.shape
+        assert (height, width) == self.bias.shape[:2]
+        return x.cumsum(1) + self.bias
+
+
+class Nchw(nn.Module):
+    def __init__(self, dim: int, input_resolution: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = input_resolution
+        self.conv = nn.Conv2d(dim, dim, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[2:] == self.size
+        return self.conv(x).view(x.shape[0], -1).view(x.shape)
+
+
+class Sized(nn.Module):
+    """Called with the size of the map beside its tokens, as PVT's attention is; returns its scores as well."""
+
+    def __init__(self, dim: int, dim_head: int) -> None:
+        super().__init__()
+        assert dim_head == 8
+        self.linear = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, H: int, W: int) -> tuple[Tensor, None]:  # noqa: N803
+        return self.linear(x.transpose(1, 2).reshape(x.shape[0], -1, H, W).flatten(2).transpose(1, 2)), None
+
+
+class EveryLayout(nn.Module):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.softmax(1)
+
+
+class ReadsNumbers(nn.Module):
+    """Cannot be built or run without data."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.scale = torch.linspace(0, 1, dim)[-1].item()
+        self.linear = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, _, _ = x.shape
+        return self.linear(x) if x.sum().item() == 0 else self.scale * self.linear(x)
+
+
+def laid_out(x: Tensor, layout: str) -> Tensor:
+    return {"BHWC": x, "BNC": x.reshape(x.shape[0], -1, x.shape[3]), "BCHW": x.permute(0, 3, 1, 2).contiguous()}[layout]
+
+
+@pytest.mark.parametrize(
+    ("layer", "layout"),
+    [
+        (Attention, "BNC"),
+        (Attention2d, "BCHW"),
+        (Nhwc, "BHWC"),
+        (Nchw, "BCHW"),
+        (Sized, "BNC"),
+        (ReadsNumbers, "BNC"),
+    ],
+)
+def test_a_foreign_layer_gives_what_it_gives_by_itself(layer: type[nn.Module], layout: Layout) -> None:
+    torch.manual_seed(0)
+    mechanism = adapt(layer)(SITE).eval()
+    x = torch.randn(2, SITE.height, SITE.width, SITE.dim)
+    further = (SITE.height, SITE.width) if layer is Sized else ()
+    alone = mechanism.layer(laid_out(x, layout), *further)
+    alone = alone[0] if layer is Sized else alone
+    assert mechanism.layout == layout
+    torch.testing.assert_close(laid_out(mechanism(x), layout), alone, rtol=0, atol=0)
+
+
+def test_heads_and_channels_are_those_of_the_site() -> None:
+    layer = adapt(Attention)(SITE).layer
+    assert (layer.num_heads, layer.qkv.in_features) == (3, 24)
+
+
+def test_finding_the_layout_leaves_the_weights_as_they_would_be() -> None:
+    torch.manual_seed(0)
+    alone = ReadsNumbers(24)
+    torch.manual_seed(0)
+    assert torch.equal(adapt(ReadsNumbers)(SITE).layer.linear.weight, alone.linear.weight)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "theirs.py"
+    path.write_text(FILE)
+    return path
+
+
+def load(file: Path, name: str) -> type[Mechanism]:
+    return discover().find(f"{file}:{name}").load()
+
+
+def test_a_plain_class_of_a_file_is_named_as_it_is_and_its_defaults_are_options(file: Path) -> None:
+    mechanism = load(file, "Tokens")
+    assert options.resolve(mechanism, {}) == {"gain": 2.0, "bias": True}
+    assert options.resolve(mechanism, {"gain": "3", "bias": "off"}) == {"gain": 3.0, "bias": False}
+    assert mechanism(SITE, gain=0.0)(torch.ones(1, 6, 4, 24)).abs().max() == 0
+
+
+def test_a_plain_class_is_counted_by_machine_where_it_has_no_closed_form(file: Path) -> None:
+    cell = Cell(
+        mechanism=f"{file}:Tokens", scope=Scope.LAYER, height=64, width=64, stage=3, dim=24, heads=3, depth=2,
+        options={"gain": 2.0, "bias": True},
+    )  # fmt: skip
+    found = count(subject.of(cell))
+    assert found["macs"] == found["macs_torch"] == 4 * 4 * 24**2
+    assert found["macs_closed"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Secret", r"theirs.py sha256:\w+: Secret needs window_size, .*Secret = adapt\(Secret, window_size=...\)"),
+        ("Gives", r"theirs.py sha256:\w+: Gives.forward needs key, value beside the map"),
+        ("a_function", "theirs.py:a_function is a function; a subclass of .*Mechanism or of torch.nn.Module is needed"),
+    ],
+)
+def test_what_cannot_be_adapted_is_refused_with_what_would_do(file: Path, name: str, said: str) -> None:
+    with pytest.raises(PluginError, match=said):
+        load(file, name)
+
+
+def test_one_line_fixes_what_a_site_does_not_have(file: Path) -> None:
+    file.write_text(
+        FILE + "\nfrom attnbench import adapt\n"
+        "Windows = adapt(Secret, window_size=7, layout='BNC')\n"
+        "Built = adapt(lambda site: Tokens(site.dim, site.heads, gain=1.0))\n"
+    )
+    assert load(file, "Windows")(SITE).layout == "BNC"
+    assert load(file, "Built")(SITE).layer.gain == 1.0
+
+
+def test_a_layout_that_trying_cannot_tell_must_be_declared() -> None:
+    with pytest.raises(PluginError, match=r'BHWC and as BNC and as BCHW; .*layout = "BHWC" in the class'):
+        adapt(EveryLayout).why_unsupported(SITE)
+    EveryLayout.layout = "BNC"
+    x = torch.randn(1, 6, 4, 24)
+    torch.testing.assert_close(adapt(EveryLayout)(SITE)(x), x.reshape(1, 24, 24).softmax(1).reshape(x.shape))
+
+
+def test_an_argument_that_there_is_not_cannot_be_fixed() -> None:
+    with pytest.raises(PluginError, match="Attention takes no 'qkv_bia'; did you mean qkv_bias"):
+        adapt(Attention, qkv_bia=True)
+
+
+def test_an_unknown_layout_is_refused() -> None:
+    with pytest.raises(PluginError, match="write one of BHWC, BNC, BCHW"):
+        adapt(Attention, layout="NCHW")
+
+
+def test_a_site_at_which_a_layer_raises_is_unsupported_with_what_it_raised() -> None:
+    assert adapt(Nhwc).why_unsupported(SITE) is None
+    reason = adapt(Attention, num_heads=5).why_unsupported(SITE)
+    assert reason == "it raises AssertionError: dim should be divisible by num_heads"
+
+
+def test_a_layer_that_keeps_its_shape_in_no_layout_says_what_each_returned() -> None:
+    class Halves(nn.Module):
+        def __init__(self, dim: int) -> None:
+            super().__init__()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x[..., : x.shape[-1] // 2]
+
+    reason = adapt(Halves).why_unsupported(replace(SITE, heads=2))
+    assert reason is not None
+    for said in ("BHWC: (1, 6, 4, 12) for (1, 6, 4, 24)", "BNC: (1, 24, 12) for (1, 24, 24)", "BCHW: (1, 24, 6, 2)"):
+        assert said in reason
+
+
+def test_an_error_that_has_nothing_to_do_with_the_layout_is_said_once() -> None:
+    class Fails(nn.Module):
+        def __init__(self, dim: int) -> None:
+            super().__init__()
+
+        def forward(self, x: Tensor) -> Tensor:
+            raise ArithmeticError("not today")
+
+    assert adapt(Fails).why_unsupported(SITE) == (
+        "it keeps the shape of a map in no layout: ArithmeticError: not today"
+    )
+
+
+def test_claims_that_a_foreign_class_makes_are_kept_and_none_are_made_for_it() -> None:
+    class Claims(Attention):
+        reach = "global"
+        compiles = True
+        paper = "Somebody, 2026"
+
+    kept, plain = adapt(Claims), adapt(Attention)
+    assert (kept.reach, kept.compiles, kept.exports, kept.paper) == ("global", True, False, "Somebody, 2026")
+    assert (plain.reach, plain.compiles, plain.exports, plain.paper) == (None, False, False, "")

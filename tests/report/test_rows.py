@@ -1,0 +1,61 @@
+import json
+from dataclasses import replace
+
+import pandas as pd
+
+from attnbench.record import Cell, Record, Status, Task
+from attnbench.report.rows import COLUMNS, rows
+from attnbench.report.tables import CSV_COLUMNS
+
+
+def record(mechanism: str, status: Status = Status.OK, *, options: dict | None = None, **metrics: object) -> Record:
+    cell = Cell(mechanism=mechanism, options=options or {}, height=224, width=448)
+    environment = {"environment_id": "e1", "hardware": "a machine", "torch_version": "2.15"}
+    return Record(
+        cell=cell, status=status, reason="why" if status != "ok" else "", metrics=metrics, environment=environment
+    )
+
+
+def trained(mechanism: str, top1: float) -> Record:
+    cell = Cell(task=Task.ACCURACY, mechanism=mechanism, height=8, width=8, dataset="digits", seeds=3)
+    return Record(cell=cell, status=Status.OK, metrics={"accuracy_top1": top1, "accuracy_kind": "proxy", "epochs": 9})
+
+
+def test_every_record_is_a_row_with_every_promised_column() -> None:
+    frame = rows([record("a", macs=5), record("b", Status.OUT_OF_MEMORY)])
+    assert list(frame["status"]) == ["ok", "out-of-memory"]
+    assert list(frame["reason"]) == ["", "why"]
+    assert (frame["res_height"][0], frame["res_width"][0]) == (224, 448)
+    assert set(CSV_COLUMNS) <= set(frame.columns) == set(COLUMNS)
+    assert pd.isna(frame["macs"][1])
+
+
+def test_no_records_are_an_empty_frame_with_all_columns() -> None:
+    assert list(rows([]).columns) == list(COLUMNS)
+
+
+def test_accuracy_stands_in_the_row_of_the_same_mechanism() -> None:
+    frame = rows([record("a"), record("b"), trained("a", 0.97)])
+    assert list(frame["accuracy_top1"].fillna(-1)) == [0.97, -1]
+    assert list(frame["dataset"].fillna("")) == ["digits", ""]
+    assert frame["epochs"][0] == 9
+
+
+def test_of_several_runs_each_has_its_own_accuracy() -> None:
+    runs = [
+        replace(one, run_id=run)
+        for run, top1 in (("r1", 0.97), ("r2", 0.5))
+        for one in (record("a"), trained("a", top1))
+    ]
+    frame = rows([*runs, replace(record("a"), run_id="r3")])
+    assert list(frame["accuracy_top1"]) == [0.97, 0.5, 0.5]
+
+
+def test_a_mechanism_whose_accuracy_alone_was_asked_for_has_a_row() -> None:
+    assert list(rows([trained("a", 0.97)])["accuracy_top1"]) == [0.97]
+
+
+def test_rows_of_one_mechanism_are_told_apart_by_the_options_in_which_they_differ() -> None:
+    frame = rows([record("a", options={"k": 3, "same": 1}), record("a", options={"k": 5, "same": 1}), record("b")])
+    assert list(frame["label"]) == ["a, k=3", "a, k=5", "b"]
+    assert json.loads(frame["options"][0]) == {"k": 3, "same": 1}

@@ -1,0 +1,51 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from attnbench.record import Cell
+from attnbench.run import limits as machine_limits
+
+CELL = Cell(mechanism="mhsa", height=224, width=224, dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("run")
+    machine_limits.measure(found, [CELL], budget_s=0.1)
+    return found
+
+
+def test_the_limits_of_a_machine_are_kept_by_its_environment(folder: Path) -> None:
+    ((environment_id, limits),) = machine_limits.read(folder).items()
+    assert len(environment_id) == 12
+    assert limits.device == "cpu"
+    assert limits.macs_per_s["float32"] > 0
+    assert limits.bytes_per_s > 0
+
+
+def test_what_is_known_is_not_measured_again(folder: Path) -> None:
+    path = folder / machine_limits.LIMITS
+    before = path.read_bytes()
+    machine_limits.measure(folder, [CELL], budget_s=0.1)
+    assert path.read_bytes() == before
+
+
+def test_a_type_that_is_asked_for_later_costs_the_others_no_limit(tmp_path: Path) -> None:
+    for dtype in ("bfloat16", "float16"):
+        (limits,) = machine_limits.measure(tmp_path, [replace(CELL, dtype=dtype)], budget_s=0.05).values()
+    assert limits.macs_per_s.keys() == {"float32", "bfloat16", "float16"}
+
+
+def test_a_device_that_cannot_be_measured_has_no_limits(tmp_path: Path) -> None:
+    cell = Cell(mechanism="mhsa", height=224, width=224, device="cuda:77")
+    assert machine_limits.measure(tmp_path, [cell], budget_s=0.1) == {}
+
+
+def test_a_folder_without_limits_or_with_broken_ones_has_none(tmp_path: Path) -> None:
+    assert machine_limits.read(tmp_path) == {}
+    (tmp_path / machine_limits.LIMITS).write_text("{")
+    assert machine_limits.read(tmp_path) == {}
+    (tmp_path / machine_limits.LIMITS).write_text(json.dumps({}))
+    assert machine_limits.read(tmp_path) == {}

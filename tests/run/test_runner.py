@@ -1,0 +1,138 @@
+"""The runner against a worker without torch whose cells hang, die and misbehave on request."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from attnbench.plan.sweep import Sweep
+from attnbench.record import Cell, Record, Status
+from attnbench.run import runner
+from attnbench.run.job import Settings
+
+
+@pytest.fixture(autouse=True)
+def _fake_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "helpers"))
+
+
+def cells(*names: str, height: int = 224) -> list[Cell]:
+    return [Cell(mechanism=name, height=height, width=height) for name in names]
+
+
+def run(
+    folder: Path, asked: Sequence[Cell], *, recorded: Sequence[Record] = (), timeout_s: float = 20, baseline: str = ""
+) -> dict[str, Record]:
+    sweep = Sweep(cells=tuple(asked), baselines={cell.group: cell.key for cell in asked if cell.mechanism == baseline})
+    settings = Settings(timeout_s=timeout_s)
+    found = runner.run(sweep, settings=settings, folder=folder, recorded=recorded, worker_module="fake_worker")
+    return {record.cell.mechanism: record for record in found}
+
+
+def statuses(records: dict[str, Record]) -> dict[str, Status]:
+    return {name: record.status for name, record in records.items()}
+
+
+def test_every_cell_of_every_group_gets_a_row(tmp_path: Path) -> None:
+    asked = [*cells("a", "b"), *cells("c", "unsupported", height=512)]
+    found = run(tmp_path, asked)
+    assert statuses(found) == {"a": "ok", "b": "ok", "c": "ok", "unsupported": "unsupported"}
+    assert found["unsupported"].reason == "too odd"
+    assert found["a"].environment == {"environment_id": "fake"}
+
+
+@pytest.mark.parametrize(
+    ("culprit", "status", "reason"),
+    [
+        ("killed", Status.CRASHED, "killed by SIGKILL while building"),
+        ("segfault", Status.CRASHED, "killed by SIGSEGV while building"),
+        ("nameless-signal", Status.CRASHED, "killed by signal 40 while building"),
+        ("exit", Status.CRASHED, "ended with status 1 while building (I had enough)"),
+        ("timed-segfault", Status.CRASHED, "killed by SIGSEGV while timing"),
+        ("timed-exit", Status.CRASHED, "ended with status 1 while timing"),
+    ],
+)
+def test_a_death_is_the_affair_of_the_cell_that_caused_it(
+    tmp_path: Path, culprit: str, status: Status, reason: str
+) -> None:
+    found = run(tmp_path, cells("a", culprit, "b"))
+    assert statuses(found) == {"a": "ok", culprit: status, "b": "ok"}
+    assert reason in found[culprit].reason
+
+
+def test_a_worker_that_ends_after_a_cell_leaves_the_others_to_another(tmp_path: Path) -> None:
+    found = run(tmp_path, cells("a", "loses-the-device", "b"))
+    assert statuses(found) == {"a": "ok", "loses-the-device": "failed", "b": "ok"}
+    assert found["loses-the-device"].reason.startswith("illegal access")
+
+
+def test_a_cell_that_dies_keeps_what_was_measured_before(tmp_path: Path) -> None:
+    assert run(tmp_path, cells("segfault"))["segfault"].metrics == {"macs": 1}
+
+
+@pytest.mark.parametrize(("culprit", "phase"), [("hang", "building"), ("timed-hang", "timing")])
+def test_a_hanging_cell_is_ended_and_the_others_measured(tmp_path: Path, culprit: str, phase: str) -> None:
+    found = run(tmp_path, cells("a", culprit, "b"), timeout_s=1.0)
+    assert statuses(found) == {"a": "ok", culprit: "timeout", "b": "ok"}
+    assert found[culprit].reason == f"{phase} took longer than 1 s; raise --timeout to wait longer"
+
+
+def test_a_group_may_time_for_longer_than_one_call_may_hang(tmp_path: Path) -> None:
+    asked = [*cells("timed-slow"), replace(cells("timed-slow")[0], options={"again": True})]
+    sweep = Sweep(cells=tuple(asked), baselines={})
+    settings = Settings(timeout_s=2.0)
+    found = list(runner.run(sweep, settings=settings, folder=tmp_path, worker_module="fake_worker"))
+    assert [record.status for record in found] == ["ok", "ok"]
+
+
+def test_a_process_left_behind_does_not_keep_the_run_waiting(tmp_path: Path) -> None:
+    started = time.monotonic()
+    assert statuses(run(tmp_path, cells("orphan"))) == {"orphan": "ok"}
+    assert time.monotonic() - started < 20
+
+
+def test_the_folder_that_it_runs_in_takes_the_place_of_no_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "queue.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert statuses(run(tmp_path, cells("a"))) == {"a": "ok"}
+
+
+def test_cells_with_a_row_are_not_measured_again(tmp_path: Path) -> None:
+    asked = cells("a", "b")
+    recorded = [Record(cell=asked[0], status=Status.TIMEOUT)]
+    assert list(run(tmp_path, asked, recorded=recorded)) == ["b"]
+
+
+def test_the_baseline_is_timed_again_beside_cells_that_come_later(tmp_path: Path) -> None:
+    asked = cells("a", "b")
+    recorded = [Record(cell=asked[0], status=Status.OK)]
+    found = run(tmp_path, asked, recorded=recorded, baseline="a")
+    assert list(found) == ["b"]
+    assert found["b"].metrics["latency_samples"] == 2
+
+
+def test_leaving_the_loop_ends_the_worker_within_two_seconds(tmp_path: Path) -> None:
+    asked = [*cells("unsupported"), *cells("hang")]
+    records = runner.run(
+        Sweep(cells=tuple(asked), baselines={}), settings=Settings(), folder=tmp_path, worker_module="fake_worker"
+    )
+    next(records)
+    started = time.monotonic()
+    records.close()
+    assert time.monotonic() - started < 2
+
+
+def test_who_watches_is_told_the_cell_and_the_phase(tmp_path: Path) -> None:
+    seen: list[runner.Progress] = []
+    asked = cells("a", "b")
+    sweep = Sweep(cells=tuple(asked), baselines={})
+    list(runner.run(sweep, settings=Settings(), folder=tmp_path, watcher=seen.append, worker_module="fake_worker"))
+    assert [(p.phase, [c.mechanism for c in p.cells]) for p in seen] == [
+        ("building", ["a"]),
+        ("building", ["b"]),
+        ("timing", ["a", "b"]),
+    ]

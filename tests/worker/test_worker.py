@@ -1,0 +1,158 @@
+"""What the worker does when a device fails it, with a device of no substance."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from attnbench import roofline
+from attnbench.plan.sweep import Sweep
+from attnbench.record import Cell, Scope, Status, Task
+from attnbench.run import runner
+from attnbench.run.job import Assignment, Event, Job, Running, Settings
+from attnbench.worker import main as worker
+from attnbench.worker import phases, torch_state
+from attnbench.worker.phases import Ready
+
+CELLS = [Cell(mechanism=name, height=64, width=64, device="cuda:1") for name in ("a", "b", "c")]
+LOST = RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+@pytest.fixture(autouse=True)
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Let CUDA be there, and return what is asked of it in order."""
+    calls: list[str] = []
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: calls.append(f"set {device}"))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("empty cache"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (calls.append(f"ask {device}"), 7)[1:])
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
+    taken = SimpleNamespace(environment_id="fake", to_dict=dict)
+    monkeypatch.setattr(worker.environment, "take", lambda **_: taken)
+    with torch_state.restored():
+        yield calls
+
+
+def gone(_: object) -> None:
+    raise LOST
+
+
+def job(tmp_path: Path) -> Job:
+    assignments = tuple(Assignment(cell=cell) for cell in CELLS)
+    return Job(assignments=assignments, baseline="", settings=Settings(), samples=str(tmp_path))
+
+
+def outcomes(events: list[Event]) -> list[tuple[int, Status]]:
+    return [(event["cell"], event["status"]) for event in events if event["event"] == "done"]
+
+
+@pytest.mark.parametrize(("lost", "reached"), [(True, [0]), (False, [0, 1, 2])])
+def test_a_process_that_lost_its_device_measures_no_other_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: bool, reached: list[int]
+) -> None:
+    def by_itself(*_: object, **__: object) -> None:
+        if lost:
+            monkeypatch.setattr(torch.cuda, "synchronize", gone)
+        raise LOST
+
+    monkeypatch.setattr(worker, "_by_itself", by_itself)
+    events: list[Event] = []
+    worker.work(job(tmp_path), events.append, Running(tmp_path / "running"))
+    assert outcomes(events) == [(index, Status.FAILED) for index in reached]
+
+
+@pytest.mark.parametrize(("lost", "reached"), [(True, [1]), (False, [1, 0, 2])])
+def test_a_device_lost_while_cells_take_turns_costs_the_one_that_lost_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: bool, reached: list[int]
+) -> None:
+    running = Running(tmp_path / "running")
+
+    def time(ready: list[Ready], *_: object, **__: object) -> dict[str, phases.Metrics]:
+        if len(ready) == len(CELLS):
+            running.start(1)
+            if lost:
+                monkeypatch.setattr(torch.cuda, "synchronize", gone)
+            raise LOST
+        return {one.cell.key: {} for one in ready}
+
+    monkeypatch.setattr(worker, "_timer", lambda _: object())
+    monkeypatch.setattr(worker, "_time", time)
+    events: list[Event] = []
+    worker.time_in_turn(ready(), job(tmp_path), events.append, running, "fake")
+    assert [index for index, _ in outcomes(events)] == reached
+    assert running.current() == (None, 0.0)
+
+
+@pytest.mark.parametrize(("dtype", "known"), [("float32", True), ("bfloat16", False)])
+def test_a_cell_whose_type_has_no_limit_has_a_latency_and_no_bound(tmp_path: Path, dtype: str, known: bool) -> None:
+    cell = Cell(mechanism="a", height=64, width=64, dtype=dtype)
+    one = Ready(
+        index=0, cell=cell, call=lambda: None, layers=1, parameters_bytes=0, found={"macs": 7, "least_bytes": 8}
+    )
+    limits = roofline.MachineLimits(device="cpu", threads=1, macs_per_s={"float32": 1e9}, bytes_per_s=1e9)
+    measured = replace(
+        job(tmp_path),
+        assignments=(Assignment(cell=cell),),
+        settings=Settings(max_time_s=0.01),
+        limits={"fake": limits.to_dict()},
+    )
+    events: list[Event] = []
+    worker.time_in_turn([one], measured, events.append, Running(tmp_path / "running"), "fake")
+    (done,) = (event for event in events if event["event"] == "done")
+    assert done["status"] == Status.OK
+    assert done["metrics"]["latency_median_s"] > 0
+    assert ("bound_share" in done["metrics"]) is known
+
+
+def test_a_device_without_room_for_what_timing_needs_is_out_of_memory_for_each_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: str) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(worker, "_timer", full)
+    events: list[Event] = []
+    worker.time_in_turn(ready(), job(tmp_path), events.append, Running(tmp_path / "running"), "fake")
+    assert outcomes(events) == [(index, Status.OUT_OF_MEMORY) for index in range(3)]
+
+
+def ready() -> list[Ready]:
+    return [
+        Ready(index=index, cell=cell, call=lambda: None, layers=1, parameters_bytes=0, found={})
+        for index, cell in enumerate(CELLS)
+    ]
+
+
+def test_cells_run_on_their_own_device_and_convolutions_are_as_precise_as_products(asked: list[str]) -> None:
+    for allowed in (False, True):
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        phases.settle(CELLS[0])
+        assert torch.backends.cudnn.allow_tf32 is allowed
+    assert asked == ["set cuda:1", "set cuda:1"]
+
+
+def test_what_torch_keeps_of_earlier_cells_counts_as_free(asked: list[str]) -> None:
+    assert phases._free_bytes("cuda:1") == 7
+    assert asked == ["empty cache", "ask cuda:1"]
+
+
+def test_a_thread_that_a_plugin_left_behind_keeps_nobody_waiting(tmp_path: Path) -> None:
+    (tmp_path / "lingering.py").write_text(
+        "import threading, time\n"
+        "from mechanisms.mhsa import MHSA\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        "class Lingering(MHSA): pass\n"
+    )
+    cell = Cell(
+        mechanism=f"{tmp_path}/lingering.py:Lingering", task=Task.COUNTS, scope=Scope.LAYER,
+        height=64, width=64, stage=3, dim=8, heads=2, depth=1,
+    )  # fmt: skip
+    started = time.monotonic()
+    (record,) = runner.run(Sweep(cells=(cell,), baselines={}), settings=Settings(timeout_s=500), folder=tmp_path)
+    assert record.status is Status.OK, record.reason
+    assert time.monotonic() - started < 400

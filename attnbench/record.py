@@ -5,12 +5,47 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
-FORMAT = 1
-"""Version of the JSON below; a reader refuses records of a later one. History: 1, the first."""
+FORMAT = 2
+"""Version of the JSON below; a reader refuses records of a later one.
+
+History: 1, the first; 2, some metrics have other names, and a cell may lack fields that have their default.
+"""
+_ALWAYS_IN_KEYS = frozenset(
+    {
+        "task",
+        "scope",
+        "mechanism",
+        "options",
+        "distribution",
+        "network",
+        "head",
+        "height",
+        "width",
+        "batch",
+        "mode",
+        "dtype",
+        "device",
+        "threads",
+        "compiled",
+        "stage",
+        "dim",
+        "heads",
+        "depth",
+        "dataset",
+        "checkpoint",
+        "checkpoint_sha256",
+        "seeds",
+        "epochs",
+    }
+)
+"""Fields of a cell that its key is made of whatever they are: those of format 1, by whose keys runs lie on disk.
+
+A field that is added later is part of a key only where it differs from its default, so that no key changes by it.
+"""
 
 Value = str | int | float | bool | None
 Options = Mapping[str, Value]
@@ -94,14 +129,14 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Hash of what was asked: the name under which a cell is found again."""
-        return _digest(asdict(self))
+        """Hash of what was asked: the name under which a cell is found again, also by later versions."""
+        return _digest(_asked(self))
 
     @property
     def group(self) -> str:
         """Hash of what cells must share for their latencies to be comparable."""
         loose = replace(self, mechanism="", options={}, distribution="", network="", compiled=False)
-        return _digest(asdict(replace(loose, checkpoint="", checkpoint_sha256="")))
+        return _digest(_asked(replace(loose, checkpoint="", checkpoint_sha256="")))
 
     @property
     def name(self) -> str:
@@ -140,25 +175,35 @@ class Record:
         Raises:
             ValueError: the line is not a record, or one of a later format.
         """
-        fields = json.loads(line)
-        if not isinstance(fields, dict) or "format" not in fields or "cell" not in fields:
+        read = json.loads(line)
+        if not isinstance(read, dict) or "format" not in read or "cell" not in read:
             raise ValueError("not a record of attnbench")
-        found = fields.pop("format")
+        found = read.pop("format")
         if found > FORMAT:
             raise ValueError(f"a record of format {found}; this attnbench reads up to {FORMAT}, a newer one is needed")
-        fields.pop("cell_key", None)
-        fields["cell"] = cell_from_dict(fields["cell"])
-        fields["status"] = Status(fields["status"])
-        return cls(**fields)
+        read.pop("cell_key", None)
+        read["cell"] = cell_from_dict(read["cell"])
+        read["status"] = Status(read["status"])
+        return cls(**read)
 
 
-def cell_from_dict(fields: Mapping[str, Any]) -> Cell:
-    """Return the cell that ``dataclasses.asdict`` took apart."""
-    enums = {"task": Task(fields["task"]), "scope": Scope(fields["scope"]), "mode": Mode(fields["mode"])}
-    known: dict[str, Any] = {**fields, **enums}
+def cell_from_dict(asked: Mapping[str, Any]) -> Cell:
+    """Return the cell that ``dataclasses.asdict`` took apart; what it lacks has its default."""
+    enums = {"task": Task, "scope": Scope, "mode": Mode}
+    known: dict[str, Any] = {name: enums[name](value) if name in enums else value for name, value in asked.items()}
     return Cell(**known)
 
 
-def _digest(fields: Mapping[str, Any]) -> str:
-    text = json.dumps(fields, sort_keys=True)
+def _asked(cell: Cell) -> dict[str, Any]:
+    """Return what a key is made of."""
+    defaults = {each.name: each.default for each in fields(cell) if each.default is not MISSING}
+    return {
+        name: value
+        for name, value in asdict(cell).items()
+        if name in _ALWAYS_IN_KEYS or name not in defaults or value != defaults[name]
+    }
+
+
+def _digest(asked: Mapping[str, Any]) -> str:
+    text = json.dumps(asked, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

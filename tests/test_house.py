@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CHILDREN = {"side.py", "lockstep.py"}
-"""Modules of compare that run in the child."""
+CHILDREN = {"lockstep.py", "rerun.py"}
+"""Modules of compare that import torch: the child, and what keeps two of them in step, with the probe."""
 HARNESS = sorted((ROOT / "attnbench").rglob("*.py"))
 PARENT = sorted(
     path

@@ -1,5 +1,6 @@
 import json
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +36,35 @@ def test_a_record_of_a_later_format_is_refused_with_what_to_do() -> None:
     fields = json.loads(Record(cell=CELL, status=Status.OK).to_json()) | {"format": FORMAT + 1}
     with pytest.raises(ValueError, match="a newer one is needed"):
         Record.from_json(json.dumps(fields))
+
+
+KEPT = Path(__file__).parents[1] / "results" / "reference"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaterCell(Cell):
+    """A cell as it will be with one more axis."""
+
+    colour: str = ""
+
+
+def test_an_axis_that_is_added_renames_no_cell_but_those_that_use_it() -> None:
+    later = LaterCell(**{**asdict(CELL), "scope": CELL.scope, "mode": CELL.mode, "task": CELL.task})
+    assert later.key == CELL.key
+    assert later.group == CELL.group
+    assert replace(later, colour="red").key != CELL.key
+
+
+@pytest.mark.parametrize("run", sorted(KEPT.iterdir()), ids=lambda run: run.name)
+def test_the_cells_of_kept_runs_have_the_keys_that_they_were_kept_by(run: Path) -> None:
+    lines = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
+    records = [Record.from_json(json.dumps(line)) for line in lines]
+    assert [record.cell.key for record in records] == [line["cell_key"] for line in lines]
+    timed = {r.cell.key for r in records if "latency_median_s" in r.metrics}
+    assert timed <= {path.stem for path in (run / "samples").iterdir()}
+
+
+def test_a_cell_that_lacks_fields_has_their_defaults() -> None:
+    read = json.loads(Record(cell=CELL, status=Status.OK).to_json())
+    del read["cell"]["seeds"]
+    assert Record.from_json(json.dumps(read)).cell == CELL

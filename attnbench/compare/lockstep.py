@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from attnbench.devices import environment
+from attnbench.devices.setup import set_up
 from attnbench.errors import PluginError
 from attnbench.mechanism import option_defaults
 from attnbench.plugins.registry import Plugin, discover
@@ -26,7 +27,7 @@ from attnbench.probes import memory
 from attnbench.probes.clock import CpuTimer, CudaTimer
 from attnbench.record import Cell, Status
 from attnbench.run.job import Event, Job
-from attnbench.worker.phases import Metrics, Ready, Unmeasurable, prepare, settle
+from attnbench.worker.phases import Metrics, Ready, Unmeasurable, prepare
 
 Say = Callable[[Event], None]
 
@@ -35,7 +36,7 @@ def serve(job: Job, turns: Iterable[str], say: Say, *, packages: Path) -> None:
     """Prepare the cell of a job and time it once for every turn. What goes wrong is said as the cell's outcome."""
     assignment = job.assignments[0]
     cell = assignment.cell
-    settle(cell)
+    set_up(cell.device, threads=cell.threads)
     say({"event": "environment", "environment": environment.take(threads=cell.threads, device=cell.device).to_dict()})
     _stay_on_one_core(cell.threads)
     try:

@@ -10,12 +10,14 @@ import torch
 
 from attnbench import __version__
 from attnbench.devices import environment
+from attnbench.devices.setup import set_up
 from attnbench.errors import UsageError
 from attnbench.models import subject
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.plugins import options
 from attnbench.plugins.registry import discover
 from attnbench.record import Cell, Mode, Scope
+from attnbench.worker import torch_state
 from attnbench.worker.counts import count
 from attnbench.worker.phases import measure_memory
 from attnbench.worker.validation import validate
@@ -78,7 +80,9 @@ class MechanismBenchmark:
             heads=heads, depth=depth, batch=batch, dtype=dtype, device=device, mode=Mode(mode),
             threads=torch.get_num_threads(),
         )  # fmt: skip
-        self._time(cell)
+        with torch_state.restored():  # the tests beside it keep torch as they had it
+            set_up(cell.device, threads=cell.threads)
+            self._time(cell)
 
     def _time(self, cell: Cell) -> None:
         asked = subject.of(cell)

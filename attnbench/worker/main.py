@@ -19,13 +19,14 @@ import torch
 
 from attnbench import roofline
 from attnbench.devices import environment
+from attnbench.devices.setup import set_up
 from attnbench.errors import PluginError
 from attnbench.probes import interference, latency, memory
 from attnbench.probes.clock import CpuTimer, CudaTimer, Timer
 from attnbench.record import Cell, Status, Task
 from attnbench.run.job import Assignment, Event, Job, Running
 from attnbench.worker import torch_state
-from attnbench.worker.phases import Metrics, Ready, Unmeasurable, count_only, prepare, settle
+from attnbench.worker.phases import Metrics, Ready, Unmeasurable, count_only, prepare
 
 Say = Callable[[Event], None]
 
@@ -35,7 +36,7 @@ _PROGRESS_EVERY_S = 2.0
 def work(job: Job, say: Say, running: Running) -> None:
     """Measure the cells of a job, each by itself first and then all of them in turn."""
     first = job.assignments[0].cell
-    settle(first)
+    set_up(first.device, threads=first.threads)
     taken = environment.take(threads=first.threads, device=first.device)
     say({"event": "environment", "environment": taken.to_dict()})
     ready: list[Ready] = []

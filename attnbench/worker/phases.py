@@ -50,19 +50,6 @@ class Ready:
     """What the phases found, those of an earlier worker included."""
 
 
-def settle(cell: Cell) -> None:
-    """Set this process up for cells like this one, before anything is taken down of it or measured in it.
-
-    On CUDA, float32 means the same to convolutions as to matrix products. Torch lets only the former use TF32, which
-    would time mechanisms by whether their projections are written as 1 x 1 convolutions.
-    TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1 lets both use it.
-    """
-    torch.set_num_threads(cell.threads)
-    if cell.device.startswith("cuda"):
-        torch.cuda.set_device(cell.device)  # torch chooses kernels of attention by the current device
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32
-
-
 def prepare(
     index: int, assignment: Assignment, settings: Settings, enter: Enter, learn: Learn, *, held_bytes: int
 ) -> Ready:

@@ -42,7 +42,7 @@ def test_it_holds_every_file_of_the_packages_and_nothing_else(wheel: Path) -> No
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     ours = [path for package in ("attnbench", "mechanisms") for path in (ROOT / package).rglob("*") if path.is_file()]
     assert held == {str(path.relative_to(ROOT)) for path in ours if "__pycache__" not in path.parts}
-    assert {"attnbench/py.typed", "mechanisms/py.typed", "attnbench/templates/workflow.yml.tmpl"} <= held
+    assert {"attnbench/py.typed", "mechanisms/py.typed", "attnbench/plugins/templates/workflow.yml.tmpl"} <= held
     assert "mechanisms/mhsa/claims.toml" in held
 
 

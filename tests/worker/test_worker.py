@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from attnbench import roofline
+from attnbench.devices.setup import set_up
 from attnbench.plan.sweep import Sweep
 from attnbench.record import Cell, Scope, Status, Task
 from attnbench.run import runner
@@ -131,7 +132,7 @@ def ready() -> list[Ready]:
 def test_cells_run_on_their_own_device_and_convolutions_are_as_precise_as_products(asked: list[str]) -> None:
     for allowed in (False, True):
         torch.backends.cuda.matmul.allow_tf32 = allowed
-        phases.settle(CELLS[0])
+        set_up(CELLS[0].device, threads=CELLS[0].threads)
         assert torch.backends.cudnn.allow_tf32 is allowed
     assert asked == ["set cuda:1", "set cuda:1"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CHILDREN = {"lockstep.py", "rerun.py"}
+CHILDREN = {"lockstep.py", "rerun.py", "side.py"}
 """Modules of compare that import torch: the child, and what keeps two of them in step, with the probe."""
 HARNESS = sorted((ROOT / "attnbench").rglob("*.py"))
 PARENT = sorted(
@@ -42,6 +42,18 @@ def module_name(path: Path) -> str:
 @pytest.mark.parametrize("path", HARNESS, ids=module_name)
 def test_the_harness_knows_no_mechanism_by_import(path: Path) -> None:
     assert not {name for name in imports(path) if name.split(".")[0] == "mechanisms"}
+
+
+def test_the_picture_in_the_design_names_every_entry_of_the_tree() -> None:
+    picture = (ROOT / "docs" / "design.md").read_text().split("```")[1]
+    named = {line.split()[0].rstrip("/") for line in picture.splitlines() if line.startswith("  ") and line.strip()}
+    entries = {path.name for path in (ROOT / "attnbench").iterdir() if not path.name.startswith("__")} - {"py.typed"}
+    assert named - {"--", "<name>"} == entries
+
+
+def test_the_folder_of_mechanisms_holds_folders_only() -> None:
+    files = {path.name for path in (ROOT / "mechanisms").iterdir() if path.is_file()}
+    assert files == {"__init__.py", "py.typed"}
 
 
 def test_imports_form_no_circle() -> None:

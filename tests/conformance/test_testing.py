@@ -366,7 +366,7 @@ def test_the_line_of_a_failure_shows_it_again_and_nothing_else() -> None:
     (failure,) = check(NormsTheBatch, sites=SITES).failures
     _, *arguments = shlex.split(failure.reproduce)
     again = subprocess.run(
-        [sys.executable, *arguments], cwd=Path(__file__).parent, env=os.environ | {"PYTHONPATH": "."},
+        [sys.executable, *arguments], cwd=Path(__file__).parents[2], env=os.environ | {"PYTHONPATH": "."},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert again.returncode == 1

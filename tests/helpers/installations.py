@@ -10,6 +10,8 @@ import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+PIP = os.environ | {"PIP_CONFIG_FILE": os.devnull}
+"""A machine's own settings of pip, constraints say, are about what is fetched; here nothing is."""
 OFFLINE = ("--no-index", "--disable-pip-version-check", "--quiet")
 _SOURCES = ("attnbench", "mechanisms", "pyproject.toml", "README.md", "LICENSE")
 _OURS = ("attnbench", "mechanisms", "__editable__")
@@ -75,14 +77,14 @@ def build_wheel(python: Path, folder: Path) -> Path:
     sources = folder / "sources"
     sources.mkdir()
     command = [python, "-m", "pip", "wheel", *OFFLINE, "--no-deps", "--no-build-isolation", "-w", folder]
-    subprocess.run([*command, copy_sources(sources)], check=True)
+    subprocess.run([*command, copy_sources(sources)], check=True, env=PIP)
     (wheel,) = folder.glob("attnbench-*.whl")
     return wheel
 
 
 def install(python: Path, wheel: Path) -> None:
     """Install a wheel; pip finds every dependency there already, or fails."""
-    subprocess.run([python, "-m", "pip", "install", *OFFLINE, str(wheel)], check=True)
+    subprocess.run([python, "-m", "pip", "install", *OFFLINE, str(wheel)], check=True, env=PIP)
 
 
 def site_packages(python: Path) -> Path:
@@ -94,4 +96,8 @@ def site_packages(python: Path) -> Path:
 def activated(python: Path) -> dict[str, str]:
     """Return the variables of a shell in which an environment is active."""
     ours = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "PYTHONHOME"}}
-    return ours | {"PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}", "VIRTUAL_ENV": str(python.parents[1])}
+    return ours | {
+        "PIP_CONFIG_FILE": os.devnull,
+        "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
+        "VIRTUAL_ENV": str(python.parents[1]),
+    }

@@ -1,41 +1,24 @@
-"""What a zip archive would expand to, known before any of it is read.
+"""What a zip archive would expand to, known before any of it is read, and the archive anew for torch.
 
-torch reads archives by another library than Python's. What Python's says of an archive holds for both if they cannot
-find different lists of entries, so archives with room for two are refused; no writer of checkpoints makes such.
+Python and torch read archives by libraries of their own, and a made-up file can show each another list of entries. So
+Python's alone reads what comes from elsewhere: what it was asked about is what is read.
 """
 
 from __future__ import annotations
 
-import struct
+import io
 import zipfile
 from pathlib import Path
-
-_END, _END64, _LOCATOR64 = 22, 56, 20
-"""Bytes of the records at the end of an archive: its end, the same for large archives, and where that one is."""
 
 
 def entries(path: Path) -> list[zipfile.ZipInfo]:
     """Return what an archive says it holds.
 
     Raises:
-        ValueError: something follows the archive, or its end names a list of entries that does not lie before it.
         zipfile.BadZipFile: the archive is damaged.
     """
     with zipfile.ZipFile(path) as archive:
-        found, begin = archive.infolist(), archive.start_dir
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(-min(size, _END64 + _LOCATOR64 + _END), 2)
-        tail = file.read()
-    end, locator, end64 = tail[-_END:], tail[-_END - _LOCATOR64 : -_END], tail[: -_END - _LOCATOR64]
-    begins = {struct.unpack("<16xI2x", end)[0]} - {0xFFFFFFFF}
-    if locator.startswith(b"PK\x06\x07"):
-        begins.add(struct.unpack("<48xQ", end64)[0])
-        if struct.unpack("<8xQ4x", locator)[0] != size - len(tail):
-            raise ValueError("an archive with two ends")
-    if not end.startswith(b"PK\x05\x06") or begins != {begin}:
-        raise ValueError("an archive with bytes behind or before it")
-    return found
+        return archive.infolist()
 
 
 def check_expanded(found: list[zipfile.ZipInfo], path: Path, *, most: int) -> None:
@@ -47,3 +30,17 @@ def check_expanded(found: list[zipfile.ZipInfo], path: Path, *, most: int) -> No
     expanded, size = sum(entry.file_size for entry in found), path.stat().st_size
     if expanded > most * size:
         raise ValueError(f"its {size} bytes expand to {expanded}, over {most} x as many; save it uncompressed")
+
+
+def written_anew(path: Path) -> io.BytesIO:
+    """Return an archive of the same entries, in memory and uncompressed, with nothing around them.
+
+    Raises:
+        zipfile.BadZipFile: an entry is damaged.
+    """
+    copy = io.BytesIO()
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(copy, "w") as anew:
+        for name in dict.fromkeys(archive.namelist()):
+            anew.writestr(name, archive.read(name))
+    copy.seek(0)
+    return copy

@@ -63,6 +63,8 @@ def _from_zip(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
     names = [entry.filename for entry in found]
     if any(name.endswith("/constants.pkl") for name in names):  # torch would advise to load it with its code
         raise ValueError("a TorchScript program, which is code")
-    kind = npz if all(name.endswith(".npy") for name in names) else pytorch
-    archive.check_expanded(found, path, most=kind.MOST_EXPANDED)
-    return kind.decode(path)
+    if all(name.endswith(".npy") for name in names):
+        archive.check_expanded(found, path, most=npz.MOST_EXPANDED)
+        return npz.decode(path)
+    archive.check_expanded(found, path, most=pytorch.MOST_EXPANDED)
+    return pytorch.decode(archive.written_anew(path))

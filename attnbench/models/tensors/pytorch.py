@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -43,7 +43,7 @@ class _StandIn:
     def __setstate__(self, _: object) -> None: ...
 
 
-def decode(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+def decode(file: Path | BinaryIO) -> Any:  # noqa: ANN401 - whatever the file holds
     """Return what a file holds.
 
     Raises:
@@ -51,7 +51,7 @@ def decode(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
     """
     try:
         with torch.serialization.safe_globals([(_StandIn, name) for name in _DATA]):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError as error:  # torch's own message advises to load the file all the same, code included
         found = _GLOBAL.search(str(error))
         name = f": {found[1]}; save the network's state_dict alone" if found else ""

@@ -19,7 +19,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from attnbench.errors import AttnbenchError
-from attnbench.probes.scratch import scratch_bytes
 from attnbench.probes.weightless import Build, Inputs, build_on_meta, replace_tensors
 from attnbench.record import Mode
 
@@ -39,7 +38,8 @@ class Foreseen:
     """Parameters and buffers, each storage once."""
     inputs_bytes: int
     peak_bytes: int
-    """Most bytes at one time beyond parameters and inputs: what ``attnbench.probes.memory.peak`` measures."""
+    """Most bytes in tensors at one time beyond parameters and inputs: what ``attnbench.probes.memory.peak`` measures,
+    less what kernels take for themselves."""
 
     @property
     def total_bytes(self) -> int:
@@ -51,7 +51,8 @@ def foresee(build: Build, *, mode: Mode, device: torch.device | str) -> Foreseen
     """Foresee the memory of one call: a forward pass without autograd, or forward and backward with all gradients.
 
     Takes well under a second and no memory to speak of, also where the module would need terabytes. Not foreseen
-    are cuBLAS's and cuDNN's workspaces, an optimiser's state, and what a compiled module saves. For a CUDA device
+    is what kernels take while they run (oneDNN's copies of maps and weights, up to half of the peak of a convolution;
+    cuBLAS's and cuDNN's workspaces), an optimiser's state, and what a compiled module saves. For a CUDA device
     the machine must have one: which attention kernel is chosen is asked of the driver.
 
     Args:
@@ -134,8 +135,6 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:  # noqa: ANN401
         out = func(*args, **(kwargs or {}))
         self.enter(out)
-        if self._device.type == "cpu":
-            self.peak = max(self.peak, self.live + scratch_bytes(func, args, out))
         return out
 
 

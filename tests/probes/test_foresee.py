@@ -76,10 +76,17 @@ def measured(build, mode) -> int:
 
 
 @pytest.mark.parametrize("mode", Mode)
-@pytest.mark.parametrize("name", BUILDS)
-def test_foreseen_peak_is_within_a_tenth_of_the_measured_one(name, mode):
+@pytest.mark.parametrize("name", ["unfused attention", "resnet", "swin"])
+def test_the_peak_is_foreseen_to_a_hundredth_where_kernels_take_little_for_themselves(name, mode):
     foreseen = foresee(BUILDS[name], mode=mode, device="cpu")
-    assert foreseen.peak_bytes == pytest.approx(measured(BUILDS[name], mode), rel=0.1)
+    assert foreseen.peak_bytes == pytest.approx(measured(BUILDS[name], mode), rel=0.01)
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("name", BUILDS)
+def test_what_would_fit_is_never_foreseen_not_to(name, mode):
+    foreseen = foresee(BUILDS[name], mode=mode, device="cpu")
+    assert 0 < foreseen.peak_bytes <= 1.001 * measured(BUILDS[name], mode)
 
 
 def test_parameters_and_inputs_are_counted_once_each():

@@ -62,7 +62,7 @@ METRICS: dict[str, Metric] = {
     "macs_remark": Metric(label="why the counts differ"),
     "uncounted_ops": Metric(label="operators that no counter counts"),
     "adaptation": Metric(label="what was done to a map that does not fit"),
-    "switches_undone": Metric(label="torch's global switches that the plugin set, undone"),
+    "torch_flags_restored": Metric(label="torch's global switches that the plugin set, undone"),
     "memory_peak_bytes": Metric(unit="B", label="peak memory", better=_LOWER, deterministic=True, form=_BINARY),
     "memory_saved_bytes": Metric(
         unit="B", label="memory saved for backward", better=_LOWER, deterministic=True, form=_BINARY
@@ -83,10 +83,10 @@ METRICS: dict[str, Metric] = {
     "latency_ratio": Metric(label="latency relative to the baseline", better=_LOWER),
     "latency_ratio_ci_low": Metric(label="latency ratio, lower end of 95 % interval", better=_LOWER),
     "latency_ratio_ci_high": Metric(label="latency ratio, upper end of 95 % interval", better=_LOWER),
-    "least_bytes": Metric(unit="B", label="bytes that must move at least", better=_LOWER, form=_BINARY),
+    "bytes_lower_bound": Metric(unit="B", label="bytes that must move at least", better=_LOWER, form=_BINARY),
     "latency_bound_s": Metric(unit="s", label="least latency that the machine's limits allow", form=_TIME),
     "bound_by": Metric(label="which limit of the machine binds"),
-    "bound_share": Metric(label="share of the machine's limit reached", better=_HIGHER, form=_PERCENT),
+    "roofline_fraction": Metric(label="share of the machine's limit reached", better=_HIGHER, form=_PERCENT),
     "accuracy_kind": Metric(label="kind of accuracy"),
     "accuracy_top1": Metric(label="top-1 accuracy (fraction)", better=_HIGHER, form=_PERCENT),
     "accuracy_top5": Metric(label="top-5 accuracy (fraction)", better=_HIGHER, form=_PERCENT),

@@ -47,6 +47,13 @@ _ALWAYS_IN_KEYS = frozenset(
 A field that is added later is part of a key only where it differs from its default, so that no key changes by it.
 """
 
+_FORMER_METRICS = {
+    "bound_share": "roofline_fraction",
+    "least_bytes": "bytes_lower_bound",
+    "switches_undone": "torch_flags_restored",
+}
+"""What metrics were called in records of format 1."""
+
 Value = str | int | float | bool | None
 Options = Mapping[str, Value]
 
@@ -184,7 +191,13 @@ class Record:
         read.pop("cell_key", None)
         read["cell"] = cell_from_dict(read["cell"])
         read["status"] = Status(read["status"])
+        read["metrics"] = metrics_from_dict(read.get("metrics", {}))
         return cls(**read)
+
+
+def metrics_from_dict(found: Mapping[str, Value]) -> dict[str, Value]:
+    """Return metrics by the names that they have today."""
+    return {_FORMER_METRICS.get(name, name): value for name, value in found.items()}
 
 
 def cell_from_dict(asked: Mapping[str, Any]) -> Cell:

@@ -5,8 +5,9 @@ are done, nor before the bytes it must touch have moved:
 
     bound = max(macs / rate, bytes / bandwidth)        [s] = max([MACs] / [MACs/s], [B] / [B/s])
 
-Both numerators are lower bounds and both denominators upper envelopes of what was measured, so that ``bound_share``,
-the bound over the measured median, is to stay below 1. It is never clipped. Above 1 it says that an assumption failed:
+Both numerators are lower bounds and both denominators upper envelopes of what was measured, so that
+``roofline_fraction``, the bound over the measured median, is to stay below 1. It is never clipped. Above 1 it says that
+an assumption failed:
 
 - what a call touches was still in a cache, which is faster than the memory that the bandwidth was measured on;
 - the processor ran at a higher clock than when its limits were measured, or on more threads;
@@ -91,15 +92,15 @@ class Bound:
 
     latency_s: float
     by: BoundBy
-    least_bytes: int
+    bytes_lower_bound: int
 
     def metrics(self, latency_median_s: float) -> dict[str, Value]:
         """Return the metrics of a call that was measured to take ``latency_median_s`` seconds."""
         return {
-            "least_bytes": self.least_bytes,
+            "bytes_lower_bound": self.bytes_lower_bound,
             "latency_bound_s": self.latency_s,
             "bound_by": self.by.value,
-            "bound_share": self.latency_s / latency_median_s,
+            "roofline_fraction": self.latency_s / latency_median_s,
         }
 
 
@@ -110,7 +111,7 @@ def bound(work: Work, limits: MachineLimits) -> Bound:
         KeyError: the limits do not have the dtype.
     """
     macs = macs_per_call(work.macs, batch=work.batch, mode=work.mode)
-    return bound_of_counts(macs, least_bytes(work), dtype=work.dtype, limits=limits)
+    return bound_of_counts(macs, bytes_lower_bound(work), dtype=work.dtype, limits=limits)
 
 
 def bound_of_counts(macs: float, least: int, *, dtype: str, limits: MachineLimits) -> Bound:
@@ -121,7 +122,7 @@ def bound_of_counts(macs: float, least: int, *, dtype: str, limits: MachineLimit
     """
     compute_s, memory_s = macs / limits.rate(dtype), least / limits.bytes_per_s
     by = BoundBy.COMPUTE if compute_s >= memory_s else BoundBy.BANDWIDTH
-    return Bound(latency_s=max(compute_s, memory_s), by=by, least_bytes=least)
+    return Bound(latency_s=max(compute_s, memory_s), by=by, bytes_lower_bound=least)
 
 
 def macs_per_call(macs: float, *, batch: int, mode: Mode) -> float:
@@ -134,7 +135,7 @@ def macs_per_call(macs: float, *, batch: int, mode: Mode) -> float:
     return macs * batch * (3 if mode is Mode.TRAIN else 1)
 
 
-def least_bytes(work: Work) -> int:
+def bytes_lower_bound(work: Work) -> int:
     """Return the bytes that must move between memory and processor at least, however the call is implemented.
 
     Parameters and input are read once, the output is written once; training also writes a gradient as large as the

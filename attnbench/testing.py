@@ -17,7 +17,7 @@ from torch import nn
 
 from attnbench.conformance import conduct, declarations, numerics
 from attnbench.conformance.candidate import SITES, Candidate, written
-from attnbench.conformance.finding import BrokenError, Finding, NotClaimedError, Outcome, Report, in_a_line
+from attnbench.conformance.finding import BrokenError, CheckOutcome, CheckResult, NotClaimedError, Report, in_a_line
 from attnbench.errors import UsageError, did_you_mean
 from attnbench.mechanism import Mechanism, Site, option_defaults
 from attnbench.plugins import options as option_syntax
@@ -25,7 +25,7 @@ from attnbench.plugins.adapter import adapt
 from attnbench.plugins.registry import discover
 from attnbench.worker import torch_state
 
-__all__ = ["CHECKS", "Finding", "Outcome", "Report", "Site", "check", "check_mechanism"]
+__all__ = ["CHECKS", "CheckOutcome", "CheckResult", "Report", "Site", "check", "check_mechanism"]
 
 Check = Callable[[Candidate], str]
 """Returns what it found, in a few words; its docstring says what is expected.
@@ -92,10 +92,10 @@ def check(
         raise UsageError("no site to check at; give at least one in sites=[...], or leave it out")
     candidate = Candidate(mechanism=loaded, options={**option_defaults(loaded), **given, **options}, sites=tuple(sites))
     line = _Line(mechanism=mechanism, options=options, sites=sites)
-    findings: list[Finding] = []
+    findings: list[CheckResult] = []
     for name in checks:
         relied_on = {*FOUNDATIONS, *_RELIES_ON.get(name, ())}
-        fallen = [each.check for each in findings if each.outcome is Outcome.FAILED and each.check in relied_on]
+        fallen = [each.check for each in findings if each.outcome is CheckOutcome.FAILED and each.check in relied_on]
         findings.append(_not_run(name, fallen[0], line) if fallen else _judged(name, candidate, line))
     name = mechanism if isinstance(mechanism, str) else mechanism.__qualname__
     return Report(name=name, distribution=distribution, findings=tuple(findings))
@@ -153,27 +153,29 @@ class _Line:
         return f'python -c "{imports}; check_mechanism({", ".join(arguments)})"'
 
 
-def _judged(name: str, candidate: Candidate, line: _Line) -> Finding:
+def _judged(name: str, candidate: Candidate, line: _Line) -> CheckResult:
     expected = (inspect.getdoc(CHECKS[name]) or "").rstrip(".")
     advice, site = "", None
     try:
         with torch_state.restored():
-            outcome, found = Outcome.PASSED, CHECKS[name](candidate)
+            outcome, found = CheckOutcome.PASSED, CHECKS[name](candidate)
     except NotClaimedError as error:
-        outcome, found = Outcome.NOT_CLAIMED, str(error)
+        outcome, found = CheckOutcome.NOT_CLAIMED, str(error)
     except BrokenError as error:
-        outcome, found, advice, site = Outcome.FAILED, error.found, error.advice, error.site
+        outcome, found, advice, site = CheckOutcome.FAILED, error.found, error.advice, error.site
         expected = error.expected or expected
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a mechanism under check may raise anything; an exit would pass for success
-        outcome, found = Outcome.FAILED, in_a_line(error)
-    return Finding(
+        outcome, found = CheckOutcome.FAILED, in_a_line(error)
+    return CheckResult(
         check=name, outcome=outcome, expected=expected, found=found, advice=advice, reproduce=line.of(name, site)
     )
 
 
-def _not_run(name: str, fallen: str, line: _Line) -> Finding:
+def _not_run(name: str, fallen: str, line: _Line) -> CheckResult:
     expected = (inspect.getdoc(CHECKS[name]) or "").rstrip(".")
     found = f"mend {fallen} first"
-    return Finding(check=name, outcome=Outcome.NOT_RUN, expected=expected, found=found, reproduce=line.of(name))
+    return CheckResult(
+        check=name, outcome=CheckOutcome.NOT_RUN, expected=expected, found=found, reproduce=line.of(name)
+    )

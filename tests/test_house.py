@@ -87,6 +87,16 @@ def test_the_parent_measures_without_torch() -> None:
     assert done.stdout.strip() == "False"
 
 
+def test_no_public_class_name_is_defined_twice() -> None:
+    places: dict[str, list[str]] = {}
+    for path in [*HARNESS, *sorted((ROOT / "mechanisms").rglob("*.py"))]:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
 def test_every_folder_of_mechanisms_is_an_entry_point_and_loads() -> None:
     folders = {path.parent.name for path in (ROOT / "mechanisms").glob("*/__init__.py")}
     entries = {entry.name.replace("-", "_"): entry for entry in entry_points(group="attnbench.mechanisms")}

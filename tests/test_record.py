@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from attnbench.metrics import METRICS
 from attnbench.record import FORMAT, Cell, Mode, Record, Scope, Status
 
 CELL = Cell(mechanism="swin", options={"window": 7}, height=224, width=448, scope=Scope.LAYER, mode=Mode.TRAIN)
@@ -68,3 +69,18 @@ def test_a_cell_that_lacks_fields_has_their_defaults() -> None:
     read = json.loads(Record(cell=CELL, status=Status.OK).to_json())
     del read["cell"]["seeds"]
     assert Record.from_json(json.dumps(read)).cell == CELL
+
+
+def test_metrics_of_format_1_are_read_by_the_names_that_they_have_today() -> None:
+    former = {"bound_share": 0.5, "least_bytes": 7, "switches_undone": "deterministic", "params": 3}
+    line = json.loads(Record(cell=CELL, status=Status.OK, metrics=former).to_json()) | {"format": 1}
+
+    read = Record.from_json(json.dumps(line)).metrics
+
+    assert read == {
+        "roofline_fraction": 0.5,
+        "bytes_lower_bound": 7,
+        "torch_flags_restored": "deterministic",
+        "params": 3,
+    }
+    assert set(read) <= set(METRICS)

@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from attnbench.record import Mode
-from attnbench.roofline import Bound, BoundBy, MachineLimits, Work, bound, least_bytes, macs_per_call
+from attnbench.roofline import Bound, BoundBy, MachineLimits, Work, bound, bytes_lower_bound, macs_per_call
 
 LIMITS = MachineLimits(
     device="cpu", threads=2, macs_per_s={"float32": 100e9, "bfloat16": 400e9, "float16": 10e9}, bytes_per_s=50e9
@@ -25,29 +25,29 @@ WORK = Work(
 
 def test_hand_numbers_of_a_call_that_computing_binds() -> None:
     # 8e9 MACs at 100e9 a second: 80 ms; 105e6 bytes at 50e9 a second: 2.1 ms.
-    assert bound(WORK, LIMITS) == Bound(latency_s=0.080, by=BoundBy.COMPUTE, least_bytes=105_000_000)
+    assert bound(WORK, LIMITS) == Bound(latency_s=0.080, by=BoundBy.COMPUTE, bytes_lower_bound=105_000_000)
 
 
 def test_hand_numbers_of_a_call_that_memory_binds() -> None:
     # 1e6 MACs: 0.01 ms.
     light = replace(WORK, macs=1_000_000, batch=1)
-    assert bound(light, LIMITS) == Bound(latency_s=0.0021, by=BoundBy.BANDWIDTH, least_bytes=105_000_000)
+    assert bound(light, LIMITS) == Bound(latency_s=0.0021, by=BoundBy.BANDWIDTH, bytes_lower_bound=105_000_000)
 
 
 def test_hand_numbers_of_a_training_step() -> None:
     training = replace(WORK, mode=Mode.TRAIN)
     # Three times the MACs; the gradients of the parameters are written as well.
-    assert bound(training, LIMITS) == Bound(latency_s=0.240, by=BoundBy.COMPUTE, least_bytes=205_000_000)
+    assert bound(training, LIMITS) == Bound(latency_s=0.240, by=BoundBy.COMPUTE, bytes_lower_bound=205_000_000)
 
 
 @pytest.mark.parametrize("part", ["params_bytes", "input_bytes", "output_bytes"])
 def test_every_part_moves_once_in_inference(part: str) -> None:
     more = replace(WORK, **{part: getattr(WORK, part) + 7})
-    assert least_bytes(more) - least_bytes(WORK) == 7
+    assert bytes_lower_bound(more) - bytes_lower_bound(WORK) == 7
 
 
 def test_parameters_are_read_once_whatever_the_batch() -> None:
-    assert least_bytes(replace(WORK, batch=80)) == least_bytes(WORK)
+    assert bytes_lower_bound(replace(WORK, batch=80)) == bytes_lower_bound(WORK)
 
 
 def test_the_bound_grows_with_the_batch_where_computing_binds() -> None:
@@ -76,10 +76,10 @@ def test_a_dtype_that_was_not_measured_is_an_error() -> None:
 def test_a_call_faster_than_its_bound_shows_a_share_above_one() -> None:
     found = bound(WORK, LIMITS).metrics(0.040)
     assert found == {
-        "least_bytes": 105_000_000,
+        "bytes_lower_bound": 105_000_000,
         "latency_bound_s": pytest.approx(0.080),
         "bound_by": "compute",
-        "bound_share": pytest.approx(2.0),
+        "roofline_fraction": pytest.approx(2.0),
     }
 
 

@@ -16,7 +16,7 @@ import torch
 from scipy.stats import t as student_t
 
 from attnbench.accuracy.data.splits import Dataset
-from attnbench.accuracy.training import Recipe, fit, share_right
+from attnbench.accuracy.training import TrainingRecipe, fit, share_right
 from attnbench.mechanism import Mechanism
 from attnbench.models.backbone import Backbone, Build
 from attnbench.models.pyramid import Pyramid
@@ -67,7 +67,7 @@ def train(
     epochs: int | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-    recipe: Recipe | None = None,
+    recipe: TrainingRecipe | None = None,
     progress: Progress | None = None,
 ) -> Accuracy:
     """Train a mechanism's backbone once for each seed, and return how many held-out images it names right.
@@ -85,7 +85,7 @@ def train(
     Raises:
         FloatingPointError: a training diverged.
     """
-    device, epochs, recipe = torch.device(device), epochs or data.epochs, recipe or Recipe()
+    device, epochs, recipe = torch.device(device), epochs or data.epochs, recipe or TrainingRecipe()
     per_seed: list[float] = []
     for seed in seeds:
         # What a layer draws, dropout included, follows from the seed too, and ends with the training.

@@ -22,7 +22,7 @@ HALF = (torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class TrainingRecipe:
     """How every mechanism is trained: AdamW on a learning rate that rises, then falls along a cosine to zero."""
 
     learning_rate: float = 3e-3
@@ -79,7 +79,7 @@ class InOrder(Indexed[Batch]):
 
 
 def fit(
-    model: nn.Module, data: Dataset, *, seed: int, epochs: int, dtype: torch.dtype, recipe: Recipe
+    model: nn.Module, data: Dataset, *, seed: int, epochs: int, dtype: torch.dtype, recipe: TrainingRecipe
 ) -> Iterator[int]:
     """Train a model where it is, and yield the number of epochs done after each.
 

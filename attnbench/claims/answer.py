@@ -12,7 +12,7 @@ import numpy as np
 
 from attnbench.claims import arithmetic, fit
 from attnbench.claims.claim import Check, Take
-from attnbench.claims.plan import ACCURACY, Point
+from attnbench.claims.plan import ACCURACY, ClaimPoint
 from attnbench.metrics import is_number
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.probes.interval import Estimate, median_estimate
@@ -25,7 +25,7 @@ TIMED = "latency_median_s"
 class Figure:
     """What one point gave."""
 
-    point: Point
+    point: ClaimPoint
     estimate: Estimate
     formula: float | None = None
     """What the claim's formula gives there."""
@@ -43,7 +43,7 @@ class Answer:
     """How the formula grows with the tokens, where there is one; the estimate is how the measured figure does."""
 
     @property
-    def where(self) -> Point | None:
+    def where(self) -> ClaimPoint | None:
         """The point that the figure was taken from, None if it is of all of them."""
         found = [figure.point for figure in self.figures if figure.estimate == self.estimate]
         return found[0] if found else None
@@ -53,7 +53,7 @@ class Unanswered(Exception):  # noqa: N818 - an outcome, not a fault
     """A check that gave no figure, with why."""
 
 
-def answer(check: Check, points: Sequence[Point], records: Mapping[str, Record], samples: Path) -> Answer:
+def answer(check: Check, points: Sequence[ClaimPoint], records: Mapping[str, Record], samples: Path) -> Answer:
     """Return what the records say.
 
     Args:
@@ -71,7 +71,7 @@ def answer(check: Check, points: Sequence[Point], records: Mapping[str, Record],
         raise Unanswered(str(error)) from None
 
 
-def _answer(check: Check, points: Sequence[Point], records: Mapping[str, Record], samples: Path) -> Answer:
+def _answer(check: Check, points: Sequence[ClaimPoint], records: Mapping[str, Record], samples: Path) -> Answer:
     figures = tuple(_figure(check, point, records, samples) for point in points)
     if check.formula:
         return _against_formula(check, figures)
@@ -103,7 +103,7 @@ def symbols_of(cell: Cell, check: Check) -> dict[str, float]:
     return {name: float(value) for name, value in site.items()} | dict(check.symbols)
 
 
-def _figure(check: Check, point: Point, records: Mapping[str, Record], samples: Path) -> Figure:
+def _figure(check: Check, point: ClaimPoint, records: Mapping[str, Record], samples: Path) -> Figure:
     of = _record(point.of, records)
     estimate = _estimate(of, check)
     if point.over is not None:
@@ -149,7 +149,7 @@ def _exact(value: float) -> Estimate:
     return Estimate(value=value, low=value, high=value)
 
 
-def _timed_ratio(samples: Path, point: Point) -> Estimate:
+def _timed_ratio(samples: Path, point: ClaimPoint) -> Estimate:
     """Return the ratio of two cells that were timed in turn, taken within each round."""
     assert point.over is not None
     try:

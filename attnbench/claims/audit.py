@@ -15,7 +15,7 @@ from attnbench.claims import ledger, plan, verdict
 from attnbench.claims.answer import Unanswered, answer
 from attnbench.claims.claim import Check, Claim
 from attnbench.claims.plan import Means
-from attnbench.claims.verdict import Judgement, Outcome
+from attnbench.claims.verdict import Found, Judgement
 from attnbench.devices import machine
 from attnbench.errors import StoreError, UsageError
 from attnbench.plan.given import settings_of
@@ -149,7 +149,7 @@ def judge(
     )
     records = {record.cell.key: record for record in measured.records}
 
-    def outcome(check: Check) -> Outcome:
+    def outcome(check: Check) -> Found:
         if check in planned.unplanned:
             return planned.unplanned[check]
         try:

@@ -25,7 +25,7 @@ _DEPTHS = (Task.COUNTS, Task.MEMORY, Task.COST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class ClaimPoint:
     """One figure of a check: the cell that gives it, and for a ratio the cell it is taken over."""
 
     of: Cell
@@ -49,10 +49,10 @@ class Means:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ClaimsPlan:
     """Which points every check needs, and the sweep that measures them all."""
 
-    points: Mapping[Check, tuple[Point, ...]]
+    points: Mapping[Check, tuple[ClaimPoint, ...]]
     sweep: sweep.Sweep
     unplanned: Mapping[Check, str]
     """Checks that name what cannot be used, with why."""
@@ -68,7 +68,7 @@ def checks_of(claims: Sequence[Claim], hardware: str, means: Means) -> list[Chec
     return list(found)
 
 
-def plan(checks: Sequence[Check], means: Means) -> Plan:
+def plan(checks: Sequence[Check], means: Means) -> ClaimsPlan:
     """Return the points of every check and one sweep over all of their cells.
 
     Raises:
@@ -76,7 +76,7 @@ def plan(checks: Sequence[Check], means: Means) -> Plan:
     """
     requests = {check: list(_requests(check, means)) for check in checks}
     surveys = _surveys(itertools.chain.from_iterable(pair for sides in requests.values() for _, pair in sides))
-    points: dict[Check, tuple[Point, ...]] = {}
+    points: dict[Check, tuple[ClaimPoint, ...]] = {}
     unplanned: dict[Check, str] = {}
     for check, sides in requests.items():
         try:
@@ -86,7 +86,7 @@ def plan(checks: Sequence[Check], means: Means) -> Plan:
     if unplanned and not points:
         raise UsageError(*dict.fromkeys(unplanned.values()))
     points = _shared(points)
-    return Plan(points=points, sweep=_sweep(points.values()), unplanned=unplanned)
+    return ClaimsPlan(points=points, sweep=_sweep(points.values()), unplanned=unplanned)
 
 
 def command(check: Check, *, device: str = "") -> str:
@@ -185,12 +185,12 @@ def _looked(request: Request) -> _Looked:
     return request.accuracy, tuple(request.sizes) if request.accuracy else ()
 
 
-def _points(at: str, pair: tuple[Request, Request | None], surveys: Mapping[_Looked, Survey]) -> Iterator[Point]:
+def _points(at: str, pair: tuple[Request, Request | None], surveys: Mapping[_Looked, Survey]) -> Iterator[ClaimPoint]:
     first, second = pair
     of = _cells(first, surveys[_looked(first)])
     over: Sequence[Cell | None] = _cells(second, surveys[_looked(second)]) if second else [None] * len(of)
     for one, other in zip(of, over, strict=True):
-        yield Point(of=one, over=other, at=at)
+        yield ClaimPoint(of=one, over=other, at=at)
 
 
 def _cells(request: Request, looked: Survey) -> list[Cell]:
@@ -199,7 +199,7 @@ def _cells(request: Request, looked: Survey) -> list[Cell]:
     return [cell for cell in planned if (cell.task is Task.ACCURACY) == bool(request.accuracy)]
 
 
-def _shared(points: Mapping[Check, tuple[Point, ...]]) -> dict[Check, tuple[Point, ...]]:
+def _shared(points: Mapping[Check, tuple[ClaimPoint, ...]]) -> dict[Check, tuple[ClaimPoint, ...]]:
     """Let checks that ask less of a cell read it from the one that is asked more."""
     sides = itertools.chain.from_iterable((point.of, point.over) for each in points.values() for point in each)
     asked = {cell.key for cell in sides if cell}
@@ -215,7 +215,7 @@ def _shared(points: Mapping[Check, tuple[Point, ...]]) -> dict[Check, tuple[Poin
     }
 
 
-def _sweep(points: Iterable[Sequence[Point]]) -> sweep.Sweep:
+def _sweep(points: Iterable[Sequence[ClaimPoint]]) -> sweep.Sweep:
     """Return every cell once; ratios within a group refer to the first cell that something is taken over."""
     cells: dict[str, Cell] = {}
     baselines: dict[str, str] = {}

@@ -16,7 +16,7 @@ _TOLERANCE = 0.01
 _EXPONENT_TOLERANCE = 0.05
 
 
-class Verdict(StrEnum):
+class ClaimVerdict(StrEnum):
     """The end of a claim."""
 
     REPRODUCED = "reproduced"
@@ -33,7 +33,7 @@ class Judgement:
     """A claim with what came of it."""
 
     claim: Claim
-    verdict: Verdict
+    verdict: ClaimVerdict
     answer: Answer | None = None
     measured: Estimate | None = None
     """In the claim's unit."""
@@ -51,11 +51,11 @@ class Judgement:
         return self.measured.value / stated - 1 if stated else None
 
 
-Outcome = Answer | str
+Found = Answer | str
 """What a check gave, or why it gave nothing."""
 
 
-def judge(claim: Claim, outcomes: Mapping[Check, Outcome], *, hardware: str) -> Judgement:
+def judge(claim: Claim, outcomes: Mapping[Check, Found], *, hardware: str) -> Judgement:
     """Return the verdict on a claim.
 
     Args:
@@ -67,20 +67,20 @@ def judge(claim: Claim, outcomes: Mapping[Check, Outcome], *, hardware: str) -> 
     answer = outcome if isinstance(outcome, Answer) else None
     measured = _in_unit(claim, answer) if answer else None
 
-    def ends(verdict: Verdict, *because: str) -> Judgement:
+    def ends(verdict: ClaimVerdict, *because: str) -> Judgement:
         return Judgement(claim=claim, verdict=verdict, answer=answer, measured=measured, because=because)
 
     if claim.missing:
-        return ends(Verdict.UNSTATED, claim.missing)
+        return ends(ClaimVerdict.UNSTATED, claim.missing)
     if claim.data and outcome is None:
-        return ends(Verdict.NEEDS_DATA, claim.data)
+        return ends(ClaimVerdict.NEEDS_DATA, claim.data)
     if claim.hardware and claim.hardware not in hardware:
-        return ends(Verdict.NEEDS_GPU, claim.hardware)
+        return ends(ClaimVerdict.NEEDS_GPU, claim.hardware)
     if answer is None or measured is None:
-        return ends(Verdict.NOT_MEASURED, str(outcome or "not asked for"))
+        return ends(ClaimVerdict.NOT_MEASURED, str(outcome or "not asked for"))
     if holds(claim, claim.check, answer):
-        return ends(Verdict.REPRODUCED)
-    return ends(Verdict.DIFFERS, *filter(None, (_explained(claim, reason, outcomes) for reason in claim.reasons)))
+        return ends(ClaimVerdict.REPRODUCED)
+    return ends(ClaimVerdict.DIFFERS, *filter(None, (_explained(claim, reason, outcomes) for reason in claim.reasons)))
 
 
 def holds(claim: Claim, check: Check | None, answer: Answer) -> bool:
@@ -108,7 +108,7 @@ def _grows_as_printed(answer: Answer) -> bool:
     return abs(answer.estimate.value - answer.formula_exponent) <= _EXPONENT_TOLERANCE
 
 
-def _explained(claim: Claim, reason: Reason, outcomes: Mapping[Check, Outcome]) -> str:
+def _explained(claim: Claim, reason: Reason, outcomes: Mapping[Check, Found]) -> str:
     """Return a reason with the figure that it gives, if that is the one printed to 1 %; empty if not."""
     outcome = outcomes.get(reason.check)
     if not isinstance(outcome, Answer) or isinstance(claim.value, str):

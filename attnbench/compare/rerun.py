@@ -31,7 +31,7 @@ from attnbench.compare import side, worktree
 from attnbench.compare.account import Account, Say
 from attnbench.compare.pairing import Matched, Pair
 from attnbench.compare.runs import compare_matched
-from attnbench.compare.side import Side
+from attnbench.compare.side import LockstepSide
 from attnbench.compare.verdict import LATENCY, THRESHOLD, Comparison, check_threshold
 from attnbench.plugins.registry import discover
 from attnbench.probes import latency
@@ -167,7 +167,9 @@ class _Both:
             **records, ratio=ratio_over_starts([_ratio(timing) for timing in timings]) if complete else None
         )
 
-    def _start_once(self, start: int, done: Mapping[str, tuple[str, ...]]) -> tuple[dict[str, Side], Timings | None]:
+    def _start_once(
+        self, start: int, done: Mapping[str, tuple[str, ...]]
+    ) -> tuple[dict[str, LockstepSide], Timings | None]:
         """Start the two processes, which prepare side by side and are then timed by turns."""
         with ExitStack() as stack:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="attnbench-")))
@@ -189,10 +191,12 @@ class _Both:
             ready = [one.prepare() for one in sides.values()]
             return sides, self._time(sides, start) if all(ready) else None
 
-    def _time(self, sides: Mapping[str, Side], start: int) -> Timings | None:
+    def _time(self, sides: Mapping[str, LockstepSide], start: int) -> Timings | None:
         """Time both in interleaved rounds; None if one ends before its time, which then knows why."""
         self._tell("timing")
-        settings = latency.Settings(precision=self.settings.precision, max_time_s=self.settings.max_time_s / STARTS)
+        settings = latency.TimingSettings(
+            precision=self.settings.precision, max_time_s=self.settings.max_time_s / STARTS
+        )
         timer = side.TurnsTimer(self.cell.device)
         try:
             return latency.time_interleaved(

@@ -23,7 +23,7 @@ class SideEndedError(Exception):
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Side:
+class LockstepSide:
     """Base or head of one cell. Calling it lets the child take a turn."""
 
     cell: Cell
@@ -115,7 +115,7 @@ def start(
     log: Path,
     watcher: Callable[[str], None],
     module: str,
-) -> Iterator[Side]:
+) -> Iterator[LockstepSide]:
     """Start the process of one side; it ends with the block.
 
     Args:
@@ -140,7 +140,9 @@ def start(
     turns = os.open(scratch / "turns", os.O_RDWR | os.O_CLOEXEC)
     try:
         with Worker(job, log=log, threads=cell.threads, module=module) as worker:
-            yield Side(cell=cell, worker=worker, turns=turns, log=log, timeout_s=settings.timeout_s, watcher=watcher)
+            yield LockstepSide(
+                cell=cell, worker=worker, turns=turns, log=log, timeout_s=settings.timeout_s, watcher=watcher
+            )
     finally:
         os.close(turns)
 
@@ -156,7 +158,7 @@ class TurnsTimer:
 
     def sample(self, call: Call, repeats: int) -> Elapsed:
         """Return how long the side says that its calls took."""
-        assert isinstance(call, Side)
+        assert isinstance(call, LockstepSide)
         return call.sample(repeats)
 
 

@@ -10,7 +10,7 @@ _LONGEST = 300
 """Characters of what somebody else's exception says."""
 
 
-class Outcome(StrEnum):
+class CheckOutcome(StrEnum):
     """How a check ended."""
 
     PASSED = "passed"
@@ -22,11 +22,11 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class CheckResult:
     """The outcome of one check of one mechanism."""
 
     check: str
-    outcome: Outcome
+    outcome: CheckOutcome
     expected: str
     found: str
     advice: str = ""
@@ -37,7 +37,7 @@ class Finding:
     @property
     def passed(self) -> bool:
         """Whether the check has nothing against the mechanism."""
-        return self.outcome in {Outcome.PASSED, Outcome.NOT_CLAIMED}
+        return self.outcome in {CheckOutcome.PASSED, CheckOutcome.NOT_CLAIMED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Report:
     name: str
     distribution: str
     """The distribution or file that answers for it."""
-    findings: tuple[Finding, ...]
+    findings: tuple[CheckResult, ...]
 
     @property
     def passed(self) -> bool:
@@ -55,9 +55,9 @@ class Report:
         return not self.failures
 
     @property
-    def failures(self) -> tuple[Finding, ...]:
+    def failures(self) -> tuple[CheckResult, ...]:
         """The findings of the checks that failed."""
-        return tuple(finding for finding in self.findings if finding.outcome is Outcome.FAILED)
+        return tuple(finding for finding in self.findings if finding.outcome is CheckOutcome.FAILED)
 
     def __str__(self) -> str:
         lines = [f"{self.name} from {self.distribution}: {len(self.failures)} of {len(self.findings)} checks failed"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from attnbench.conformance.finding import Outcome, Report
+from attnbench.conformance.finding import CheckOutcome, Report
 
 _STYLES = {
-    Outcome.PASSED: "green",
-    Outcome.FAILED: "bold red",
-    Outcome.NOT_CLAIMED: "dim",
-    Outcome.NOT_RUN: "dim",
+    CheckOutcome.PASSED: "green",
+    CheckOutcome.FAILED: "bold red",
+    CheckOutcome.NOT_CLAIMED: "dim",
+    CheckOutcome.NOT_RUN: "dim",
 }
 
 

@@ -57,7 +57,7 @@ def macs_around(stages: Sequence[Sequence[Site]], *, pyramid: Pyramid = SWIN_T_S
     return total + channels * classes
 
 
-class Block(nn.Module):
+class BackboneBlock(nn.Module):
     """A mechanism and an MLP, each with a residual."""
 
     def __init__(self, mechanism: Mechanism, dim: int, mlp_ratio: int) -> None:
@@ -74,7 +74,7 @@ class Block(nn.Module):
         return x + self.mlp(x), carry
 
 
-class Shrink(nn.Module):
+class BackboneShrink(nn.Module):
     """A strided patch convolution and a norm: image to tokens, or one stage to the next. Pads what does not divide."""
 
     def __init__(self, in_channels: int, dim: int, patch: int) -> None:
@@ -91,10 +91,10 @@ class Shrink(nn.Module):
         return tokens
 
 
-class Stage(nn.Module):
-    """Shrink, position encoding, blocks."""
+class BackboneStage(nn.Module):
+    """Patch embedding, position encoding, blocks."""
 
-    def __init__(self, shrink: Shrink, blocks: Sequence[Block], dim: int) -> None:
+    def __init__(self, shrink: BackboneShrink, blocks: Sequence[BackboneBlock], dim: int) -> None:
         super().__init__()
         self.shrink = shrink
         self.position = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
@@ -124,8 +124,8 @@ class Backbone(nn.Module):
         stages = []
         for stage in sites(pyramid, height, width):
             dim = stage[0].dim
-            blocks = [Block(build(site), dim, pyramid.mlp_ratio) for site in stage]
-            stages.append(Stage(Shrink(channels, dim, patch), blocks, dim))
+            blocks = [BackboneBlock(build(site), dim, pyramid.mlp_ratio) for site in stage]
+            stages.append(BackboneStage(BackboneShrink(channels, dim, patch), blocks, dim))
             channels, patch = dim, 2
         self.stages = nn.ModuleList(stages)
         self.norm = nn.LayerNorm(channels)

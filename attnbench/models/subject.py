@@ -186,7 +186,7 @@ class DenseSubject(NetworkSubject):
         cell = self.cell
         given: dict[str, Any] = dict(cell.options)
         networks.fuse(given.pop("backend") != "unfused")
-        task = dense.Task(cell.head)
+        task = dense.DenseTask(cell.head)
         model = dense_model.build(task, cell.network, height=cell.height, width=cell.width, **given)
         return model.train(cell.mode is Mode.TRAIN)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from attnbench.errors import did_you_mean
-from attnbench.models.dense import Task as Head
+from attnbench.models.dense import DenseTask as Head
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.plan.preflight import Finding
 from attnbench.plan.request import CLASSIFICATION, Request, parse_resolution

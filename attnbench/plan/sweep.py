@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from attnbench.errors import UsageError
 from attnbench.models.dense import DEFAULT_SIZE
-from attnbench.models.dense import Task as Head
+from attnbench.models.dense import DenseTask as Head
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.plan import reading as axes_of
 from attnbench.plan.preflight import Finding, Survey

@@ -36,7 +36,7 @@ class StoppedBy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class TimingSettings:
     """How precise, and how long at most.
 
     A round in progress is finished, and the first ``min_rounds`` are run whatever they cost: six calls of 5 s take
@@ -103,7 +103,7 @@ def time_interleaved(
     calls: Mapping[str, Call],
     *,
     baseline: str | None = None,
-    settings: Settings | None = None,
+    settings: TimingSettings | None = None,
     timer: Timer | None = None,
     seed: int = 0,
     on_call: Callable[[int], object] = _nothing,
@@ -129,7 +129,7 @@ def time_interleaved(
     """
     if baseline is not None and baseline not in calls:
         raise ValueError(f"the baseline {baseline!r} is not among the calls to time: {', '.join(calls)}")
-    settings, timer = settings or Settings(), timer or CpuTimer()
+    settings, timer = settings or TimingSettings(), timer or CpuTimer()
     tracks = [_Track(call=call, announce=partial(on_call, index)) for index, call in enumerate(calls.values())]
     reference = None if baseline is None else tracks[list(calls).index(baseline)]
     with _garbage_collection_off():
@@ -159,7 +159,7 @@ class _Track:
         assert elapsed.ns > 0, "the clock stood still"
         return elapsed
 
-    def warm_up(self, timer: Timer, settings: Settings) -> None:
+    def warm_up(self, timer: Timer, settings: TimingSettings) -> None:
         """Call until the medians of consecutive threes agree, and find how many calls a sample needs."""
         start, count, latest = timer.now_ns(), 0, deque[float](maxlen=6)
         while True:
@@ -206,7 +206,7 @@ def _sample(
     tracks: Sequence[_Track],
     reference: _Track | None,
     *,
-    settings: Settings,
+    settings: TimingSettings,
     timer: Timer,
     seed: int,
     on_round: Callable[[], object],

@@ -15,22 +15,22 @@ from rich.text import Text
 
 from attnbench.claims.answer import Answer
 from attnbench.claims.claim import Claim, Take
-from attnbench.claims.plan import Point, command
-from attnbench.claims.verdict import Judgement, Verdict, holds
+from attnbench.claims.plan import ClaimPoint, command
+from attnbench.claims.verdict import ClaimVerdict, Judgement, holds
 from attnbench.metrics import is_number
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.record import Cell, Record
 
-_STYLES = {Verdict.REPRODUCED: "green", Verdict.DIFFERS: "bold red", Verdict.NOT_MEASURED: "red"}
-_ELSEWHERE = (Verdict.NEEDS_GPU, Verdict.NEEDS_DATA)
+_STYLES = {ClaimVerdict.REPRODUCED: "green", ClaimVerdict.DIFFERS: "bold red", ClaimVerdict.NOT_MEASURED: "red"}
+_ELSEWHERE = (ClaimVerdict.NEEDS_GPU, ClaimVerdict.NEEDS_DATA)
 _MEANINGS = {
-    Verdict.REPRODUCED: "what was measured, or its interval, rounds to the figure stated; a formula is right to 1 % at "
-    "every size",
-    Verdict.DIFFERS: "it does not; a reason is given where measuring accordingly gives the figure stated to 1 %",
-    Verdict.NEEDS_GPU: "the figure holds for a GPU that is not here; a ratio is measured here all the same",
-    Verdict.NEEDS_DATA: "the figure depends on images or weights that are not here",
-    Verdict.UNSTATED: "the source leaves out what one would have to know; what was measured stands beside it",
-    Verdict.NOT_MEASURED: "the measurement failed, or was not asked for",
+    ClaimVerdict.REPRODUCED: "what was measured, or its interval, rounds to the figure stated; a formula is right to "
+    "1 % at every size",
+    ClaimVerdict.DIFFERS: "it does not; a reason is given where measuring accordingly gives the figure stated to 1 %",
+    ClaimVerdict.NEEDS_GPU: "the figure holds for a GPU that is not here; a ratio is measured here all the same",
+    ClaimVerdict.NEEDS_DATA: "the figure depends on images or weights that are not here",
+    ClaimVerdict.UNSTATED: "the source leaves out what one would have to know; what was measured stands beside it",
+    ClaimVerdict.NOT_MEASURED: "the measurement failed, or was not asked for",
 }
 
 
@@ -50,7 +50,7 @@ def table(judgements: Sequence[Judgement]) -> RenderableType:
 def summary(judgements: Sequence[Judgement]) -> str:
     """Return how many claims ended how, in a line."""
     counts = Counter(one.verdict for one in judgements)
-    ended = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
+    ended = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ClaimVerdict if counts[verdict])
     return f"{len(judgements)} claims: {ended}"
 
 
@@ -68,7 +68,7 @@ def to_markdown(
         f"{summary(judgements)}. Made by `{command_line}`, on:",
         *(_pairs(facts) for facts in environments.values()),
         *filter(None, [disturbances]),
-        "\n".join(f"- **{verdict}**: {_MEANINGS[verdict]}." for verdict in Verdict),
+        "\n".join(f"- **{verdict}**: {_MEANINGS[verdict]}." for verdict in ClaimVerdict),
         "Figures in brackets are 95 % intervals. An exponent is that of a power law fitted over the sizes.",
     ]
     for mechanism in dict.fromkeys(one.claim.mechanism for one in judgements):
@@ -144,7 +144,7 @@ def tokens(cell: Cell) -> str:
     return f"{-(-cell.height // stride)} x {-(-cell.width // stride)}"
 
 
-def _where(point: Point | None, along: str) -> str:
+def _where(point: ClaimPoint | None, along: str) -> str:
     if point is None:
         return ""
     cell = point.of

@@ -41,7 +41,7 @@ _OTHER_COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class ComparableRows:
     """Rows that differ in nothing but the mechanism."""
 
     height: int
@@ -79,10 +79,10 @@ def sizes(rows: pd.DataFrame) -> list[tuple[int, int]]:
     return sorted(found, key=lambda size: (size[0] * size[1], size))
 
 
-def comparisons(rows: pd.DataFrame) -> list[Comparison]:
+def comparisons(rows: pd.DataFrame) -> list[ComparableRows]:
     """Return prepared rows as comparisons, smallest resolution first, otherwise in the order in which they were run."""
     return [
-        Comparison(height=height, width=width, conditions=conditions, rows=_with_runs(found))
+        ComparableRows(height=height, width=width, conditions=conditions, rows=_with_runs(found))
         for height, width in sizes(rows)
         for conditions, found in split(rows[(rows["res_height"] == height) & (rows["res_width"] == width)], of=rows)
     ]

@@ -12,7 +12,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 
-class Kind(StrEnum):
+class CrossingKind(StrEnum):
     """What the ends of a crossing are."""
 
     BRACKET = "bracket"
@@ -31,7 +31,7 @@ class Crossing:
     """None if nothing measured below is decided: then the crossing may lie there, or not be."""
     high: float | None
     """None if nothing measured above is decided."""
-    kind: Kind
+    kind: CrossingKind
     below: int | None
     """The nearest measured resolution below at which it is decided who leads."""
     above: int | None
@@ -67,7 +67,7 @@ class Gap:
         return Gap(side=self.side, value=-self.value, low=-self.high, high=-self.low)
 
 
-def along(gaps: Sequence[Gap], *, kind: Kind, first: str, second: str) -> tuple[Crossing, ...]:
+def along(gaps: Sequence[Gap], *, kind: CrossingKind, first: str, second: str) -> tuple[Crossing, ...]:
     """Return the crossings of two mechanisms, by resolution.
 
     With intervals, an end at which it is undecided who leads holds a crossing that is not certain. Values without
@@ -81,12 +81,12 @@ def along(gaps: Sequence[Gap], *, kind: Kind, first: str, second: str) -> tuple[
     """
     decided = [place for place, gap in enumerate(gaps) if gap.sign]
     found = [gaps[one : other + 1] for one, other in pairwise(decided) if gaps[one].sign != gaps[other].sign]
-    if decided and kind is Kind.INTERVAL:
+    if decided and kind is CrossingKind.INTERVAL:
         found = [gaps[: decided[0] + 1], *found, gaps[decided[-1] :]]
     return tuple(_crossing(each, kind, {-1: first, 1: second}) for each in found if len(each) > 1)
 
 
-def _crossing(stretch: Sequence[Gap], kind: Kind, names: Mapping[int, str]) -> Crossing:
+def _crossing(stretch: Sequence[Gap], kind: CrossingKind, names: Mapping[int, str]) -> Crossing:
     """Return the crossing within resolutions of which the first, the last or both are decided and none between."""
     below, above = stretch[0].sign, stretch[-1].sign
     turn = below or -above
@@ -94,7 +94,7 @@ def _crossing(stretch: Sequence[Gap], kind: Kind, names: Mapping[int, str]) -> C
     meets = _zeros((gap.side, gap.value) for gap in rising)
     low = min(_zeros((gap.side, gap.high) for gap in rising)) if below else None
     high = max(_zeros((gap.side, gap.low) for gap in rising)) if above else None
-    exact = kind is Kind.BRACKET
+    exact = kind is CrossingKind.BRACKET
     return Crossing(
         resolution=meets[len(meets) // 2] if meets else None,
         low=stretch[0].side if exact else low,

@@ -19,7 +19,7 @@ import pandas as pd
 from attnbench.errors import did_you_mean
 from attnbench.metrics import METRICS, Better, is_number
 from attnbench.report.comparison import AXES, counted, prepared, split
-from attnbench.report.crossing import Crossing, Gap, Kind, along
+from attnbench.report.crossing import Crossing, CrossingKind, Gap, along
 
 SHOWN = ("macs", "latency_median_s", "memory_peak_bytes", "memory_saved_bytes")
 """The metrics of a report."""
@@ -70,7 +70,7 @@ class Crossover:
     @property
     def words(self) -> str:
         """How the first stands to the second, for people."""
-        level = "undecided" if kind_of(self.metric) is Kind.INTERVAL else "level"
+        level = "undecided" if kind_of(self.metric) is CrossingKind.INTERVAL else "level"
         if not self.leader:
             return f"{level} at {self._sides(self.resolutions)}"
         said = [self._said(crossing) for crossing in self.crossings]
@@ -82,7 +82,7 @@ class Crossover:
 
     def _said(self, crossing: Crossing) -> str:
         if crossing.certain and crossing.low is not None and crossing.high is not None:
-            ends = "[{:.0f}, {:.0f}]" if crossing.kind is Kind.INTERVAL else "({:.0f} to {:.0f})"
+            ends = "[{:.0f}, {:.0f}]" if crossing.kind is CrossingKind.INTERVAL else "({:.0f} to {:.0f})"
             where = f"{crossing.resolution:.0f} {ends.format(crossing.low, crossing.high)}"
             return f"{self._place(crossing.leads_above)} from {where}"
         doubtful = self._sides([side for side in self.undecided if crossing.spans(side)])
@@ -134,9 +134,9 @@ def crossovers(frame: pd.DataFrame, metrics: Iterable[str] = KEPT) -> list[Cross
     ]
 
 
-def kind_of(metric: str) -> Kind:
+def kind_of(metric: str) -> CrossingKind:
     """Return what the ends of a metric's crossings are."""
-    return Kind.INTERVAL if _SAME_AS.get(metric, metric) in _ENDS else Kind.BRACKET
+    return CrossingKind.INTERVAL if _SAME_AS.get(metric, metric) in _ENDS else CrossingKind.BRACKET
 
 
 def against_baseline(setting: Setting, metric: str) -> list[Crossover]:

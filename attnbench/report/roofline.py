@@ -29,14 +29,14 @@ from attnbench.report.plots.saving import own_settings, save
 from attnbench.roofline import MachineLimits, macs_per_call
 
 _WIDTH, _HEIGHT = 5.6, 3.6
-_NEEDED = ("macs", "batch", "least_bytes", "latency_median_s")
+_NEEDED = ("macs", "batch", "bytes_lower_bound", "latency_median_s")
 _BELOW_ROOF = 6
 """How far the slanted limit is shown at least, as a factor: room for its name."""
 _HALF = 0.6 * MARKER_SIZE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class RooflinePoint:
     """A measured call."""
 
     intensity: float
@@ -111,24 +111,24 @@ def roofline(rows: pd.DataFrame, looks: Mapping[str, Style], limits: MachineLimi
     return found.figure
 
 
-def _points(rows: pd.DataFrame) -> list[Point]:
+def _points(rows: pd.DataFrame) -> list[RooflinePoint]:
     """Return a mechanism's calls, smallest image first."""
     ordered = rows.assign(area=rows["res_height"] * rows["res_width"]).sort_values("area", kind="stable")
     return [_point(row) for _, row in ordered.iterrows()]
 
 
-def _point(row: pd.Series) -> Point:
+def _point(row: pd.Series) -> RooflinePoint:
     macs = macs_per_call(row["macs"], batch=row["batch"], mode=Mode(row["mode"]))
     low, high = row["latency_ci_low_s"], row["latency_ci_high_s"]
     if not (is_number(low) and is_number(high) and 0 < low <= row["latency_median_s"] <= high):
         low = high = row["latency_median_s"]
-    return Point(
-        intensity=macs / row["least_bytes"], rate=macs / row["latency_median_s"], low=macs / high, high=macs / low
+    return RooflinePoint(
+        intensity=macs / row["bytes_lower_bound"], rate=macs / row["latency_median_s"], low=macs / high, high=macs / low
     )
 
 
 def _draw(
-    axes: Axes, series: Mapping[str, list[Point]], looks: Mapping[str, Style], limits: MachineLimits, dtype: str
+    axes: Axes, series: Mapping[str, list[RooflinePoint]], looks: Mapping[str, Style], limits: MachineLimits, dtype: str
 ) -> None:
     roof = Roof(dtype=dtype, rate=limits.rate(dtype), bytes_per_s=limits.bytes_per_s)
     unit = scale("macs", [roof.rate])
@@ -144,7 +144,7 @@ def _draw(
         legend(axes, sorted(names, key=lambda name: -name.y), lines=len(points) > len(series))
 
 
-def _axes(axes: Axes, points: list[Point], roof: Roof, unit: Scale) -> None:
+def _axes(axes: Axes, points: list[RooflinePoint], roof: Roof, unit: Scale) -> None:
     """Show every point, the ridge, and enough of the slant to name it."""
     across = (
         min(roof.ridge / _BELOW_ROOF, *(point.intensity / 2 for point in points)),
@@ -217,7 +217,7 @@ def _name_of_slant(axes: Axes, roof: Roof, unit: float) -> Bbox:
     return box_of(found)
 
 
-def _series(axes: Axes, label: str, points: list[Point], style: Style, unit: float) -> list[Bbox]:
+def _series(axes: Axes, label: str, points: list[RooflinePoint], style: Style, unit: float) -> list[Bbox]:
     """Draw a mechanism's points, and return what they cover."""
     across, up = [point.intensity for point in points], [point.rate / unit for point in points]
     line = handle(label, style)

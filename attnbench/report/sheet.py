@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from attnbench.metrics import METRICS, Better, Scale, format_value, is_number, scale
-from attnbench.report.comparison import Comparison, comparisons, constants
+from attnbench.report.comparison import ComparableRows, comparisons, constants
 from attnbench.report.span import Span
 
 Row = Any
@@ -117,7 +117,7 @@ def notes_of(row: Row) -> list[str]:
     """Return what a reader must know about a row before comparing it."""
     notes = {
         "adapted: {}": row.adaptation,
-        "sets torch's global switches, which was undone: {}": row.switches_undone,
+        "sets torch's global switches, which was undone: {}": row.torch_flags_restored,
         "timed in run {}, as was the baseline of its ratio; ratios compare across runs, latencies do not": row.timed_in,
         "timing disturbed: {}": row.latency_interference,
         "timing ended by its time limit, before the interval was as narrow as asked": row.latency_stopped_by
@@ -177,7 +177,9 @@ def _scale(column: Column, rows: pd.DataFrame) -> Scale:
     return scale(column.metric, values)
 
 
-def _sheet(comparison: Comparison, shown: Sequence[Column], scales: Mapping[str, Scale], notes: Sequence[str]) -> Sheet:
+def _sheet(
+    comparison: ComparableRows, shown: Sequence[Column], scales: Mapping[str, Scale], notes: Sequence[str]
+) -> Sheet:
     # Once: a row of a frame takes longer to come by than to set.
     rows = list(comparison.rows.itertuples())
     best = {column.metric: best_of(rows, column) for column in shown}

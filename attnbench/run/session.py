@@ -38,7 +38,7 @@ _LIMITS_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class SessionOutcome:
     """How a run ended."""
 
     records: tuple[Record, ...]
@@ -60,7 +60,7 @@ def run(
     retry: bool,
     console: Console,
     command: str,
-) -> Outcome:
+) -> SessionOutcome:
     """Measure what has no row yet, show the table and write the report.
 
     Raises:
@@ -87,7 +87,7 @@ def measure(
     retry: bool,
     console: Console,
     command: str,
-) -> Outcome:
+) -> SessionOutcome:
     """Measure what has no row yet, each row on disk as soon as it is known.
 
     Raises:
@@ -117,7 +117,7 @@ def measure(
         records = tuple(record for record in kept.records if record.cell.key in wanted)
     if interrupted:
         console.print(f"interrupted; {len(records)} of {len(planned.cells)} cells are kept, the same command goes on")
-    return Outcome(records=records, interrupted=interrupted)
+    return SessionOutcome(records=records, interrupted=interrupted)
 
 
 def make_report(folders: Sequence[Path], *, out: Path, console: Console, command: str) -> None:

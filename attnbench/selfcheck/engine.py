@@ -19,13 +19,13 @@ from attnbench.errors import UsageError
 from attnbench.plan.reading import parse_device
 from attnbench.probes.clock import Call, CpuTimer, CudaTimer, Timer
 from attnbench.probes.interference import Watch
-from attnbench.probes.latency import Settings, Timing, time_interleaved
+from attnbench.probes.latency import Timing, TimingSettings, time_interleaved
 from attnbench.probes.load import one_core_busy
 from attnbench.probes.twins import Twins, layers
 from attnbench.selfcheck.trials import TRUTHS, Result, Trial, Way
 
 REPEATS = 20
-_SETTINGS = Settings(precision=0.007, max_time_s=1.0, warmup_s=0.1)
+_SETTINGS = TimingSettings(precision=0.007, max_time_s=1.0, warmup_s=0.1)
 """More precise than a sweep: of intervals of 1 % either way, one in twenty may be off by more, and then 20 repeats have
 two that are, which fails the harness, in a quarter of the runs. A sweep may take longer."""
 _OTHERS_S = 0.2

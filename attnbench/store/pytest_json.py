@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from attnbench.errors import StoreError
-from attnbench.record import Record, Status, Value, cell_from_dict
+from attnbench.record import Record, Status, Value, cell_from_dict, metrics_from_dict
 
 
 def records_from(path: Path) -> list[Record]:
@@ -44,7 +44,7 @@ def _record(benchmark: Mapping[str, Any], started_at: str) -> Record:
     return Record(
         cell=cell,
         status=Status.OK,
-        metrics=asked["metrics"] | timed,
+        metrics=metrics_from_dict(asked["metrics"]) | timed,
         environment=asked["environment"],
         run_id=benchmark["fullname"],
         started_at=started_at,

@@ -34,7 +34,7 @@ def count(asked: subject.Subject) -> dict[str, Value]:
         "macs_remark": counts.remark or None,
         "uncounted_ops": " ".join(counts.uncounted) or None,
         "adaptation": asked.adaptation() or None,
-        "least_bytes": roofline.least_bytes(work) // per,
+        "bytes_lower_bound": roofline.bytes_lower_bound(work) // per,
     }
 
 

@@ -46,7 +46,7 @@ def work(job: Job, say: Say, running: Running) -> None:
                 held = sum(one.parameters_bytes for one in ready)
                 outcome = _by_itself(index, assignment, job, say, held_bytes=held)
             if changes:
-                _learn(say, index)("setting torch back", {"switches_undone": "; ".join(changes)})
+                _learn(say, index)("setting torch back", {"torch_flags_restored": "; ".join(changes)})
             if isinstance(outcome, Ready):
                 ready.append(outcome)
             else:
@@ -134,7 +134,7 @@ def _time(
     timings = latency.time_interleaved(
         {one.cell.key: one.call for one in ready},
         baseline=baseline,
-        settings=latency.Settings(precision=job.settings.precision, max_time_s=job.settings.max_time_s),
+        settings=latency.TimingSettings(precision=job.settings.precision, max_time_s=job.settings.max_time_s),
         timer=timer,
         seed=job.settings.seed,
         on_call=lambda index: running.start(ready[index].index),
@@ -178,7 +178,7 @@ def _latency_metrics(cell: Cell, timing: latency.Timing, *, per: int) -> Metrics
 
 def _bound(one: Ready, timing: latency.Timing, limits: Mapping[str, Any] | None) -> Metrics:
     """Return how near a cell comes to what the machine allows, nothing where that or its work is not known."""
-    cell, macs, least = one.cell, one.found.get("macs"), one.found.get("least_bytes")
+    cell, macs, least = one.cell, one.found.get("macs"), one.found.get("bytes_lower_bound")
     if limits is None or not isinstance(macs, int) or not isinstance(least, int):
         return {}
     machine = roofline.MachineLimits.from_dict(limits)

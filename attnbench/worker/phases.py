@@ -77,7 +77,7 @@ def prepare(
         model = subject.cast(asked.build().to(cell.device), cell.dtype)
         x = _moved(asked.example(), cell.device)
     if changes:
-        learn("setting torch back", {"switches_undone": "; ".join(changes)})
+        learn("setting torch back", {"torch_flags_restored": "; ".join(changes)})
     course.phase("validating", lambda: validated(model, x))
     forward: subject.Forward = model
     if cell.compiled:

@@ -20,7 +20,7 @@ from attnbench.mechanism import Map, Site
 Grids: TypeAlias = Float[Tensor, "_ _ dim"]
 
 
-class Span(NamedTuple):
+class GridSpan(NamedTuple):
     """A stretch of one side of the map, cut into equal pieces."""
 
     start: int
@@ -38,10 +38,10 @@ class Span(NamedTuple):
         return self.length // self.piece
 
 
-def spans(length: int, grid: int) -> list[Span]:
+def spans(length: int, grid: int) -> list[GridSpan]:
     """Return the stretch of whole grids of a side and the one of what is left over, each only if there is one."""
     whole = length - length % grid
-    found = (Span(0, whole, grid), Span(whole, length, length - whole))
+    found = (GridSpan(0, whole, grid), GridSpan(whole, length, length - whole))
     return [span for span in found if span.length]
 
 

@@ -71,7 +71,7 @@ class ConvMLP(nn.Module):
         return y
 
 
-class Block(nn.Module):
+class HATBlock(nn.Module):
     """Attention and an MLP, each with a residual."""
 
     def __init__(self, attention: HMHSA, mlp: ConvMLP, drop_path: float) -> None:
@@ -155,7 +155,7 @@ class HATNet(PyramidNetwork):
         for index, places in enumerate(sites(Pyramid(dims=dims, depths=depths, heads=heads), *NOMINAL)):
             mlp = partial(ConvMLP, dims[index], EXPANSIONS[index] * dims[index], kernel_sizes[index])
             attention = partial(HMHSA, grid=grids[index], pool=pools[index], backend=backend)
-            self.blocks.append(nn.ModuleList(Block(attention(site), mlp(), next(drop_paths)) for site in places))
+            self.blocks.append(nn.ModuleList(HATBlock(attention(site), mlp(), next(drop_paths)) for site in places))
         self.ds2, self.ds3, self.ds4 = (Downsample(*pair) for pair in pairwise(dims))
         # The authors' dropout is classifier.0; here it is in forward_head.
         self.classifier = nn.Sequential(nn.Identity(), linear_head(dims[-1], num_classes))

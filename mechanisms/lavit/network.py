@@ -66,7 +66,7 @@ class Embed(nn.Module):
         return y
 
 
-class Stage(nn.Module):
+class LaViTStage(nn.Module):
     """Tokens, their positions, and blocks of less attention."""
 
     def __init__(self, embed: Embed, site: Site, blocks: Iterable[Block]) -> None:
@@ -119,7 +119,7 @@ class LaViT(PyramidNetwork):
             dim, ratio = DIMS[index], MLP_RATIOS[index]
             embed = Embed(Patches(DIMS[index - 1], dim, 2) if index else nn.Conv2d(in_chans, dim, 4, 4))
             blocks = [Block(attention(site), MLP(dim, ratio), next(drop_paths)) for site in places]
-            self.stages.append(Stage(embed, places[0], blocks))
+            self.stages.append(LaViTStage(embed, places[0], blocks))
         self.norm = nn.LayerNorm(DIMS[-1], eps=1e-6)
         self.head = linear_head(DIMS[-1], num_classes)
 
@@ -147,9 +147,9 @@ class LaViT(PyramidNetwork):
         stage = self._stage(index)
         return [stage.embed, *stage.blocks]
 
-    def _stage(self, index: int) -> Stage:
+    def _stage(self, index: int) -> LaViTStage:
         stage = self.stages[index]
-        assert isinstance(stage, Stage)
+        assert isinstance(stage, LaViTStage)
         return stage
 
 

@@ -75,7 +75,7 @@ class StridedAttention(nn.Module):
         return attended
 
 
-class Shrink(nn.Module):
+class QnAShrink(nn.Module):
     """A block whose attention halves the map and widens it, rounding up, with a strided convolution around it."""
 
     def __init__(self, in_dim: int, dim: int, heads: int, kernel_size: int, drop_path: float) -> None:
@@ -92,7 +92,7 @@ class Shrink(nn.Module):
         return x + self.drop_path(self.mlp(x)), carry
 
 
-class Stage(nn.Module):
+class QnAStage(nn.Module):
     """What shrinks the map, blocks of local attention, blocks of learned queries."""
 
     def __init__(
@@ -108,7 +108,7 @@ class Stage(nn.Module):
     ) -> None:
         super().__init__()
         dim, heads = site.dim, site.heads
-        self.shrink = None if in_dim is None else Shrink(in_dim, dim, heads, kernel_size, next(drop_paths))
+        self.shrink = None if in_dim is None else QnAShrink(in_dim, dim, heads, kernel_size, next(drop_paths))
         learned = partial(QnA, site, window=kernel_size, queries=QUERIES)
         self.local, self.learned = (
             nn.ModuleList(Block(attention(), MLP(dim, MLP_RATIO, "tanh"), next(drop_paths)) for _ in range(depth))
@@ -164,7 +164,7 @@ class QnAViT(PyramidNetwork):
         self.stages = nn.ModuleList()
         for index, (site,) in enumerate(places):
             local = partial(LocalAttention, replace(site, heads=local_heads[index]), window=WINDOWS[index])
-            stage = Stage(
+            stage = QnAStage(
                 site,
                 dims[index - 1] if index else None,
                 local=local,
@@ -194,7 +194,7 @@ class QnAViT(PyramidNetwork):
     def running(self, index: int) -> list[nn.Module]:
         """Return the blocks of a stage in the order in which they run."""
         stage = self.stages[index]
-        assert isinstance(stage, Stage)
+        assert isinstance(stage, QnAStage)
         return stage.blocks
 
     def renamed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -26,7 +26,7 @@ Larger tiles multiply more that is masked, smaller ones copy more keys.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
+class TileSide:
     """Pieces of one length, one after the other along a side; they may overlap each other and reach off the map."""
 
     length: int
@@ -54,10 +54,10 @@ class Side:
         """The tokens that the pieces cover."""
         return slice(max(0, self.start), min(self.length, self.end))
 
-    def part(self, first: int, count: int) -> Side:
+    def part(self, first: int, count: int) -> TileSide:
         """Return some of the pieces."""
         start = self.start + first * self.step
-        return Side(length=self.length, start=start, count=count, step=self.step, span=self.span)
+        return TileSide(length=self.length, start=start, count=count, step=self.step, span=self.span)
 
     def margin(self, window: int) -> int:
         """Return by how many tokens a piece's first key may precede the window of a query of its tile."""
@@ -74,8 +74,8 @@ class Side:
 class Grid:
     """Pieces of a map."""
 
-    rows: Side
-    columns: Side
+    rows: TileSide
+    columns: TileSide
 
     def part(self, first: tuple[int, int], size: tuple[int, int]) -> Grid:
         """Return some of the pieces, both arguments down and across."""
@@ -124,14 +124,14 @@ class Tiles:
         return off.reshape(rows.count * columns.count, -1)
 
 
-def _cut(length: int, window: int) -> tuple[Side, Side]:
+def _cut(length: int, window: int) -> tuple[TileSide, TileSide]:
     """Cut a side into queries and keys; where there is one tile it sees the whole side and nothing off it."""
     count = -(-length // TILE["small" if window < 7 else "large"])
     tile = -(-length // count)
-    queries = Side(length=length, start=0, count=count, step=tile, span=tile)
+    queries = TileSide(length=length, start=0, count=count, step=tile, span=tile)
     if count == 1:
         return queries, queries
-    return queries, Side(length=length, start=-(window // 2), count=count, step=tile, span=tile + window - 1)
+    return queries, TileSide(length=length, start=-(window // 2), count=count, step=tile, span=tile + window - 1)
 
 
 def gather(maps: Maps, grid: Grid) -> Pieces:
@@ -162,7 +162,7 @@ def scatter(maps: Maps, pieces: Pieces, grid: Grid) -> None:
     covered.add_(padded[:, top : top + covered.shape[1], left : left + covered.shape[2]])
 
 
-def _parts(side: Side) -> list[slice]:
+def _parts(side: TileSide) -> list[slice]:
     return [slice(first, min(first + side.step, side.span)) for first in range(0, side.span, side.step)]
 
 

@@ -42,13 +42,13 @@ from torch import Tensor, nn
 
 from attnbench.mechanism import Macs, Map, Mechanism, Site, option_defaults
 from mechanisms.swin.biased import fused, unfused
-from mechanisms.swin.windows import Side, arrange
+from mechanisms.swin.windows import WindowSide, arrange
 
 Policy = Literal["fixed", "scaled"]
 Shift = Literal["cyclic", "padded", "none"]
 
 
-def sides(site: Site, *, window: int, shift: Shift, resolution_policy: Policy) -> tuple[Side, Side]:
+def sides(site: Site, *, window: int, shift: Shift, resolution_policy: Policy) -> tuple[WindowSide, WindowSide]:
     """Return how the map of a site is cut down and across.
 
     Raises:
@@ -57,7 +57,7 @@ def sides(site: Site, *, window: int, shift: Shift, resolution_policy: Policy) -
     if window < 1:
         raise ValueError(f"window must be at least 1, got {window}")
     down, across = (
-        Side.cut(
+        WindowSide.cut(
             length,
             window=scaled(window, length * site.stride) if resolution_policy == "scaled" else window,
             shifted=shift != "none" and site.layer % 2 == 1,
@@ -170,7 +170,7 @@ class ShiftedWindowAttention(Mechanism):
         return slid.flip(-2, -1).reshape(-1, self.area, self.area)
 
     @classmethod
-    def _sides(cls, site: Site, options: dict[str, Any]) -> tuple[Side, Side]:
+    def _sides(cls, site: Site, options: dict[str, Any]) -> tuple[WindowSide, WindowSide]:
         """Return how the map is cut under the constructor's options, those left out at their defaults."""
         chosen = option_defaults(cls) | options
         return sides(site, **{name: chosen[name] for name in ("window", "shift", "resolution_policy")})

@@ -20,7 +20,7 @@ MASKED = -100.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
+class WindowSide:
     """One side of a map and how it is cut."""
 
     length: int
@@ -33,7 +33,7 @@ class Side:
     """Whether the smaller windows at both ends of a shifted side are filled, where otherwise the map is rolled."""
 
     @classmethod
-    def cut(cls, length: int, *, window: int, shifted: bool, filled: bool = False) -> Side:
+    def cut(cls, length: int, *, window: int, shifted: bool, filled: bool = False) -> WindowSide:
         """Cut a side; one that is not larger than the window is a single window and never shifted."""
         if length <= window:
             return cls(length=length, window=length, shift=0)
@@ -87,7 +87,7 @@ class Arrangement:
     """What is added to the scores of each kind: 0, or ``MASKED`` between places on different sides of a seam."""
 
 
-def arrange(rows: Side, columns: Side) -> Arrangement:
+def arrange(rows: WindowSide, columns: WindowSide) -> Arrangement:
     """Shift the map unless it is filled, cut it into windows and group them by kind."""
     places = torch.arange(rows.places * columns.places, dtype=torch.int32).view(rows.places, columns.places)
     grid = places.roll([0 if side.filled else -side.shift for side in (rows, columns)], (0, 1))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from attnbench.accuracy.data.splits import Dataset, Pixels
-from attnbench.accuracy.training import InOrder, Recipe, Shuffled, fit, loader, share_right
+from attnbench.accuracy.training import InOrder, Shuffled, TrainingRecipe, fit, loader, share_right
 
 
 def numbered(count: int) -> Pixels:
@@ -58,7 +58,7 @@ def test_held_out_images_are_read_once_and_in_order():
 
 
 def test_the_rate_rises_then_falls_along_a_cosine():
-    recipe = Recipe(learning_rate=1.0, warmup=0.2)
+    recipe = TrainingRecipe(learning_rate=1.0, warmup=0.2)
     assert [recipe.rate(progress) for progress in (0.0, 0.1, 0.2, 0.6, 1.0)] == pytest.approx([0, 0.5, 1, 0.5, 0])
 
 
@@ -78,7 +78,7 @@ def test_a_model_learns_in_every_precision_and_keeps_its_weights_in_single(dtype
         model[1].weight.copy_(torch.tensor([[0.01], [-0.01]]))
         model[1].bias.zero_()
     assert share_right(model, data.held_out, size=5, dtype=dtype) == 0
-    recipe = Recipe(learning_rate=0.1)
+    recipe = TrainingRecipe(learning_rate=0.1)
     assert list(fit(model, data, seed=0, epochs=3, dtype=dtype, recipe=recipe)) == [1, 2, 3]
     assert share_right(model, data.held_out, size=5, dtype=dtype) == 1
     assert model[1].weight.dtype is torch.float32
@@ -87,7 +87,7 @@ def test_a_model_learns_in_every_precision_and_keeps_its_weights_in_single(dtype
 def test_a_training_that_diverges_is_not_passed_off_as_a_result():
     model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2))
     with pytest.raises(FloatingPointError, match="after 1 epochs of seed 7"):
-        list(fit(model, two_classes(float("inf")), seed=7, epochs=3, dtype=torch.float32, recipe=Recipe()))
+        list(fit(model, two_classes(float("inf")), seed=7, epochs=3, dtype=torch.float32, recipe=TrainingRecipe()))
 
 
 def test_biases_and_gains_do_not_decay():
@@ -95,6 +95,6 @@ def test_biases_and_gains_do_not_decay():
     nn.init.zeros_(model[3].weight)
     before = model[2].weight.clone()
     data = two_classes(0.0)
-    list(fit(model, data, seed=0, epochs=1, dtype=torch.float32, recipe=Recipe(weight_decay=10.0, warmup=0.0)))
+    list(fit(model, data, seed=0, epochs=1, dtype=torch.float32, recipe=TrainingRecipe(weight_decay=10.0, warmup=0.0)))
     assert model[1].weight.norm() < 1
     torch.testing.assert_close(model[2].weight, before, rtol=0, atol=0.02)

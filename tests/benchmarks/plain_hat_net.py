@@ -62,7 +62,7 @@ class ConvMLP(nn.Sequential):
 
 
 class HATBlock(nn.Module):
-    def __init__(self, ours: fast.Block) -> None:
+    def __init__(self, ours: fast.HATBlock) -> None:
         super().__init__()
         depthwise = ours.conv.conv2[0]
         self.attn = HierarchicalAttention(ours.attn)

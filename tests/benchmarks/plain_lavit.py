@@ -130,7 +130,7 @@ class Embed(nn.Module):
 
 
 class Stage(nn.Module):
-    def __init__(self, ours: fast.Stage) -> None:
+    def __init__(self, ours: fast.LaViTStage) -> None:
         super().__init__()
         self.embed = Embed(ours.embed)
         self.position = nn.Parameter(torch.zeros_like(ours.position))

@@ -92,7 +92,7 @@ class QnABlock(nn.Module):
         local = isinstance(attention, fast.LocalAttention)
         self.attention = LocalAttention(attention) if local else _learned(attention.norm, attention.attention)
         self.mlp = MLP(ours.mlp.fc2.out_features, fast.MLP_RATIO, "tanh")
-        if isinstance(ours, fast.Shrink):
+        if isinstance(ours, fast.QnAShrink):
             self.skip = nn.Conv2d(ours.skip.in_channels, ours.skip.out_channels, 1, 2, bias=False)
 
     def forward(self, x: Map) -> Map:
@@ -102,7 +102,7 @@ class QnABlock(nn.Module):
 
 
 class QnAStage(nn.Sequential):
-    def __init__(self, ours: fast.Stage) -> None:
+    def __init__(self, ours: fast.QnAStage) -> None:
         super().__init__()
         if ours.shrink is not None:
             self.shrink = QnABlock(ours.shrink)

@@ -17,7 +17,7 @@ from plain_networks import plain
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor, nn
 
-from attnbench.probes.latency import Settings, time_interleaved
+from attnbench.probes.latency import TimingSettings, time_interleaved
 
 for _mechanism in ("hmhsa", "qna", "lavit"):
     import_module(f"mechanisms.{_mechanism}.network")
@@ -28,7 +28,7 @@ NETWORKS = [
     *("qna_vit_tiny", "qna_vit_tiny_7x7", "qna_vit_small", "qna_vit_base"),
     *("lavit_tiny", "lavit_small", "lavit_base"),
 ]
-SETTINGS = Settings(precision=0.01, max_time_s=10.0)
+SETTINGS = TimingSettings(precision=0.01, max_time_s=10.0)
 QUICK = replace(SETTINGS, max_time_s=1.0)
 
 
@@ -55,7 +55,7 @@ def _step(network: nn.Module, images: Tensor) -> Callable[[], object]:
 
 
 def _compare(
-    network: nn.Module, settings: Settings, benchmark: BenchmarkFixture, capsys: pytest.CaptureFixture[str]
+    network: nn.Module, settings: TimingSettings, benchmark: BenchmarkFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Time a network and its plain formulation, and assert that outputs are equal and the network not slower."""
     other, images = plain(network), torch.randn(1, 3, 224, 224)

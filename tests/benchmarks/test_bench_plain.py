@@ -17,7 +17,7 @@ from attnbench.mechanism import Site
 from attnbench.models import backbone
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.plugins.registry import discover
-from attnbench.probes.latency import Settings, time_interleaved
+from attnbench.probes.latency import TimingSettings, time_interleaved
 
 STAGES = [stage[0] for stage in backbone.sites(SWIN_T_SIZED, 224, 224)]
 PADDED = replace(STAGES[1], height=64, width=64)
@@ -26,7 +26,7 @@ CASES = [
     *(("hmhsa", site, {}) for site in [*STAGES, PADDED]),
     *(("qna", site, {"window": window}) for site in [*STAGES, PADDED] for window in (3, 7)),
 ]
-SETTINGS = Settings(precision=0.01, max_time_s=4.0)
+SETTINGS = TimingSettings(precision=0.01, max_time_s=4.0)
 
 
 def _step(model: nn.Module, x: Tensor, mode: str) -> Callable[[], object]:

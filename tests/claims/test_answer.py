@@ -9,16 +9,16 @@ from made_up_claims import MACS, cell, record, recorded
 
 from attnbench.claims.answer import Unanswered, answer
 from attnbench.claims.claim import Check, Take
-from attnbench.claims.plan import Point
+from attnbench.claims.plan import ClaimPoint
 from attnbench.probes.interval import Estimate
 from attnbench.record import Record, Status
 
 
 def test_a_figure_is_read_and_what_is_left_out_taken_off(tmp_path: Path) -> None:
     records = recorded(record(cell(), macs=100, macs_attention=30))
-    found = answer(MACS, [Point(of=cell())], records, tmp_path)
+    found = answer(MACS, [ClaimPoint(of=cell())], records, tmp_path)
     assert found.estimate == Estimate(value=100, low=100, high=100)
-    less = answer(replace(MACS, less="macs_attention"), [Point(of=cell())], records, tmp_path)
+    less = answer(replace(MACS, less="macs_attention"), [ClaimPoint(of=cell())], records, tmp_path)
     assert less.estimate.value == 70
 
 
@@ -31,17 +31,17 @@ def test_a_ratio_of_times_is_taken_within_the_rounds(tmp_path: Path) -> None:
         np.savez(tmp_path / f"{one.key}.npz", elapsed_ns=elapsed, calls_per_sample=calls, group=turns)
     check = Check(mechanism="a", over="b", metric="latency_median_s", scope="layer")
     records = recorded(record(of, latency_median_s=1.0), record(over, latency_median_s=9.0))
-    found = answer(check, [Point(of=of, over=over)], records, tmp_path)
+    found = answer(check, [ClaimPoint(of=of, over=over)], records, tmp_path)
     assert found.estimate.value == pytest.approx(2.0, rel=1e-3)
     assert found.estimate.low <= 2.0 <= found.estimate.high
     np.savez(
         tmp_path / f"{over.key}.npz", elapsed_ns=elapsed, calls_per_sample=calls, group=np.array([over.key, "other"])
     )
     with pytest.raises(Unanswered, match="a and b were not timed in the same rounds; --fresh does that"):
-        answer(check, [Point(of=of, over=over)], records, tmp_path)
+        answer(check, [ClaimPoint(of=of, over=over)], records, tmp_path)
     (tmp_path / f"{of.key}.npz").write_bytes(b"cut")
     with pytest.raises(Unanswered, match="cannot read the timed calls"):
-        answer(check, [Point(of=of, over=over)], records, tmp_path)
+        answer(check, [ClaimPoint(of=of, over=over)], records, tmp_path)
 
 
 def test_a_formula_is_compared_at_every_size_and_its_growth_fitted(tmp_path: Path) -> None:
@@ -49,18 +49,18 @@ def test_a_formula_is_compared_at_every_size_and_its_growth_fitted(tmp_path: Pat
     check = replace(MACS, formula="2*N**2*C", left_out="N*C**2")
     tokens = [(each.height // 16) ** 2 for each in cells]
     right = recorded(*(record(each, macs=2 * n**2 * 8 + n * 64) for each, n in zip(cells, tokens, strict=True)))
-    found = answer(check, [Point(of=each) for each in cells], right, tmp_path)
+    found = answer(check, [ClaimPoint(of=each) for each in cells], right, tmp_path)
     assert found.estimate.value == pytest.approx(2)
     assert found.formula_exponent == pytest.approx(2)
     assert found.deviation == pytest.approx(0, abs=1e-12)
     wrong = recorded(*(record(each, macs=2.2 * n**2 * 8 + n * 64) for each, n in zip(cells, tokens, strict=True)))
-    assert answer(check, [Point(of=each) for each in cells], wrong, tmp_path).deviation == pytest.approx(0.1)
+    assert answer(check, [ClaimPoint(of=each) for each in cells], wrong, tmp_path).deviation == pytest.approx(0.1)
 
 
 def test_the_largest_figure_says_where_it_was_found(tmp_path: Path) -> None:
     cells = {at: cell(options={"window": int(at)}) for at in ("3", "5", "7")}
     records = recorded(*(record(each, macs=10 * int(at) ** 2) for at, each in cells.items()))
-    points = [Point(of=each, at=at) for at, each in cells.items()]
+    points = [ClaimPoint(of=each, at=at) for at, each in cells.items()]
     check = replace(MACS, along="window", values=("3", "5", "7"))
     largest = answer(replace(check, take=Take.LARGEST), points, records, tmp_path)
     assert largest.where is not None
@@ -78,7 +78,7 @@ def test_a_cell_that_did_not_end_well_answers_nothing_and_says_why(tmp_path: Pat
         (recorded(record(cell())), "has no macs"),
     ):
         with pytest.raises(Unanswered, match=said):
-            answer(MACS, [Point(of=cell())], records, tmp_path)
+            answer(MACS, [ClaimPoint(of=cell())], records, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_figures_that_allow_no_arithmetic_answer_nothing_and_say_why(
     check = replace(MACS, **change)
     cells = [cell(options={"window": at}) for at in range(1, len(macs) + 1)]
     records = recorded(*(record(each, macs=figure) for each, figure in zip(cells, macs, strict=True)))
-    points = [Point(of=each, at=str(at)) for at, each in enumerate(cells, start=1)]
+    points = [ClaimPoint(of=each, at=str(at)) for at, each in enumerate(cells, start=1)]
     if check.over:
-        points = [Point(of=cells[0], over=cells[1])]
+        points = [ClaimPoint(of=cells[0], over=cells[1])]
     with pytest.raises(Unanswered, match=said):
         answer(check, points, records, tmp_path)

@@ -15,7 +15,7 @@ from torch import nn
 from attnbench.claims import audit
 from attnbench.claims.claim import Check
 from attnbench.claims.plan import Means
-from attnbench.claims.verdict import Verdict
+from attnbench.claims.verdict import ClaimVerdict
 from attnbench.errors import UsageError
 from attnbench.run.job import Settings
 
@@ -106,8 +106,8 @@ def test_a_changed_layer_changes_the_verdict_of_every_kind_of_claim(tmp_path: Pa
         path.with_suffix(".claims.toml").write_text(LEDGER.replace("PATH", f"{path}:Mine"))
         found = audited(path, tmp_path / name / "run")
         ends[name] = {one.claim.id: one.verdict for one in found.judgements}
-    assert set(ends["published"].values()) == {Verdict.REPRODUCED}, ends
-    assert set(ends["changed"].values()) == {Verdict.DIFFERS}, ends
+    assert set(ends["published"].values()) == {ClaimVerdict.REPRODUCED}, ends
+    assert set(ends["changed"].values()) == {ClaimVerdict.DIFFERS}, ends
 
 
 def test_other_weights_change_the_verdict_on_an_accuracy(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_other_weights_change_the_verdict_on_an_accuracy(tmp_path: Path) -> None
         folder, console = tmp_path / f"run-{favourite}", Console(quiet=True)
         found = audit.judge([stated, beside], means, settings=QUICK, folder=folder, fresh=True, console=console)
         ends.append([one.verdict for one in found.judgements])
-    assert ends == [[Verdict.REPRODUCED] * 2, [Verdict.DIFFERS, Verdict.REPRODUCED]]
+    assert ends == [[ClaimVerdict.REPRODUCED] * 2, [ClaimVerdict.DIFFERS, ClaimVerdict.REPRODUCED]]
 
 
 def test_claims_of_a_mechanism_without_a_ledger_are_an_error(tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ def test_what_a_plugin_does_costs_the_others_nothing(tmp_path: Path) -> None:
     }.items():
         assert said in found[name]["reason"], name
         assert found[name]["status"] == "out-of-memory" or "[mine.py sha256:" in found[name]["reason"], name
-    undone = {name: row["switches_undone"] for name, row in found.items() if row["switches_undone"]}
+    undone = {name: row["torch_flags_restored"] for name, row in found.items() if row["torch_flags_restored"]}
     assert undone == {"SetsWhileBuilt": "default dtype from torch.float32 to torch.float64"}
     assert "which was undone" in done.stdout
     assert "noise" not in done.stdout

@@ -9,7 +9,7 @@ import pytest
 
 from attnbench.conformance.candidate import SITES
 from attnbench.plugins.registry import discover
-from attnbench.testing import CHECKS, Outcome, check
+from attnbench.testing import CHECKS, CheckOutcome, check
 
 NAMES = sorted(discover().plugins)
 
@@ -24,7 +24,7 @@ def not_claimed(name: str) -> set[str]:
 def test_a_mechanism_keeps_the_contract(name: str, promise: str) -> None:
     (finding,) = check(name, checks=[promise]).findings
     assert finding.passed, finding
-    assert finding.outcome is Outcome.PASSED or promise in not_claimed(name)
+    assert finding.outcome is CheckOutcome.PASSED or promise in not_claimed(name)
 
 
 @pytest.mark.parametrize("name", NAMES)

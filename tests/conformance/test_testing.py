@@ -18,7 +18,7 @@ from attnbench.conformance.table import findings_table
 from attnbench.errors import PluginError, UsageError
 from attnbench.mechanism import Macs, Map, Mechanism, Site
 from attnbench.plugins.adapter import adapt
-from attnbench.testing import CHECKS, FOUNDATIONS, Outcome, check, check_mechanism
+from attnbench.testing import CHECKS, FOUNDATIONS, CheckOutcome, check, check_mechanism
 
 SITES = [Site(height=6, width=4, dim=8, heads=2), Site(height=3, width=5, dim=8, heads=2)]
 
@@ -330,8 +330,8 @@ def test_a_failure_says_in_a_line_each_what_was_expected_what_was_found_and_what
 def test_a_gradient_that_is_wrong_is_one_failure_and_not_two() -> None:
     report = check(DetachesTheMean, sites=SITES, checks=["gradients-right", "reach"])
     gradients, reach = report.findings
-    assert gradients.outcome is Outcome.FAILED
-    assert (reach.outcome, reach.found) == (Outcome.NOT_RUN, "mend gradients-right first")
+    assert gradients.outcome is CheckOutcome.FAILED
+    assert (reach.outcome, reach.found) == (CheckOutcome.NOT_RUN, "mend gradients-right first")
 
 
 def test_a_layer_without_any_gradient_is_told_so_in_words() -> None:
@@ -349,7 +349,7 @@ def test_what_somebody_raises_at_length_is_one_line_that_ends_at_a_word() -> Non
 
 def test_checks_that_rely_on_one_that_failed_are_not_run() -> None:
     outcomes = [each.outcome for each in check(Broadcasts, sites=SITES).findings]
-    assert outcomes == [Outcome.PASSED, Outcome.FAILED, *[Outcome.NOT_RUN] * (len(CHECKS) - 2)]
+    assert outcomes == [CheckOutcome.PASSED, CheckOutcome.FAILED, *[CheckOutcome.NOT_RUN] * (len(CHECKS) - 2)]
 
 
 def test_an_error_within_a_check_is_a_finding() -> None:
@@ -392,7 +392,7 @@ def test_what_a_stranger_does_not_claim_is_not_held_against_it() -> None:
 
     report = check(adapt(Attention))
     assert report.passed, str(report)
-    unclaimed = {each.check for each in report.findings if each.outcome is Outcome.NOT_CLAIMED}
+    unclaimed = {each.check for each in report.findings if each.outcome is CheckOutcome.NOT_CLAIMED}
     assert unclaimed == {"backends", "macs", "reach", "compiles", "exports"}
 
 

@@ -30,7 +30,7 @@ from torchvision.models.swin_transformer import shifted_window_attention
 from attnbench.testing import CHECKS, check_mechanism
 from mechanisms.swin import ShiftedWindowAttention as Swin
 from mechanisms.swin import biased
-from mechanisms.swin.windows import Side, arrange
+from mechanisms.swin.windows import WindowSide, arrange
 
 BACKENDS = ["sdpa", "unfused"]
 SHIFTS = ["cyclic", "padded", "none"]
@@ -307,13 +307,13 @@ def test_gradients_do_not_depend_on_the_chunk(monkeypatch, chunk):
 
 
 def test_masks_do_not_grow_with_the_map():
-    small, large = (arrange(*[Side.cut(length, window=7, shifted=True)] * 2) for length in (14, 140))
+    small, large = (arrange(*[WindowSide.cut(length, window=7, shifted=True)] * 2) for length in (14, 140))
     assert small.masks.shape == large.masks.shape == (4, 49, 49)
     assert large.counts == (19 * 19, 19, 19, 1)
 
 
 def test_filled_windows_are_of_as_many_kinds_and_one_more_along_each_side():
-    side = Side.cut(140, window=7, shifted=True, filled=True)
+    side = WindowSide.cut(140, window=7, shifted=True, filled=True)
     arrangement = arrange(side, side)
     assert arrangement.masks.shape == (4, 49, 49)
     assert arrangement.counts == (19 * 19, 2 * 19, 2 * 19, 4)

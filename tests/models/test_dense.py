@@ -13,7 +13,7 @@ from torchvision.models import detection as reference
 from torchvision.ops import MultiScaleRoIAlign
 
 from attnbench.models import subject
-from attnbench.models.dense import DEFAULT_SIZE, Task, instance
+from attnbench.models.dense import DEFAULT_SIZE, DenseTask, instance
 from attnbench.models.dense.features import Features
 from attnbench.models.dense.model import build
 from attnbench.probes import flops, foresee
@@ -23,7 +23,7 @@ from mechanisms.hmhsa import HMHSA
 import_module("mechanisms.hmhsa.network")
 
 SIZE = (64, 96)
-TASKS = pytest.mark.parametrize("task", list(Task))
+TASKS = pytest.mark.parametrize("task", list(DenseTask))
 HAT_NET_DENSE = {"dense": True}
 HAT_NET_PARAMS_M = {
     "hat_net_small": (29.5, 35.5, 45.4),
@@ -38,7 +38,7 @@ def few_proposals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instance, "MASKS", 8)
 
 
-def small(task: Task, network: str = "resnet18", **options) -> nn.Module:
+def small(task: DenseTask, network: str = "resnet18", **options) -> nn.Module:
     """A network and a head of the task, every weight random, biases included."""
     torch.manual_seed(0)
     model = build(task, network, height=SIZE[0], width=SIZE[1], classes=5, **options).eval()
@@ -52,7 +52,7 @@ def images(batch: int = 2) -> Tensor:
     return torch.randn(batch, 3, *SIZE, generator=torch.Generator().manual_seed(1))
 
 
-def weightless(task: Task, network: str, **options) -> nn.Module:
+def weightless(task: DenseTask, network: str, **options) -> nn.Module:
     height, width = DEFAULT_SIZE[task]
     with torch.device("meta"):
         return build(task, network, height=height, width=width, **options).eval()
@@ -72,7 +72,7 @@ def macs_g(model: nn.Module, *inputs: Tensor) -> tuple[float, float]:
     return total / 2e9, (total - counts.get(torch.ops.aten.bmm, 0)) / 2e9
 
 
-def image_on_meta(task: Task) -> Tensor:
+def image_on_meta(task: DenseTask) -> Tensor:
     return torch.empty(1, 3, *DEFAULT_SIZE[task], device="meta")
 
 
@@ -94,8 +94,8 @@ def captured(module: nn.Module) -> list:
 
 
 def test_retinanet_gives_what_the_heads_of_torchvisions_give_and_has_its_names():
-    ours = small(Task.DETECTION)
-    theirs = reference.RetinaNet(small(Task.DETECTION).backbone, 5, **keeping_the_size()).eval()
+    ours = small(DenseTask.DETECTION)
+    theirs = reference.RetinaNet(small(DenseTask.DETECTION).backbone, 5, **keeping_the_size()).eval()
     theirs.load_state_dict(ours.state_dict())
     seen = captured(theirs.head)
     with torch.no_grad():
@@ -113,8 +113,8 @@ def as_torchvision_names(name: str) -> str:
 
 @pytest.mark.usefixtures("few_proposals")
 def test_mask_rcnn_gives_what_torchvisions_gives_on_the_same_proposals():
-    ours = small(Task.INSTANCE)
-    theirs = reference.MaskRCNN(small(Task.INSTANCE).backbone, 6, **keeping_the_size()).eval()
+    ours = small(DenseTask.INSTANCE)
+    theirs = reference.MaskRCNN(small(DenseTask.INSTANCE).backbone, 6, **keeping_the_size()).eval()
     theirs.load_state_dict({as_torchvision_names(name): tensor for name, tensor in ours.state_dict().items()})
     seen, heads = captured(theirs.rpn.head), theirs.roi_heads
     boxes, few = ours.proposals.flatten(0, 1).float(), ours.proposals[:, :2].flatten(0, 1).float()
@@ -145,7 +145,7 @@ def test_each_map_is_given_the_proposals_that_the_pyramids_rule_gives_it():
 
 
 def test_semantic_fpn_adds_up_branches_that_double_their_map_after_each_convolution():
-    model = small(Task.SEGMENTATION).double()
+    model = small(DenseTask.SEGMENTATION).double()
     x = images().double()
     with torch.no_grad():
         maps = list(model.backbone(x).values())
@@ -166,7 +166,7 @@ def test_semantic_fpn_adds_up_branches_that_double_their_map_after_each_convolut
 
 def test_semantic_fpn_takes_images_of_any_sides():
     with torch.no_grad():
-        assert small(Task.SEGMENTATION)(torch.randn(1, 3, 70, 99)).shape == (1, 5, 18, 25)
+        assert small(DenseTask.SEGMENTATION)(torch.randn(1, 3, 70, 99)).shape == (1, 5, 18, 25)
 
 
 # What was published
@@ -175,11 +175,11 @@ def test_semantic_fpn_takes_images_of_any_sides():
 @TASKS
 @pytest.mark.parametrize("network", HAT_NET_PARAMS_M)
 def test_hat_net_under_a_head_has_the_published_parameters(task, network):
-    published = HAT_NET_PARAMS_M[network][list(Task).index(task)]
+    published = HAT_NET_PARAMS_M[network][list(DenseTask).index(task)]
     assert params_m(weightless(task, network)) == pytest.approx(published, abs=0.05)
 
 
-@pytest.mark.parametrize(("task", "published"), list(zip(Task, (15.9, 21.6, 31.8), strict=True)))
+@pytest.mark.parametrize(("task", "published"), list(zip(DenseTask, (15.9, 21.6, 31.8), strict=True)))
 def test_the_paper_has_a_smaller_tiny_hat_net_under_every_head(task, published):
     assert params_m(weightless(task, "hat_net_tiny")) - published == pytest.approx(0.57, abs=0.05)
 
@@ -190,9 +190,9 @@ def test_the_paper_has_a_smaller_tiny_hat_net_under_every_head(task, published):
 )
 def test_swin_under_mask_rcnn_has_the_parameters_and_macs_that_its_authors_publish(network, params, macs):
     """Source: the table of github.com/SwinTransformer/Swin-Transformer-Object-Detection, by MMDetection's count."""
-    model = weightless(Task.INSTANCE, network)
+    model = weightless(DenseTask.INSTANCE, network)
     assert params_m(model) == pytest.approx(params, abs=0.5)
-    assert macs_g(model, image_on_meta(Task.INSTANCE))[0] == pytest.approx(macs, rel=0.01)
+    assert macs_g(model, image_on_meta(DenseTask.INSTANCE))[0] == pytest.approx(macs, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -201,14 +201,18 @@ def test_swin_under_mask_rcnn_has_the_parameters_and_macs_that_its_authors_publi
 def test_mask_rcnn_costs_as_much_more_than_retinanet_as_published(network, published):
     retinanet, mask_rcnn = (
         macs_g(weightless(task, network, **HAT_NET_DENSE), image_on_meta(task))[0]
-        for task in (Task.DETECTION, Task.INSTANCE)
+        for task in (DenseTask.DETECTION, DenseTask.INSTANCE)
     )
     assert mask_rcnn - retinanet == pytest.approx(published, abs=2)  # four roundings to 1 G
 
 
 @pytest.mark.parametrize(
     ("task", "macs", "macs_without_attention"),
-    [(Task.SEGMENTATION, 45.35, 43.53), (Task.DETECTION, 256.76, 237.82), (Task.INSTANCE, 275.34, 256.40)],
+    [
+        (DenseTask.SEGMENTATION, 45.35, 43.53),
+        (DenseTask.DETECTION, 256.76, 237.82),
+        (DenseTask.INSTANCE, 275.34, 256.40),
+    ],
 )
 def test_hat_net_small_costs_what_the_documentation_says(task, macs, macs_without_attention):
     found = macs_g(weightless(task, "hat_net_small", **HAT_NET_DENSE), image_on_meta(task))
@@ -254,7 +258,7 @@ def test_every_parameter_learns_from_the_outputs(task, network):
     torch.autograd.backward(outputs, [torch.randn_like(y) for y in outputs])
     unused = {name for name, parameter in model.named_parameters() if parameter.grad is None}
     finest = {f"backbone.body.network.{end}" for end in ("norm1.weight", "norm1.bias")}
-    assert unused <= (finest if task is Task.DETECTION else set())
+    assert unused <= (finest if task is DenseTask.DETECTION else set())
 
 
 @TASKS
@@ -281,7 +285,7 @@ def test_a_module_runs_in_half_precision_on_proposals_in_whole_pixels(task):
     model = small(task).to(torch.bfloat16)
     with torch.no_grad():
         assert {y.dtype for y in outputs_of(model(images().bfloat16()))} == {torch.bfloat16}
-    if task is Task.INSTANCE:
+    if task is DenseTask.INSTANCE:
         assert model.proposals.dtype == torch.int64
 
 

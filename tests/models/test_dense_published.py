@@ -7,7 +7,7 @@ import torch
 from test_dense import HAT_NET_DENSE, image_on_meta, macs_g, params_m, weightless
 from torch import nn
 
-from attnbench.models.dense import Task
+from attnbench.models.dense import DenseTask
 
 V1C = {"stem_type": "deep", "stem_width": 32}
 """MMSegmentation's stem of a ResNet: three convolutions of 3 x 3 in place of one of 7 x 7."""
@@ -18,11 +18,11 @@ RETINANET_G = {"small": 286, "medium": 405, "large": 519}
 @pytest.mark.parametrize(
     ("task", "network", "options", "params", "macs"),
     [
-        (Task.SEGMENTATION, "resnet18", V1C, 15.5, 32.2),
-        (Task.SEGMENTATION, "resnet50", V1C, 28.5, 45.6),
-        (Task.SEGMENTATION, "resnet101", V1C, 47.5, 65.1),
-        (Task.DETECTION, "resnet50", {}, 37.7, 239),
-        (Task.INSTANCE, "resnet50", {}, 44.2, 260),
+        (DenseTask.SEGMENTATION, "resnet18", V1C, 15.5, 32.2),
+        (DenseTask.SEGMENTATION, "resnet50", V1C, 28.5, 45.6),
+        (DenseTask.SEGMENTATION, "resnet101", V1C, 47.5, 65.1),
+        (DenseTask.DETECTION, "resnet50", {}, 37.7, 239),
+        (DenseTask.INSTANCE, "resnet50", {}, 44.2, 260),
     ],
 )
 def test_resnets_under_the_heads_cost_what_is_published(task, network, options, params, macs):
@@ -51,7 +51,10 @@ def norm_and_bias_g(model: nn.Module, images: torch.Tensor) -> float:
 
 
 def test_what_mmcv_counts_beside_products_is_a_fiftieth_of_what_is_missing():
-    model, images = weightless(Task.SEGMENTATION, "hat_net_small", **HAT_NET_DENSE), image_on_meta(Task.SEGMENTATION)
+    model, images = (
+        weightless(DenseTask.SEGMENTATION, "hat_net_small", **HAT_NET_DENSE),
+        image_on_meta(DenseTask.SEGMENTATION),
+    )
     missing = 49.6 - macs_g(model, images)[1]
     assert 0 < norm_and_bias_g(model.backbone.body, images) < missing / 50
 
@@ -63,9 +66,9 @@ def test_no_cost_that_blocks_of_a_stage_share_explains_small_medium_and_large():
     squared of that. Then the large network's excess is at most 1.45 of the medium one's and 0.1125 of the small one's:
     stage by stage 3 < 4.6, 8 < 9.1, 27 = 27.0, 3 x 1.5625 = 4.6875.
     """
-    images = image_on_meta(Task.DETECTION)
+    images = image_on_meta(DenseTask.DETECTION)
     excess = {
-        variant: published - macs_g(weightless(Task.DETECTION, f"hat_net_{variant}", **HAT_NET_DENSE), images)[1]
+        variant: published - macs_g(weightless(DenseTask.DETECTION, f"hat_net_{variant}", **HAT_NET_DENSE), images)[1]
         for variant, published in RETINANET_G.items()
     }
     most = 1.45 * (excess["medium"] + 0.5) + 0.1125 * (excess["small"] + 0.5)

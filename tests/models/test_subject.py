@@ -97,7 +97,7 @@ def test_complex_parameters_stay_complex_in_every_type(dtype: str, size: int) ->
     assert model.layers[0].norm.weight.dtype == subject.DTYPES[dtype]
     tokens, dim = 24, 24
     in_and_out, weights = 2 * tokens * dim * size, 4 * 4 * dim * 8 + 2 * dim * size
-    assert counts.count(complex_asked)["least_bytes"] == in_and_out + weights
+    assert counts.count(complex_asked)["bytes_lower_bound"] == in_and_out + weights
 
 
 def test_what_is_run_has_the_parameters_that_were_built() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from attnbench.devices import machine
 from attnbench.probes.interference import Usage, Watch
-from attnbench.probes.latency import Settings, time_interleaved
+from attnbench.probes.latency import TimingSettings, time_interleaved
 
 HERTZ = os.sysconf("SC_CLK_TCK")
 
@@ -222,6 +222,6 @@ def test_a_real_competitor_for_the_core_is_seen():
 
 def test_the_latency_engine_marks_every_round():
     watch = Watch()
-    settings = Settings(warmup_s=0.0, warmup_max_s=0.0, max_time_s=0.02)
+    settings = TimingSettings(warmup_s=0.0, warmup_max_s=0.0, max_time_s=0.02)
     found = time_interleaved({"a": lambda: sum(range(10_000))}, settings=settings, on_round=watch.mark)
     assert watch.report().rounds == found["a"].rounds

@@ -15,10 +15,10 @@ import torch
 
 from attnbench.probes.clock import CpuTimer, CudaTimer, Elapsed
 from attnbench.probes.interval import Estimate, median_estimate, outliers
-from attnbench.probes.latency import Settings, StoppedBy, time_interleaved
+from attnbench.probes.latency import StoppedBy, TimingSettings, time_interleaved
 
 MS = 1_000_000
-QUICK = Settings(warmup_s=0.0, warmup_max_s=0.0)
+QUICK = TimingSettings(warmup_s=0.0, warmup_max_s=0.0)
 
 
 class SimulatedMachine:
@@ -168,7 +168,7 @@ def test_ratio_is_untouched_by_a_machine_that_slows_down(machine):
 
         return run
 
-    settings = Settings(warmup_s=0.0, warmup_max_s=0.0, precision=0.0, max_time_s=0.3)
+    settings = TimingSettings(warmup_s=0.0, warmup_max_s=0.0, precision=0.0, max_time_s=0.3)
     found = time_interleaved(
         {"a": drifting(MS), "b": drifting(MS)}, baseline="a", timer=machine.timer(), settings=settings
     )
@@ -201,7 +201,9 @@ def test_every_call_made_after_the_warm_up_is_a_sample(machine):
 
 def test_outliers_are_flagged_and_kept(machine):
     found = time_interleaved(
-        {"a": machine.call("a", MS, 0.01, 0.1)}, timer=machine.timer(), settings=Settings(precision=0, max_time_s=0.5)
+        {"a": machine.call("a", MS, 0.01, 0.1)},
+        timer=machine.timer(),
+        settings=TimingSettings(precision=0, max_time_s=0.5),
     )
     slow = found["a"].elapsed_ns > 4 * MS
     assert slow.any()
@@ -270,7 +272,7 @@ def test_steady_calls_take_the_fewest_rounds(machine):
 def test_sampling_stays_within_the_time_of_the_group(machine):
     began: list[int] = []
     calls = {"a": machine.call("a", 30 * MS, 0.5), "b": machine.call("b", 10 * MS, 0.5)}
-    settings = Settings(max_time_s=1.0)
+    settings = TimingSettings(max_time_s=1.0)
     time_interleaved(
         calls, baseline="a", timer=machine.timer(), settings=settings, on_round=lambda: began.append(machine.now)
     )
@@ -284,7 +286,7 @@ def test_each_call_says_whether_its_own_interval_was_reached(machine):
         "steady": machine.call("steady", MS, 0.001),
         "noisy": machine.call("noisy", MS, 0.9),
     }
-    settings = Settings(warmup_s=0.0, warmup_max_s=0.0, max_time_s=0.2)
+    settings = TimingSettings(warmup_s=0.0, warmup_max_s=0.0, max_time_s=0.2)
     found = time_interleaved(calls, baseline="base", timer=machine.timer(), settings=settings)
     assert found["steady"].stopped_by == "precision"
     assert found["noisy"].stopped_by == "max-time"
@@ -293,7 +295,7 @@ def test_each_call_says_whether_its_own_interval_was_reached(machine):
 
 def test_a_call_too_long_for_the_budget_still_gets_an_interval_and_one_warm_up(machine):
     calls = {"slow": machine.call("slow", 5000 * MS, 0.1), "quick": machine.call("quick", 20 * MS, 0.1)}
-    found = time_interleaved(calls, baseline="quick", timer=machine.timer(), settings=Settings(max_time_s=1.0))
+    found = time_interleaved(calls, baseline="quick", timer=machine.timer(), settings=TimingSettings(max_time_s=1.0))
     assert Counter(machine.log)["slow"] == 1 + 6
     assert found["slow"].rounds == found["quick"].rounds == 6
     assert found["slow"].stopped_by is StoppedBy.MAX_TIME
@@ -318,7 +320,7 @@ def test_warm_up_lasts_three_calls_and_until_the_medians_agree(machine):
     found = time_interleaved(
         {"a": settling},
         timer=machine.timer(),
-        settings=Settings(warmup_max_s=60.0),
+        settings=TimingSettings(warmup_max_s=60.0),
         on_round=lambda: warm.append(machine.now),
     )
     assert next(durations, None) is None
@@ -336,7 +338,7 @@ def test_warm_up_that_never_settles_ends(machine):
     time_interleaved(
         {"a": machine.call("a", MS, 2.0)},
         timer=machine.timer(),
-        settings=Settings(warmup_s=60.0, max_time_s=0.1),
+        settings=TimingSettings(warmup_s=60.0, max_time_s=0.1),
         on_round=lambda: began.append(machine.now),
     )
     assert 1500 * MS <= began[0] <= 1700 * MS
@@ -347,7 +349,7 @@ def test_warm_up_that_never_settles_ends(machine):
 
 def test_calls_too_short_for_the_clock_are_grouped_and_the_time_divided(machine):
     calls = {"tiny": machine.call("tiny", 1000), "long": machine.call("long", MS)}
-    found = time_interleaved(calls, baseline="long", timer=machine.timer(), settings=Settings(warmup_s=0.001))
+    found = time_interleaved(calls, baseline="long", timer=machine.timer(), settings=TimingSettings(warmup_s=0.001))
     assert found["tiny"].calls_per_sample == 50
     assert (found["tiny"].elapsed_ns == 50_000).all()
     assert found["tiny"].median.value == pytest.approx(1e-6)
@@ -360,7 +362,7 @@ def test_a_grouped_sample_really_makes_its_calls(machine):
     found = time_interleaved(
         {"tiny": machine.call("tiny", 1000)},
         timer=machine.timer(),
-        settings=Settings(warmup_s=0.001),
+        settings=TimingSettings(warmup_s=0.001),
         on_round=lambda: warm.append(len(machine.log)),
     )["tiny"]
     assert len(machine.log) - warm[0] == found.calls_per_sample * found.rounds
@@ -431,7 +433,7 @@ def test_the_real_clock_finds_a_factor_of_two():
 
         return run
 
-    settings = Settings(max_time_s=0.5, warmup_s=0.02, precision=0.02)
+    settings = TimingSettings(max_time_s=0.5, warmup_s=0.02, precision=0.02)
     found = time_interleaved({"once": work(20), "twice": work(40)}, baseline="once", settings=settings)
     assert 1.7 < found["twice"].ratio.value < 2.3
 
@@ -543,7 +545,10 @@ def test_interleaving_works_on_cuda_s_timer():
     gpu = SimulatedGpu(launch_ns=10)
     timer = CudaTimer("cpu", cuda=gpu, clock=gpu.clock)
     found = time_interleaved(
-        {"a": gpu.launch(MS), "b": gpu.launch(2 * MS)}, baseline="a", timer=timer, settings=Settings(warmup_s=0.01)
+        {"a": gpu.launch(MS), "b": gpu.launch(2 * MS)},
+        baseline="a",
+        timer=timer,
+        settings=TimingSettings(warmup_s=0.01),
     )
     assert found["b"].ratio.value == pytest.approx(2.0, rel=1e-3)
     assert (found["b"].host_ns == 10).all()

@@ -11,8 +11,8 @@ from rich.console import Console
 from attnbench.claims.answer import Answer
 from attnbench.claims.answer import Figure as MeasuredFigure
 from attnbench.claims.claim import Take
-from attnbench.claims.plan import Point
-from attnbench.claims.verdict import Judgement, Verdict, judge
+from attnbench.claims.plan import ClaimPoint
+from attnbench.claims.verdict import ClaimVerdict, Judgement, judge
 from attnbench.errors import StoreError
 from attnbench.probes.interval import Estimate
 from attnbench.report.claims import disturbances, summary, table, to_markdown
@@ -68,11 +68,11 @@ def test_what_no_command_checks_says_what_it_was_measured_on() -> None:
 def test_a_plot_that_cannot_be_written_is_an_error_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "plots").write_text("a file where a folder should be")
     check = replace(MACS, over="b", along="window", values=("1", "2"), take=Take.LARGEST)
-    points = [Point(of=cell("a", options={"window": at}), over=cell("b"), at=str(at)) for at in (1, 2)]
+    points = [ClaimPoint(of=cell("a", options={"window": at}), over=cell("b"), at=str(at)) for at in (1, 2)]
     figures = tuple(MeasuredFigure(point=point, estimate=Estimate(value=2, low=1, high=3)) for point in points)
     drawn = Judgement(
         claim=claim(check=check, plot="p"),
-        verdict=Verdict.REPRODUCED,
+        verdict=ClaimVerdict.REPRODUCED,
         answer=Answer(estimate=figures[0].estimate, figures=figures),
     )
     with pytest.raises(StoreError, match=r"cannot write .*plots: File exists; give another folder"):

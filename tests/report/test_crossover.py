@@ -11,7 +11,7 @@ import pytest
 from records_for_reports import default_run, failed, many_mechanisms, row
 
 from attnbench.report.crossing import Gap, along
-from attnbench.report.crossover import KEPT, Kind, baseline_of, crossings, crossovers
+from attnbench.report.crossover import KEPT, CrossingKind, baseline_of, crossings, crossovers
 from attnbench.report.standings import screen_lines, write_csv
 
 SIDES = (112, 224, 448)
@@ -59,7 +59,7 @@ def test_where_a_power_overtakes_another_is_recovered(side, metric):
     (crossing,) = found.crossings
     assert crossing.resolution == pytest.approx(side)
     assert (crossing.leads_below, crossing.leads_above) == ("mhsa", "swin")
-    assert (crossing.kind, crossing.certain) == (Kind.BRACKET, True)
+    assert (crossing.kind, crossing.certain) == (CrossingKind.BRACKET, True)
     assert (crossing.low, crossing.high) == ((112, 224) if side < 224 else (224, 448))
 
 
@@ -70,7 +70,7 @@ def test_a_latency_has_its_interval_from_those_of_the_ratio():
         a, b = math.log(1.1 * factor), math.log(0.9 * factor)
         ends[name] = 224 * 2 ** (a / (a - b))
     assert (crossing.low, crossing.resolution, crossing.high) == pytest.approx(tuple(ends.values()))
-    assert (crossing.kind, crossing.below, crossing.above) == (Kind.INTERVAL, 224, 448)
+    assert (crossing.kind, crossing.below, crossing.above) == (CrossingKind.INTERVAL, 224, 448)
 
 
 def test_every_crossing_is_found():
@@ -299,7 +299,7 @@ def test_the_interval_holds_the_crossing_as_often_as_the_intervals_do_the_ratios
             Gap(side=side, value=value, low=value - 1.96 * deviation, high=value + 1.96 * deviation)
             for side, value in zip((112, 224, 448, 896), values.tolist(), strict=True)
         ]
-        found = along(gaps, kind=Kind.INTERVAL, first="a", second="b")
+        found = along(gaps, kind=CrossingKind.INTERVAL, first="a", second="b")
         held += any((each.low or 0) <= place <= (each.high or math.inf) for each in found)
     assert held / 4000 >= 0.945
 

@@ -29,11 +29,11 @@ def frame(*sizes: int, slowed: float = 3.0, **columns: Any) -> pd.DataFrame:
     rows = pd.DataFrame([row(name, size, **columns) for size in sizes for name in BUILT_IN])
     for column in ("latency_median_s", "latency_ci_low_s", "latency_ci_high_s"):
         rows[column] *= slowed
-    return rows.assign(least_bytes=113_000_000 + 12 * rows["res_height"] * rows["res_width"])
+    return rows.assign(bytes_lower_bound=113_000_000 + 12 * rows["res_height"] * rows["res_width"])
 
 
 def one(**columns: Any) -> pd.DataFrame:
-    asked = {"macs": 2_000_000_000, "batch": 4, "least_bytes": 100_000_000, "latency_median_s": 0.1}
+    asked = {"macs": 2_000_000_000, "batch": 4, "bytes_lower_bound": 100_000_000, "latency_median_s": 0.1}
     return pd.DataFrame([row("mhsa", latency_ci_low_s=0.08, latency_ci_high_s=0.125, **(asked | columns))])
 
 
@@ -99,7 +99,7 @@ def test_a_point_stands_under_the_roof_by_its_bound_share(macs: int) -> None:
         input_bytes=9_000_000,
         output_bytes=1_000_000,
     )
-    share = bound(work, LIMITS).metrics(0.1)["bound_share"]
+    share = bound(work, LIMITS).metrics(0.1)["roofline_fraction"]
     ((intensity, achieved),) = points(only_figure(one(macs=macs)), "mhsa")
     assert achieved / min(50 * intensity, 200) == pytest.approx(share)
 
@@ -141,7 +141,7 @@ def test_names_overlap_neither_each_other_nor_a_point(rows: pd.DataFrame) -> Non
 
 
 def test_every_mechanism_is_named_once() -> None:
-    for rows, labels in ((frame(224), set(BUILT_IN)), (many_mechanisms().assign(least_bytes=10**8), None)):
+    for rows, labels in ((frame(224), set(BUILT_IN)), (many_mechanisms().assign(bytes_lower_bound=10**8), None)):
         figure = only_figure(rows)
         legend = figure.axes[0].get_legend()
         named = [text.get_text() for text in texts(figure)] if legend is None else []
@@ -174,8 +174,8 @@ def test_dtypes_have_files_of_their_own(tmp_path: Path) -> None:
         (frame(224), {}),
         (frame(224, environment_id=None), KNOWN),
         (frame(224, dtype="float64"), KNOWN),
-        (frame(224).assign(least_bytes=None), KNOWN),
-        (all_failed().assign(least_bytes=None, environment_id="e1f0"), KNOWN),
+        (frame(224).assign(bytes_lower_bound=None), KNOWN),
+        (all_failed().assign(bytes_lower_bound=None, environment_id="e1f0"), KNOWN),
     ],
     ids=["unknown machine", "no machine", "dtype without a rate", "nothing counted", "nothing timed"],
 )
@@ -196,6 +196,6 @@ def test_bounds_and_plots_are_made_without_torch() -> None:
     assert done.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("column", ["latency_median_s", "least_bytes"])
+@pytest.mark.parametrize("column", ["latency_median_s", "bytes_lower_bound"])
 def test_a_call_of_no_time_or_no_bytes_has_no_place(column: str) -> None:
     assert list(roofline.figures(one(**{column: 0}), KNOWN)) == []

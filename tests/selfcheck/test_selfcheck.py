@@ -20,7 +20,7 @@ from torch import nn
 from attnbench.errors import UsageError
 from attnbench.probes.clock import CpuTimer, Elapsed
 from attnbench.probes.interval import Estimate, median_estimate
-from attnbench.probes.latency import Settings, Timing, time_interleaved
+from attnbench.probes.latency import Timing, TimingSettings, time_interleaved
 from attnbench.probes.load import one_core_busy
 from attnbench.probes.twins import Twins, layers
 from attnbench.report.selfcheck import table
@@ -397,7 +397,7 @@ def test_a_layer_grows_until_it_takes_its_time():
 
 
 def test_a_real_layer_is_timed_in_every_way(monkeypatch):
-    monkeypatch.setattr(selfcheck, "_SETTINGS", Settings(max_time_s=0.05, warmup_s=0.01, warmup_max_s=0.05))
+    monkeypatch.setattr(selfcheck, "_SETTINGS", TimingSettings(max_time_s=0.05, warmup_s=0.01, warmup_max_s=0.05))
     monkeypatch.setattr(selfcheck, "_OTHERS_S", 0.01)
     found = selfcheck.run(repeats=1, twins=layers(at_least_s=0))
     assert {trial.truth for trial in found.trials} == {1, 2}

@@ -93,7 +93,7 @@ def test_a_device_lost_while_cells_take_turns_costs_the_one_that_lost_it(
 def test_a_cell_whose_type_has_no_limit_has_a_latency_and_no_bound(tmp_path: Path, dtype: str, known: bool) -> None:
     cell = Cell(mechanism="a", height=64, width=64, dtype=dtype)
     one = Ready(
-        index=0, cell=cell, call=lambda: None, layers=1, parameters_bytes=0, found={"macs": 7, "least_bytes": 8}
+        index=0, cell=cell, call=lambda: None, layers=1, parameters_bytes=0, found={"macs": 7, "bytes_lower_bound": 8}
     )
     limits = roofline.MachineLimits(device="cpu", threads=1, macs_per_s={"float32": 1e9}, bytes_per_s=1e9)
     measured = replace(
@@ -107,7 +107,7 @@ def test_a_cell_whose_type_has_no_limit_has_a_latency_and_no_bound(tmp_path: Pat
     (done,) = (event for event in events if event["event"] == "done")
     assert done["status"] == Status.OK
     assert done["metrics"]["latency_median_s"] > 0
-    assert ("bound_share" in done["metrics"]) is known
+    assert ("roofline_fraction" in done["metrics"]) is known
 
 
 def test_a_device_without_room_for_what_timing_needs_is_out_of_memory_for_each_cell(

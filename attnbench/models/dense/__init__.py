@@ -8,7 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 
-class Task(StrEnum):
+class DenseTask(StrEnum):
     """What is predicted, and by which head."""
 
     SEGMENTATION = "segmentation"
@@ -19,9 +19,11 @@ class Task(StrEnum):
     """Boxes and a mask for each: Mask R-CNN."""
 
 
-DEFAULT_SIZE: Mapping[Task, tuple[int, int]] = MappingProxyType(
-    {Task.SEGMENTATION: (512, 512), Task.DETECTION: (800, 1280), Task.INSTANCE: (800, 1280)}
+DEFAULT_SIZE: Mapping[DenseTask, tuple[int, int]] = MappingProxyType(
+    {DenseTask.SEGMENTATION: (512, 512), DenseTask.DETECTION: (800, 1280), DenseTask.INSTANCE: (800, 1280)}
 )
 """Height and width of the images at which papers state multiply-adds."""
-DEFAULT_CLASSES: Mapping[Task, int] = MappingProxyType({Task.SEGMENTATION: 150, Task.DETECTION: 80, Task.INSTANCE: 80})
+DEFAULT_CLASSES: Mapping[DenseTask, int] = MappingProxyType(
+    {DenseTask.SEGMENTATION: 150, DenseTask.DETECTION: 80, DenseTask.INSTANCE: 80}
+)
 """Classes of ADE20K and COCO, the background not among them."""

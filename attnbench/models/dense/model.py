@@ -38,7 +38,7 @@ from typing import Any
 
 from torch import nn
 
-from attnbench.models.dense import DEFAULT_CLASSES, Task
+from attnbench.models.dense import DEFAULT_CLASSES, DenseTask
 from attnbench.models.dense.detection import RetinaNet
 from attnbench.models.dense.features import Features
 from attnbench.models.dense.instance import MaskRCNN
@@ -46,7 +46,7 @@ from attnbench.models.dense.segmentation import SemanticFPN
 
 
 def build(
-    task: Task,
+    task: DenseTask,
     network: str,
     *,
     height: int,
@@ -74,8 +74,8 @@ def build(
     """
     body = Features(network, height=height, width=width, **options)
     count = DEFAULT_CLASSES[task] if classes is None else classes
-    if task is Task.SEGMENTATION:
+    if task is DenseTask.SEGMENTATION:
         return SemanticFPN(body, count)
-    if task is Task.DETECTION:
+    if task is DenseTask.DETECTION:
         return RetinaNet(body, count)
     return MaskRCNN(body, count, height=height, width=width)

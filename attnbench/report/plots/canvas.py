@@ -26,7 +26,7 @@ _CHARACTER = 0.075
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sheet:
+class PlotGrid:
     """A figure with one axes, whose margins are known in inches."""
 
     figure: Figure
@@ -43,7 +43,7 @@ def sheet(
     right: float,
     above: float = 0,
     below: float = _BOTTOM,
-) -> Sheet:
+) -> PlotGrid:
     """Return a figure with an axes of a size, in inches, and a heading.
 
     Args:
@@ -65,7 +65,7 @@ def sheet(
     axes = figure.add_axes((left / across, below / down, width / across, height / down))
     figure.text(0.12 / across, 1 - 0.1 / down, title, weight="bold", size=11.5, va="top")
     figure.text(0.12 / across, 1 - _TOP / down, "\n".join(lines), color=GREY, size=SMALL, va="top")
-    return Sheet(figure=figure, axes=axes)
+    return PlotGrid(figure=figure, axes=axes)
 
 
 def text_width(texts: Iterable[str], *, size: float = SMALL) -> float:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from attnbench.metrics import METRICS, Form, Scale
-from attnbench.report.crossing import Crossing, Kind
+from attnbench.report.crossing import Crossing, CrossingKind
 from attnbench.report.placement import binary_ticks, log_ticks
 from attnbench.report.plots.across import WIDTH, aside, crowded, mark, names_of, pixels_of
 from attnbench.report.plots.canvas import (
@@ -19,7 +19,7 @@ from attnbench.report.plots.canvas import (
     MARKER_SIZE,
     SMALL,
     TICK_SIZE,
-    Sheet,
+    PlotGrid,
     bare,
     handle,
     sheet,
@@ -136,7 +136,7 @@ def _marks(
         pixels, values = ([math.log(each) for each in given] for given in _line_of(joined))
         height = math.exp(np.interp(side, pixels, values)) / unit_of(list(series), quantity).size
         color, shift = named[meeting.label].style.color, beside[meeting.other]
-        if crossing.kind is Kind.INTERVAL and crossing.low and crossing.high:
+        if crossing.kind is CrossingKind.INTERVAL and crossing.low and crossing.high:
             ends = (crossing.low**2 * shift, crossing.high**2 * shift)
             axes.plot(ends, (height, height), color=color, linewidth=_BAR, zorder=3, solid_capstyle="butt")
         axes.plot(
@@ -176,7 +176,7 @@ def _ticks_up(axes: Axes, series: list[Series], quantity: Quantity, unit: Scale)
     axes.grid(axis="y", color="#E3E3E3", linewidth=0.7)
 
 
-def _strip(found: Sheet, failed: list[Series]) -> None:
+def _strip(found: PlotGrid, failed: list[Series]) -> None:
     """Add a grey row above the axes for every series with cells that did not run, a cross at each of them."""
     if not failed:
         return

@@ -1,6 +1,7 @@
 """The rules of the house: who may import whom, and what stays unimported until it is needed."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -119,3 +120,36 @@ def test_only_the_command_line_prints_or_exits() -> None:
 def test_dependencies_have_lower_bounds_only() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert all("<" not in line and "==" not in line and ">=" in line for line in project["dependencies"])
+
+
+KINDS = {"cuda", "mps", "xpu", "hpu", "npu", "xla"}
+"""Kinds of devices. The CPU is none: it is the default of what a cell is, and always there."""
+
+
+def kinds_named(path: Path) -> set[str]:
+    """Return the kinds of devices that a module's code names: as a word of a string, an attribute or a name."""
+    tree = ast.parse(path.read_text())
+    texts = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
+    texts |= {id(each.value) for node in ast.walk(tree) if isinstance(node, ast.Call) for each in node.keywords
+              if each.arg == "help"}  # fmt: skip
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in texts:
+            found |= set(re.findall(r"[a-z]+", node.value.lower()))
+        elif isinstance(node, ast.Attribute):
+            found |= set(node.attr.lower().split("_"))
+        elif isinstance(node, ast.Name):
+            found |= set(node.id.lower().split("_"))
+        elif isinstance(node, ast.alias):
+            found |= set(re.findall(r"[a-z]+", node.name.lower()))
+    return found & KINDS
+
+
+@pytest.mark.parametrize("path", [path for path in HARNESS if "devices" not in path.parts], ids=module_name)
+def test_only_devices_names_a_kind_of_device(path: Path) -> None:
+    allowed = {"attnbench.probes.kernels": {"mps"}}  # the names of torch's operators, as its profiler gives them
+    assert kinds_named(path) <= allowed.get(module_name(path), set())
+
+
+def test_the_rule_about_kinds_sees_what_it_is_about() -> None:
+    assert kinds_named(ROOT / "attnbench" / "devices" / "cuda.py") == {"cuda"}

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from scipy.stats import t as student_t
 
+from attnbench import devices
 from attnbench.accuracy.data.splits import Dataset
 from attnbench.accuracy.training import TrainingRecipe, fit, share_right
 from attnbench.mechanism import Mechanism
@@ -65,7 +66,7 @@ def train(
     *,
     seeds: Sequence[int],
     epochs: int | None = None,
-    device: torch.device | str = "cpu",
+    device: str = "cpu",
     dtype: torch.dtype = torch.float32,
     recipe: TrainingRecipe | None = None,
     progress: Progress | None = None,
@@ -85,13 +86,13 @@ def train(
     Raises:
         FloatingPointError: a training diverged.
     """
-    device, epochs, recipe = torch.device(device), epochs or data.epochs, recipe or TrainingRecipe()
+    on, epochs, recipe = devices.of(device), epochs or data.epochs, recipe or TrainingRecipe()
     per_seed: list[float] = []
     for seed in seeds:
         # What a layer draws, dropout included, follows from the seed too, and ends with the training.
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with on.forked_random():
             torch.manual_seed(seed)
-            model = backbone(build, data, seed=seed).to(device)
+            model = backbone(build, data, seed=seed).to(on.where)
             model = model.double() if dtype is torch.float64 else model.float()  # complex weights stay complex
             for done in fit(model, data, seed=seed, epochs=epochs, dtype=dtype, recipe=recipe):
                 if progress is not None:

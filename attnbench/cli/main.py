@@ -52,11 +52,12 @@ def list_(names: tuple[str, ...]) -> None:
 @attnbench.command(short_help="Show the machine and the software.")
 def env() -> None:
     """Show the machine and the software, for a bug report."""
+    from attnbench import devices  # noqa: PLC0415
     from attnbench.cli.listing import pairs_table  # noqa: PLC0415
-    from attnbench.devices import environment  # noqa: PLC0415 - torch
+    from attnbench.devices import environment, names  # noqa: PLC0415 - torch
     from attnbench.report.environments import describe  # noqa: PLC0415
 
-    taken = environment.take(threads=_default_threads(), device="cuda")
+    taken = environment.take(threads=_default_threads(), device=names.preferred(devices.present()))
     _console().print(pairs_table(describe(taken.to_dict())))
 
 

@@ -16,15 +16,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
+from attnbench import devices
 from attnbench.devices import environment
-from attnbench.devices.setup import set_up
+from attnbench.devices.clock import Timer
 from attnbench.errors import PluginError
 from attnbench.mechanism import option_defaults
 from attnbench.plugins.registry import Plugin, discover
 from attnbench.probes import memory
-from attnbench.probes.clock import CpuTimer, CudaTimer
 from attnbench.record import Cell, Status
 from attnbench.run.job import Event, Job
 from attnbench.worker.phases import Metrics, Ready, Unmeasurable, prepare
@@ -36,26 +34,25 @@ def serve(job: Job, turns: Iterable[str], say: Say, *, packages: Path) -> None:
     """Prepare the cell of a job and time it once for every turn. What goes wrong is said as the cell's outcome."""
     assignment = job.assignments[0]
     cell = assignment.cell
-    set_up(cell.device, threads=cell.threads)
+    device = devices.of(cell.device)
+    device.set_up(threads=cell.threads)
     say({"event": "environment", "environment": environment.take(threads=cell.threads, device=cell.device).to_dict()})
     _stay_on_one_core(cell.threads)
     try:
         cell = _as_known_here(cell, packages)
         say({"event": "options", "options": dict(cell.options)})
         ready = prepare(0, replace(assignment, cell=cell), job.settings, _enter(say), _learn(say), held_bytes=0)
-        say({"event": "ready", "layers": ready.layers})
-        _take_turns(ready, turns, say)
+        timer = device.timer()
+        gc.collect()
+        device.release()  # the counterpart has to fit beside it
+        say({"event": "ready", "layers": ready.layers, "shortest_ns": timer.shortest_ns})
+        _take_turns(ready, timer, turns, say)
     except Exception as error:  # a plugin may raise anything
         status, reason = _outcome(error)
         say({"event": "done", "status": status, "reason": reason})
 
 
-def _take_turns(ready: Ready, turns: Iterable[str], say: Say) -> None:
-    device = ready.cell.device
-    timer = CudaTimer(device) if device.startswith("cuda") else CpuTimer()
-    gc.collect()
-    if device.startswith("cuda"):
-        torch.cuda.empty_cache()  # the counterpart has to fit beside it
+def _take_turns(ready: Ready, timer: Timer, turns: Iterable[str], say: Say) -> None:
     gc.disable()
     for turn in turns:
         ready.call()  # not timed: the other process had the caches, and its threads may still be spinning

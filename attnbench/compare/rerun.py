@@ -197,7 +197,7 @@ class _Both:
         settings = latency.TimingSettings(
             precision=self.settings.precision, max_time_s=self.settings.max_time_s / STARTS
         )
-        timer = side.TurnsTimer(self.cell.device)
+        timer = side.TurnsTimer(max(one.shortest_ns for one in sides.values()))
         try:
             return latency.time_interleaved(
                 sides, baseline="base", settings=settings, timer=timer, seed=self.settings.seed + start

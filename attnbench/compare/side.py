@@ -13,7 +13,7 @@ from typing import Any
 
 from attnbench import __version__
 from attnbench.child import ENDED, Worker, last_line
-from attnbench.probes.clock import Call, CpuTimer, Elapsed
+from attnbench.devices.clock import Call, Elapsed
 from attnbench.record import Cell, Record, Status, Value
 from attnbench.run.job import Assignment, Event, Job, Settings
 
@@ -40,6 +40,8 @@ class LockstepSide:
     phases_done: tuple[str, ...] = ()
     layers: int = 1
     """Layers that the figures are divided by, once the cell is ready."""
+    shortest_ns: int = 0
+    """Samples shorter than this are made of several calls, once the cell is ready: its timer's."""
     status: Status = Status.OK
     reason: str = ""
 
@@ -50,7 +52,7 @@ class LockstepSide:
                 self._take(event)
         except SideEndedError:
             return False
-        self.layers = event["layers"]
+        self.layers, self.shortest_ns = event["layers"], event["shortest_ns"]
         self.phase = "timing"
         return True
 
@@ -152,9 +154,8 @@ class TurnsTimer:
 
     now_ns = staticmethod(time.perf_counter_ns)
 
-    def __init__(self, device: str) -> None:
-        # On a GPU every call starts with a cold cache, so calls are not grouped: see CudaTimer.
-        self.shortest_ns = 0 if device.startswith("cuda") else CpuTimer.shortest_ns
+    def __init__(self, shortest_ns: int) -> None:
+        self.shortest_ns = shortest_ns
 
     def sample(self, call: Call, repeats: int) -> Elapsed:
         """Return how long the side says that its calls took."""

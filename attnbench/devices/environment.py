@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -19,8 +19,9 @@ from typing import Any
 
 import torch
 
-from attnbench import __version__
+from attnbench import __version__, devices
 from attnbench.devices import machine
+from attnbench.devices.device import Device
 
 Value = str | int | float | bool | None
 Facts = Mapping[str, Value]
@@ -57,7 +58,7 @@ class Environment:
 
     cpu: machine.Cpu
     gpu: machine.Gpu | None
-    """None where the device is not a CUDA one."""
+    """What was measured on, None where that is the processor."""
     memory_gib: int | None
     """Main memory, rounded: kernels keep a varying little for themselves."""
     software: Facts
@@ -94,38 +95,22 @@ def take(
 
     Args:
         threads: Intra-op threads that the measurement uses.
-        device: What it runs on; the GPU is looked at only for a CUDA device, which starts CUDA.
+        device: What it runs on; an accelerator is looked at only where it is that, since looking starts it.
         root: Root of the file system to read from.
         run: Runs nvidia-smi, sysctl and git.
     """
-    uuid = gpu_uuid(device)
+    where = devices.of(device)
     memory = machine.memory_bytes()
     return Environment(
         cpu=machine.cpu(root, run=run),
-        gpu=None if uuid is None else machine.gpu(uuid, _properties(device), run=run),
+        gpu=where.describe(run),
         memory_gib=None if memory is None else round(memory / 2**30),
         software=_software(),
         flags=_flags(threads),
         variables={name: os.environ[name] for name in _VARIABLES if name in os.environ},
         code={"attnbench": __version__, **_checkout(Path(__file__).parent, run)},
-        state=_state(uuid, root, run),
+        state=_state(where, root, run),
     )
-
-
-def devices() -> tuple[str, ...]:
-    """Return the names of the devices that torch sees."""
-    return ("cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count())))
-
-
-def gpu_uuid(device: str) -> str | None:
-    """Return the name by which nvidia-smi knows a CUDA device, None for other devices and where there is none."""
-    if not device.startswith("cuda") or not torch.cuda.is_available():
-        return None
-    return f"GPU-{_properties(device).uuid}"
-
-
-def _properties(device: str) -> Any:  # noqa: ANN401 - a class of torch's that has no public name
-    return torch.cuda.get_device_properties(torch.device(device))
 
 
 def hardware_name(environment: Environment) -> str:
@@ -205,19 +190,17 @@ def _checkout(folder: Path, run: machine.Run) -> Facts:
     }
 
 
-def _state(uuid: str | None, root: Path, run: machine.Run) -> Facts:
-    fields = ("temperature.gpu", "clocks.sm", "clocks.mem", "power.draw")
-    gpu: Sequence[str | None] = (uuid and machine.query_gpu(uuid, ",".join(fields), run=run)) or [None] * len(fields)
-    temperature, clock, memory_clock, power = gpu
+def _state(device: Device, root: Path, run: machine.Run) -> Facts:
+    now = device.state(run)
     cores = machine.usable_cores()
     return {
         "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "load_average": os.getloadavg()[0],
         "cores_allowed": ",".join(map(str, sorted(cores))),
         "cpu_mhz": machine.cpu_mhz(cores, root),
-        "gpu_uuid": uuid,
-        "gpu_temperature_celsius": temperature,
-        "gpu_clock_sm": clock,
-        "gpu_clock_memory": memory_clock,
-        "gpu_power": power,
+        "gpu_uuid": device.uuid,
+        "gpu_temperature_celsius": now.temperature,
+        "gpu_clock_sm": now.clock,
+        "gpu_clock_memory": now.memory_clock,
+        "gpu_power": now.power,
     }

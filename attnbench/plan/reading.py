@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from attnbench.devices import names
 from attnbench.errors import did_you_mean
 from attnbench.models.dense import DenseTask as Head
 from attnbench.models.pyramid import SWIN_T_SIZED
@@ -75,7 +76,7 @@ def read(request: Request, devices: Sequence[str], mistakes: list[str]) -> Axes:
         head=axis("task", request.task, _one_of({CLASSIFICATION: "", **{head.value: head.value for head in Head}})),
         batch=axis("batch", request.batch, _parse_count),
         dtype=axis("dtype", request.dtype, _one_of(DTYPES)),
-        device=axis("device", request.device, lambda text: parse_device(text, devices)),
+        device=axis("device", request.device, lambda text: names.parse(text, devices)),
         mode=axis("mode", request.mode, _one_of({mode.value: mode for mode in Mode})),
         compiled=axis("compile", request.compile, _one_of({"off": False, "on": True})),
         scope=axis("scope", request.scope, _one_of({scope.value: scope for scope in Scope})),
@@ -160,17 +161,3 @@ def _parse_count(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise ValueError("expected a whole number from 1")
     return int(text)
-
-
-def parse_device(text: str, devices: Sequence[str]) -> str:
-    """Return a device by its full name.
-
-    Raises:
-        ValueError: it is not among those that are there.
-    """
-    if text == "auto":
-        return "cuda:0" if "cuda:0" in devices else "cpu"
-    device = "cuda:0" if text == "cuda" else text
-    if device not in devices:
-        raise ValueError(f"torch sees {', '.join(devices)} on this machine")
-    return device

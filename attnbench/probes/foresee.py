@@ -18,12 +18,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from attnbench import devices
+from attnbench.devices import names
+from attnbench.devices.device import Device
 from attnbench.errors import AttnbenchError
 from attnbench.probes.weightless import Build, Inputs, build_on_meta, replace_tensors
 from attnbench.record import Mode
-
-_CUDA_BLOCK = 512
-"""Bytes to whose multiples the CUDA caching allocator rounds up."""
 
 
 class UnforeseeableError(AttnbenchError):
@@ -52,7 +52,7 @@ def foresee(build: Build, *, mode: Mode, device: torch.device | str) -> Foreseen
 
     Takes well under a second and no memory to speak of, also where the module would need terabytes. Not foreseen
     is what kernels take while they run (oneDNN's copies of maps and weights, up to half of the peak of a convolution;
-    cuBLAS's and cuDNN's workspaces), an optimiser's state, and what a compiled module saves. For a CUDA device
+    cuBLAS's and cuDNN's workspaces), an optimiser's state, and what a compiled module saves. For an accelerator
     the machine must have one: which attention kernel is chosen is asked of the driver.
 
     Args:
@@ -66,8 +66,9 @@ def foresee(build: Build, *, mode: Mode, device: torch.device | str) -> Foreseen
     """
     model, inputs = build_on_meta(build)
     model.train(mode is Mode.TRAIN)
-    where = torch.device(device)
-    if where.type == "cuda":
+    on = devices.of(str(device))
+    where = on.where
+    if where.type != names.HOST:
         # A backward pass over fake tensors needs a device in use. torch 2.15 (fake_tensor.py, init_gpu_context) means
         # to see to it, but compares a device with a string.
         torch.empty(1, device=where)
@@ -75,7 +76,7 @@ def foresee(build: Build, *, mode: Mode, device: torch.device | str) -> Foreseen
         with FakeTensorMode(allow_non_fake_inputs=True):
             replace_tensors(model, lambda tensor: _fake(tensor, where))
             inputs = tuple(_fake(each, where) for each in inputs)
-            return _run(model, inputs, mode, _Ledger(where))
+            return _run(model, inputs, mode, _Ledger(on))
     except Exception as error:  # a foreign module can fail without data in any way
         raise UnforeseeableError(f"memory cannot be foreseen: without data, {type(error).__name__}: {error}") from error
 
@@ -97,7 +98,7 @@ def _run(model: nn.Module, inputs: Inputs, mode: Mode, ledger: _Ledger) -> Fores
 class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the storages that operators return, from their first sight until nothing holds them any more."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: Device) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.live = 0
         self.peak = 0
@@ -107,7 +108,7 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def enter(self, values: Any) -> None:  # noqa: ANN401 - whatever an operator returns
         """Note the storages of all tensors in ``values`` that are not known yet."""
         for value in tree_leaves(values):
-            if isinstance(value, Tensor) and value.device.type == self._device.type:
+            if isinstance(value, Tensor) and value.device.type == self._device.where.type:
                 self._add(value.untyped_storage())
         self.peak = max(self.peak, self.live)
 
@@ -115,9 +116,8 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         key = id(storage)  # one Python object per storage, for as long as the storage lives
         if key in self._known:
             return
-        size = storage.nbytes()
-        if self._device.type == "cuda":
-            size = -(-size // _CUDA_BLOCK) * _CUDA_BLOCK
+        block = self._device.block_bytes
+        size = -(-storage.nbytes() // block) * block
         self._known.add(key)
         self.live += size
         weakref.finalize(storage, self._leave, key, size)

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 from numpy import ndarray
 
-from attnbench.probes.clock import Call, CpuTimer, Elapsed, Timer
+from attnbench.devices.clock import Call, CpuTimer, Elapsed, Timer
 from attnbench.probes.interval import FEWEST_SAMPLES, Estimate, Series, median_estimate, outliers
 
 _NS_PER_S = 1e9

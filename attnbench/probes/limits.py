@@ -16,14 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 
-from attnbench.probes.clock import Call, CpuTimer, CudaTimer, Timer
+from attnbench import devices
+from attnbench.devices.clock import Call, Timer
+from attnbench.devices.device import Extent
 from attnbench.roofline import MachineLimits
 
 _NS_PER_S = 1e9
@@ -35,20 +36,6 @@ class Kernel(NamedTuple):
     call: Call
     work: int
     """Multiply-adds, or bytes read and written."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extent:
-    """How large the matrices and arrays are."""
-
-    sides: Sequence[int]
-    """Sides of the square matrices, each a multiple of 64, smallest first."""
-    array_bytes: int
-    """Size of an array. Too small for a large cache errs to the safe side: the rate is then above the memory's."""
-
-
-CPU = Extent(sides=(256, 512, 1024, 2048), array_bytes=256 * 2**20)
-CUDA = Extent(sides=(4096, 8192), array_bytes=2**30)
 
 
 @torch.inference_mode()
@@ -64,7 +51,7 @@ def measure(
     """Measure the limits of a device. To be done once per run and environment, while nothing else runs.
 
     Args:
-        device: ``cpu`` or a CUDA device.
+        device: Its full name, such as ``cpu``.
         dtypes: Names of torch's dtypes. Include ``float32``: half precision is never slower than it, see
             ``MachineLimits.rate``.
         threads: Intra-op threads, those of the calls to be bounded.
@@ -75,15 +62,13 @@ def measure(
     Raises:
         RuntimeError: the device cannot multiply matrices of one of the dtypes, or is out of memory.
     """
-    on_cuda = device.startswith("cuda")
+    on = devices.of(device)
     # Hot: what is timed here leaves nothing in a cache that the next call could use.
-    timer = timer or (CudaTimer(device, hot=True) if on_cuda else CpuTimer())
-    extent = extent or (CUDA if on_cuda else CPU)
-    with torch.device(device), _threads(threads):
+    timer, extent = timer or on.timer(hot=True), extent or on.extent
+    with on.where, _threads(threads):
         macs_per_s = {name: _products_rate(getattr(torch, name), extent.sides, timer, budget_s) for name in dtypes}
         bytes_per_s = best_rate(passes(extent.array_bytes), timer=timer, budget_s=budget_s)
-    if on_cuda:
-        torch.cuda.empty_cache()  # what the allocator keeps would count as reserved by the models measured next
+    on.release()  # what the allocator keeps would count as reserved by the models measured next
     return MachineLimits(device=device, threads=threads, macs_per_s=macs_per_s, bytes_per_s=bytes_per_s)
 
 

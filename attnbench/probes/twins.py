@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
 from itertools import cycle
 
 import torch
 from torch import Tensor, nn
 
-from attnbench.probes.clock import Call
+from attnbench import devices
+from attnbench.devices.clock import Call
 
 _COPIES = 3
 _TOKENS, _DIM, _HEADS = 196, 192, 3
@@ -50,12 +50,12 @@ def layers(device: str = "cpu", *, at_least_s: float = 0.002, clock: Callable[[]
             calls fit between the turns of other processes on the core, of about 3 ms.
         clock: Seconds, on the host.
     """
-    wait = partial(torch.cuda.synchronize, device) if device.startswith("cuda") else _nothing
-    with torch.device(device):
+    on = devices.of(device)
+    with on.where:
         layer = nn.TransformerEncoderLayer(_DIM, _HEADS, 4 * _DIM, dropout=0.0, batch_first=True, norm_first=True)
         copies = [deepcopy(layer).eval() for _ in range(_COPIES)]
         images = 1
-        while images < _MOST_IMAGES and _shortest_s(_in_turn(copies, images), wait, clock) < at_least_s:
+        while images < _MOST_IMAGES and _shortest_s(_in_turn(copies, images), on.synchronize, clock) < at_least_s:
             images *= 2
         once = _in_turn(copies, images)
 
@@ -64,7 +64,7 @@ def layers(device: str = "cpu", *, at_least_s: float = 0.002, clock: Callable[[]
         once()
 
     what = f"transformer layer, {_DIM} channels, {_HEADS} heads, {images} x {_TOKENS} tokens"
-    return Twins(once=once, again=once, twice=twice, wait=wait, description=what)
+    return Twins(once=once, again=once, twice=twice, wait=on.synchronize, description=what)
 
 
 def _in_turn(copies: Sequence[nn.Module], images: int) -> Call:
@@ -91,7 +91,3 @@ def _shortest_s(call: Call, wait: Callable[[], object], clock: Callable[[], floa
         wait()
         durations.append(clock() - start)
     return min(durations[1:])
-
-
-def _nothing() -> None:
-    pass

@@ -8,9 +8,9 @@ from typing import Any, Literal, Protocol
 
 import torch
 
-from attnbench import __version__
-from attnbench.devices import environment
-from attnbench.devices.setup import set_up
+from attnbench import __version__, devices
+from attnbench.devices import environment, names
+from attnbench.devices.device import Device
 from attnbench.errors import UsageError
 from attnbench.models import subject
 from attnbench.models.pyramid import SWIN_T_SIZED
@@ -81,7 +81,7 @@ class MechanismBenchmark:
             threads=torch.get_num_threads(),
         )  # fmt: skip
         with torch_state.restored():  # the tests beside it keep torch as they had it
-            set_up(cell.device, threads=cell.threads)
+            devices.of(cell.device).set_up(threads=cell.threads)
             self._time(cell)
 
     def _time(self, cell: Cell) -> None:
@@ -91,8 +91,9 @@ class MechanismBenchmark:
             raise UsageError(f"{cell.mechanism} cannot be built {reason}")
         metrics = count(asked)
         torch.manual_seed(0)
-        model = subject.cast(asked.build().to(cell.device), cell.dtype)
-        x = asked.example().detach().to(cell.device).requires_grad_(cell.mode is Mode.TRAIN)
+        device = devices.of(cell.device)
+        model = subject.cast(asked.build().to(device.where), cell.dtype)
+        x = asked.example().detach().to(device.where).requires_grad_(cell.mode is Mode.TRAIN)
         validate(model, x)
         metrics |= measure_memory(asked, model, x)
         call = subject.call(cell, model, x, forget=subject.forget(model, x))
@@ -103,7 +104,7 @@ class MechanismBenchmark:
             memory_peak_bytes=metrics["memory_peak_bytes"],
             attnbench={"version": __version__, "cell": asdict(cell), "metrics": metrics, "environment": taken},
         )
-        self._benchmark(_finished(call, cell.device))
+        self._benchmark(_finished(call, device))
 
 
 def _cell(mechanism: str, **asked: Any) -> Cell:  # noqa: ANN401 - fields of a cell
@@ -113,14 +114,14 @@ def _cell(mechanism: str, **asked: Any) -> Cell:  # noqa: ANN401 - fields of a c
     return Cell(mechanism=plugin.name, options=resolved, distribution=plugin.distribution, **asked)
 
 
-def _finished(call: subject.Call, device: str) -> subject.Call:
+def _finished(call: subject.Call, device: Device) -> subject.Call:
     """Return a call that returns when its device has finished."""
-    if not device.startswith("cuda"):
+    if device.kind == names.HOST:
         return call
 
     def synchronized() -> object:
         y = call()
-        torch.cuda.synchronize(device)
+        device.synchronize()
         return y
 
     return synchronized

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from attnbench.devices import names
+
 if TYPE_CHECKING:
     from attnbench.pytest_bridge.call import MechanismBenchmark
 
@@ -37,4 +39,6 @@ def pytest_benchmark_update_machine_info(machine_info: MutableMapping[str, Any])
     if torch is None:
         return
     machine_info["torch"] = torch.__version__
-    machine_info["gpu"] = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    from attnbench import devices  # noqa: PLC0415 - what a run of pytest without the fixture does not need
+
+    machine_info["gpu"] = devices.of(names.preferred(devices.present())).model

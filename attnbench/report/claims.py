@@ -17,6 +17,7 @@ from attnbench.claims.answer import Answer
 from attnbench.claims.claim import Claim, Take
 from attnbench.claims.plan import ClaimPoint, command
 from attnbench.claims.verdict import ClaimVerdict, Judgement, holds
+from attnbench.devices import names
 from attnbench.metrics import is_number
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.record import Cell, Record
@@ -211,7 +212,7 @@ def _elsewhere(judgements: Sequence[Judgement]) -> Iterator[str]:
 def _way(one: Judgement) -> str:
     claim = one.claim
     if claim.check is not None:
-        device = "cuda" if claim.hardware else ""
+        device = names.PRINTED if claim.hardware else ""
         return f"`{command(claim.check, device=device)}`{f', on a {claim.hardware}' if claim.hardware else ''}"
     if claim.would:
         return _text(claim.would)

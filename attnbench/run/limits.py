@@ -55,11 +55,11 @@ def measure(folder: Path, cells: Sequence[Cell], *, budget_s: float) -> dict[str
 
 
 def _add(path: Path, device: str, threads: int, budget_s: float, dtypes: Sequence[str]) -> None:
+    from attnbench import devices  # noqa: PLC0415
     from attnbench.devices import environment  # noqa: PLC0415 - torch: the child's side
-    from attnbench.devices.setup import set_up  # noqa: PLC0415
     from attnbench.probes import limits  # noqa: PLC0415
 
-    set_up(device, threads=threads)
+    devices.of(device).set_up(threads=threads)
     environment_id = environment.take(threads=threads, device=device).environment_id
     known = read(path.parent)
     before = known[environment_id].macs_per_s.keys() if environment_id in known else set()

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch.utils import benchmark
 
-from attnbench.devices import environment
+from attnbench import devices
+from attnbench.devices import names
+from attnbench.devices.clock import Call, Timer
 from attnbench.errors import UsageError
-from attnbench.plan.reading import parse_device
-from attnbench.probes.clock import Call, CpuTimer, CudaTimer, Timer
 from attnbench.probes.interference import Watch
 from attnbench.probes.latency import Timing, TimingSettings, time_interleaved
 from attnbench.probes.load import one_core_busy
@@ -53,7 +53,7 @@ def run(
     Args:
         repeats: Trials of each ratio, at least 1. Under 20 they say little about intervals.
         load: Keep one core busy with another process meanwhile.
-        device: ``cpu`` or a CUDA device.
+        device: Name of a device, such as ``cpu``.
         threads: Intra-op threads of the layer. With as many as there are cores, whatever else runs holds up all of
             them wherever they wait for each other, and no way of timing finds what the layer would take alone.
         seed: Of all orders.
@@ -71,8 +71,9 @@ def run(
     torch.set_num_threads(threads)
     try:
         twins = twins or layers(device)
-        timer = timer or (CudaTimer(device) if device.startswith("cuda") else CpuTimer())
-        watch, trials = Watch(gpu=environment.gpu_uuid(device)), list[Trial]()
+        on = devices.of(device)
+        timer = timer or on.timer()
+        watch, trials = Watch(gpu=on.uuid), list[Trial]()
         with one_core_busy() if load else nullcontext():
             watch.mark()
             for truth in rng.permutation(np.repeat(TRUTHS, repeats)).tolist():
@@ -93,7 +94,7 @@ def run(
 
 def _there(device: str) -> str:
     try:
-        return parse_device(device, environment.devices())
+        return names.parse(device, devices.present())
     except ValueError as error:
         raise UsageError(f"--device {device!r}: {error}") from None
 

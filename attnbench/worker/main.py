@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from attnbench import roofline
+from attnbench import devices, roofline
 from attnbench.devices import environment
-from attnbench.devices.setup import set_up
+from attnbench.devices.clock import Timer
+from attnbench.devices.device import Device
 from attnbench.errors import PluginError
 from attnbench.probes import interference, latency, memory
-from attnbench.probes.clock import CpuTimer, CudaTimer, Timer
 from attnbench.record import Cell, Status, Task
 from attnbench.run.job import Assignment, Event, Job, Running
 from attnbench.worker import torch_state
@@ -36,7 +35,8 @@ _PROGRESS_EVERY_S = 2.0
 def work(job: Job, say: Say, running: Running) -> None:
     """Measure the cells of a job, each by itself first and then all of them in turn."""
     first = job.assignments[0].cell
-    set_up(first.device, threads=first.threads)
+    device = devices.of(first.device)
+    device.set_up(threads=first.threads)
     taken = environment.take(threads=first.threads, device=first.device)
     say({"event": "environment", "environment": taken.to_dict()})
     ready: list[Ready] = []
@@ -53,9 +53,9 @@ def work(job: Job, say: Say, running: Running) -> None:
                 say(_done(index, outcome))
         except Exception as error:  # a plugin may raise anything; it costs the others nothing
             say(_failed(index, error))
-            if _lost(first.device):
+            if device.lost():
                 return
-    time_in_turn(ready, job, say, running, taken.environment_id)
+    time_in_turn(ready, job, say, running, taken.environment_id, device=device)
 
 
 def _by_itself(index: int, assignment: Assignment, job: Job, say: Say, *, held_bytes: int) -> Ready | Metrics:
@@ -73,13 +73,14 @@ def _by_itself(index: int, assignment: Assignment, job: Job, say: Say, *, held_b
     return ready if assignment.cell.task is Task.COST else {}
 
 
-def time_in_turn(ready: list[Ready], job: Job, say: Say, running: Running, environment_id: str) -> None:
+def time_in_turn(
+    ready: list[Ready], job: Job, say: Say, running: Running, environment_id: str, *, device: Device
+) -> None:
     """Time the cells in interleaved rounds; one whose call raises gets its row, and the others start again."""
     if not ready:
         return
-    device = ready[0].cell.device
     try:
-        timer = _timer(device)
+        timer = device.timer()
     except Exception as error:  # the device has no room for what timing needs
         for one in ready:
             say(_failed(one.index, error))
@@ -87,12 +88,12 @@ def time_in_turn(ready: list[Ready], job: Job, say: Say, running: Running, envir
     while ready:
         say({"event": "phase", "cell": None, "phase": "timing"})
         try:
-            metrics = _time(ready, job, say, running, environment_id, timer=timer)
+            metrics = _time(ready, job, say, running, environment_id, device=device, timer=timer)
         except Exception as error:
             index, _ = running.current()
             assert index is not None, "an exception between the calls"
             say(_failed(index, error))
-            if _lost(device):
+            if device.lost():
                 return
             ready = [one for one in ready if one.index != index]
         else:
@@ -103,27 +104,13 @@ def time_in_turn(ready: list[Ready], job: Job, say: Say, running: Running, envir
             running.stop()
 
 
-def _lost(device: str) -> bool:
-    """Return whether an error has left a device of no more use to this process, as an illegal access does on CUDA.
-
-    The process then ends, and the runner gives the cells that are left to another.
-    """
-    if not device.startswith("cuda"):
-        return False
-    try:
-        torch.cuda.synchronize(device)
-    except RuntimeError:
-        return True
-    return False
-
-
 def _time(
-    ready: list[Ready], job: Job, say: Say, running: Running, environment_id: str, *, timer: Timer
+    ready: list[Ready], job: Job, say: Say, running: Running, environment_id: str, *, device: Device, timer: Timer
 ) -> dict[str, Metrics]:
     """Return the latency metrics of every cell; the raw samples are on disk when this returns."""
     keys = [one.cell.key for one in ready]
     baseline = job.baseline if job.baseline in keys else None
-    watch = interference.Watch(gpu=environment.gpu_uuid(ready[0].cell.device))
+    watch = interference.Watch(gpu=device.uuid)
     heartbeat = _Heartbeat(_progress(say), budget_s=job.settings.max_time_s * len(ready))
 
     def after_round() -> None:
@@ -194,10 +181,6 @@ def _keep_samples(path: Path, timing: latency.Timing, *, order: list[str]) -> No
     with beside.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, group=np.array(order), **timing.to_arrays())
     beside.replace(path)
-
-
-def _timer(device: str) -> Timer:
-    return CudaTimer(device) if device.startswith("cuda") else CpuTimer()
 
 
 class _Heartbeat:

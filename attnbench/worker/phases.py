@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from attnbench.devices import machine
+from attnbench import devices
 from attnbench.models import subject
 from attnbench.probes import compilation, foresee, kernels, memory
 from attnbench.record import Cell, Mode, Status, Value
@@ -74,8 +74,9 @@ def prepare(
         parameters_bytes = _refuse_what_will_not_fit(asked, settings, learn, held_bytes)
         enter("building")
         torch.manual_seed(settings.seed)
-        model = subject.cast(asked.build().to(cell.device), cell.dtype)
-        x = _moved(asked.example(), cell.device)
+        where = devices.of(cell.device).where
+        model = subject.cast(asked.build().to(where), cell.dtype)
+        x = _moved(asked.example(), where)
     if changes:
         learn("setting torch back", {"torch_flags_restored": "; ".join(changes)})
     course.phase("validating", lambda: validated(model, x))
@@ -180,7 +181,7 @@ def _refuse_what_will_not_fit(asked: subject.Subject, settings: Settings, learn:
         return 0  # it may fit: only running it tells
     needed = foreseen.total_bytes
     learn("foreseeing", {"memory_estimate_bytes": foreseen.peak_bytes})
-    limit, free = settings.memory_limit_bytes, _free_bytes(cell.device)
+    limit, free = settings.memory_limit_bytes, devices.of(cell.device).free_bytes()
     if limit is not None and held_bytes + needed > limit:
         beside = f", and the cells beside it hold {_gib(held_bytes)}" if held_bytes else ""
         reason = f"would need {_gib(needed)}{beside}; --memory-limit is {_gib(limit)}; not started"
@@ -191,21 +192,10 @@ def _refuse_what_will_not_fit(asked: subject.Subject, settings: Settings, learn:
     return foreseen.parameters_bytes
 
 
-def _free_bytes(device: str) -> int | None:
-    if device == "cpu":
-        return machine.available_memory_bytes()
-    torch.cuda.empty_cache()  # what torch keeps of cells before is not free to the device
-    return torch.cuda.mem_get_info(torch.device(device))[0]
-
-
 def _compiled(cell: Cell, model: nn.Module, x: Tensor, learn: Learn) -> subject.Forward:
-    def synchronize() -> None:
-        if x.is_cuda:
-            torch.cuda.synchronize(x.device)
-
     forward = compilation.isolated(model)
     call = subject.call(cell, forward, x, forget=subject.forget(model, x))
-    found = compilation.warm(call, synchronize=synchronize)
+    found = compilation.warm(call, synchronize=devices.of(cell.device).synchronize)
     learn("compiling", {"compile_s": found.compile_s, "recompilations": found.recompilations})
     return forward
 
@@ -218,7 +208,7 @@ def _listed(names: set[str]) -> str | None:
     return ", ".join(sorted(names)) or None
 
 
-def _moved(x: Tensor, device: str) -> Tensor:
+def _moved(x: Tensor, device: torch.device) -> Tensor:
     return x.detach().to(device).requires_grad_(x.requires_grad)
 
 

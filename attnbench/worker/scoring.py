@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
+from attnbench import devices
 from attnbench.accuracy import evaluation, proxy
 from attnbench.accuracy.data import datasets
 from attnbench.models import checkpoint, subject
@@ -42,7 +41,9 @@ def evaluate_checkpoint(cell: Cell, enter: Enter, progress: Progress) -> Metrics
     photos = evaluation.find(cell.dataset.removeprefix(evaluation.PREFIX))
     photos.transform = evaluation.preprocessing(model, height=cell.height, width=cell.width)
     enter("evaluating")
-    found = evaluation.evaluate(model, photos, device=cell.device, progress=lambda done, total: progress(done / total))
+    found = evaluation.evaluate(
+        model, photos, device=devices.of(cell.device).where, progress=lambda done, total: progress(done / total)
+    )
     return found.to_metrics()
 
 
@@ -57,7 +58,7 @@ def train_proxy(cell: Cell, settings: Settings, enter: Enter, progress: Progress
         data,
         seeds=range(settings.seed, settings.seed + cell.seeds),
         epochs=cell.epochs or None,
-        device=torch.device(cell.device),
+        device=cell.device,
         progress=lambda done, total: progress(done / total),
     )
     return found.to_metrics()

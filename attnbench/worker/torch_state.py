@@ -6,32 +6,14 @@ A mechanism that sets them changes what is measured of the others, and what they
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.backends import cuda, cudnn, mkldnn
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Switch:
-    """One setting of the process."""
-
-    read: Callable[[], Any]
-    write: Callable[[Any], object]
-
-
-def _attribute(owner: Any, name: str) -> Switch:  # noqa: ANN401 - a module of torch's
-    return Switch(read=lambda: getattr(owner, name), write=lambda value: setattr(owner, name, value))
-
-
-def _autocast(device: str) -> Switch:
-    return Switch(
-        read=lambda: torch.is_autocast_enabled(device), write=lambda value: torch.set_autocast_enabled(device, value)
-    )
+from attnbench import devices
+from attnbench.devices.switch import Switch
 
 
 def _set_default_device(device: torch.device) -> None:
@@ -51,22 +33,17 @@ SWITCHES: Mapping[str, Switch] = {
     "float32 matmul precision": Switch(
         read=torch.get_float32_matmul_precision, write=torch.set_float32_matmul_precision
     ),
-    "sums in float16": _attribute(cuda.matmul, "allow_fp16_reduced_precision_reduction"),
-    "sums in bfloat16": _attribute(cuda.matmul, "allow_bf16_reduced_precision_reduction"),
-    "accumulation in float16": _attribute(cuda.matmul, "allow_fp16_accumulation"),
-    "autocast on the CPU": _autocast("cpu"),
-    "autocast on CUDA": _autocast("cuda"),
-    "mkldnn.enabled": _attribute(mkldnn, "enabled"),
     "denormals flushed": Switch(read=lambda: sys.float_info.min / 2 == 0, write=torch.set_flush_denormal),
-    "cudnn.enabled": _attribute(cudnn, "enabled"),
-    "cudnn.benchmark": _attribute(cudnn, "benchmark"),
-    "cudnn.deterministic": _attribute(cudnn, "deterministic"),
-    "cudnn.allow_tf32": _attribute(cudnn, "allow_tf32"),
-    "flash attention": Switch(read=cuda.flash_sdp_enabled, write=cuda.enable_flash_sdp),
-    "memory-efficient attention": Switch(read=cuda.mem_efficient_sdp_enabled, write=cuda.enable_mem_efficient_sdp),
-    "math attention": Switch(read=cuda.math_sdp_enabled, write=cuda.enable_math_sdp),
-    "cuDNN attention": Switch(read=cuda.cudnn_sdp_enabled, write=cuda.enable_cudnn_sdp),
 }
+"""Those that no kind of device has for itself."""
+
+
+def switches() -> dict[str, Switch]:
+    """Return every switch by what a person calls it, those of each kind of device included."""
+    found = dict(SWITCHES)
+    for kind in devices.kinds():
+        found |= kind.switches
+    return found
 
 
 def _read(switch: Switch) -> object:
@@ -88,24 +65,25 @@ def restored(*, seed_included: bool = True) -> Iterator[list[str]]:
     Args:
         seed_included: whether a new seed is undone as well; not where seeding is the harness's own doing.
     """
-    before = {name: _read(switch) for name, switch in SWITCHES.items()}
+    known = switches()
+    before = {name: _read(switch) for name, switch in known.items()}
     seed, random = torch.initial_seed(), torch.get_rng_state()
     changes: list[str] = []
     try:
         yield changes
     finally:
-        changes += _undo(before)
+        changes += _undo(known, before)
         if seed_included:
             changes += _undo_seed(seed, random)
 
 
-def _undo(before: Mapping[str, object]) -> list[str]:
+def _undo(known: Mapping[str, Switch], before: Mapping[str, object]) -> list[str]:
     changes = []
     for name, was in before.items():
-        now = _read(SWITCHES[name])
+        now = _read(known[name])
         if now != was:
             changes.append(f"{name} from {was} to {now}")
-            SWITCHES[name].write(was)
+            known[name].write(was)
     return changes
 
 

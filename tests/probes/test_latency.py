@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from attnbench.probes.clock import CpuTimer, CudaTimer, Elapsed
+from attnbench.devices.clock import CpuTimer, Elapsed
+from attnbench.devices.cuda import CudaTimer
 from attnbench.probes.interval import Estimate, median_estimate, outliers
 from attnbench.probes.latency import StoppedBy, TimingSettings, time_interleaved
 

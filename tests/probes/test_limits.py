@@ -6,9 +6,10 @@ import torch
 from torch.utils.benchmark import Timer as TorchTimer
 from torch.utils.flop_counter import FlopCounterMode
 
+from attnbench.devices.clock import Call, CpuTimer, Elapsed
+from attnbench.devices.device import Extent
 from attnbench.probes import limits
-from attnbench.probes.clock import Call, CpuTimer, Elapsed
-from attnbench.probes.limits import Extent, Kernel, best_rate
+from attnbench.probes.limits import Kernel, best_rate
 from attnbench.roofline import MachineLimits
 
 SMALL = Extent(sides=(64, 128), array_bytes=4096)

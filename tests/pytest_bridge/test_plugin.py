@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fake_device
 import pytest
 import torch
 
+from attnbench import devices
 from attnbench.errors import StoreError, UsageError
 from attnbench.pytest_bridge import call, plugin
 from attnbench.report import rows
@@ -106,18 +108,16 @@ def test_runs_without_torch_say_nothing_of_it() -> None:
 
 
 def test_the_machine_has_the_name_of_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    fake_device.know(monkeypatch)
     info: dict[str, Any] = {}
     plugin.pytest_benchmark_update_machine_info(info)
-    assert info["gpu"] == "a GPU"
+    assert info["gpu"] == fake_device.MODEL
 
 
 def test_the_timed_call_ends_when_the_gpu_has_finished(monkeypatch: pytest.MonkeyPatch) -> None:
-    happened: list[str] = []
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: happened.append(f"waited for {device}"))
-    call._finished(lambda: happened.append("called"), "cuda:1")()
-    assert happened == ["called", "waited for cuda:1"]
+    module = fake_device.know(monkeypatch)
+    call._finished(lambda: module.note("called"), devices.of("fake:1"))()
+    assert module.asked == ["called", "synchronize"]
 
 
 class FakeBenchmark:

@@ -17,8 +17,8 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from attnbench.devices.clock import CpuTimer, Elapsed
 from attnbench.errors import UsageError
-from attnbench.probes.clock import CpuTimer, Elapsed
 from attnbench.probes.interval import Estimate, median_estimate
 from attnbench.probes.latency import Timing, TimingSettings, time_interleaved
 from attnbench.probes.load import one_core_busy

@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import fake_device
 import pytest
 import torch
 
-from attnbench import roofline
-from attnbench.devices.setup import set_up
+from attnbench import devices, roofline
+from attnbench.devices.cpu import CpuDevice
+from attnbench.devices.device import Device
 from attnbench.plan.sweep import Sweep
 from attnbench.record import Cell, Scope, Status, Task
 from attnbench.run import runner
@@ -21,26 +23,19 @@ from attnbench.worker import main as worker
 from attnbench.worker import phases, torch_state
 from attnbench.worker.phases import Ready
 
-CELLS = [Cell(mechanism=name, height=64, width=64, device="cuda:1") for name in ("a", "b", "c")]
-LOST = RuntimeError("CUDA error: an illegal memory access was encountered")
+CELLS = [Cell(mechanism=name, height=64, width=64, device="fake:1") for name in ("a", "b", "c")]
+LOST = RuntimeError("an illegal memory access was encountered")
 
 
 @pytest.fixture(autouse=True)
-def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Let CUDA be there, and return what is asked of it in order."""
-    calls: list[str] = []
-    monkeypatch.setattr(torch.cuda, "set_device", lambda device: calls.append(f"set {device}"))
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("empty cache"))
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (calls.append(f"ask {device}"), 7)[1:])
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
+def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
+    """Let the cells' device be there."""
+    fake_device.know(monkeypatch)
+    fake = devices.of("fake:1")
     taken = SimpleNamespace(environment_id="fake", to_dict=dict)
     monkeypatch.setattr(worker.environment, "take", lambda **_: taken)
     with torch_state.restored():
-        yield calls
-
-
-def gone(_: object) -> None:
-    raise LOST
+        yield fake
 
 
 def job(tmp_path: Path) -> Job:
@@ -58,7 +53,7 @@ def test_a_process_that_lost_its_device_measures_no_other_cell(
 ) -> None:
     def by_itself(*_: object, **__: object) -> None:
         if lost:
-            monkeypatch.setattr(torch.cuda, "synchronize", gone)
+            fake_device.MODULE.is_lost = True
         raise LOST
 
     monkeypatch.setattr(worker, "_by_itself", by_itself)
@@ -69,7 +64,7 @@ def test_a_process_that_lost_its_device_measures_no_other_cell(
 
 @pytest.mark.parametrize(("lost", "reached"), [(True, [1]), (False, [1, 0, 2])])
 def test_a_device_lost_while_cells_take_turns_costs_the_one_that_lost_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: bool, reached: list[int]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: Device, lost: bool, reached: list[int]
 ) -> None:
     running = Running(tmp_path / "running")
 
@@ -77,14 +72,13 @@ def test_a_device_lost_while_cells_take_turns_costs_the_one_that_lost_it(
         if len(ready) == len(CELLS):
             running.start(1)
             if lost:
-                monkeypatch.setattr(torch.cuda, "synchronize", gone)
+                fake_device.MODULE.is_lost = True
             raise LOST
         return {one.cell.key: {} for one in ready}
 
-    monkeypatch.setattr(worker, "_timer", lambda _: object())
     monkeypatch.setattr(worker, "_time", time)
     events: list[Event] = []
-    worker.time_in_turn(ready(), job(tmp_path), events.append, running, "fake")
+    worker.time_in_turn(ready(), job(tmp_path), events.append, running, "fake", device=device)
     assert [index for index, _ in outcomes(events)] == reached
     assert running.current() == (None, 0.0)
 
@@ -103,7 +97,7 @@ def test_a_cell_whose_type_has_no_limit_has_a_latency_and_no_bound(tmp_path: Pat
         limits={"fake": limits.to_dict()},
     )
     events: list[Event] = []
-    worker.time_in_turn([one], measured, events.append, Running(tmp_path / "running"), "fake")
+    worker.time_in_turn([one], measured, events.append, Running(tmp_path / "running"), "fake", device=CpuDevice("cpu"))
     (done,) = (event for event in events if event["event"] == "done")
     assert done["status"] == Status.OK
     assert done["metrics"]["latency_median_s"] > 0
@@ -111,14 +105,14 @@ def test_a_cell_whose_type_has_no_limit_has_a_latency_and_no_bound(tmp_path: Pat
 
 
 def test_a_device_without_room_for_what_timing_needs_is_out_of_memory_for_each_cell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: Device
 ) -> None:
-    def full(_: str) -> None:
+    def full() -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(worker, "_timer", full)
+    monkeypatch.setattr(device, "timer", full)
     events: list[Event] = []
-    worker.time_in_turn(ready(), job(tmp_path), events.append, Running(tmp_path / "running"), "fake")
+    worker.time_in_turn(ready(), job(tmp_path), events.append, Running(tmp_path / "running"), "fake", device=device)
     assert outcomes(events) == [(index, Status.OUT_OF_MEMORY) for index in range(3)]
 
 
@@ -127,19 +121,6 @@ def ready() -> list[Ready]:
         Ready(index=index, cell=cell, call=lambda: None, layers=1, parameters_bytes=0, found={})
         for index, cell in enumerate(CELLS)
     ]
-
-
-def test_cells_run_on_their_own_device_and_convolutions_are_as_precise_as_products(asked: list[str]) -> None:
-    for allowed in (False, True):
-        torch.backends.cuda.matmul.allow_tf32 = allowed
-        set_up(CELLS[0].device, threads=CELLS[0].threads)
-        assert torch.backends.cudnn.allow_tf32 is allowed
-    assert asked == ["set cuda:1", "set cuda:1"]
-
-
-def test_what_torch_keeps_of_earlier_cells_counts_as_free(asked: list[str]) -> None:
-    assert phases._free_bytes("cuda:1") == 7
-    assert asked == ["empty cache", "ask cuda:1"]
 
 
 def test_a_thread_that_a_plugin_left_behind_keeps_nobody_waiting(tmp_path: Path) -> None:

@@ -1,0 +1,126 @@
+"""NVIDIA's GPUs, and AMD's, which are CUDA devices to torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.backends import cuda, cudnn
+
+from attnbench.devices import machine
+from attnbench.devices.accelerator import Accelerator
+from attnbench.devices.clock import Call, Elapsed, Timer
+from attnbench.devices.device import State
+from attnbench.devices.switch import Switch, attribute, autocast
+
+
+class CudaDevice(Accelerator):
+    """A CUDA device. What the driver knows of it is asked of nvidia-smi, which comes with the driver."""
+
+    kind = "cuda"
+    block_bytes = 512
+    ran_out = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+    switches = {  # noqa: RUF012 - read only
+        "sums in float16": attribute(cuda.matmul, "allow_fp16_reduced_precision_reduction"),
+        "sums in bfloat16": attribute(cuda.matmul, "allow_bf16_reduced_precision_reduction"),
+        "accumulation in float16": attribute(cuda.matmul, "allow_fp16_accumulation"),
+        "autocast on CUDA": autocast("cuda"),
+        "cudnn.enabled": attribute(cudnn, "enabled"),
+        "cudnn.benchmark": attribute(cudnn, "benchmark"),
+        "cudnn.deterministic": attribute(cudnn, "deterministic"),
+        "cudnn.allow_tf32": attribute(cudnn, "allow_tf32"),
+        "flash attention": Switch(read=cuda.flash_sdp_enabled, write=cuda.enable_flash_sdp),
+        "memory-efficient attention": Switch(read=cuda.mem_efficient_sdp_enabled, write=cuda.enable_mem_efficient_sdp),
+        "math attention": Switch(read=cuda.math_sdp_enabled, write=cuda.enable_math_sdp),
+        "cuDNN attention": Switch(read=cuda.cudnn_sdp_enabled, write=cuda.enable_cudnn_sdp),
+    }
+
+    def set_up(self, *, threads: int) -> None:
+        """Let float32 mean the same to convolutions as to matrix products.
+
+        Torch lets only the former use TF32, which would time mechanisms by whether their projections are written as
+        1 x 1 convolutions. TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1 lets both use it.
+        """
+        super().set_up(threads=threads)
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32
+
+    def timer(self, *, hot: bool = False) -> Timer:
+        """Return a timer by events of the device."""
+        return CudaTimer(self.where, hot=hot)
+
+    def counted(self) -> str:
+        """Return what the allocator counts exactly; the driver's asynchronous one does not keep what was asked for."""
+        return "requested_bytes" if torch.cuda.get_allocator_backend() == "native" else super().counted()
+
+    @property
+    def uuid(self) -> str | None:
+        """The name by which nvidia-smi knows it, None where there is no such device."""
+        return f"GPU-{self._properties().uuid}" if torch.cuda.is_available() else None
+
+    @property
+    def model(self) -> str | None:
+        """What torch calls it, None where there is no such device."""
+        name: str | None = self._properties().name if torch.cuda.is_available() else None
+        return name
+
+    def describe(self, run: machine.Run = machine.run_command) -> machine.Gpu | None:
+        """Describe it as torch sees it and nvidia-smi says; None where there is no such device."""
+        uuid = self.uuid
+        return None if uuid is None else machine.gpu(uuid, self._properties(), run=run)
+
+    def state(self, run: machine.Run = machine.run_command) -> State:
+        """Return temperature, SM clock, memory clock and power, as nvidia-smi says them."""
+        uuid = self.uuid
+        said = machine.query_gpu(uuid, "temperature.gpu,clocks.sm,clocks.mem,power.draw", run=run) if uuid else None
+        return State(*said) if said else State()
+
+    def _properties(self) -> Any:  # noqa: ANN401 - a class of torch's that has no public name
+        return torch.cuda.get_device_properties(self.where)
+
+
+class CudaTimer:
+    """Times work on a CUDA device by a pair of events.
+
+    Every sample starts on an idle device and ends with a synchronisation, which is outside the pair. One
+    synchronisation per round would let the work queued by one call hide the launches of the next, so that a call's
+    time would hang on who came before it in that round; and an error of the device would be laid on the wrong call.
+
+    Args:
+        device: The device that the calls use.
+        hot: Leave in the L2 cache what the call before left there. Cold is the default: a buffer of twice the
+            cache's size is cleared before each sample, outside the events.
+        cuda: Stands in for ``torch.cuda`` in tests.
+        clock: The host's clock, in nanoseconds.
+    """
+
+    def __init__(
+        self,
+        device: torch.device | str = "cuda",
+        *,
+        hot: bool = False,
+        cuda: Any = torch.cuda,  # noqa: ANN401 - a module
+        clock: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self.now_ns = clock
+        # Calls grouped into one sample would warm the cache for each other. Events resolve about half a microsecond.
+        self.shortest_ns = 50_000 if hot else 0
+        self._cuda = cuda
+        self._device = device
+        size = 0 if hot else 2 * cuda.get_device_properties(device).L2_cache_size
+        self._flush = torch.empty(size, dtype=torch.uint8, device=device)
+
+    def sample(self, call: Call, repeats: int) -> Elapsed:
+        """Run a call ``repeats`` times in a row and return the device's time between the events."""
+        start, end = self._cuda.Event(enable_timing=True), self._cuda.Event(enable_timing=True)
+        stream = self._cuda.current_stream(self._device)
+        self._flush.zero_()
+        start.record(stream)
+        host_start = self.now_ns()
+        for _ in range(repeats):
+            call()
+        host_end = self.now_ns()
+        end.record(stream)
+        self._cuda.synchronize(self._device)
+        return Elapsed(ns=round(start.elapsed_time(end) * 1e6), host_ns=host_end - host_start)

@@ -1,0 +1,164 @@
+"""The contract of a device: what the harness asks of whatever it measures on. A kind is a subclass in a file.
+
+What ``set_up`` sets is in the environment's id, so whoever takes the environment sets the process up first: worker,
+child that measures the limits, pytest's fixture alike.
+"""
+
+from __future__ import annotations
+
+import gc
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+
+from attnbench.devices.clock import Call, Timer
+from attnbench.devices.machine import Gpu, Run, run_command
+from attnbench.devices.switch import Switch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPeak:
+    """Most memory that a call held at one time.
+
+    None where the device's allocator keeps no such figure.
+    """
+
+    peak_bytes: int
+    """Most bytes in live tensors at one time, beyond what was live when the call began: its temporaries and its
+    output, and for a training step what is saved for backward and the gradients; not parameters and inputs."""
+    absolute_bytes: int | None = None
+    """Most bytes in live tensors at one time, everything on the device included (accelerators)."""
+    reserved_bytes: int | None = None
+    """Most bytes that the caching allocator held from the device (accelerators)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """How large matrices and arrays must be to keep a device busy."""
+
+    sides: Sequence[int]
+    """Sides of the square matrices, each a multiple of 64, smallest first."""
+    array_bytes: int
+    """Size of an array. Too small for a large cache errs to the safe side: the rate is then above the memory's."""
+
+
+class State(NamedTuple):
+    """What changes from minute to minute, with units; None where nobody says."""
+
+    temperature: str | None = None
+    clock: str | None = None
+    memory_clock: str | None = None
+    power: str | None = None
+
+
+class Device(ABC):
+    """One device, by its full name.
+
+    Args:
+        name: such as ``cuda:1``; what stands before the index is the kind.
+    """
+
+    kind: ClassVar[str]
+    extent: ClassVar[Extent]
+    """What keeps it busy while its limits are measured."""
+    block_bytes: ClassVar[int] = 1
+    """Its allocator hands out multiples of this."""
+    ran_out: ClassVar[tuple[str, ...]] = ()
+    """What errors say of memory that torch did not ask its own allocators for."""
+    switches: ClassVar[Mapping[str, Switch]] = {}
+    """Settings of the process that change what is computed on such devices, by what a person calls them."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def where(self) -> torch.device:
+        """Where torch puts tensors that are to be on it."""
+        return torch.device(self.name)
+
+    @classmethod
+    @abstractmethod
+    def present(cls) -> tuple[str, ...]:
+        """Return the names of those of its kind that are there. Called before anything is set up."""
+
+    def set_up(self, *, threads: int) -> None:
+        """Set this process up for measuring on it, before anything is taken down of it or measured in it.
+
+        Args:
+            threads: intra-op threads on the CPU.
+        """
+        torch.set_num_threads(threads)
+
+    @abstractmethod
+    def timer(self, *, hot: bool = False) -> Timer:
+        """Return what times calls on it.
+
+        Args:
+            hot: leave in its cache what the call before left there, where there is a choice.
+        """
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Return when all work that was begun on it is done."""
+
+    @abstractmethod
+    def free_bytes(self) -> int | None:
+        """Return the memory that can still be had on it, with what torch keeps of earlier calls; None if unknown."""
+
+    @abstractmethod
+    def peak(self, call: Call, forget: Call) -> MemoryPeak:
+        """Measure the peak memory of one call, after a first one that fills lazy buffers and workspaces.
+
+        Args:
+            call: what is measured.
+            forget: drops what a call leaves behind, such as gradients.
+        """
+
+    @abstractmethod
+    def forked_random(self) -> AbstractContextManager[None]:
+        """Return a context at whose end the random state is what it was before, the CPU's included."""
+
+    def release(self) -> None:  # noqa: B027 - not every allocator keeps any
+        """Give back to the device what torch's allocator keeps of it unused."""
+
+    def lost(self) -> bool:
+        """Return whether an error has left it of no more use to this process, as an illegal access does on CUDA."""
+        return False
+
+    @property
+    def uuid(self) -> str | None:
+        """The name by which its maker's tools know it, None if there is none."""
+        return None
+
+    @property
+    def model(self) -> str | None:
+        """What a person calls it, None where that is the processor."""
+        return None
+
+    def describe(self, run: Run = run_command) -> Gpu | None:  # noqa: ARG002 - a kind uses it
+        """Describe it as far as it changes figures; None where that is the processor, which is always described.
+
+        Args:
+            run: runs its maker's tools.
+        """
+        return None
+
+    def state(self, run: Run = run_command) -> State:  # noqa: ARG002 - a kind uses it
+        """Return what changes from minute to minute, as its maker's tools say it."""
+        return State()
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Keep the garbage collector from running within."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

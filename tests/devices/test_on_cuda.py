@@ -67,12 +67,13 @@ def sweep(folder: Path, device: str, *arguments: str) -> list[Record]:
 
 
 def require_figures(row: Record) -> None:
-    """Fail unless a row is whole: an interval around the median, a ratio, memory."""
+    """Fail unless a row is whole: an interval around the median, a ratio, memory, what the machine would allow."""
     found = row.metrics
     assert (row.status, row.reason) == (Status.OK, "")
     assert 0 < found["latency_ci_low_s"] <= found["latency_median_s"] <= found["latency_ci_high_s"]
     assert 0 < found["latency_ratio_ci_low"] <= found["latency_ratio"] <= found["latency_ratio_ci_high"]
     assert found["memory_peak_bytes"] > 0
+    assert found["latency_bound_s"] > 0
 
 
 def attention(q: Tensor) -> Tensor:
@@ -111,6 +112,7 @@ def test_a_sweep_is_measured_in_every_type_and_mode(tmp_path):
     types = ["--dtype", "float32,float16,bfloat16", "--mode", "infer,train"]
     rows = sweep(tmp_path, DEVICE, "--mechanisms", "mhsa,swin", *types)
     assert len(rows) == 12
+    assert (tmp_path / "run" / "plots" / "roofline.png").exists()
     for row in rows:
         require_figures(row)
         assert row.environment["hardware"] == torch.cuda.get_device_name(row.cell.device)

@@ -13,7 +13,13 @@ for mark in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
     del os.environ[mark]
 
 
+LONG_S = 1800
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow") or item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.timeout(LONG_S))
     if torch.cuda.is_available() and not hasattr(config, "workerinput"):
         return
     needing = [item for item in items if item.get_closest_marker("gpu")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -51,3 +52,29 @@ def test_the_first_command_takes_under_three_minutes_and_four_gib_and_mostly_mea
     assert whole_s < 180
     assert peak_gib < 4
     assert outside < 1 / 3
+
+
+HANGS = """
+import time
+from mechanisms.mhsa import MHSA
+class Hangs(MHSA):
+    def forward(self, x):
+        open("hanging", "w").close()
+        time.sleep(3600)
+"""
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_ends_in_two_seconds_whatever_its_worker_does(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(HANGS)
+    command = ["run", "--mechanisms", "./mine.py:Hangs", "--res", "224", "--scope", "layer", "--stage", "4"]
+    child = subprocess.Popen([sys.executable, "-m", "attnbench.cli.main", *command], cwd=tmp_path)
+    while not (tmp_path / "hanging").exists():
+        time.sleep(0.1)
+    child.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    child.wait()
+    ended_s = time.monotonic() - started
+    print(f"\ninterrupted run: {ended_s:.2f} s to its end", end="")  # noqa: T201
+    assert ended_s < 2
+    assert child.returncode == 130

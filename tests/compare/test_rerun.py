@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -216,10 +215,8 @@ def test_a_side_that_dies_has_its_status_and_its_last_words(repository: Path) ->
 @pytest.mark.usefixtures("_fake_child")
 def test_a_side_that_hangs_ends_at_its_deadline(repository: Path) -> None:
     settings = Settings(max_time_s=0.5, timeout_s=1.5)
-    started = time.monotonic()
     (verdict,) = acting({}, {"hangs_after": 9}, repository, settings=settings).about("status")
     assert (verdict.head, verdict.reason[:32]) == ("timeout", "timing took longer than 1.5 s; r")
-    assert time.monotonic() - started < 30
 
 
 @pytest.mark.usefixtures("_fake_child")

@@ -28,7 +28,7 @@ def main(job: Job, turns, say) -> None:
             sys.stderr.write("no more of this\n")
             os.kill(os.getpid(), signal.SIGTERM)
         if taken == acts.get("hangs_after"):
-            time.sleep(60)
+            time.sleep(3600)
         say({"event": "sample", "ns": int(turn) * round(acts["ns"] * drift()), "host_ns": 1})
 
 

@@ -22,6 +22,8 @@ def main(job: Job, say, running: Running) -> None:
         act(name)
         if name == "unsupported":
             say({"event": "done", "cell": index, "status": "unsupported", "reason": "too odd", "metrics": {}})
+        elif name == "tells-its-pid":
+            say({"event": "done", "cell": index, "status": "failed", "reason": str(os.getpid()), "metrics": {}})
         elif name == "loses-the-device":
             say({"event": "done", "cell": index, "status": "failed", "reason": "illegal access", "metrics": {}})
             return
@@ -40,7 +42,7 @@ def main(job: Job, say, running: Running) -> None:
 
 def act(name: str) -> None:
     if name == "hang":
-        time.sleep(60)
+        time.sleep(3600)
     elif name == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     elif name == "segfault":
@@ -50,7 +52,7 @@ def act(name: str) -> None:
     elif name == "exit":
         sys.exit("I had enough")
     elif name == "orphan":
-        subprocess.Popen(["sleep", "60"], close_fds=False)
+        subprocess.Popen(["sleep", "3600"], close_fds=False)
     elif name == "slow":
         time.sleep(1.2)
 

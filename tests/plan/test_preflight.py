@@ -2,6 +2,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import runs
 
 from attnbench.plan import preflight
 from attnbench.plan.preflight import Wanted
@@ -50,7 +51,7 @@ def test_a_plugin_that_breaks_is_named_and_the_others_are_looked_at(tmp_path: Pa
 
 
 def test_a_plugin_that_hangs_is_named(tmp_path: Path) -> None:
-    hanging = of(tmp_path, "import time; time.sleep(600)")
+    hanging = of(tmp_path, "import time; time.sleep(3600)")
     found = preflight.take([hanging], timeout_s=15)
     assert "did not end within 15 s" in found.of(hanging).mistakes[0]
 
@@ -65,29 +66,20 @@ class Mine(Mechanism):
 
 LEAVES = r"""
 import subprocess, sys, threading, time
-child = subprocess.Popen(["sleep", "600"])
+child = subprocess.Popen(["sleep", "3600"])
 open({pid!r}, "w").write(str(child.pid))
-threading.Thread(target=time.sleep, args=(600,)).start()
+threading.Thread(target=time.sleep, args=(3600,)).start()
 sys.stderr.buffer.write(b"\xff\xfe")
 print("noise")
 """
 
 
 def test_what_a_plugin_starts_and_prints_keeps_nobody_waiting_and_is_ended(tmp_path: Path) -> None:
+    """What keeps it waiting sleeps for longer than a test may take."""
     noisy, pid = of(tmp_path, LEAVES.format(pid=str(tmp_path / "pid")) + SOUND), tmp_path / "pid"
-    started = time.monotonic()
     assert preflight.take([noisy], timeout_s=100).of(noisy).mistakes == ()
-    assert time.monotonic() - started < 60
     while runs(int(pid.read_text())):
-        assert time.monotonic() - started < 60
         time.sleep(0.05)
-
-
-def runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_the_folder_that_it_runs_in_takes_the_place_of_no_library(

@@ -1,11 +1,11 @@
 """The runner against a worker without torch whose cells hang, die and misbehave on request."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from processes import runs
 
 from attnbench.plan.sweep import Sweep
 from attnbench.record import Cell, Record, Status
@@ -88,9 +88,8 @@ def test_a_group_may_time_for_longer_than_one_call_may_hang(tmp_path: Path) -> N
 
 
 def test_a_process_left_behind_does_not_keep_the_run_waiting(tmp_path: Path) -> None:
-    started = time.monotonic()
+    """It sleeps for longer than a test may take."""
     assert statuses(run(tmp_path, cells("orphan"))) == {"orphan": "ok"}
-    assert time.monotonic() - started < 20
 
 
 def test_the_folder_that_it_runs_in_takes_the_place_of_no_library(
@@ -115,15 +114,15 @@ def test_the_baseline_is_timed_again_beside_cells_that_come_later(tmp_path: Path
     assert found["b"].metrics["latency_samples"] == 2
 
 
-def test_leaving_the_loop_ends_the_worker_within_two_seconds(tmp_path: Path) -> None:
-    asked = [*cells("unsupported"), *cells("hang")]
+def test_leaving_the_loop_ends_the_worker(tmp_path: Path) -> None:
+    asked = cells("tells-its-pid", "hang")
     records = runner.run(
         Sweep(cells=tuple(asked), baselines={}), settings=Settings(), folder=tmp_path, worker_module="fake_worker"
     )
-    next(records)
-    started = time.monotonic()
+    pid = int(next(records).reason)
+    assert runs(pid)
     records.close()
-    assert time.monotonic() - started < 2
+    assert not runs(pid)
 
 
 def test_who_watches_is_told_the_cell_and_the_phase(tmp_path: Path) -> None:

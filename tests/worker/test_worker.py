@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -124,17 +123,16 @@ def ready() -> list[Ready]:
 
 
 def test_a_thread_that_a_plugin_left_behind_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """It sleeps for longer than a test may take."""
     (tmp_path / "lingering.py").write_text(
         "import threading, time\n"
         "from mechanisms.mhsa import MHSA\n"
-        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        "threading.Thread(target=time.sleep, args=(3600,)).start()\n"
         "class Lingering(MHSA): pass\n"
     )
     cell = Cell(
         mechanism=f"{tmp_path}/lingering.py:Lingering", task=Task.COUNTS, scope=Scope.LAYER,
         height=64, width=64, stage=3, dim=8, heads=2, depth=1,
     )  # fmt: skip
-    started = time.monotonic()
     (record,) = runner.run(Sweep(cells=(cell,), baselines={}), settings=Settings(timeout_s=500), folder=tmp_path)
     assert record.status is Status.OK, record.reason
-    assert time.monotonic() - started < 400

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from attnbench.metrics import METRICS
+
 ROOT = Path(__file__).parents[1]
 CHILDREN = {"lockstep.py", "rerun.py", "side.py"}
 """Modules of compare that import torch: the child, and what keeps two of them in step, with the probe."""
@@ -153,3 +155,46 @@ def test_only_devices_names_a_kind_of_device(path: Path) -> None:
 
 def test_the_rule_about_kinds_sees_what_it_is_about() -> None:
     assert kinds_named(ROOT / "attnbench" / "devices" / "cuda.py") == {"cuda"}
+
+
+METRIC_TABLES = {
+    "attnbench.metrics": "the table",
+    "attnbench.accuracy": "measures them",
+    "attnbench.worker": "measures them",
+    "attnbench.roofline": "works them out",
+    "attnbench.store.pytest_json": "reads what pytest-benchmark measured",
+    "attnbench.compare.rerun": "measures them",
+    "attnbench.record": "what they were called in format 1",
+    "attnbench.report.roofline": "the terms of one formula",
+    "attnbench.report.tables": "the order of records.csv, which outlives that of the table",
+}
+"""Who may name three metrics in one place, and why."""
+
+
+def metrics_named_together(path: Path) -> set[str]:
+    """Return the names of metrics in the first tuple, list, set, dict or text of a module that has three or more."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        found: list[ast.expr | None] = []
+        if isinstance(node, ast.Tuple | ast.List | ast.Set):
+            found = [*node.elts]
+        elif isinstance(node, ast.Dict):
+            found = [*node.keys, *node.values]
+        texts = [each.value for each in found if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts = node.value.split()
+        named = METRICS.keys() & set(texts)
+        if len(named) >= 3:
+            return set(named)
+    return set()
+
+
+@pytest.mark.parametrize("path", HARNESS, ids=module_name)
+def test_only_the_table_of_metrics_and_who_measures_them_list_metrics(path: Path) -> None:
+    if not any(f"{module_name(path)}.".startswith(f"{allowed}.") for allowed in METRIC_TABLES):
+        assert not metrics_named_together(path)
+
+
+def test_whoever_is_allowed_a_list_of_metrics_has_one() -> None:
+    with_a_list = [module_name(path) for path in HARNESS if metrics_named_together(path)]
+    for allowed in METRIC_TABLES:
+        assert any(f"{name}.".startswith(f"{allowed}.") for name in with_a_list)

@@ -6,7 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attnbench.metrics import METRICS, format_interval, format_value, is_number, scale
+from attnbench.metrics import (
+    COLUMNS,
+    GIVEN_UP,
+    METRICS,
+    Better,
+    Compared,
+    Needs,
+    compared,
+    format_interval,
+    format_value,
+    is_number,
+    of,
+    scale,
+)
 
 
 @pytest.mark.parametrize(
@@ -85,3 +98,41 @@ def test_every_metric_with_a_unit_says_so_in_its_name():
 def test_what_is_not_finite_was_not_measured(endless):
     assert not is_number(endless)
     assert format_value("latency_median_s", endless) == ""
+
+
+def test_what_rows_refer_to_is_in_the_table():
+    for metric in METRICS.values():
+        named = (*metric.ends, metric.unit_of, metric.ratio_of, metric.inverse_of, metric.plot and metric.plot.against)
+        assert set(filter(None, named)) <= METRICS.keys()
+
+
+def test_an_interval_has_two_ends_right_after_its_metric_with_its_unit():
+    names = list(METRICS)
+    for place, (name, metric) in enumerate(METRICS.items()):
+        if metric.ends:
+            assert tuple(names[place + 1 : place + 3]) == metric.ends, name
+            assert {METRICS[end].unit for end in metric.ends} == {metric.unit}
+
+
+def test_the_columns_of_a_narrow_screen_go_in_an_order_that_is_said_for_all_but_latency():
+    assert set(COLUMNS) - set(GIVEN_UP) == {"latency_median_s"}
+    ranks = [METRICS[name].gives_way for name in GIVEN_UP]
+    assert ranks == sorted(set(ranks))
+
+
+def test_what_must_repeat_exactly_has_a_better_way_and_takes_no_timing():
+    for name in compared(Compared.EXACT):
+        assert METRICS[name].better is not Better.NEITHER
+        assert METRICS[name].needs in {Needs.COUNTS, Needs.MEMORY}
+
+
+def test_what_is_compared_by_interval_has_one():
+    assert all(METRICS[name].ends for how in (Compared.RATIO, Compared.DIFFERENCE) for name in compared(how))
+
+
+def test_a_metric_is_known_after_one_depth():
+    assert sorted(name for needs in Needs for name in of(needs)) == sorted(METRICS)
+
+
+def test_numbers_of_shown_columns_say_what_they_count():
+    assert all(METRICS[name].unit_in_file for name in COLUMNS)

@@ -12,8 +12,8 @@ import numpy as np
 
 from attnbench.claims import arithmetic, fit
 from attnbench.claims.claim import Check, Take
-from attnbench.claims.plan import ACCURACY, ClaimPoint
-from attnbench.metrics import is_number
+from attnbench.claims.plan import ClaimPoint
+from attnbench.metrics import METRICS, is_number
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.probes.interval import Estimate, median_estimate
 from attnbench.record import Cell, Record, Scope, Status
@@ -132,9 +132,8 @@ def _estimate(record: Record, check: Check) -> Estimate:
     value = _number(record, check.metric)
     if check.less:
         return _exact(value - _number(record, check.less))
-    stem = ACCURACY if check.metric == "accuracy_top1" else check.metric.removesuffix("_median_s")
-    unit = "_s" if check.metric.endswith("_s") else ""
-    low, high = (record.metrics.get(f"{stem}_ci_{end}{unit}") for end in ("low", "high"))
+    ends = [record.metrics.get(end) for end in METRICS[check.metric].ends]
+    low, high = ends or (None, None)
     return Estimate(value=value, low=low, high=high) if is_number(low) and is_number(high) else _exact(value)
 
 

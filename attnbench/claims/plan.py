@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from attnbench.claims.claim import Check, Claim
 from attnbench.errors import UsageError
+from attnbench.metrics import METRICS, Needs
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.plan import preflight, sweep
 from attnbench.plan.preflight import Size, Survey, Wanted
@@ -17,8 +18,6 @@ from attnbench.plan.reading import UNTIL
 from attnbench.plan.request import CLASSIFICATION, Request
 from attnbench.record import Cell, Task
 
-_COUNTED = ("params", "macs", "flops")
-ACCURACY = "accuracy"
 _Looked: TypeAlias = tuple[str, tuple[Size, ...]]
 """Images that networks are evaluated on, and the sizes they must take them at; both empty if nothing is evaluated."""
 _DEPTHS = (Task.COUNTS, Task.MEMORY, Task.COST)
@@ -96,7 +95,7 @@ def command(check: Check, *, device: str = "") -> str:
     words = ["--networks" if check.network else "--mechanisms", ",".join(sides)]
     if not check.network:
         words += ["--scope", check.scope]
-    if check.metric.startswith(ACCURACY):
+    if learned(check):
         name = check.network.partition(":")[0]
         words += ["--checkpoint", f"{name}=FILE", "--accuracy", "folder:PATH"]
         return shlex.join(["attnbench", "run", *words])
@@ -116,7 +115,7 @@ def command(check: Check, *, device: str = "") -> str:
 
 def _measurable(claim: Claim, check: Check, hardware: str, means: Means) -> bool:
     """Say whether a check tells something here: a ratio does on any machine, a time only on the claim's."""
-    if check.metric.startswith(ACCURACY):
+    if learned(check):
         return bool(means.dataset and _weights(check, means))
     if _DEPTHS.index(UNTIL[until(check)]) > _DEPTHS.index(UNTIL[means.until]):
         return False
@@ -131,10 +130,14 @@ def _weights(check: Check, means: Means) -> tuple[str, ...]:
 
 def until(check: Check) -> str:
     """Return the last thing that a check needs of a cell: counts, memory or latency."""
-    metrics = [metric for metric in (check.metric, check.less) if metric]
-    if all(metric.startswith(_COUNTED) for metric in metrics):
-        return "counts"
-    return "memory" if all(metric.startswith((*_COUNTED, "memory")) for metric in metrics) else "latency"
+    needs = [METRICS[metric].needs for metric in (check.metric, check.less) if metric]
+    furthest = max(needs, key=list(Needs).index)
+    return furthest.value if furthest.value in UNTIL else "latency"
+
+
+def learned(check: Check) -> bool:
+    """Return whether a check asks for an accuracy, and so for a cell of its own."""
+    return METRICS[check.metric].needs is Needs.ACCURACY
 
 
 def _requests(check: Check, means: Means) -> Iterator[tuple[str, tuple[Request, Request | None]]]:
@@ -157,7 +160,7 @@ def _requests(check: Check, means: Means) -> Iterator[tuple[str, tuple[Request, 
             device=(means.device,),
             threads=means.threads,
         )
-        if check.metric.startswith(ACCURACY):
+        if learned(check):
             common = replace(common, accuracy=means.dataset, checkpoint=_weights(check, means))
         sides = [_with_option(side, check, at) for side in check.wanted]
         kind = "networks" if check.network else "mechanisms"

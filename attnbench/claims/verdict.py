@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from attnbench.claims.answer import Answer
 from attnbench.claims.claim import UNITS, Check, Claim, Reason, Relation, Take
-from attnbench.claims.plan import ACCURACY
+from attnbench.claims.plan import learned
 from attnbench.probes.interval import Estimate
 
 _TOLERANCE = 0.01
@@ -123,5 +123,5 @@ def _in_unit(claim: Claim, answer: Answer) -> Estimate:
     if check is not None and (check.formula or check.take is Take.EXPONENT):
         return found
     unit = UNITS[claim.unit]
-    more = 1.0 if claim.unit == "%" and check is not None and not check.metric.startswith(ACCURACY) else 0.0
+    more = 1.0 if claim.unit == "%" and check is not None and not learned(check) else 0.0
     return Estimate(value=(found.value - more) / unit, low=(found.low - more) / unit, high=(found.high - more) / unit)

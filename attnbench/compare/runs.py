@@ -12,7 +12,7 @@ this module, measures base and head at once and is the way around it. Imports no
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,20 +38,9 @@ from attnbench.compare.verdict import (
     widest_ratio,
 )
 from attnbench.errors import UsageError
-from attnbench.metrics import METRICS, Better, is_number
+from attnbench.metrics import METRICS, Better, Compared, compared, is_number
 from attnbench.probes.interval import FEWEST_SAMPLES, Estimate, Series, median_estimate
 from attnbench.record import Record, Status
-
-_MEMORY_HANGS_ON = ("torch_version", "gpu.name", "software.cpu_capability")
-"""Which kernels run, and so what they allocate, is up to torch, the GPU and the CPU's instruction set."""
-_HANGS_ON: Mapping[str, tuple[str, ...]] = {
-    "memory_peak_bytes": _MEMORY_HANGS_ON,
-    "memory_saved_bytes": _MEMORY_HANGS_ON,
-    "macs_torch": ("torch_version",),
-    "macs_fvcore": ("torch_version", "software.fvcore"),
-}
-"""Fields of the environment that must agree for a deterministic figure to be the same."""
-_EXACT = tuple(name for name, metric in METRICS.items() if metric.deterministic)
 
 Ratio = Callable[[Pair], tuple[Estimate, str] | None]
 """The interval of head / base with what to know about it, None if a record has none."""
@@ -167,11 +156,11 @@ def _latency(pair: Pair, ratio: Ratio, *, threshold: float, force: bool) -> Iter
 
 
 def _exact(pair: Pair) -> Iterator[Verdict]:
-    for metric in _EXACT:
+    for metric in compared(Compared.EXACT):
         missing = pair.missing(metric)
         if missing is None:
             continue
-        differing = pair.differing_fields(_HANGS_ON.get(metric, ()))
+        differing = pair.differing_fields(METRICS[metric].depends_on)
         base, head = pair.base.metrics.get(metric), pair.head.metrics.get(metric)
         if missing or differing:
             reason = missing or f"it hangs on {differing}"
@@ -184,9 +173,7 @@ def _accuracy(pair: Pair) -> Iterator[Verdict]:
     missing = pair.missing(ACCURACY)
     if missing is None:
         return
-    base, head = (
-        _estimate(record, ACCURACY, "accuracy_ci_low", "accuracy_ci_high") for record in (pair.base, pair.head)
-    )
+    base, head = (_estimate(record, ACCURACY) for record in (pair.base, pair.head))
     kinds = [str(record.metrics.get("accuracy_kind")) for record in (pair.base, pair.head)]
     if missing or kinds[0] != kinds[1] or base is None or head is None:
         kind = f"accuracies of different kinds: {kinds[0]} / {kinds[1]}" if kinds[0] != kinds[1] else ""
@@ -205,15 +192,14 @@ def _judge_exact(metric: str, base: float, head: float) -> Outcome:
 def _ratio_of_runs(pair: Pair, base: Series | None, head: Series | None) -> tuple[Estimate, str] | None:
     if base is not None and head is not None:
         return ratio_of(median_estimate(head), median_estimate(base)), ""
-    ends = "latency_ci_low_s", "latency_ci_high_s"
-    before, after = _estimate(pair.base, LATENCY, *ends), _estimate(pair.head, LATENCY, *ends)
+    before, after = _estimate(pair.base, LATENCY), _estimate(pair.head, LATENCY)
     if before is None or after is None:
         return None
     return widest_ratio(after, before), "from recorded intervals, the samples are not there"
 
 
-def _estimate(record: Record, *names: str) -> Estimate | None:
-    value, low, high = (record.metrics.get(name) for name in names)
+def _estimate(record: Record, metric: str) -> Estimate | None:
+    value, low, high = (record.metrics.get(name) for name in (metric, *METRICS[metric].ends))
     if not (is_number(value) and is_number(low) and is_number(high)):
         return None
     return Estimate(value=value, low=low, high=high)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from attnbench.errors import UsageError
-from attnbench.metrics import METRICS
+from attnbench.metrics import METRICS, Compared
 from attnbench.probes.interval import Estimate
 from attnbench.record import Cell, Value
 
@@ -65,7 +65,7 @@ class Verdict:
     @property
     def is_exact(self) -> bool:
         """Whether the metric is one that two runs agree on to the last digit."""
-        return self.metric in METRICS and METRICS[self.metric].deterministic
+        return self.metric in METRICS and METRICS[self.metric].compared is Compared.EXACT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

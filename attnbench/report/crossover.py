@@ -17,25 +17,14 @@ from typing import Any
 import pandas as pd
 
 from attnbench.errors import did_you_mean
-from attnbench.metrics import METRICS, Better, is_number
+from attnbench.metrics import METRICS, Better, Crossings, Needs, crossed_in, is_number
 from attnbench.report.comparison import AXES, counted, prepared, split
 from attnbench.report.crossing import Crossing, CrossingKind, Gap, along
 
-SHOWN = ("macs", "latency_median_s", "memory_peak_bytes", "memory_saved_bytes")
+SHOWN = crossed_in(Crossings.REPORT)
 """The metrics of a report."""
-KEPT = ("params", "macs_attention", *SHOWN)
+KEPT = crossed_in(Crossings.REPORT, Crossings.FILE)
 """The metrics of ``crossovers.csv``."""
-_COUNTS = ("params", "macs", "flops")
-_SAME_AS = {"latency_ratio": "latency_median_s", "throughput_img_per_s": "latency_median_s"}
-"""What these say of two mechanisms in one setting, the latency says with an interval."""
-_ENDS = {
-    "latency_median_s": (
-        ("latency_ratio", "latency_ratio_ci_low", "latency_ratio_ci_high"),
-        ("latency_median_s", "latency_ci_low_s", "latency_ci_high_s"),
-    ),
-    "accuracy_top1": (("accuracy_top1", "accuracy_ci_low", "accuracy_ci_high"),),
-}
-"""Values with their intervals, the better source first: what slows a whole round is not in the ratios within it."""
 
 Setting = tuple[tuple[str, ...], pd.DataFrame]
 """What tells some rows from the rest of the frame, and those rows."""
@@ -136,7 +125,7 @@ def crossovers(frame: pd.DataFrame, metrics: Iterable[str] = KEPT) -> list[Cross
 
 def kind_of(metric: str) -> CrossingKind:
     """Return what the ends of a metric's crossings are."""
-    return CrossingKind.INTERVAL if _SAME_AS.get(metric, metric) in _ENDS else CrossingKind.BRACKET
+    return CrossingKind.INTERVAL if METRICS[_read_from(metric)].ends else CrossingKind.BRACKET
 
 
 def against_baseline(setting: Setting, metric: str) -> list[Crossover]:
@@ -152,7 +141,7 @@ def settings(rows: pd.DataFrame, metric: str) -> list[Setting]:
     conditions, are told apart only where a mechanism has two values at one resolution.
     """
     axes = [axis for axis in AXES if axis != "run_id"]
-    ways = [counted(rows)] if metric.startswith(_COUNTS) else []
+    ways = [counted(rows)] if METRICS[metric].needs is Needs.COUNTS else []
     ways += [split(rows, of=rows, axes=axes), split(rows, of=rows)]
     return next((way for way in ways if all(_has_one_value(part, metric) for _, part in way)), ways[-1])
 
@@ -160,11 +149,12 @@ def settings(rows: pd.DataFrame, metric: str) -> list[Setting]:
 def in_setting(setting: Setting, metric: str, wanted: Iterable[tuple[str, str]]) -> list[Crossover]:
     """Return how pairs of labels stand to each other in one setting, those left out that cannot be compared there."""
     conditions, rows = setting
-    curves = _curves(rows, _SAME_AS.get(metric, metric))
+    read = _read_from(metric)
+    curves = _curves(rows, read)
     return [
         _crossover(first, second, metric, conditions, gaps)
         for first, second in wanted
-        if len(gaps := _gaps(curves.get(first, {}), curves.get(second, {}), _SAME_AS.get(metric, metric))) > 1
+        if len(gaps := _gaps(curves.get(first, {}), curves.get(second, {}), read)) > 1
     ]
 
 
@@ -205,9 +195,10 @@ def _gap(side: int, first: Row, second: Row, metric: str) -> Gap | None:
     The ends of the ratio are those of the two intervals taken against each other: where errors are normal that covers
     at least as often as either interval, however the errors depend on each other.
     """
-    for ends in _ENDS.get(metric, ((metric,) * 3,)):
-        value, low, high = ([first[end], second[end]] for end in ends)
-        apart = ends[0] == "latency_ratio" and first["baseline"] != second["baseline"]
+    for source in _sources(metric):
+        ends = METRICS[source].ends or (source, source)
+        value, low, high = ([first[end], second[end]] for end in (source, *ends))
+        apart = METRICS[source].ratio_of and first["baseline"] != second["baseline"]
         if not apart and all(is_number(each) and each > 0 for each in (*value, *low, *high)):
             gap = Gap(
                 side=side,
@@ -217,6 +208,16 @@ def _gap(side: int, first: Row, second: Row, metric: str) -> Gap | None:
             )
             return gap.mirrored() if METRICS[metric].better is Better.HIGHER else gap
     return None
+
+
+def _read_from(metric: str) -> str:
+    """Return the metric that says with an interval how two mechanisms in one setting stand to each other."""
+    return METRICS[metric].says_of or metric
+
+
+def _sources(metric: str) -> list[str]:
+    """Return where values with intervals are read, the better first: what slows a whole round is not in its ratios."""
+    return [*(name for name, one in METRICS.items() if one.ratio_of == metric), metric]
 
 
 def _crossover(first: str, second: str, metric: str, conditions: tuple[str, ...], gaps: Sequence[Gap]) -> Crossover:

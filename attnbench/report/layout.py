@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from attnbench.metrics import GIVEN_UP
 from attnbench.report.sheet import Book, Entry, Line
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-_SACRIFICED = (
-    *("throughput_img_per_s", "macs_attention", "params", "memory_saved_bytes", "macs", "accuracy_top1"),
-    *("memory_peak_bytes", "latency_ratio"),
-)
-"""Columns that go when the screen is too narrow, the first to go first."""
 _LABEL_WIDTHS = (30, 16)
 
 
@@ -55,7 +51,7 @@ def fitting(book: Book, room: int) -> Layout:
     wide, narrow = (min(width, longest) for width in _LABEL_WIDTHS)
     tried = [_layout(book, metrics, label=wide, short=short, gap=2) for short in (False, True)]
     tried.append(_layout(book, metrics, label=narrow, short=True, gap=1))
-    for given_up in _SACRIFICED:
+    for given_up in GIVEN_UP:
         metrics = [metric for metric in metrics if metric != given_up]
         tried.append(_layout(book, metrics, label=narrow, short=True, gap=1))
     found = next((layout for layout in tried if layout.width <= room), tried[-1])

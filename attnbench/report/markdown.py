@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnbench.metrics import METRICS, Better, format_interval, is_number
+from attnbench.metrics import COLUMNS, METRICS, Better, Metric, format_interval, is_number
 from attnbench.report.comparison import AXES, accuracy_conditions, prepared, resolution, sizes, split, varying
 from attnbench.report.crossover import Crossover
-from attnbench.report.sheet import COLUMNS, Book, Column, Entry, Line, Sheet, book
+from attnbench.report.sheet import Book, Entry, Line, Sheet, book
 from attnbench.report.standings import standings
 
 Environments = Mapping[str, Sequence[tuple[str, str]]]
@@ -27,8 +27,7 @@ _ABOUT_CROSSOVERS = (
     "`crossovers.csv`."
 )
 _PLACES = ("device", "machine", "threads", "run_id")
-_UNITS = {"params": "count", "latency_ratio": "ratio", "accuracy_top1": "fraction"}
-"""Of metrics whose numbers in ``records.csv`` have no unit."""
+_TIMED = "latency_median_s"
 _DIRECTIONS = {Better.LOWER: "lower is better", Better.HIGHER: "higher is better", Better.NEITHER: ""}
 
 
@@ -117,14 +116,18 @@ def _results(rows: pd.DataFrame, pages: Book) -> Iterator[str]:
 
 
 def _sheet(sheet: Sheet) -> str:
-    headings = [f"{heading} ({unit})" if unit else heading for heading, unit in sheet.headings.values()]
-    if "latency_ratio" in sheet.headings:
-        headings[list(sheet.headings).index("latency_ratio")] = f"vs {sheet.headings['latency_ratio'][1]}"
+    headings = [_heading(metric, *heading) for metric, heading in sheet.headings.items()]
     metrics = list(sheet.headings)
     if any(line.failure and len(line.entries) == len(metrics) for line in sheet.lines):
         headings, metrics = [*headings, "status"], [*metrics, "status"]
     body = [(_name(line), *(_cell(line, metric) for metric in _with_failure(metrics, line))) for line in sheet.lines]
     return _table(("mechanism", *map(_text, headings)), body)
+
+
+def _heading(metric: str, heading: str, unit: str) -> str:
+    if METRICS[metric].ratio_of:
+        return f"{heading} {unit}"
+    return f"{heading} ({unit})" if unit else heading
 
 
 def _with_failure(metrics: Iterable[str], line: Line) -> list[str]:
@@ -182,7 +185,7 @@ def _latencies(part: pd.DataFrame, *, of: pd.DataFrame, places: Sequence[str]) -
 
 def _latency(found: pd.DataFrame) -> str:
     told = [
-        format_interval("latency_median_s", row.latency_median_s, row.latency_ci_low_s, row.latency_ci_high_s)
+        format_interval(_TIMED, *(getattr(row, name) for name in (_TIMED, *METRICS[_TIMED].ends)))
         or _text(str(row.status))
         for row in found.itertuples()
     ]
@@ -239,22 +242,21 @@ def _pictures(plots: Iterable[Path], folder: Path) -> Iterator[str]:
 
 
 def _meanings(rows: pd.DataFrame, pages: Book) -> Iterator[str]:
-    shown = [column for column in COLUMNS if pages.sheets and column.metric in pages.sheets[0].headings]
+    shown = [metric for metric in COLUMNS if pages.sheets and metric in pages.sheets[0].headings]
     if not shown:
         return
     yield "## What the columns mean"
     yield _table(
         ("column", "in records.csv", "meaning", "unit in records.csv", ""),
-        [(_text(column.heading), f"`{column.metric}`", *_meaning(column)) for column in shown],
+        [(_text(METRICS[name].heading), f"`{name}`", *_meaning(METRICS[name])) for name in shown],
         numbers_from=5,
     )
     if any(map(is_number, rows["macs"])):
         yield "1 MAC is one multiply-add: 2 FLOPs. Norms, softmax and other elementwise work are left out."
 
 
-def _meaning(column: Column) -> tuple[str, str, str]:
-    metric = METRICS[column.metric]
-    return _text(metric.label), _text(metric.unit or _UNITS[column.metric]), _DIRECTIONS[metric.better]
+def _meaning(metric: Metric) -> tuple[str, str, str]:
+    return _text(metric.label), _text(metric.unit_in_file), _DIRECTIONS[metric.better]
 
 
 def _again(command: str) -> Iterator[str]:

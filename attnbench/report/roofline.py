@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from attnbench.metrics import Scale, format_value, is_number, scale
+from attnbench.metrics import METRICS, Scale, format_value, is_number, scale
 from attnbench.record import Mode
 from attnbench.report.comparison import constants, prepared, resolution, sizes, split
 from attnbench.report.palette import Style, built_in, styles
@@ -119,7 +119,7 @@ def _points(rows: pd.DataFrame) -> list[RooflinePoint]:
 
 def _point(row: pd.Series) -> RooflinePoint:
     macs = macs_per_call(row["macs"], batch=row["batch"], mode=Mode(row["mode"]))
-    low, high = row["latency_ci_low_s"], row["latency_ci_high_s"]
+    low, high = (row[end] for end in METRICS["latency_median_s"].ends)
     if not (is_number(low) and is_number(high) and 0 < low <= row["latency_median_s"] <= high):
         low = high = row["latency_median_s"]
     return RooflinePoint(

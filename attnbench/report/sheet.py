@@ -9,45 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from attnbench.metrics import METRICS, Better, Scale, format_value, is_number, scale
+from attnbench.metrics import COLUMNS, METRICS, Better, Needs, Scale, format_value, is_number, scale
 from attnbench.report.comparison import ComparableRows, comparisons, constants
 from attnbench.report.span import Span
 
 Row = Any
 """A row as ``DataFrame.itertuples`` yields it."""
-_OF_ONE_RUN = ("latency_median_s", "throughput_img_per_s")
 DISAGREEMENT = 0.01
 """Fraction by which counts of the same operations may differ before it is shown."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """A column of a sheet."""
-
-    metric: str
-    heading: str
-    low: str = ""
-    """Metric that is the lower end of the interval."""
-    high: str = ""
-    unit_of: str = ""
-    """Metric whose unit the numbers share, so that the two columns can be set against each other."""
-    limits: tuple[float, ...] = (0,)
-    """Values on either side of which a reader understands different things."""
-
-
-COLUMNS = (
-    Column(metric="params", heading="params"),
-    Column(metric="macs", heading="MACs"),
-    Column(metric="macs_attention", heading="attn", unit_of="macs"),
-    Column(metric="latency_median_s", heading="latency", low="latency_ci_low_s", high="latency_ci_high_s"),
-    Column(
-        metric="latency_ratio", heading="vs", low="latency_ratio_ci_low", high="latency_ratio_ci_high", limits=(0, 1)
-    ),
-    Column(metric="throughput_img_per_s", heading="throughput"),
-    Column(metric="memory_peak_bytes", heading="peak"),
-    Column(metric="memory_saved_bytes", heading="saved", unit_of="memory_peak_bytes"),
-    Column(metric="accuracy_top1", heading="top-1", low="accuracy_ci_low", high="accuracy_ci_high"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +69,8 @@ def book(rows: pd.DataFrame) -> Book:
     """Return prepared rows as sheets."""
     parts = comparisons(rows)
     notes = list(dict.fromkeys(note for part in parts for row in part.rows.itertuples() for note in notes_of(row)))
-    shown = [column for column in COLUMNS if any(map(is_number, rows[column.metric]))]
-    scales = {column.metric: _scale(column, rows) for column in shown}
+    shown = [metric for metric in COLUMNS if any(map(is_number, rows[metric]))]
+    scales = {metric: _scale(metric, rows) for metric in shown}
     sheets = tuple(_sheet(each, shown, scales, notes) for each in parts)
     return Book(constants=constants(rows), sheets=sheets, notes=tuple(notes))
 
@@ -130,23 +99,22 @@ def notes_of(row: Row) -> list[str]:
     return [note.format(format_value("adaptation", value) or value) for note, value in notes.items() if value]
 
 
-def best_of(rows: Sequence[Row], column: Column) -> set[Any]:
+def best_of(rows: Sequence[Row], metric: str) -> set[Any]:
     """Return the index of every ok row that no other is better than, empty if that leaves nobody out.
 
     With intervals, a row counts as worse only if its interval lies wholly beyond that of the best value.
     Accuracies of different kinds, data sets or epochs are not ranked against each other, nor are latencies of
     different runs; ratios are, which every run has to a baseline of its own.
     """
-    ranked = [row for row in rows if row.status == "ok" and is_number(getattr(row, column.metric))]
+    ranked = [row for row in rows if row.status == "ok" and is_number(getattr(row, metric))]
     learned = {(row.accuracy_kind, row.dataset, row.epochs) for row in ranked}
-    if column.metric.startswith("accuracy") and len(learned) > 1:
+    if METRICS[metric].needs is Needs.ACCURACY and len(learned) > 1:
         return set()
-    if column.metric in _OF_ONE_RUN and len({row.run_id for row in ranked}) > 1:
+    if METRICS[metric].of_one_run and len({row.run_id for row in ranked}) > 1:
         return set()
-    sign = -1 if METRICS[column.metric].better is Better.HIGHER else 1
+    sign = -1 if METRICS[metric].better is Better.HIGHER else 1
     spans = {
-        row.Index: (*sorted(sign * end for end in _span(row, column)), sign * getattr(row, column.metric))
-        for row in ranked
+        row.Index: (*sorted(sign * end for end in _span(row, metric)), sign * getattr(row, metric)) for row in ranked
     }
     if not spans:
         return set()
@@ -155,42 +123,37 @@ def best_of(rows: Sequence[Row], column: Column) -> set[Any]:
     return best if len(best) < len(spans) else set()
 
 
-def _span(row: Row, column: Column) -> tuple[float, float]:
-    """Return the interval of a value; a throughput has that of the latency it is computed from."""
-    value = getattr(row, column.metric)
-    if column.metric == "throughput_img_per_s":
-        median, low, high = row.latency_median_s, row.latency_ci_low_s, row.latency_ci_high_s
-        return (
-            (value * median / high, value * median / low)
-            if all(is_number(each) and each > 0 for each in (median, low, high))
-            else (value, value)
-        )
-    low, high = (getattr(row, end) if end else None for end in (column.low, column.high))
-    return (low, high) if is_number(low) and is_number(high) else (value, value)
+def _span(row: Row, metric: str) -> tuple[float, float]:
+    """Return the interval of a value, which a throughput has from the latency that it is computed from."""
+    value, inverse = getattr(row, metric), METRICS[metric].inverse_of
+    if inverse:
+        median, ends = getattr(row, inverse), [getattr(row, end) for end in METRICS[inverse].ends]
+        known = all(is_number(each) and each > 0 for each in (median, *ends))
+        return (value * median / ends[1], value * median / ends[0]) if known else (value, value)
+    found = [getattr(row, end) for end in METRICS[metric].ends]
+    return (found[0], found[1]) if found and all(map(is_number, found)) else (value, value)
 
 
-def _scale(column: Column, rows: pd.DataFrame) -> Scale:
+def _scale(metric: str, rows: pd.DataFrame) -> Scale:
     """Return the unit of a column, the same in all sheets so that nobody compares milliseconds with seconds."""
-    values = (
-        rows[column.unit_of] if column.unit_of and any(map(is_number, rows[column.unit_of])) else rows[column.metric]
-    )
-    return scale(column.metric, values)
+    shared = METRICS[metric].unit_of
+    return scale(metric, rows[shared] if shared and any(map(is_number, rows[shared])) else rows[metric])
 
 
 def _sheet(
-    comparison: ComparableRows, shown: Sequence[Column], scales: Mapping[str, Scale], notes: Sequence[str]
+    comparison: ComparableRows, shown: Sequence[str], scales: Mapping[str, Scale], notes: Sequence[str]
 ) -> Sheet:
     # Once: a row of a frame takes longer to come by than to set.
     rows = list(comparison.rows.itertuples())
-    best = {column.metric: best_of(rows, column) for column in shown}
+    best = {metric: best_of(rows, metric) for metric in shown}
     lines = tuple(
         Line(
             name=str(row.label),
             notes=tuple(notes.index(note) + 1 for note in notes_of(row)),
             entries={
-                column.metric: _entry(row, column, scales[column.metric], best=row.Index in best[column.metric])
-                for column in shown
-                if is_number(getattr(row, column.metric))
+                metric: _entry(row, metric, scales[metric], best=row.Index in best[metric])
+                for metric in shown
+                if is_number(getattr(row, metric))
             },
             failure=failure_of(row),
         )
@@ -199,23 +162,25 @@ def _sheet(
     return Sheet(title=comparison.title, headings=_headings(shown, scales, comparison.rows), lines=lines)
 
 
-def _headings(shown: Iterable[Column], scales: Mapping[str, Scale], rows: pd.DataFrame) -> dict[str, tuple[str, str]]:
-    headings = {column.metric: (column.heading, scales[column.metric].unit) for column in shown}
+def _headings(shown: Iterable[str], scales: Mapping[str, Scale], rows: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """Return what columns are called and the units under it; a ratio has the baseline's name there."""
     baselines = rows["baseline"].dropna().unique()
-    if "latency_ratio" in headings:
-        headings["latency_ratio"] = ("vs", str(baselines[0]) if len(baselines) == 1 else "baseline")
-    return headings
+    baseline = str(baselines[0]) if len(baselines) == 1 else "baseline"
+    return {
+        metric: (METRICS[metric].heading, baseline if METRICS[metric].ratio_of else scales[metric].unit)
+        for metric in shown
+    }
 
 
-def _entry(row: Row, column: Column, unit: Scale, *, best: bool) -> Entry:
-    value = getattr(row, column.metric)
-    low, high = (getattr(row, end) if end else None for end in (column.low, column.high))
-    if not (is_number(low) and is_number(high) and low < high):
+def _entry(row: Row, metric: str, unit: Scale, *, best: bool) -> Entry:
+    value, ends = getattr(row, metric), [getattr(row, end) for end in METRICS[metric].ends]
+    if not (ends and all(map(is_number, ends)) and ends[0] < ends[1]):
         return Entry(value=unit.number(value), best=best)
+    low, high = ends
     half_width = (high - low) / 2
     decimals = unit.decimals(value, half_width=half_width)
     found = Span(value=value / unit.size, low=low / unit.size, high=high / unit.size)
-    limits = [limit / unit.size for limit in column.limits]
+    limits = [limit / unit.size for limit in METRICS[metric].limits]
     return Entry(
         value=unit.number(value, half_width=half_width),
         interval=found.ends(decimals),

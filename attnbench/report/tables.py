@@ -14,6 +14,7 @@ import pandas as pd
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from attnbench.metrics import METRICS, Needs
 from attnbench.report.comparison import accuracy_conditions, prepared
 from attnbench.report.folding import folded
 from attnbench.report.layout import Layout, fitting, superscript
@@ -176,10 +177,11 @@ def _remarks(table: ScreenTable, layout: Layout, footnotes: Sequence[str]) -> li
     """Return what stands under the tables: the signs that are on them explained, what was left out, the footnotes."""
     headings = table.book.sheets[0].headings
     lost = [heading for metric, (heading, _) in headings.items() if metric not in layout.widths]
+    learned = [METRICS[metric].heading for metric in layout.widths if METRICS[metric].needs is Needs.ACCURACY]
     signs = "; ".join(_signs(table.book, layout))
     return [
         *([f"{signs}."] if signs else []),
-        *([f"top-1: {table.accuracy}"] if table.accuracy and "accuracy_top1" in layout.widths else []),
+        *(f"{heading}: {table.accuracy}" for heading in learned[:1] if table.accuracy),
         *([f"Left out for want of width: {', '.join(lost)}."] if lost else []),
         *(f"{superscript(number)} {note}" for number, note in enumerate(footnotes, start=1)),
     ]
@@ -194,7 +196,11 @@ def _signs(book: Book, layout: Layout) -> list[str]:
         f"{BEST} best{overlap}": any(entry.best for entry in entries),
         "± to the farther end of the 95 % interval": any(each.startswith("±") for each in intervals),
         "[ ] 95 % interval": any(each.startswith("[") for each in intervals),
-        "attn: MACs of the attention products": "macs_attention" in layout.widths,
+    }
+    meanings |= {
+        f"{METRICS[metric].heading}: {METRICS[metric].label}": True
+        for metric in layout.widths
+        if METRICS[metric].explained
     }
     return [meaning for meaning, there in meanings.items() if there]
 

@@ -14,14 +14,15 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from attnbench.metrics import METRICS, Needs, drawn
 from attnbench.report.comparison import COUNTED, constants, counted, prepared, sizes, split
 from attnbench.report.crossover import against_baseline, baseline_of
 from attnbench.report.palette import Style, built_in, styles
 from attnbench.report.plots.curves import Meeting, curves
 from attnbench.report.plots.dots import dots
 from attnbench.report.plots.saving import own_settings, save
-from attnbench.report.plots.series import COINCIDING, LATENCY, MACS, MEMORY, Quantity, coinciding, gather
-from attnbench.report.plots.tradeoff import kinds_of_accuracy, tradeoff
+from attnbench.report.plots.series import COINCIDING, coinciding, gather
+from attnbench.report.plots.tradeoff import LEARNED, kinds_of_accuracy, tradeoff
 
 _LONGEST_NAME = 160
 """Characters of a file's name: file systems take 255 bytes with the ending."""
@@ -47,36 +48,37 @@ def figures(frame: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
 
 
 def _costs(rows: pd.DataFrame, looks: dict[str, Style]) -> Iterator[tuple[str, Figure]]:
-    for quantity, parts in ((LATENCY, split(rows, of=rows)), (MEMORY, split(rows, of=rows)), (MACS, counted(rows))):
+    measured = [(metric, parts) for parts in [split(rows, of=rows)] for metric in drawn(counted=False)]
+    for metric, parts in [*measured, *((metric, counted(rows)) for metric in drawn(counted=True))]:
         for conditions, part in parts:
-            figure = _cost(quantity, part, looks)
+            figure = _cost(metric, part, looks)
             if figure is not None:
-                yield file_name(quantity.name, *conditions), figure
+                yield file_name(_name(metric), *conditions), figure
 
 
-def _cost(quantity: Quantity, part: pd.DataFrame, looks: dict[str, Style]) -> Figure | None:
+def _cost(metric: str, part: pd.DataFrame, looks: dict[str, Style]) -> Figure | None:
     """Return the plot of a quantity, None if there is nothing to show."""
-    series = gather(part, quantity, looks)
+    series = gather(part, metric, looks)
     if not any(each.points for each in series):
         return None
-    subtitle = ", ".join(constants(part) if quantity is not MACS else constants(part, COUNTED))
+    subtitle = ", ".join(constants(part, COUNTED) if METRICS[metric].needs is Needs.COUNTS else constants(part))
     if len(sizes(part)) == 1:
-        return dots(series, quantity, sizes(part), subtitle)
-    meetings = _meetings(part, quantity)
+        return dots(series, metric, sizes(part), subtitle)
+    meetings = _meetings(part, metric)
     said = [f"rings: crossings with {meetings[0].other}"] if meetings else []
     whose = "networks" if part["network"].notna().all() else "mechanisms"
     said += [f"{whose} side by side at each resolution"] if len(series) > 1 else []
-    alike = [] if quantity.low else coinciding(series)
+    alike = [] if METRICS[metric].ends else coinciding(series)
     said += [f"equal within {100 * COINCIDING:g} %: {', '.join(labels)}" for labels in alike]
     subtitle = "; ".join([subtitle, *said])
-    return curves(series, quantity, sizes(part), subtitle, baseline=baseline_of(part), meetings=meetings)
+    return curves(series, metric, sizes(part), subtitle, baseline=baseline_of(part), meetings=meetings)
 
 
-def _meetings(part: pd.DataFrame, quantity: Quantity) -> list[Meeting]:
+def _meetings(part: pd.DataFrame, metric: str) -> list[Meeting]:
     """Return where mechanisms certainly cross the baseline."""
     return [
         Meeting(label=each.first, other=each.second, crossing=crossing)
-        for each in against_baseline(((), part), quantity.metric)
+        for each in against_baseline(((), part), metric)
         for crossing in each.certain
     ]
 
@@ -93,7 +95,13 @@ def _tradeoffs(rows: pd.DataFrame, looks: dict[str, Style]) -> Iterator[tuple[st
             figure = tradeoff(same, looks, size, ", ".join(constants(part)), everyone=part)
             place = ("x".join(map(str, dict.fromkeys(size))),) if several else ()
             if figure is not None:
-                yield file_name("accuracy", *kind, *place, *conditions), figure
+                yield file_name(_name(LEARNED), *kind, *place, *conditions), figure
+
+
+def _name(metric: str) -> str:
+    """Return the first part of a file's name."""
+    plot = METRICS[metric].plot
+    return plot.name if plot else metric
 
 
 def who(rows: pd.DataFrame) -> list[tuple[str, str]]:

@@ -26,7 +26,7 @@ from attnbench.report.plots.canvas import (
     text_width,
 )
 from attnbench.report.plots.labels import Name, legend, margin_names
-from attnbench.report.plots.series import Point, Quantity, Series, Size, unit_of
+from attnbench.report.plots.series import Point, Series, Size, axis_label, title_of, unit_of
 
 _HEIGHT = 3.4
 _ROW = 0.2
@@ -49,7 +49,7 @@ class Meeting:
 
 def curves(
     series: list[Series],
-    quantity: Quantity,
+    metric: str,
     sizes: list[Size],
     subtitle: str,
     *,
@@ -73,7 +73,7 @@ def curves(
     )
     for margin, write in ((_MARGIN, margin_names), (_LEGEND_MARGIN, legend)):
         found = sheet(
-            quantity.title,
+            title_of(metric),
             subtitle,
             width=WIDTH,
             height=_HEIGHT,
@@ -83,16 +83,16 @@ def curves(
         )
         mark(found.axes, ticks, upright=upright)
         _strip(found, failed)
-        names = _lines(found.axes, drawn, quantity, beside)
-        _marks(found.axes, drawn, quantity, meetings, beside)
+        names = _lines(found.axes, drawn, metric, beside)
+        _marks(found.axes, drawn, metric, meetings, beside)
         if write(found.axes, names):
             break
     return found.figure
 
 
-def _lines(axes: Axes, series: list[Series], quantity: Quantity, beside: Mapping[str, float]) -> list[Name]:
+def _lines(axes: Axes, series: list[Series], metric: str, beside: Mapping[str, float]) -> list[Name]:
     """Draw the series and return their names, those of the longest and highest first."""
-    unit = unit_of(series, quantity)
+    unit = unit_of(series, metric)
     for each in series:
         across = [pixels_of(point.size) * beside[each.label] for point in each.points]
         up = [point.value / unit.size for point in each.points]
@@ -110,7 +110,7 @@ def _lines(axes: Axes, series: list[Series], quantity: Quantity, beside: Mapping
             axes.errorbar(
                 across, up, yerr=(below, above), fmt="none", ecolor=each.style.color, elinewidth=1.2, capsize=2.5
             )
-    _ticks_up(axes, series, quantity, unit)
+    _ticks_up(axes, series, metric, unit)
     ordered = sorted(series, key=lambda each: (-pixels_of(each.points[-1].size), -each.points[-1].value))
     ends = [(each, each.points[-1]) for each in ordered]
     return [
@@ -122,7 +122,7 @@ def _lines(axes: Axes, series: list[Series], quantity: Quantity, beside: Mapping
 def _marks(
     axes: Axes,
     series: Sequence[Series],
-    quantity: Quantity,
+    metric: str,
     meetings: Sequence[Meeting],
     beside: Mapping[str, float],
 ) -> None:
@@ -134,7 +134,7 @@ def _marks(
         side = math.log(crossing.resolution**2)
         (_, joined), *_ = _joined(points)
         pixels, values = ([math.log(each) for each in given] for given in _line_of(joined))
-        height = math.exp(np.interp(side, pixels, values)) / unit_of(list(series), quantity).size
+        height = math.exp(np.interp(side, pixels, values)) / unit_of(list(series), metric).size
         color, shift = named[meeting.label].style.color, beside[meeting.other]
         if crossing.kind is CrossingKind.INTERVAL and crossing.low and crossing.high:
             ends = (crossing.low**2 * shift, crossing.high**2 * shift)
@@ -162,17 +162,17 @@ def _line_of(points: Sequence[Point]) -> tuple[list[float], list[float]]:
     return [pixels_of(point.size) for point in points], [point.value for point in points]
 
 
-def _ticks_up(axes: Axes, series: list[Series], quantity: Quantity, unit: Scale) -> None:
+def _ticks_up(axes: Axes, series: list[Series], metric: str, unit: Scale) -> None:
     points = [point for each in series for point in each.points]
     low, high = min(point.low for point in points) / unit.size, max(point.high for point in points) / unit.size
     room = 10 ** max(_ROOM * math.log10(high / low), _LEAST_ROOM)
     low, high = low / room, high * room
-    ticks = (binary_ticks if METRICS[quantity.metric].form is Form.BINARY else log_ticks)(low, high)
+    ticks = (binary_ticks if METRICS[metric].form is Form.BINARY else log_ticks)(low, high)
     axes.set_yscale("log")
     bare(axes)
     axes.set_ylim(low, high)
     axes.set_yticks(ticks, [format(tick, ".10g") for tick in ticks])
-    axes.set_ylabel(quantity.axis_label(unit))
+    axes.set_ylabel(axis_label(metric, unit))
     axes.grid(axis="y", color="#E3E3E3", linewidth=0.7)
 
 

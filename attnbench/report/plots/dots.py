@@ -9,14 +9,14 @@ from attnbench.metrics import METRICS, Form, Scale, format_interval
 from attnbench.report.comparison import resolution
 from attnbench.report.placement import binary_ticks, linear_ticks, log_ticks
 from attnbench.report.plots.canvas import MARKER_SIZE, SMALL, TICK_SIZE, bare, sheet, text_width
-from attnbench.report.plots.series import Point, Quantity, Series, Size, unit_of
+from attnbench.report.plots.series import Point, Series, Size, axis_label, title_of, unit_of
 
 _WIDTH, _ROW = 4.4, 0.3
 _WIDE_RANGE = 20
 """Largest over smallest value from which on a linear axis would squeeze the small ones together."""
 
 
-def dots(series: list[Series], quantity: Quantity, sizes: list[Size], subtitle: str) -> Figure:
+def dots(series: list[Series], metric: str, sizes: list[Size], subtitle: str) -> Figure:
     """Return the plot of a quantity at a single resolution; mechanisms that did not run follow at the end.
 
     At least one of the series has a point.
@@ -24,9 +24,9 @@ def dots(series: list[Series], quantity: Quantity, sizes: list[Size], subtitle: 
     drawn = sorted((each for each in series if each.points), key=lambda each: each.points[0].value)
     failed = [each for each in series if not each.points and each.failures]
     ordered = [*drawn, *failed]
-    figures = [_figures(each.points[0], quantity) for each in drawn]
+    figures = [_figures(each.points[0], metric) for each in drawn]
     found = sheet(
-        f"{quantity.title} at resolution {resolution(*sizes[0])}",
+        f"{title_of(metric)} at resolution {resolution(*sizes[0])}",
         subtitle,
         width=_WIDTH,
         height=_ROW * len(ordered) + 0.1,
@@ -34,7 +34,7 @@ def dots(series: list[Series], quantity: Quantity, sizes: list[Size], subtitle: 
         right=0.3 + text_width(figures),
     )
     _rows(found.axes, ordered)
-    _points(found.axes, drawn, quantity, unit_of(drawn, quantity))
+    _points(found.axes, drawn, metric, unit_of(drawn, metric))
     _beside(found.axes, figures)
     for row, each in enumerate(failed, start=len(drawn)):
         _failed(found.axes, row, each)
@@ -51,7 +51,7 @@ def _rows(axes: Axes, ordered: list[Series]) -> None:
     axes.grid(color="#E3E3E3", linewidth=0.7)
 
 
-def _points(axes: Axes, drawn: list[Series], quantity: Quantity, unit: Scale) -> None:
+def _points(axes: Axes, drawn: list[Series], metric: str, unit: Scale) -> None:
     for row, each in enumerate(drawn):
         point, style = each.points[0], each.style
         axes.errorbar(
@@ -65,17 +65,17 @@ def _points(axes: Axes, drawn: list[Series], quantity: Quantity, unit: Scale) ->
             elinewidth=1.6,
             capsize=3,
         )
-    _ticks(axes, [each.points[0] for each in drawn], quantity, unit)
-    axes.set_xlabel(quantity.axis_label(unit))
+    _ticks(axes, [each.points[0] for each in drawn], metric, unit)
+    axes.set_xlabel(axis_label(metric, unit))
 
 
-def _ticks(axes: Axes, points: list[Point], quantity: Quantity, unit: Scale) -> None:
+def _ticks(axes: Axes, points: list[Point], metric: str, unit: Scale) -> None:
     low, high = min(point.low for point in points) / unit.size, max(point.high for point in points) / unit.size
     if high > _WIDE_RANGE * low:
         axes.set_xscale("log")
         axes.minorticks_off()
         low, high = low / 1.3, high * 1.3
-        ticks = (binary_ticks if METRICS[quantity.metric].form is Form.BINARY else log_ticks)(low, high)
+        ticks = (binary_ticks if METRICS[metric].form is Form.BINARY else log_ticks)(low, high)
     else:
         low, high = 0.0, high * 1.06
         ticks = linear_ticks(low, high)
@@ -122,6 +122,6 @@ def _failed(axes: Axes, row: int, series: Series) -> None:
     )
 
 
-def _figures(point: Point, quantity: Quantity) -> str:
+def _figures(point: Point, metric: str) -> str:
     low, high = (point.low, point.high) if point.low < point.high else (None, None)
-    return format_interval(quantity.metric, point.value, low, high)
+    return format_interval(metric, point.value, low, high)

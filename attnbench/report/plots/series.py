@@ -17,34 +17,6 @@ COINCIDING = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quantity:
-    """Something that is drawn against resolution."""
-
-    name: str
-    """First part of the file's name."""
-    metric: str
-    title: str
-    low: str = ""
-    """Metric that is the lower end of the interval."""
-    high: str = ""
-
-    def axis_label(self, unit: Scale) -> str:
-        """Return what stands beside the axis, with the unit."""
-        return f"{METRICS[self.metric].label} ({unit.unit})"
-
-
-LATENCY = Quantity(
-    name="latency",
-    metric="latency_median_s",
-    title="Latency of one call",
-    low="latency_ci_low_s",
-    high="latency_ci_high_s",
-)
-MEMORY = Quantity(name="memory", metric="memory_peak_bytes", title="Peak memory of one call")
-MACS = Quantity(name="macs", metric="macs", title="Multiply-adds for one image")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
     """A measured value, in the metric's own unit."""
 
@@ -67,9 +39,9 @@ class Series:
     """Status of every cell that failed and has no value."""
 
 
-def gather(rows: pd.DataFrame, quantity: Quantity, looks: Mapping[str, Style]) -> list[Series]:
+def gather(rows: pd.DataFrame, metric: str, looks: Mapping[str, Style]) -> list[Series]:
     """Return prepared rows as series, in the order in which they were run."""
-    return [_series(label, rows[rows["label"] == label], quantity, looks[label]) for label in rows["label"].unique()]
+    return [_series(label, rows[rows["label"] == label], metric, looks[label]) for label in rows["label"].unique()]
 
 
 def coinciding(series: Sequence[Series]) -> list[list[str]]:
@@ -84,9 +56,20 @@ def coinciding(series: Sequence[Series]) -> list[list[str]]:
     return [[each.label for each in group] for group in groups if len(group) > 1 and group[0].points]
 
 
-def unit_of(series: list[Series], quantity: Quantity) -> Scale:
+def unit_of(series: list[Series], metric: str) -> Scale:
     """Return the unit that suits all points."""
-    return scale(quantity.metric, [point.value for each in series for point in each.points])
+    return scale(metric, [point.value for each in series for point in each.points])
+
+
+def axis_label(metric: str, unit: Scale) -> str:
+    """Return what stands beside an axis, with the unit."""
+    return f"{METRICS[metric].label} ({unit.unit})"
+
+
+def title_of(metric: str) -> str:
+    """Return what a plot of a metric is headed."""
+    plot = METRICS[metric].plot
+    return plot.title if plot else METRICS[metric].label
 
 
 def _coincide(some: Sequence[Point], others: Sequence[Point]) -> bool:
@@ -95,14 +78,14 @@ def _coincide(some: Sequence[Point], others: Sequence[Point]) -> bool:
     )
 
 
-def _series(label: str, rows: pd.DataFrame, quantity: Quantity, style: Style) -> Series:
+def _series(label: str, rows: pd.DataFrame, metric: str, style: Style) -> Series:
     points: dict[Size, Point] = {}
     failures: dict[Size, str] = {}
     for _, row in rows.iterrows():
         size = (int(row["res_height"]), int(row["res_width"]))
-        value = row[quantity.metric]
+        value = row[metric]
         if is_number(value) and value > 0:
-            low, high = (row[end] if end else value for end in (quantity.low, quantity.high))
+            low, high = (row[end] for end in METRICS[metric].ends or (metric, metric))
             # What no axis can show is left out: an interval with an end at 0, or beside its value.
             if not (is_number(low) and is_number(high) and 0 < low <= value <= high):
                 low = high = value

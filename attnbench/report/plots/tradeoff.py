@@ -9,19 +9,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from attnbench.metrics import is_number, scale
+from attnbench.metrics import METRICS, is_number, scale
 from attnbench.report.comparison import accuracy_conditions, resolution
 from attnbench.report.palette import Style
 from attnbench.report.placement import linear_ticks, log_ticks
 from attnbench.report.plots.canvas import MARKER_SIZE, bare, sheet, text_width
 from attnbench.report.plots.labels import Name, free_names, legend
-from attnbench.report.plots.series import Size
+from attnbench.report.plots.series import Size, axis_label
 
 _WIDTH, _HEIGHT = 5.0, 3.4
 _WIDE_RANGE = 8
 _KIND = ["accuracy_kind", "dataset"]
-_LATENCY = ("latency_median_s", "latency_ci_low_s", "latency_ci_high_s")
-_ACCURACY = ("accuracy_top1", "accuracy_ci_low", "accuracy_ci_high")
+LEARNED, COST = "accuracy_top1", "latency_median_s"
+"""What is drawn up, and what across."""
 
 
 def kinds_of_accuracy(rows: pd.DataFrame) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
@@ -29,7 +29,7 @@ def kinds_of_accuracy(rows: pd.DataFrame) -> list[tuple[tuple[str, ...], pd.Data
 
     Measured, evaluated and published figures are never in one plot.
     """
-    measured = rows[rows["accuracy_top1"].map(is_number).astype(bool)]
+    measured = rows[rows[LEARNED].map(is_number).astype(bool)]
     parts = [(kind, part) for kind, part in measured.groupby(_KIND, sort=False, dropna=False)]
     return [
         (tuple(str(word) for word in kind if isinstance(word, str)) if len(parts) > 1 else (), part)
@@ -44,7 +44,7 @@ def tradeoff(
 
     Those of ``everyone`` that failed in one or the other are named under the title.
     """
-    both = rows[rows["latency_median_s"].map(is_number).astype(bool)]
+    both = rows[rows[COST].map(is_number).astype(bool)]
     if both.empty:
         return None
     kind = f"accuracy: {accuracy_conditions(both)}"
@@ -61,8 +61,8 @@ def tradeoff(
 
 def _draw(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, Style]) -> tuple[list[Name], list[Bbox]]:
     """Draw the points and return their names, and what is taken by markers and bars."""
-    time, share = scale("latency_median_s", rows["latency_median_s"]), scale("accuracy_top1", rows["accuracy_top1"])
-    spans = [(_span(row, _LATENCY, time.size), _span(row, _ACCURACY, share.size)) for _, row in rows.iterrows()]
+    time, share = scale(COST, rows[COST]), scale(LEARNED, rows[LEARNED])
+    spans = [(_span(row, COST, time.size), _span(row, LEARNED, share.size)) for _, row in rows.iterrows()]
     for label, (x, y) in zip(rows["label"], spans, strict=True):
         style = looks[label]
         axes.errorbar(
@@ -78,7 +78,7 @@ def _draw(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, Style]) -> tuple[l
             capsize=2.5,
         )
     bare(axes)
-    axes.set_xlabel(f"latency ({time.unit})")
+    axes.set_xlabel(axis_label(COST, time))
     axes.set_ylabel(f"top-1 accuracy ({share.unit})")
     axes.grid(color="#E3E3E3", linewidth=0.7)
     _limits(axes, [x for x, _ in spans], [y for _, y in spans])
@@ -104,8 +104,8 @@ Span = tuple[float, float, float]
 """A value and the ends of its interval."""
 
 
-def _span(row: pd.Series, metrics: tuple[str, str, str], size: float) -> Span:
-    value, low, high = (row[metric] for metric in metrics)
+def _span(row: pd.Series, metric: str, size: float) -> Span:
+    value, low, high = (row[each] for each in (metric, *METRICS[metric].ends))
     low, high = (low, high) if is_number(low) and is_number(high) else (value, value)
     return value / size, low / size, high / size
 

@@ -1,0 +1,182 @@
+"""The table of metrics: all that anything else needs to know of one stands in its row.
+
+What reads, prints, plots, judges or claims a metric asks this table; a new metric is a row here and what measures it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+from attnbench.metrics.metric import Better, Compared, Crossings, Form, Metric, Needs, Plot
+
+_KERNELS = ("torch_version", "gpu.name", "software.cpu_capability")
+"""Which kernels run, and so what they allocate, is up to torch, the GPU and the CPU's instruction set."""
+
+
+_count = partial(Metric, unit="MACs", form=Form.DECIMAL, better=Better.LOWER, compared=Compared.EXACT)
+_memory = partial(Metric, unit="B", form=Form.BINARY, better=Better.LOWER, needs=Needs.MEMORY)
+_time = partial(Metric, unit="s", form=Form.TIME, better=Better.LOWER, needs=Needs.LATENCY)
+
+_ROWS: dict[str, Metric] = {
+    "params": _count(label="parameters", unit="", heading="params", gives_way=30, crossings=Crossings.FILE),
+    "macs": _count(
+        label="MACs per image",
+        heading="MACs",
+        gives_way=50,
+        plot=Plot(name="macs", title="Multiply-adds for one image"),
+        crossings=Crossings.REPORT,
+    ),
+    "macs_attention": _count(
+        label="MACs of the attention products",
+        heading="attn",
+        explained=True,
+        unit_of="macs",
+        gives_way=20,
+        crossings=Crossings.FILE,
+    ),
+    "flops": _count(label="FLOPs per image (2 MACs)", unit="FLOPs"),
+    "macs_closed": _count(label="MACs by closed form"),
+    "macs_torch": _count(label="MACs by torch's counter", depends_on=("torch_version",)),
+    "macs_fvcore": _count(label="MACs by fvcore", depends_on=("torch_version", "software.fvcore")),
+    "macs_remark": Metric(label="why the counts differ"),
+    "uncounted_ops": Metric(label="operators that no counter counts"),
+    "adaptation": Metric(label="what was done to a map that does not fit"),
+    "torch_flags_restored": Metric(label="torch's global switches that the plugin set, undone"),
+    "latency_median_s": _time(
+        label="latency",
+        heading="latency",
+        low="latency_ci_low_s",
+        high="latency_ci_high_s",
+        compared=Compared.RATIO,
+        of_one_run=True,
+        plot=Plot(name="latency", title="Latency of one call"),
+        crossings=Crossings.REPORT,
+    ),
+    "latency_p90_s": _time(label="latency, 90th percentile"),
+    "latency_samples": Metric(label="timed calls", needs=Needs.LATENCY),
+    "latency_outliers": Metric(label="timed calls flagged as outliers", needs=Needs.LATENCY),
+    "latency_stopped_by": Metric(label="what ended the sampling", needs=Needs.LATENCY),
+    "latency_interference": Metric(label="what disturbed the timing", needs=Needs.LATENCY),
+    "baseline": Metric(label="baseline of the ratio", needs=Needs.LATENCY),
+    "latency_ratio": Metric(
+        label="latency relative to the baseline",
+        heading="vs",
+        better=Better.LOWER,
+        low="latency_ratio_ci_low",
+        high="latency_ratio_ci_high",
+        limits=(0, 1),
+        needs=Needs.LATENCY,
+        ratio_of="latency_median_s",
+        gives_way=80,
+    ),
+    "throughput_img_per_s": Metric(
+        unit="img/s",
+        label="throughput",
+        heading="throughput",
+        better=Better.HIGHER,
+        needs=Needs.LATENCY,
+        inverse_of="latency_median_s",
+        of_one_run=True,
+        gives_way=10,
+    ),
+    "memory_peak_bytes": _memory(
+        label="peak memory",
+        heading="peak",
+        compared=Compared.EXACT,
+        depends_on=_KERNELS,
+        gives_way=70,
+        plot=Plot(name="memory", title="Peak memory of one call"),
+        crossings=Crossings.REPORT,
+    ),
+    "memory_saved_bytes": _memory(
+        label="memory saved for backward",
+        heading="saved",
+        compared=Compared.EXACT,
+        depends_on=_KERNELS,
+        unit_of="memory_peak_bytes",
+        gives_way=40,
+        crossings=Crossings.REPORT,
+    ),
+    "memory_reserved_bytes": _memory(label="memory reserved by the allocator"),
+    "memory_estimate_bytes": _memory(label="peak memory foreseen before running"),
+    "sdpa_kernels": Metric(label="attention kernels that ran", needs=Needs.MEMORY),
+    "bytes_lower_bound": _memory(label="bytes that must move at least", needs=Needs.COUNTS),
+    "latency_bound_s": _time(label="least latency that the machine's limits allow", better=Better.NEITHER),
+    "bound_by": Metric(label="which limit of the machine binds", needs=Needs.LATENCY),
+    "roofline_fraction": Metric(
+        label="share of the machine's limit reached", form=Form.PERCENT, better=Better.HIGHER, needs=Needs.LATENCY
+    ),
+    "accuracy_kind": Metric(label="kind of accuracy", needs=Needs.ACCURACY),
+    "accuracy_top1": Metric(
+        label="top-1 accuracy (fraction)",
+        heading="top-1",
+        form=Form.PERCENT,
+        better=Better.HIGHER,
+        low="accuracy_ci_low",
+        high="accuracy_ci_high",
+        compared=Compared.DIFFERENCE,
+        needs=Needs.ACCURACY,
+        gives_way=60,
+        plot=Plot(name="accuracy", title="Accuracy against latency", against="latency_median_s"),
+    ),
+    "accuracy_top5": Metric(
+        label="top-5 accuracy (fraction)", form=Form.PERCENT, better=Better.HIGHER, needs=Needs.ACCURACY
+    ),
+    "accuracy_seeds": Metric(label="seeds", needs=Needs.ACCURACY),
+    "accuracy_per_seed": Metric(label="top-1 of each seed", needs=Needs.ACCURACY),
+    "accuracy_status": Metric(label="how the accuracy measurement ended", needs=Needs.ACCURACY),
+    "running_s": _time(label="time that its calls took in all, every pass together", better=Better.NEITHER),
+    "compile_s": _time(label="time to compile"),
+    "recompilations": Metric(label="recompilations", better=Better.LOWER, needs=Needs.LATENCY),
+}
+
+
+def _with_ends(rows: Mapping[str, Metric]) -> Iterator[tuple[str, Metric]]:
+    """Yield every metric, and after it the ends of its interval."""
+    for name, metric in rows.items():
+        yield name, metric
+        for end, which in zip(metric.ends, ("lower", "upper"), strict=False):
+            yield (
+                end,
+                Metric(
+                    unit=metric.unit,
+                    label=f"{metric.label}, {which} end of 95 % interval",
+                    form=metric.form,
+                    better=metric.better,
+                    needs=metric.needs,
+                ),
+            )
+
+
+METRICS: Mapping[str, Metric] = dict(_with_ends(_ROWS))
+"""Every metric that a record can hold, by its name, in the order of columns."""
+COLUMNS = tuple(name for name, metric in METRICS.items() if metric.heading)
+"""The metrics that tables show."""
+GIVEN_UP = tuple(
+    sorted(
+        (name for name in COLUMNS if METRICS[name].gives_way is not None), key=lambda name: METRICS[name].gives_way or 0
+    )
+)
+"""The columns that go when a screen is too narrow, the first to go first."""
+
+
+def of(needs: Needs) -> tuple[str, ...]:
+    """Return the metrics that are known once a cell was run so far."""
+    return tuple(name for name, metric in METRICS.items() if metric.needs is needs)
+
+
+def compared(how: Compared) -> tuple[str, ...]:
+    """Return the metrics by which runs are compared in a way."""
+    return tuple(name for name, metric in METRICS.items() if metric.compared is how)
+
+
+def crossed_in(*where: Crossings) -> tuple[str, ...]:
+    """Return the metrics whose crossovers are told there."""
+    return tuple(name for name, metric in METRICS.items() if metric.crossings in where)
+
+
+def drawn(*, counted: bool) -> tuple[str, ...]:
+    """Return the metrics drawn against resolution: those that are counted, or those that are measured."""
+    against_resolution = (name for name, metric in METRICS.items() if metric.plot and not metric.plot.against)
+    return tuple(name for name in against_resolution if (METRICS[name].needs is Needs.COUNTS) is counted)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 from attnbench import __version__
 from attnbench.child import ENDED, Worker, last_line
 from attnbench.plan.sweep import Sweep
-from attnbench.record import Cell, Record, Status, Value
+from attnbench.record import Cell, Record, Status, Task, Value
 from attnbench.roofline import MachineLimits
 from attnbench.run.job import Assignment, Event, Job, Running, Settings
 
@@ -60,12 +60,12 @@ def run(
     """
     run_id = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     done = {record.cell.key: record for record in recorded}
-    for group, cells in _groups(sweep.cells).items():
+    for cells in _sharing(sweep.cells):
         todo = [cell for cell in cells if cell.key not in done]
         if not todo:
             continue
         assignments = [Assignment(cell=cell) for cell in todo]
-        baseline = sweep.baselines.get(group, "")
+        baseline = "" if _only_counted(cells[0]) else sweep.baselines.get(cells[0].group, "")
         assignments += [
             Assignment(cell=cell, companion=True)
             for cell in cells
@@ -84,11 +84,17 @@ def run(
         yield from work.run()
 
 
-def _groups(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
-    groups: dict[str, list[Cell]] = {}
+def _sharing(cells: Sequence[Cell]) -> Iterable[list[Cell]]:
+    """Return the cells that share a worker: those that are timed in turn, and all that one device is only named for."""
+    together: dict[object, list[Cell]] = {}
     for cell in cells:
-        groups.setdefault(cell.group, []).append(cell)
-    return groups
+        shared = (cell.device, cell.threads) if _only_counted(cell) else cell.group
+        together.setdefault(shared, []).append(cell)
+    return together.values()
+
+
+def _only_counted(cell: Cell) -> bool:
+    return cell.task is Task.COUNTS
 
 
 @dataclass(slots=True, kw_only=True)
@@ -186,7 +192,7 @@ class _Group:
 
     def _learn(self, cell: Cell, phase: str, metrics: Mapping[str, Value]) -> None:
         for index, assignment in enumerate(self.assignments):
-            if assignment.cell.key == cell.key:
+            if assignment.cell is cell:
                 self.assignments[index] = replace(
                     assignment,
                     known={**assignment.known, **metrics},
@@ -194,7 +200,7 @@ class _Group:
                 )
 
     def _drop(self, cell: Cell) -> Assignment:
-        index = next(i for i, assignment in enumerate(self.assignments) if assignment.cell.key == cell.key)
+        index = next(i for i, assignment in enumerate(self.assignments) if assignment.cell is cell)
         return self.assignments.pop(index)
 
     def _late(self, phase: str) -> str:

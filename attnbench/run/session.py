@@ -29,6 +29,7 @@ from attnbench.roofline import MachineLimits
 from attnbench.run import limits as machine_limits
 from attnbench.run import runner
 from attnbench.run.job import Settings
+from attnbench.run.loading import report_meanwhile
 from attnbench.store import asked, pytest_json
 from attnbench.store.asked import Asked
 
@@ -68,8 +69,10 @@ def run(
         StoreError: the folder cannot be written, or what is in it cannot be read.
     """
     folder = out or RESULTS / _name(request)
+    with report_meanwhile():
+        planned = plan(request)
     outcome = measure(
-        plan(request), settings=settings, folder=folder, fresh=fresh, retry=retry, console=console, command=command
+        planned, settings=settings, folder=folder, fresh=fresh, retry=retry, console=console, command=command
     )
     if outcome.records:
         _show(outcome.records, console)

@@ -8,7 +8,7 @@ import pytest
 from processes import runs
 
 from attnbench.plan.sweep import Sweep
-from attnbench.record import Cell, Record, Status
+from attnbench.record import Cell, Record, Status, Task
 from attnbench.run import runner
 from attnbench.run.job import Settings
 
@@ -135,3 +135,10 @@ def test_who_watches_is_told_the_cell_and_the_phase(tmp_path: Path) -> None:
         ("building", ["b"]),
         ("timing", ["a", "b"]),
     ]
+
+
+def test_cells_that_are_only_counted_share_a_worker_whatever_their_size(tmp_path: Path) -> None:
+    asked = [replace(cell, task=Task.COUNTS) for cell in (*cells("a", "killed"), *cells("b", height=512))]
+    found = run(tmp_path, asked)
+    assert statuses(found) == {"a": "ok", "killed": "crashed", "b": "ok"}
+    assert found["a"].metrics["latency_samples"] == found["b"].metrics["latency_samples"] == 2  # in one job

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -16,7 +16,7 @@ from attnbench.models import backbone, dense, networks
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.plugins import options
 from attnbench.plugins.registry import discover
-from attnbench.probes.weightless import build_on_meta
+from attnbench.probes.weightless import Inputs, build_on_meta
 from attnbench.record import Cell, Mode, Scope
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -34,6 +34,19 @@ class Subject(ABC):
     """What a cell measures, before anything is built."""
 
     cell: Cell
+    _on_meta: list[tuple[nn.Module, Inputs]] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def on_meta(self) -> tuple[nn.Module, Inputs]:
+        """Return the module without data, of the cell's type, and its input: built once, for all that look at it.
+
+        Whoever takes it sets its mode, and leaves its parameters as they were.
+
+        Raises:
+            Exception: whatever a stranger's constructor raises.
+        """
+        if not self._on_meta:
+            self._on_meta.append(build_on_meta(lambda: (cast(self.build(), self.cell.dtype), (self.example(),))))
+        return self._on_meta[0]
 
     @abstractmethod
     def why_unsupported(self) -> str | None:
@@ -143,7 +156,7 @@ class NetworkSubject(Subject):
         One that reads numbers, of which there are none, may take the image: only running it tells.
         """
         try:
-            model, (x,) = build_on_meta(lambda: (cast(self.build(), self.cell.dtype), (self.example(),)))
+            model, (x,) = self.on_meta()
         except Exception as error:  # a stranger's constructor may raise anything
             return self._refusal(error)
         try:
@@ -168,7 +181,7 @@ class NetworkSubject(Subject):
 
     def adaptation(self) -> str:
         """Say if a network that is bound to one image size was built for another; what else it does is not known."""
-        described = getattr(build_on_meta(lambda: (self.build(), ()))[0], "pretrained_cfg", {})
+        described = getattr(self.on_meta()[0], "pretrained_cfg", {})
         size = (self.cell.height, self.cell.width)
         if not described.get("fixed_input_size") or described["input_size"][1:] == size:
             return ""
@@ -194,8 +207,7 @@ class DenseSubject(NetworkSubject):
         """Say if the network has another form for dense tasks than for classification."""
         from attnbench.models.dense.features import Features  # noqa: PLC0415 - torchvision
 
-        model, _ = build_on_meta(lambda: (self.build(), ()))
-        dense_form = any(each.dense for each in model.modules() if isinstance(each, Features))
+        dense_form = any(each.dense for each in self.on_meta()[0].modules() if isinstance(each, Features))
         return "in its form for dense tasks (dense=True)" if dense_form else ""
 
 

@@ -6,8 +6,9 @@ mode; a training step is counted as its forward pass. One MAC is two FLOPs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from torch import nn
@@ -34,6 +35,8 @@ class Counts:
     """Operators that did work which torch's counter has no formula for, and fvcore none either. Sorted."""
     remark: str = ""
     """Why the two differ by over 1 %, or why a counter has no figure; empty if there is nothing to say."""
+    output_bytes: int = field(default=0, compare=False)
+    """Of what the module returns; 0 where torch's counter cannot run it."""
 
 
 def count(build: Build) -> Counts:
@@ -46,10 +49,10 @@ def count(build: Build) -> Counts:
         build: returns the module and the inputs of one call; see ``weightless.Build``.
     """
     model, inputs = build_on_meta(build)
-    model.eval().requires_grad_(requires_grad=False)
     single = tuple(each.detach()[:1] for each in inputs)
-    by_torch, torch_fault = _attempt(count_torch, model, single)
-    by_fvcore, fvcore_fault = _attempt(count_fvcore, model, single)
+    with _still(model.eval()):
+        by_torch, torch_fault = _attempt(count_torch, model, single)
+        by_fvcore, fvcore_fault = _attempt(count_fvcore, model, single)
     difference = explain_difference(by_torch, by_fvcore) if by_torch and by_fvcore else ""
     return Counts(
         macs_torch=by_torch.macs if by_torch else None,
@@ -57,6 +60,7 @@ def count(build: Build) -> Counts:
         macs_attention=by_torch.macs_attention if by_torch else None,
         uncounted=by_torch.uncounted if by_torch else (),
         remark="; ".join(filter(None, [torch_fault, fvcore_fault, difference])),
+        output_bytes=by_torch.output_bytes if by_torch else 0,
     )
 
 
@@ -81,6 +85,18 @@ def explain_difference(by_torch: TorchCount, by_fvcore: FvcoreCount) -> str:
     if by_torch.uncounted:
         parts.append(f"torch does not count {', '.join(by_torch.uncounted)}")
     return "; ".join(parts)
+
+
+@contextmanager
+def _still(model: nn.Module) -> Iterator[None]:
+    """Within, no parameter of the module asks for a gradient: a trace can hold none that does."""
+    asking = [each for each in model.parameters() if each.requires_grad]
+    model.requires_grad_(requires_grad=False)
+    try:
+        yield
+    finally:
+        for each in asking:
+            each.requires_grad_()
 
 
 def _attempt(

@@ -48,6 +48,8 @@ class TorchCount:
     """Those of all matrix products; the rest are convolutions."""
     uncounted: tuple[str, ...]
     """Operators that did more than elementwise work, norms, pooling or moving data, and have no formula. Sorted."""
+    output_bytes: int
+    """Of all tensors that the pass returned."""
 
 
 def count_torch(model: nn.Module, inputs: Inputs) -> TorchCount:
@@ -64,13 +66,14 @@ def count_torch(model: nn.Module, inputs: Inputs) -> TorchCount:
     lineage = _Lineage(inputs)
     counter = FlopCounterMode(display=False, custom_mapping=_formulas())
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), lineage, counter:
-        model(*inputs)
+        output = model(*inputs)
     counts: dict[Any, int] = counter.get_flop_counts().get("Global", {})
     return TorchCount(
         macs=sum(counts.values()) // 2,
         macs_attention=lineage.flops_attention // 2,
         products=sum(flops for op, flops in counts.items() if op in _OPERANDS) // 2,
         uncounted=tuple(sorted(lineage.ops - {str(op) for op in counts})),
+        output_bytes=sum(leaf.nbytes for leaf in tree_leaves(output) if isinstance(leaf, Tensor)),
     )
 
 

@@ -7,7 +7,6 @@ under a name by which they are only called on a real device.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,22 +22,35 @@ _TRANSPOSED = {torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transp
 _PLAIN_TAKES = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _TRANSPOSED_TAKES = ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
 _DEFAULTS = {"bias": None, "stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1}
+_TRACER = torch._C._dispatch_key_parse("Tracer")  # noqa: SLF001
 _CUDNN_FLAGS = (False, False, False, False)
 
 
 @contextmanager
 def traceable_on_meta() -> Iterator[None]:
     """Let what runs inside be traced with torch.jit although its tensors are on the meta device."""
-    with ThreadPoolExecutor(1) as elsewhere, _RecordedConvolutions(), _ComputedElsewhere(elsewhere):
+    with _RecordedConvolutions(), _ComputedUntraced():  # type: ignore[no-untyped-call]
         yield
 
 
-class _ComputedElsewhere(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Computes shapes in another thread: tracing is a state of a thread, and there a size is a plain number."""
+@contextmanager
+def _untraced() -> Iterator[None]:
+    """Within, nothing is traced, so that a size is a plain number.
 
-    def __init__(self, elsewhere: ThreadPoolExecutor) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._elsewhere = elsewhere
+    Tracing is a state of the thread, which can be set only where its dispatch key is not excluded; it is in a mode.
+    """
+    state, excluded = torch._C._get_tracing_state(), torch._C._dispatch_tls_is_dispatch_key_excluded(_TRACER)  # noqa: SLF001
+    torch._C._dispatch_tls_set_dispatch_key_excluded(_TRACER, False)  # noqa: SLF001
+    torch._C._set_tracing_state(None)  # type: ignore[attr-defined]  # noqa: SLF001
+    try:
+        yield
+    finally:
+        torch._C._set_tracing_state(state)  # type: ignore[attr-defined]  # noqa: SLF001
+        torch._C._dispatch_tls_set_dispatch_key_excluded(_TRACER, excluded)  # noqa: SLF001
+
+
+class _ComputedUntraced(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Computes shapes out of the trace."""
 
     def __torch_dispatch__(
         self,
@@ -52,7 +64,8 @@ class _ComputedElsewhere(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return func(*args, **kwargs)
         if func is torch.ops.aten._convolution.default:  # noqa: SLF001
             func, args = torch.ops.aten.convolution.default, args[:9]
-        return self._elsewhere.submit(_run, func, args, kwargs).result()
+        with _untraced():
+            return _run(func, args, kwargs)
 
 
 def _is_meta(leaf: object) -> bool:
@@ -61,7 +74,7 @@ def _is_meta(leaf: object) -> bool:
 
 @torch.no_grad()
 def _run(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:  # noqa: ANN401
-    """Return what an operator returns, with views made into tensors of their own, as the caller's thread expects."""
+    """Return what an operator returns, with views made into tensors of their own, as a trace expects."""
     given = {id(leaf) for leaf in tree_leaves((args, kwargs))}
 
     def fresh(tensor: Tensor) -> Tensor:

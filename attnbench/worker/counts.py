@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -11,18 +9,16 @@ from attnbench import roofline
 from attnbench.mechanism import Macs
 from attnbench.models import subject
 from attnbench.probes import flops
-from attnbench.probes.weightless import build_on_meta
-from attnbench.record import Value
-from attnbench.worker.validation import watched
+from attnbench.record import Mode, Value
 
 
 def count(asked: subject.Subject) -> dict[str, Value]:
     """Return parameters, multiply-adds and the bytes that must move, found without memory for weights or maps."""
     per = asked.layers
-    counts = flops.count(lambda: (asked.build(), (asked.example(),)))
+    counts = flops.count(asked.on_meta)
     closed = asked.closed_form()
     macs, attention = multiply_adds(closed, counts)
-    params, work = _work(asked, macs or 0)
+    params, work = _work(asked, macs or 0, counts.output_bytes)
     return {
         "params": params // per,
         "macs": _each(macs, per),
@@ -56,12 +52,18 @@ def _refuted(closed: int, counts: flops.Counts) -> bool:
     return flops.agree(torch_count, other) and not flops.agree(closed, torch_count)
 
 
-def _work(asked: subject.Subject, macs: int) -> tuple[int, roofline.Work]:
-    """Return the number of parameters, and what one call has to do."""
+def _work(asked: subject.Subject, macs: int, output_bytes: int) -> tuple[int, roofline.Work]:
+    """Return the number of parameters, and what one call has to do.
+
+    Args:
+        asked: the cell's subject.
+        macs: for one image.
+        output_bytes: what the module returned for one image, in evaluation mode.
+    """
     cell = asked.cell
-    model, (x,) = build_on_meta(lambda: (subject.cast(asked.build(), cell.dtype), (asked.example(),)))
-    with torch.no_grad(), watched(model):
-        y = _without_data(model, x)
+    model, (x,) = asked.on_meta()
+    if cell.batch > 1 or cell.mode is Mode.TRAIN:
+        output_bytes = _output_bytes(model.train(cell.mode is Mode.TRAIN), x)
     parameters = list(model.parameters())
     work = roofline.Work(
         macs=macs,
@@ -70,18 +72,18 @@ def _work(asked: subject.Subject, macs: int) -> tuple[int, roofline.Work]:
         dtype=cell.dtype,
         params_bytes=sum(p.nbytes for p in parameters),
         input_bytes=x.nbytes,
-        output_bytes=sum(each.nbytes for each in y),
+        output_bytes=output_bytes,
     )
     return sum(p.numel() for p in parameters), work
 
 
-def _without_data(model: nn.Module, x: Tensor) -> Sequence[Tensor]:
-    """Return the outputs of a model on the meta device, none if it reads numbers, which are not there."""
+@torch.no_grad()
+def _output_bytes(model: nn.Module, x: Tensor) -> int:
+    """Return the bytes of a model's outputs, 0 if it reads numbers, which are not there on the meta device."""
     try:
-        y: Tensor | Sequence[Tensor] = model(x)
+        return sum(each.nbytes for each in subject.outputs_of(model(x)))
     except Exception:  # a kernel from elsewhere may raise anything without data
-        return ()
-    return subject.outputs_of(y)
+        return 0
 
 
 def _each(total: int | None, layers: int) -> int | None:

@@ -172,11 +172,7 @@ def measure_memory(
 def _refuse_what_will_not_fit(asked: subject.Subject, settings: Settings, learn: Learn, held_bytes: int) -> int:
     cell = asked.cell
     try:
-        foreseen = foresee.foresee(
-            lambda: (subject.cast(asked.build(), cell.dtype), (asked.example(),)),
-            mode=cell.mode,
-            device=cell.device,
-        )
+        foreseen = foresee.foresee(asked.on_meta, mode=cell.mode, device=cell.device)
     except foresee.UnforeseeableError:
         return 0  # it may fit: only running it tells
     needed = foreseen.total_bytes

@@ -95,7 +95,7 @@ def test_a_difference_is_explained_by_the_operator_behind_it():
 
 
 def test_counts_within_a_hundredth_need_no_explanation():
-    ours = TorchCount(macs=1000, macs_attention=0, products=400, uncounted=())
+    ours = TorchCount(macs=1000, macs_attention=0, products=400, uncounted=(), output_bytes=0)
     near = FvcoreCount(macs=990, products=390, missed=("aten::lstm",))
     far = FvcoreCount(macs=980, products=380, missed=("aten::lstm",))
     assert explain_difference(ours, near) == ""

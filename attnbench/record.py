@@ -1,4 +1,4 @@
-"""What is asked (Cell) and what happened (Record), and their JSON. Imports neither torch nor anything of ours."""
+"""What is asked (Cell) and what happened (Record), and their JSON. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,22 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
+
+from attnbench.axes import DEFAULTS, TOGETHER, Axes, Mode, Scope, variant
+
+__all__ = [
+    "FORMAT",
+    "Cell",
+    "Mode",
+    "Options",
+    "Record",
+    "Scope",
+    "Status",
+    "Task",
+    "Value",
+    "cell_from_dict",
+    "metrics_from_dict",
+]
 
 FORMAT = 2
 """Version of the JSON below; a reader refuses records of a later one.
@@ -69,21 +85,6 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
-class Scope(StrEnum):
-    """What is built around the mechanism."""
-
-    LAYER = "layer"
-    BACKBONE = "backbone"
-    NETWORK = "network"
-
-
-class Mode(StrEnum):
-    """What one timed call does."""
-
-    INFER = "infer"
-    TRAIN = "train"
-
-
 class Task(StrEnum):
     """Whether a cell asks for what the mechanism costs, and how far, or for how well it learns."""
 
@@ -96,11 +97,10 @@ class Task(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One point of a sweep: everything that was asked, nothing that was found."""
+class Cell(Axes):
+    """One point of a sweep: everything that was asked, nothing that was found. Its axes stand in attnbench.axes."""
 
     task: Task = Task.COST
-    scope: Scope = Scope.BACKBONE
     mechanism: str
     """Name of a registered mechanism, or ``FILE.py:Class``; empty for a network of somebody else's."""
     options: Options = field(default_factory=dict)
@@ -108,23 +108,6 @@ class Cell:
     distribution: str = ""
     """Where the mechanism comes from, with its version: what a changed plugin changes."""
     network: str = ""
-    head: str = ""
-    """Task whose head a network is put under: segmentation, detection, instance; empty for its own classifier."""
-    height: int
-    """Image height in pixels."""
-    width: int
-    """Image width in pixels."""
-    batch: int = 1
-    mode: Mode = Mode.INFER
-    dtype: str = "float32"
-    device: str = "cpu"
-    threads: int = 1
-    compiled: bool = False
-    stage: int = 0
-    """Stage of the backbone that a layer-scope site is taken from, from 1; 0 elsewhere."""
-    dim: int = 0
-    heads: int = 0
-    depth: int = 0
     dataset: str = ""
     """Data set of an accuracy cell."""
     checkpoint: str = ""
@@ -142,7 +125,8 @@ class Cell:
     @property
     def group(self) -> str:
         """Hash of what cells must share for their latencies to be comparable."""
-        loose = replace(self, mechanism="", options={}, distribution="", network="", compiled=False)
+        varied: dict[str, Any] = {name: DEFAULTS[name] for name in TOGETHER}
+        loose = replace(self, mechanism="", options={}, distribution="", network="", **varied)
         return _digest(_asked(replace(loose, checkpoint="", checkpoint_sha256="")))
 
     @property
@@ -152,8 +136,8 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """The name, and whether it is compiled, for people."""
-        return f"{self.name}, compiled" if self.compiled else self.name
+        """The name, and what tells it from others of the name that are timed in turn with it, for people."""
+        return ", ".join([self.name, *variant(self)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

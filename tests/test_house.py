@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from attnbench.axes import AXES
 from attnbench.metrics import METRICS
 
 ROOT = Path(__file__).parents[1]
@@ -88,6 +89,33 @@ def test_the_parent_measures_without_torch() -> None:
     code = f"import sys, {parent}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_only_the_table_of_axes_lists_axes() -> None:
+    """A tuple, a dict or a parameter list that names four axes or more is another table of them."""
+    allowed = {
+        "attnbench/axes.py",
+        "attnbench/record.py",  # the keys of format 1
+        "attnbench/plan/request.py",  # the names of folders before axes had a table
+        "attnbench/report/tables.py",  # the columns that records.csv promises to begin with
+        "attnbench/claims/plan.py",  # the order in which commands of claims were always written
+        "attnbench/claims/claim.py",  # those that a check says in its own way
+        "attnbench/plan/sweep.py",  # a scope, its heads and sizes go together
+    }
+    names = {*AXES, *(name for axis in AXES.values() for name in (*axis.fields, *axis.columns))}
+    found = {}
+    for path in HARNESS:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            texts = []
+            if isinstance(node, ast.Tuple | ast.List | ast.Set):
+                texts = [each.value for each in node.elts if isinstance(each, ast.Constant)]
+            elif isinstance(node, ast.Dict):
+                texts = [each.value for each in node.keys if isinstance(each, ast.Constant)]
+            listed = names.intersection(text for text in texts if isinstance(text, str))
+            if len(listed) > 3:
+                found[path.relative_to(ROOT).as_posix()] = sorted(listed)
+
+    assert {path: listed for path, listed in found.items() if path not in allowed} == {}
 
 
 def test_no_public_class_name_is_defined_twice() -> None:

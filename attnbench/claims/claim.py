@@ -6,13 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
+
+from attnbench.axes import AXES, texts
 
 UNITS: Mapping[str, float] = {
     "": 1.0, "x": 1.0, "img/s": 1.0, "MACs": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "ms": 1e-3, "s": 1.0, "%": 0.01,
     "MiB": 2.0**20, "GB": 1e9,
 }  # fmt: skip
 """Units that a claim may be stated in, each in the unit of its metric."""
-STAGES = ("1", "2", "3", "4")
+AXES_OF_A_CHECK = tuple(name for name in AXES if name not in {"scope", "dim", "heads", "device", "threads"})
+"""Axes that a check may ask something of as a sweep does; of others it says it in its own way, or whoever asks does."""
+_USUAL = {"res": "224", "depth": "1"}
 CERTAINTIES = ("verbatim", "secondary", "derived")
 
 
@@ -61,15 +66,22 @@ class Check:
     """Of that option."""
     take: Take = Take.VALUE
     scope: str = ""
-    res: tuple[str, ...] = ("224",)
-    task: str = ""
-    mode: tuple[str, ...] = ("infer",)
-    batch: str = "1"
-    stage: tuple[str, ...] = ("3",)
     dim: tuple[int, ...] = ()
     head_dim: int = 0
     """Channels of a head, where a layer's heads are not the stage's."""
-    depth: int = 1
+    axes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """What is asked of other axes, each by its option with its values as written; see ``attnbench.axes``."""
+
+    @classmethod
+    def of(cls, **given: Any) -> Check:  # noqa: ANN401 - each field and each axis has its own kind
+        """Return a check from names as a ledger has them, axes and others together."""
+        axes = tuple((name, texts(given.pop(name))) for name in AXES_OF_A_CHECK if name in given)
+        return cls(axes=axes, **given)
+
+    def written(self, option: str) -> tuple[str, ...]:
+        """Return the values of an axis as they were written, what is usual in claims if none were."""
+        usual = _USUAL.get(option, AXES[option].usual)
+        return dict(self.axes).get(option, (usual,) if usual else ())
 
     @property
     def wanted(self) -> tuple[str, ...]:

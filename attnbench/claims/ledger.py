@@ -13,8 +13,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from attnbench.axes import AXES
 from attnbench.claims import arithmetic
-from attnbench.claims.claim import CERTAINTIES, STAGES, UNITS, Check, Claim, Reason, Relation, Take
+from attnbench.claims.claim import AXES_OF_A_CHECK, CERTAINTIES, UNITS, Check, Claim, Reason, Relation, Take
 from attnbench.errors import UsageError, did_you_mean
 from attnbench.metrics import METRICS
 from attnbench.plugins import source
@@ -110,16 +111,14 @@ def _claim(entry: Mapping[str, Any]) -> Claim:
 def _check(entry: Mapping[str, Any]) -> Check:
     given = dict(entry)
     _refuse_unknown(Check, given)
-    for name in ("res", "mode", "stage", "values"):
-        if name in given:
-            given[name] = tuple(str(one) for one in _listed(given[name]))
+    if "values" in given:
+        given["values"] = tuple(str(one) for one in _listed(given["values"]))
     if "dim" in given:
         given["dim"] = tuple(int(one) for one in _listed(given["dim"]))
     given["symbols"] = tuple((name, float(value)) for name, value in dict(given.get("symbols", {})).items())
     given["take"] = Take(given.get("take", "value"))
     given.setdefault("scope", "network" if given.get("network") else "layer")
-    given["batch"] = str(given.get("batch", 1))
-    check = Check(**given)
+    check = Check.of(**given)
     _refuse_wrong_names(check)
     _refuse_half_an_axis(check)
     for formula in filter(None, (check.formula, check.left_out)):
@@ -131,10 +130,18 @@ def _refuse_wrong_names(check: Check) -> None:
     for metric in filter(None, (check.metric, check.less)):
         if metric not in METRICS:
             raise ValueError(f"unknown metric {metric!r}; {did_you_mean(metric, METRICS)}")
-    if unknown := [stage for stage in check.stage if stage not in STAGES]:
-        raise ValueError(f"unknown stage {', '.join(unknown)}; known: {', '.join(STAGES)}")
+    for option, values in check.axes:
+        for value in values:
+            _refuse_unreadable(option, value)
     if bool(check.mechanism) == bool(check.network):
         raise ValueError("a check names either a mechanism or a network")
+
+
+def _refuse_unreadable(option: str, value: str) -> None:
+    try:
+        AXES[option].read(value)
+    except ValueError as error:
+        raise ValueError(f"{option} {value!r}: {error}") from None
 
 
 def _refuse_half_an_axis(check: Check) -> None:
@@ -151,15 +158,16 @@ def _reason(entry: Mapping[str, Any], check: Check | None) -> Reason:
     says = given.pop("says")
     if not given:
         raise ValueError(f"reason {says!r} changes nothing in the check, so that it cannot be tested")
-    as_written = {f.name: getattr(check, f.name) for f in fields(Check) if f.name not in given}
+    as_written = {f.name: getattr(check, f.name) for f in fields(Check) if f.name != "axes"} | dict(check.axes)
     return Reason(says=says, check=_check(as_written | given))
 
 
 def _refuse_unknown(kind: type[Claim] | type[Check], given: Mapping[str, Any], hidden: Iterable[str] = ()) -> None:
-    known = {f.name: f for f in fields(kind) if f.name not in set(hidden)}
+    known = {f.name: f for f in fields(kind) if f.name not in {*hidden, "axes"}}
+    names = [*known, *(AXES_OF_A_CHECK if kind is Check else ())]
     for name in given:
-        if name not in known:
-            raise ValueError(f"unknown name {name!r}; {did_you_mean(name, known)}")
+        if name not in names:
+            raise ValueError(f"unknown name {name!r}; {did_you_mean(name, names)}")
     needed = [n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
     lacking = [name for name in needed if name not in given]
     if lacking:

@@ -8,18 +8,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from attnbench.claims.claim import Check, Claim
+from attnbench.axes import AXES, CLASSIFICATION
+from attnbench.claims.claim import AXES_OF_A_CHECK, Check, Claim
 from attnbench.errors import UsageError
 from attnbench.metrics import METRICS, Needs
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.plan import preflight, sweep
 from attnbench.plan.preflight import Size, Survey, Wanted
 from attnbench.plan.reading import UNTIL
-from attnbench.plan.request import CLASSIFICATION, Request
-from attnbench.record import Cell, Task
+from attnbench.plan.request import Request
+from attnbench.record import Cell, Scope, Task
 
 _Looked: TypeAlias = tuple[str, tuple[Size, ...]]
 """Images that networks are evaluated on, and the sizes they must take them at; both empty if nothing is evaluated."""
+_SAID_FIRST = ("stage", "depth", "dim", "heads", "task", "res")
+_SAID_ALWAYS = ("stage", "depth", "dim", "heads", "res")
+"""Axes that a command names whatever their value; what a sweep has elsewhere is not what a claim is about."""
 _DEPTHS = (Task.COUNTS, Task.MEMORY, Task.COST)
 
 
@@ -99,14 +103,10 @@ def command(check: Check, *, device: str = "") -> str:
         name = check.network.partition(":")[0]
         words += ["--checkpoint", f"{name}=FILE", "--accuracy", "folder:PATH"]
         return shlex.join(["attnbench", "run", *words])
-    if check.scope == "layer":
-        words += ["--stage", ",".join(check.stage), "--depth", str(check.depth)]
-        words += ["--dim", str(request.dim), "--heads", str(request.heads)] if check.dim or check.head_dim else []
-    if check.task:
-        words += ["--task", check.task]
-    words += ["--res", ",".join(check.res)] if not check.task else []
-    words += ["--mode", ",".join(check.mode)] if check.mode != ("infer",) else []
-    words += ["--batch", check.batch] if check.batch != "1" else []
+    said = {name: check.written(name) if name in AXES_OF_A_CHECK else request.axes[name] for name in request.axes}
+    for option in [name for name in dict.fromkeys([*_SAID_FIRST, *AXES]) if name in said and name != "scope"]:
+        if option in _SAID_ALWAYS or said[option] != (AXES[option].usual,):
+            words += [f"--{option}", ",".join(said[option])]
     words += ["--baseline", "none"] if not (check.over or check.network) else []
     words += ["--until", request.until] if request.until != "latency" else []
     words += ["--device", device] if device else []
@@ -142,30 +142,28 @@ def learned(check: Check) -> bool:
 
 def _requests(check: Check, means: Means) -> Iterator[tuple[str, tuple[Request, Request | None]]]:
     """Yield the requests of both sides, which give as many cells each in the same order, and where along they are."""
-    sites = itertools.product(check.stage if check.scope == "layer" else ("3",), check.dim or (0,))
-    for (stage, dim), at in itertools.product(list(sites), check.values or ("",)):
-        width = dim or SWIN_T_SIZED.dims[int(stage) - 1]
-        common = Request(
-            scope=(check.scope,),
-            baseline="none",
-            res=() if check.task else check.res,
-            task=(check.task or CLASSIFICATION,),
-            mode=check.mode,
-            batch=(check.batch,),
-            stage=(stage,),
-            dim=dim or None,
-            heads=width // check.head_dim if check.head_dim else None,
-            depth=check.depth,
-            until=until(check),
-            device=(means.device,),
-            threads=means.threads,
-        )
+    stages = check.written("stage") if check.scope == Scope.LAYER else ("",)
+    for (stage, dim), at in itertools.product(itertools.product(stages, check.dim or (0,)), check.values or ("",)):
+        common = Request(axes=_axes(check, means, stage, dim), baseline="none", until=until(check))
         if learned(check):
             common = replace(common, accuracy=means.dataset, checkpoint=_weights(check, means))
         sides = [_with_option(side, check, at) for side in check.wanted]
         kind = "networks" if check.network else "mechanisms"
         first, *others = [replace(common, **{kind: (side,)}) for side in sides]  # type: ignore[arg-type]
         yield at, (first, others[0] if others else None)
+
+
+def _axes(check: Check, means: Means, stage: str, dim: int) -> dict[str, tuple[str, ...]]:
+    """Return what one request of a check asks of the axes, those left out that mean nothing in its scope."""
+    asked = {name: check.written(name) for name in AXES_OF_A_CHECK if AXES[name].scope in {None, check.scope}}
+    if check.written("task") != (CLASSIFICATION,):
+        del asked["res"]
+    if check.scope == Scope.LAYER:
+        asked["stage"] = (stage,)
+        width = dim or SWIN_T_SIZED.dims[int(stage) - 1]
+        asked |= {"dim": (str(width),)} if dim or check.head_dim else {}
+        asked |= {"heads": (str(width // check.head_dim),)} if check.head_dim else {}
+    return asked | {"scope": (check.scope,), "device": (means.device,), "threads": (str(means.threads),)}
 
 
 def _with_option(side: str, check: Check, at: str) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from attnbench import __version__
-from attnbench.cli.parameters import COMMAS, SIZE
+from attnbench.cli.parameters import COMMAS, SIZE, axis_options
 from attnbench.errors import AttnbenchError, StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -65,25 +65,9 @@ def env() -> None:
 @click.argument("sweep_file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--mechanisms", type=COMMAS, help="Names, name:option=value, or FILE.py:Class. [all installed]")
 @click.option("--networks", type=COMMAS, help="Published networks: of plugins, and every model of timm.")
-@click.option(
-    "--res",
-    type=COMMAS,
-    help="Image sizes, 224 or 224x448 (height x width). [224; with --task what papers use]",
-)
-@click.option("--scope", type=COMMAS, help="backbone, layer, network. [backbone for mechanisms, network for networks]")
-@click.option("--task", type=COMMAS, help="Heads on networks: segmentation, detection, instance. [classification]")
-@click.option("--mode", type=COMMAS, help="infer, train. [infer]")
-@click.option("--batch", type=COMMAS, help="Images per call. [1]")
-@click.option("--dtype", type=COMMAS, help="float32, bfloat16, float16. [float32]")
-@click.option("--device", type=COMMAS, help="cpu, cuda, cuda:1. [cuda if there is one, else cpu]")
-@click.option("--compile", type=COMMAS, help="off, on. [off]")
+@axis_options()
 @click.option("--backend", type=COMMAS, help="Implementations of a mechanism, such as sdpa,unfused. [each's default]")
-@click.option("--stage", type=COMMAS, help="Layer scope: stages of the backbone, 1 to 4. [3]")
-@click.option("--dim", type=int, help="Layer scope: channels. [the stage's]")
-@click.option("--heads", type=int, help="Layer scope: heads. [the stage's]")
-@click.option("--depth", type=int, help="Layer scope: layers in the stack. [4]")
 @click.option("--until", help="Stop each cell after counts, memory or latency. [latency]")
-@click.option("--threads", type=int, help="CPU threads. [OMP_NUM_THREADS, else all that this process may use]")
 @click.option("--baseline", help="Mechanism that ratios refer to, or none. [mhsa]")
 @click.option("--accuracy", metavar="DATASET", help="Also train on digits, folder:PATH, torch/cifar10, hfds/...")
 @click.option(
@@ -142,9 +126,8 @@ def report(folders: tuple[Path, ...], out: Path | None) -> None:
 @click.option("--force", is_flag=True, help="Compare latency although the environments differ.")
 @click.option("--rerun", metavar="REF", help="Measure a git revision and the working tree, interleaved, in one run.")
 @click.option("--mechanisms", type=COMMAS, help="With --rerun: what to measure. [all installed]")
-@click.option("--res", type=COMMAS, help="With --rerun: image sizes. [224]")
-@click.option("--scope", type=COMMAS, help="With --rerun: backbone, layer. [backbone]")
-@click.option("--threads", type=int, help="With --rerun: CPU threads. [as for run]")
+@click.option("--backend", type=COMMAS, help="With --rerun: implementations of a mechanism. [each's default]")
+@axis_options("With --rerun: ", but={"task"})  # heads are put on networks, which are no mechanisms of a revision
 @click.option("--precision", type=float, help="With --rerun: half-width of the ratio's 95 % interval to reach. [0.01]")
 @click.option("--max-time", type=float, help="With --rerun: seconds of timed calls per cell. [10]")
 @click.option(

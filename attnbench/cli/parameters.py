@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
 import click
+
+from attnbench.axes import AXES
 
 
 class CommaList(click.ParamType[tuple[str, ...]]):
@@ -49,3 +52,14 @@ class Size(click.ParamType[int]):
 
 COMMAS = CommaList()
 SIZE = Size()
+
+
+def axis_options(prefix: str = "", *, but: Collection[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return what gives a command an option for every axis but some, its help after a prefix."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for axis in reversed([axis for axis in AXES.values() if axis.option not in but]):
+            command = click.option(f"--{axis.option}", type=COMMAS, help=f"{prefix}{axis.help}")(command)
+        return command
+
+    return decorate

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from attnbench.axes import AXES, DEFAULTS, Axis, Told
 from attnbench.record import Cell, Record, Status, Task
 from attnbench.run.job import Settings
 from attnbench.run.runner import Progress
@@ -141,17 +142,14 @@ def _place(cell: Cell) -> str:
     if cell.task is Task.ACCURACY:
         return cell.dataset
     size = f"{cell.height}" if cell.height == cell.width else f"{cell.height}x{cell.width}"
-    parts = [
-        size,
-        cell.head,
-        "" if cell.batch == 1 else f"batch {cell.batch}",
-        cell.mode.value,
-        cell.dtype,
-        cell.device,
-    ]
-    if cell.stage:
-        parts.insert(1, f"stage {cell.stage}")
-    return " ".join(part for part in parts if part)
+    values = [(axis, getattr(cell, axis.fields[0])) for axis in AXES.values() if not axis.together]
+    return " ".join([size, *(axis.phrase.format(value) for axis, value in values if _is_told(axis, value))])
+
+
+def _is_told(axis: Axis, value: object) -> bool:
+    if axis.told is Told.ALWAYS:
+        return bool(value)
+    return axis.told is Told.WHERE_UNUSUAL and value != DEFAULTS[axis.fields[0]]
 
 
 def _clock(seconds: float) -> str:

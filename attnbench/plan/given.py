@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import tomllib
 import warnings
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any
 
+from attnbench.axes import AXES, Scope, texts
 from attnbench.devices.machine import usable_cores
 from attnbench.errors import UsageError, did_you_mean
-from attnbench.plan.request import Request
+from attnbench.plan.request import LISTS, Request
 from attnbench.plugins.registry import discover
 from attnbench.run.job import Settings
 
@@ -32,25 +32,32 @@ def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -
     """
     wanted = _read_toml(path) if path else {}
     wanted |= {name: value for name, value in given.items() if value is not None}
+    wanted |= {name: texts(wanted[name]) for name in (*AXES, *LISTS) if name in wanted}
     if wanted.get("networks"):
         wanted.setdefault("scope", ("backbone", "network") if wanted.get("mechanisms") else ("network",))
     if set(wanted.get("scope", ())) != {"network"}:
         wanted.setdefault("mechanisms", tuple(discover().plugins))
-    wanted.setdefault("threads", threads)
+    wanted.setdefault("threads", (str(threads),))
     _refuse_other_types(wanted)
     _refuse_idle(wanted)
-    if wanted["threads"] > len(usable_cores()):
+    _warn_of_threads(wanted["threads"])
+    asked = {name: value for name, value in wanted.items() if name not in _SETTING_NAMES}
+    return Request.of(**asked), settings_of(wanted)
+
+
+def _warn_of_threads(written: Sequence[str]) -> None:
+    """Warn of more threads than cores; what is no number is refused where the axes are read."""
+    cores = len(usable_cores())
+    for threads in (text for text in written if text.isdecimal() and int(text) > cores):
         warnings.warn(
-            f"--threads {wanted['threads']}: this process may use {len(usable_cores())} cores; threads that "
-            "share one wait for each other",
-            stacklevel=2,
+            f"--threads {threads}: this process may use {cores} cores; threads that share one wait for each other",
+            stacklevel=3,
         )
-    return Request(**{name: value for name, value in wanted.items() if name not in _SETTING_NAMES}), settings_of(wanted)
 
 
 def _refuse_other_types(wanted: Mapping[str, Any]) -> None:
     """Refuse what a sweep file has in place of numbers and names; the command line has seen to its own."""
-    whole = ("dim", "heads", "depth", "threads", "seeds", "epochs")
+    whole = ("seeds", "epochs")
     mistakes = [f"{name} = {wanted[name]!r}: expected a whole number" for name in whole if _is_no(wanted, name, int)]
     mistakes += [
         f"{name} = {wanted[name]!r}: expected a number" for name in _SETTING_NAMES if _is_no(wanted, name, int | float)
@@ -67,8 +74,9 @@ def _is_no(wanted: Mapping[str, Any], name: str, kind: type | UnionType) -> bool
 
 def _refuse_idle(wanted: Mapping[str, Any]) -> None:
     """Refuse options that would change nothing: whoever gives one believes that it does."""
-    layers = "layer" in wanted.get("scope", ())
-    idle = [] if layers else [(name, "--scope layer") for name in ("stage", "dim", "heads", "depth")]
+    layers = Scope.LAYER in wanted.get("scope", ())
+    of_layers = [name for name, axis in AXES.items() if axis.scope is Scope.LAYER]
+    idle = [] if layers else [(name, f"--scope {Scope.LAYER}") for name in of_layers]
     idle += [] if wanted.get("accuracy") else [(name, "--accuracy") for name in ("seeds", "epochs", "checkpoint")]
     idle += [] if set(wanted.get("scope", ())) != {"network"} else [("mechanisms", "--scope backbone or layer")]
     mistakes = [f"--{name} does nothing without {needed}" for name, needed in idle if name in wanted]
@@ -94,21 +102,14 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from None
-    names = [field.name for field in fields(Request)]
+    names = Request.names()
     read = {name.replace("-", "_"): value for name, value in content.items()}
     unknown = [name for name in read if name not in (*names, *_SETTING_NAMES)]
     if unknown:
         raise UsageError(
             *(f"{path}: unknown name {name!r}; {did_you_mean(name, [*names, *_SETTING_NAMES])}" for name in unknown)
         )
-    axes = {field.name for field in fields(Request) if str(field.type).startswith("tuple")}
-    return {name: _axis(value) if name in axes else value for name, value in read.items()}
-
-
-def _axis(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(","))
-    return tuple(str(part) for part in value) if isinstance(value, list) else (str(value),)
+    return read
 
 
 def _checked(settings: Settings) -> Settings:

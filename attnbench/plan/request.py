@@ -2,50 +2,72 @@
 
 from __future__ import annotations
 
-import re
+import hashlib
+import json
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
+from attnbench.axes import AXES, CLASSIFICATION, resolution, texts
 from attnbench.plan.preflight import Wanted
 
-CLASSIFICATION = "classification"
 USUAL = "224"
 """Image size of classification where none is asked for."""
+_SINGLE_ONCE = ("dim", "heads", "depth", "threads")
+"""Axes that took one number when folders were first named."""
+_NAMED_ALWAYS = (*("res", "task", "batch", "dtype", "device", "mode", "compile", "scope", "stage"), *_SINGLE_ONCE)
+"""Axes that the name of a folder depends on whatever they are; others that were added later, where they are given."""
+
+
+LISTS = ("mechanisms", "networks", "backend", "checkpoint")
+"""What is a list besides the axes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """The axes of a sweep as written: each a tuple of what stood between the commas.
+    """A sweep as written: for each axis a tuple of what stood between the commas.
 
     Mechanisms are measured in the layer and backbone scopes, networks in the network scope.
     """
 
     mechanisms: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
-    res: tuple[str, ...] = ()
-    """Empty for what is usual: 224, or what papers state for a dense task."""
-    task: tuple[str, ...] = (CLASSIFICATION,)
-    """What networks are asked to do."""
-    batch: tuple[str, ...] = ("1",)
-    dtype: tuple[str, ...] = ("float32",)
-    device: tuple[str, ...] = ("auto",)
-    mode: tuple[str, ...] = ("infer",)
-    compile: tuple[str, ...] = ("off",)
-    scope: tuple[str, ...] = ("backbone",)
+    axes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By option, those that something was asked of; see ``attnbench.axes``."""
     backend: tuple[str, ...] = ()
     until: str = "latency"
     """The last thing that is found out of each cell: counts, memory or latency."""
-    stage: tuple[str, ...] = ("3",)
-    dim: int | None = None
-    heads: int | None = None
-    depth: int = 4
-    threads: int = 1
     baseline: str = "mhsa"
     accuracy: str = ""
     seeds: int = 3
     epochs: int = 0
     checkpoint: tuple[str, ...] = ()
     """``NETWORK=FILE`` each: the weights that a network is evaluated with, whichever options it has."""
+
+    @classmethod
+    def of(cls, **given: Any) -> Request:  # noqa: ANN401 - each field and each axis has its own kind
+        """Return a request from names as the command line has them, axes and others together.
+
+        Example:
+            >>> Request.of(mechanisms=("qna",), res=("224", "512")).written("res")
+            ('224', '512')
+        """
+        axes = {name: texts(values) for name, values in given.items() if name in AXES}
+        others: dict[str, Any] = {
+            name: texts(value) if name in LISTS else value for name, value in given.items() if name not in AXES
+        }
+        return cls(axes=axes, **others)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return what can be given to ``of``."""
+        return (*AXES, *(each.name for each in fields(cls) if each.name != "axes"))
+
+    def written(self, option: str) -> tuple[str, ...]:
+        """Return the values of an axis as they were written, what is usual if none were; empty if that depends."""
+        usual = AXES[option].usual
+        return self.axes.get(option, (usual,) if usual else ())
 
     @property
     def wanted(self) -> tuple[Wanted, ...]:
@@ -69,23 +91,27 @@ class Request:
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """Height and width of the images, those left out that are none."""
         found = []
-        for text in self.res or (USUAL,):
+        for text in self.written("res") or (USUAL,):
             with suppress(ValueError):
-                found.append(parse_resolution(text))
+                found.append(resolution(text))
         return tuple(found)
+
+    @property
+    def sizes_written(self) -> tuple[str, ...]:
+        """The image sizes as written, or what stands for them where none were asked for."""
+        tasks = self.written("task")
+        return self.written("res") or ((USUAL,) if tasks == (CLASSIFICATION,) else tasks)
+
+    @property
+    def digest(self) -> str:
+        """Hash of what was asked, the same each time and in every version: folders are named by it."""
+        asked = {name: value for name, value in asdict(self).items() if name != "axes"}
+        asked |= {name: list(self.written(name)) for name in AXES if name in _NAMED_ALWAYS or name in self.axes}
+        for name in _SINGLE_ONCE:
+            if len(values := asked[name]) < 2:
+                asked[name] = int(values[0]) if values and values[0].isdecimal() else None
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
     @property
     def _baseline_is_extra(self) -> bool:
         return bool(self.mechanisms) and self.baseline not in ("none", *self.mechanisms, *self.networks)
-
-
-def parse_resolution(text: str) -> tuple[int, int]:
-    """Read ``224`` or ``224x448`` (height x width, pixels).
-
-    Raises:
-        ValueError: it is neither, or a side is 0.
-    """
-    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
-    if not match or int(match[1]) == 0 or (match[2] is not None and int(match[2]) == 0):
-        raise ValueError("expected pixels as 224, or height x width as 224x448, each at least 1")
-    return int(match[1]), int(match[2] or match[1])

@@ -5,16 +5,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from attnbench.axes import AXES, DEFAULTS, TOGETHER, Axis, resolution
 from attnbench.errors import UsageError
-from attnbench.models.dense import DEFAULT_SIZE
-from attnbench.models.dense import DenseTask as Head
+from attnbench.models.dense import DEFAULT_SIZE, DenseTask
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.plan import reading as axes_of
 from attnbench.plan.preflight import Finding, Survey
-from attnbench.plan.reading import Axes
-from attnbench.plan.request import USUAL, Request, parse_resolution
+from attnbench.plan.reading import Values
+from attnbench.plan.request import USUAL, Request
 from attnbench.record import Cell, Mode, Options, Scope, Task
+
+_OF_A_SCENE = ("scope", "task", "res")
+_TOGETHER = [axis for axis in AXES.values() if axis.together]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +37,15 @@ def plan(request: Request, survey: Survey) -> Sweep:
     """
     mistakes = [mistake for finding in survey.findings for mistake in finding.mistakes] + list(survey.mistakes)
     mistakes += axes_of.unknown_backends(request, survey.findings)
-    axes = axes_of.read(request, survey.devices, mistakes)
-    mistakes += axes_of.missing(request, axes) + axes_of.wrong_checkpoints(request)
+    values = axes_of.read(request, survey.devices, mistakes)
+    task = axes_of.depth(request, mistakes)
+    mistakes += axes_of.missing(request, values) + axes_of.wrong_checkpoints(request)
     findings = _without_repeated_baseline(request, survey.findings)
     mistakes += axes_of.duplicates("mechanisms", [written(f.name, f.options) for f in findings if f.name])
     if mistakes:
         raise UsageError(*dict.fromkeys(mistakes))
-    cells = tuple(_cells(request, axes, findings))
-    accuracy_cells = tuple(_accuracy_cells(request, axes, findings))
+    cells = tuple(_cells(values, findings, task))
+    accuracy_cells = tuple(_accuracy_cells(request, values, findings))
     return Sweep(cells=cells + accuracy_cells, baselines=_baselines(cells, request, findings))
 
 
@@ -49,63 +54,56 @@ def written(mechanism: str, options: Options) -> str:
     return ":".join([mechanism, *(f"{name}={value}" for name, value in options.items())])
 
 
-def _cells(request: Request, axes: Axes, findings: Sequence[Finding]) -> Iterator[Cell]:
-    for (scope, head, (height, width)), device, mode, dtype, batch in itertools.product(
-        _scenes(axes), axes.device, axes.mode, axes.dtype, axes.batch
-    ):
-        common = Cell(
-            task=axes.task,
-            mechanism="",
-            scope=scope,
-            head=head,
-            height=height,
-            width=width,
-            batch=batch,
-            mode=mode,
-            dtype=dtype,
-            device=device,
-            threads=request.threads,
-        )
-        for placed in _place(common, request, axes.stage):
-            here = [finding for finding in findings if finding.wanted.network == (scope is Scope.NETWORK)]
-            for finding, compiled in itertools.product(here, axes.compiled):
-                yield replace(_named(placed, finding), compiled=compiled)
+def _cells(values: Values, findings: Sequence[Finding], task: Task) -> Iterator[Cell]:
+    for scene in _scenes(values):
+        here = [finding for finding in findings if finding.wanted.network == (scene["scope"] is Scope.NETWORK)]
+        for place in _points(values, _apart(scene["scope"])):
+            common = _sited(Cell(task=task, mechanism="", **scene | place))
+            for finding, variant in itertools.product(here, list(_points(values, _TOGETHER))):
+                yield replace(_named(common, finding), **variant)
 
 
-def _scenes(axes: Axes) -> Iterator[tuple[Scope, str, tuple[int, int]]]:
+def _scenes(values: Values) -> Iterator[dict[str, Any]]:
     """Yield scopes, heads and image sizes that go together."""
-    for scope in axes.scope:
-        for head in axes.head if scope is Scope.NETWORK else [""]:
-            usual = DEFAULT_SIZE[Head(head)] if head else parse_resolution(USUAL)
-            for size in axes.res or [usual]:
-                yield scope, head, size
+    for scope in values["scope"]:
+        for head in values["task"] if scope is Scope.NETWORK else [""]:
+            usual = DEFAULT_SIZE[DenseTask(head)] if head else resolution(USUAL)
+            for height, width in values["res"] or [usual]:
+                yield {"scope": scope, "head": head, "height": height, "width": width}
 
 
-def _place(cell: Cell, request: Request, stages: Iterable[int]) -> Iterator[Cell]:
+def _apart(scope: Scope) -> list[Axis]:
+    """Return the axes whose values are not timed in turn, besides those of a scene, that mean something in a scope."""
+    rest = [axis for name, axis in AXES.items() if name not in _OF_A_SCENE and not axis.together]
+    return [axis for axis in rest if axis.scope in {None, scope}]
+
+
+def _points(values: Values, axes: Sequence[Axis]) -> Iterator[dict[str, Any]]:
+    """Yield every combination on some axes, by the fields of a cell; an axis without values is left out."""
+    asked = [axis for axis in axes if values[axis.option]]
+    for point in itertools.product(*(values[axis.option] for axis in asked)):
+        yield {axis.fields[0]: value for axis, value in zip(asked, point, strict=True)}
+
+
+def _sited(cell: Cell) -> Cell:
+    """Return a cell of the layer scope with its stage's channels and heads where none were asked for."""
     if cell.scope is not Scope.LAYER:
-        yield cell
-        return
-    for stage in stages:
-        yield replace(
-            cell,
-            stage=stage,
-            dim=request.dim or SWIN_T_SIZED.dims[stage - 1],
-            heads=request.heads or SWIN_T_SIZED.heads[stage - 1],
-            depth=request.depth,
-        )
+        return cell
+    stage = cell.stage - 1
+    return replace(cell, dim=cell.dim or SWIN_T_SIZED.dims[stage], heads=cell.heads or SWIN_T_SIZED.heads[stage])
 
 
-def _accuracy_cells(request: Request, axes: Axes, findings: Sequence[Finding]) -> Iterator[Cell]:
+def _accuracy_cells(request: Request, values: Values, findings: Sequence[Finding]) -> Iterator[Cell]:
     if not request.accuracy:
         return
     for finding in findings:
         if finding.wanted.network:
-            yield from _evaluations(request, axes, finding)
+            yield from _evaluations(request, values, finding)
         else:
-            yield _training(request, axes, finding)
+            yield _training(request, values, finding)
 
 
-def _training(request: Request, axes: Axes, finding: Finding) -> Cell:
+def _training(request: Request, values: Values, finding: Finding) -> Cell:
     """Return the cell that trains a mechanism's backbone at the first image size."""
     height, width = (8, 8) if request.accuracy == "digits" else request.sizes[0]
     common = Cell(
@@ -113,9 +111,9 @@ def _training(request: Request, axes: Axes, finding: Finding) -> Cell:
         mechanism="",
         height=height,
         width=width,
-        device=axes.device[0],
+        device=values["device"][0],
         mode=Mode.TRAIN,
-        threads=request.threads,
+        threads=values["threads"][0],
         dataset=request.accuracy,
         seeds=request.seeds,
         epochs=request.epochs,
@@ -123,7 +121,7 @@ def _training(request: Request, axes: Axes, finding: Finding) -> Cell:
     return _named(common, finding)
 
 
-def _evaluations(request: Request, axes: Axes, finding: Finding) -> Iterator[Cell]:
+def _evaluations(request: Request, values: Values, finding: Finding) -> Iterator[Cell]:
     """Yield the cells that evaluate a network's checkpoint, one for each image size."""
     for height, width in request.sizes:
         common = Cell(
@@ -132,8 +130,8 @@ def _evaluations(request: Request, axes: Axes, finding: Finding) -> Iterator[Cel
             mechanism="",
             height=height,
             width=width,
-            device=axes.device[0],
-            threads=request.threads,
+            device=values["device"][0],
+            threads=values["threads"][0],
             dataset=request.accuracy,
             checkpoint=finding.wanted.checkpoint,
             checkpoint_sha256=finding.checkpoint_sha256,
@@ -155,7 +153,7 @@ def _without_repeated_baseline(request: Request, findings: Sequence[Finding]) ->
 
 
 def _baselines(cells: Iterable[Cell], request: Request, findings: Sequence[Finding]) -> dict[str, str]:
-    """Return each group's baseline: the first cell of it, eager where there is a choice.
+    """Return each group's baseline: the first cell of it, the usual one where cells are timed in turn.
 
     A group of networks without the baseline that was asked for refers to its first network.
     """
@@ -165,9 +163,14 @@ def _baselines(cells: Iterable[Cell], request: Request, findings: Sequence[Findi
     for cell in cells:
         if baseline and cell.name == baseline.name and cell.options == baseline.options:
             best = chosen.get(cell.group)
-            if best is None or (best.compiled and not cell.compiled):
+            if best is None or _unusual(cell) < _unusual(best):
                 chosen[cell.group] = cell
     for cell in cells:
         if cell.network and request.baseline != "none":
             chosen.setdefault(cell.group, cell)
     return {group: cell.key for group, cell in chosen.items()}
+
+
+def _unusual(cell: Cell) -> int:
+    """Return on how many of the axes that are timed in turn a cell has another value than the default."""
+    return sum(getattr(cell, name) != DEFAULTS[name] for name in TOGETHER)

@@ -11,27 +11,20 @@ from typing import Any
 
 import pandas as pd
 
+from attnbench import axes as table_of_axes
 from attnbench.metrics import METRICS, format_value, is_number
 
+_PLACES = {"device": {"machine": "{}"}}
+"""What is said behind an axis though it is none: what the device was."""
 PHRASES = {
-    "head": "{}",
-    "scope": "{}",
-    "stage": "stage {}",
-    "dim": "dim {}",
-    "heads": "{} heads",
-    "depth": "{} layers",
-    "mode": "{}",
-    "dtype": "{}",
-    "batch": "batch {}",
-    "device": "{}",
-    "machine": "{}",
-    "threads": "threads {}",
-    "run_id": "run {}",
-}
+    name: phrase
+    for axis, own in table_of_axes.PHRASES.items()
+    for name, phrase in ({axis: own} | _PLACES.get(axis, {})).items()
+} | {"run_id": "run {}"}
 """What rows of one table have in common besides the resolution, and how it is said."""
 
 AXES = tuple(PHRASES)
-COUNTED = ("head", "scope", "stage", "dim", "heads", "depth")
+COUNTED = tuple(axis.fields[0] for axis in table_of_axes.AXES.values() if axis.counted and axis.fields[0] in PHRASES)
 """The axes that a count of operations depends on."""
 _OTHER_COLUMNS = (
     *("label", "mechanism", "network", "options", "res_height", "res_width", "hardware", "environment_id"),

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any
 
 import pandas as pd
 
+from attnbench.axes import AXES
 from attnbench.metrics import METRICS
 from attnbench.record import Cell, Record, Task
 
-_ASKED = """
-run_id cell_key started_at mechanism options plugin_distribution scope network head res_height res_width stage dim heads
-depth batch mode dtype device hardware threads backend compiled status reason
-"""
+_ABOUT = "run_id cell_key started_at mechanism options plugin_distribution network"
+_AXES = [column for axis in AXES.values() for column in axis.columns]
+_ENDED = "hardware backend status reason"
 _LAST = "accuracy_reason dataset epochs environment_id attnbench_version torch_version label is_baseline"
-COLUMNS = (*_ASKED.split(), *METRICS, *_LAST.split())
+COLUMNS = (*_ABOUT.split(), *_AXES, *_ENDED.split(), *METRICS, *_LAST.split())
 """Every column of a frame, in order; ``write_csv`` puts those it promises first."""
 
 
@@ -51,23 +52,10 @@ def _row(record: Record) -> dict[str, Any]:
         "mechanism": cell.mechanism,
         "options": json.dumps(dict(cell.options), sort_keys=True),
         "plugin_distribution": cell.distribution,
-        "scope": cell.scope.value,
         "network": cell.network,
-        "head": cell.head or None,
-        "res_height": cell.height,
-        "res_width": cell.width,
-        "stage": cell.stage or None,
-        "dim": cell.dim or None,
-        "heads": cell.heads or None,
-        "depth": cell.depth or None,
-        "batch": cell.batch,
-        "mode": cell.mode.value,
-        "dtype": cell.dtype,
-        "device": cell.device,
+        **_axes(cell),
         "hardware": environment.get("hardware"),
-        "threads": cell.threads,
         "backend": cell.options.get("backend"),
-        "compiled": cell.compiled,
         "status": record.status.value,
         "reason": record.reason,
         "environment_id": environment.get("environment_id"),
@@ -76,6 +64,15 @@ def _row(record: Record) -> dict[str, Any]:
         "label": cell.label,
         "is_baseline": bool(record.metrics.get("is_baseline")),
         **known,
+    }
+
+
+def _axes(cell: Cell) -> dict[str, Any]:
+    """Return the columns of a cell's axes, None for one that means nothing in its scope."""
+    return {
+        column: None if axis.scope and not value else value.value if isinstance(value, StrEnum) else value
+        for axis in AXES.values()
+        for column, value in zip(axis.columns, (getattr(cell, name) for name in axis.fields), strict=True)
     }
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -15,10 +13,10 @@ from rich.text import Text
 from attnbench import store
 from attnbench.cli.progress import Screen, described
 from attnbench.compare.verdict import Comparison
-from attnbench.errors import StoreError
+from attnbench.errors import StoreError, UsageError
 from attnbench.plan import preflight, sweep
-from attnbench.plan.request import CLASSIFICATION, USUAL, Request
-from attnbench.record import Record, Status, Task
+from attnbench.plan.request import Request
+from attnbench.record import Record, Scope, Status, Task
 from attnbench.report import standings, superseded, verdicts
 from attnbench.report.crossover import crossovers
 from attnbench.report.environments import describe_all
@@ -168,6 +166,8 @@ def rerun(
     """
     from attnbench.compare import rerun as lockstep  # noqa: PLC0415 - torch
 
+    if Scope.NETWORK in request.written("scope"):
+        raise UsageError("--rerun compares mechanisms; leave network out of --scope")
     planned = plan(request)
     folder = out or RESULTS / f"rerun-{re.sub(r'[^A-Za-z0-9.-]', '-', revision)}"
     return lockstep.rerun(
@@ -244,11 +244,9 @@ def _write(
 
 def _name(request: Request) -> str:
     """Return the folder name of a request: readable, and the same each time the same is asked for."""
-    asked = json.dumps(asdict(request), sort_keys=True)
     names = "+".join(dict.fromkeys(map(_short, request.mechanisms + request.networks)))
-    sizes = request.res or ((USUAL,) if request.task == (CLASSIFICATION,) else request.task)
-    readable = f"{names}-{'+'.join(sizes)}"
-    return f"{re.sub(r'[^A-Za-z0-9+x.-]', '', readable)[:60]}-{hashlib.sha256(asked.encode()).hexdigest()[:6]}"
+    readable = f"{names}-{'+'.join(request.sizes_written)}"
+    return f"{re.sub(r'[^A-Za-z0-9+x.-]', '', readable)[:60]}-{request.digest[:6]}"
 
 
 def _short(spec: str) -> str:

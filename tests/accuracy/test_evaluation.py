@@ -218,7 +218,7 @@ def test_the_survey_refuses_what_cannot_be_used_and_runs_no_code(tmp_path: Path,
 
 
 def planned(**axes: object) -> Sweep:
-    request = Request(scope=("network",), **axes)
+    request = Request.of(scope=("network",), **axes)
     findings = tuple(
         Finding(wanted=wanted, name=wanted.spec, checkpoint_sha256="abc" * bool(wanted.checkpoint))
         for wanted in request.wanted

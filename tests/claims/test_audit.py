@@ -118,7 +118,7 @@ def test_other_weights_change_the_verdict_on_an_accuracy(tmp_path: Path) -> None
             Image.fromarray(draw.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(
                 tmp_path / "val" / name / f"{index}.png"
             )
-    check = Check(network="resnet10t:num_classes=3", metric="accuracy_top1", scope="network", res=("64",))
+    check = Check.of(network="resnet10t:num_classes=3", metric="accuracy_top1", scope="network", res=("64",))
     stated = claim(Decimal("83.3"), unit="%", check=check, data="the folder")
     # Images of ten, one and one are no data to train a mechanism on, at a size that is not the checkpoint's.
     beside = claim(Decimal("9.5"), unit="k", check=Check(mechanism="mhsa", metric="params", scope="layer", dim=(48,)))

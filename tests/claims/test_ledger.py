@@ -75,7 +75,7 @@ def test_a_claim_is_as_exact_as_its_last_printed_digit(tmp_path: Path) -> None:
         ('less = "macs_attention"', 'formula = "N*Q"', "unknown symbol 'Q'"),
         (', metric = "macs", less = "macs_attention"', "", "changes nothing in the check"),
         ("value = 12.70", "value = inf", "value Infinity is no figure"),
-        ('network = "a"', 'network = "a", stage = [5]', "unknown stage 5; known: 1, 2, 3, 4"),
+        ('network = "a"', 'network = "a", stage = [5]', "stage '5': known: 1, 2, 3, 4"),
         (
             'network = "a"',
             'network = "a", along = "w", values = ["a", "b"], take = "exponent"',

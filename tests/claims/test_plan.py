@@ -12,7 +12,7 @@ from attnbench.errors import UsageError
 
 
 def test_a_check_becomes_its_cells_and_a_ratio_those_of_both_sides() -> None:
-    check = Check(
+    check = Check.of(
         mechanism="swin", over="mhsa", metric="latency_median_s", scope="layer", res=("112", "224"), stage=("2",),
         dim=(64, 128), head_dim=32, depth=2,
     )  # fmt: skip
@@ -63,6 +63,10 @@ def test_a_check_that_names_what_is_not_there_costs_the_others_nothing() -> None
             "--mechanisms swin,mhsa --scope layer --stage 3 --depth 1 --dim 64 --heads 2 --res 224",
         ),
         (
+            Check.of(mechanism="a", metric="macs", scope="layer", stage=("1", "2"), mode=("train",)),
+            "--mechanisms a --scope layer --stage 1,2 --depth 1 --res 224 --mode train --baseline none --until counts",
+        ),
+        (
             Check(network="a", metric="accuracy_top1", scope="network"),
             "--networks a --checkpoint a=FILE --accuracy folder:PATH",
         ),
@@ -83,7 +87,7 @@ def test_an_absolute_time_is_measured_on_the_claims_hardware_alone_and_a_ratio_a
 def test_a_device_that_is_not_there_is_an_error_before_anything_runs() -> None:
     check = Check(mechanism="swin", metric="macs", scope="layer")
     with pytest.raises(UsageError, match="--device 'tpu': torch sees"):
-        plan.plan([check, replace(check, stage=("1",))], Means(device="tpu"))
+        plan.plan([check, replace(check, axes=(("stage", ("1",)),))], Means(device="tpu"))
 
 
 def test_checks_that_need_more_than_is_asked_for_are_left_out() -> None:

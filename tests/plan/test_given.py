@@ -7,11 +7,13 @@ from pathlib import Path
 import click
 import pytest
 
+from attnbench.axes import AXES
 from attnbench.cli.main import _default_threads
 from attnbench.cli.parameters import COMMAS
 from attnbench.devices.machine import usable_cores
 from attnbench.errors import UsageError
 from attnbench.plan.given import read_request
+from attnbench.run.session import _name
 
 
 @pytest.mark.parametrize(
@@ -36,12 +38,12 @@ def test_options_that_would_change_nothing_are_refused_all_at_once(given: dict[s
 def test_options_with_what_they_need_are_taken() -> None:
     given = {"mechanisms": ("mhsa",), "scope": ("layer", "backbone"), "stage": ("2",), "accuracy": "digits", "seeds": 2}
     request, _ = read_request(None, given, threads=1)
-    assert (request.stage, request.seeds) == (("2",), 2)
+    assert (request.written("stage"), request.seeds) == (("2",), 2)
 
 
 def test_mechanisms_and_networks_are_both_measured_if_both_are_named() -> None:
     given = {"mechanisms": ("mhsa",), "networks": ("resnet18",)}
-    assert read_request(None, given, threads=1)[0].scope == ("backbone", "network")
+    assert read_request(None, given, threads=1)[0].written("scope") == ("backbone", "network")
     with pytest.raises(UsageError, match="--mechanisms does nothing without --scope backbone or layer"):
         read_request(None, given | {"scope": ("network",)}, threads=1)
 
@@ -54,12 +56,11 @@ def test_a_sweep_file_is_held_to_the_same(tmp_path: Path) -> None:
 
 def test_values_of_another_type_in_a_sweep_file_are_refused_all_at_once(tmp_path: Path) -> None:
     (tmp_path / "sweep.toml").write_text(
-        'mechanisms = "mhsa"\nthreads = "2"\nmax-time = "long"\nseeds = true\nbaseline = 3\nuntil = ["counts"]\n'
+        'mechanisms = "mhsa"\nthreads = 2\nmax-time = "long"\nseeds = true\nbaseline = 3\nuntil = ["counts"]\n'
     )
     with pytest.raises(UsageError) as error:
         read_request(tmp_path / "sweep.toml", {}, threads=1)
     assert error.value.mistakes == (
-        "threads = '2': expected a whole number",
         "seeds = True: expected a whole number",
         "max_time = 'long': expected a number",
         "until = ['counts']: expected a text",
@@ -71,7 +72,7 @@ def test_more_threads_than_cores_are_taken_with_a_warning() -> None:
     cores = len(usable_cores())
     with pytest.warns(UserWarning, match=f"--threads {cores + 1}: this process may use {cores} cores"):
         request, _ = read_request(None, {"mechanisms": ("mhsa",), "threads": cores + 1}, threads=1)
-    assert request.threads == cores + 1
+    assert request.written("threads") == (str(cores + 1),)
 
 
 @pytest.mark.parametrize(("value", "threads"), [("3", 3), ("2,1", 2), ("", None), ("0", None), ("many", None)])
@@ -87,3 +88,37 @@ def test_an_empty_list_is_not_the_same_as_none(empty: str) -> None:
     assert COMMAS.convert("a, b,", None, None) == ("a", "b")
     with pytest.raises(click.BadParameter, match="it is empty"):
         COMMAS.convert(empty, None, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"mechanisms": ("hmhsa", "qna"), "res": ("224", "512")}, "hmhsa+qna-224+512-0d253d"),
+        (
+            {
+                "mechanisms": ("hmhsa",), "scope": ("layer",), "stage": ("2", "3"), "dim": 64, "heads": 2, "depth": 3,
+                "compile": ("off", "on"), "until": "memory",
+            },
+            "hmhsa-224-dfa6d6",
+        ),
+        (
+            {"networks": ("resnet18",), "task": "segmentation", "accuracy": "folder:x", "checkpoint": ("resnet18=a",)},
+            "resnet18-segmentation-39984e",
+        ),
+    ],
+)  # fmt: skip
+def test_a_folder_is_named_as_ever_so_that_runs_are_gone_on_with(given: dict[str, object], name: str) -> None:
+    request, _ = read_request(None, given, threads=2)
+    assert _name(request) == name
+
+
+@pytest.mark.parametrize("option", [name for name in AXES if name not in {"device", "res", "scope", "task"}])
+def test_every_axis_can_stand_in_a_sweep_file_as_one_value_or_several(option: str, tmp_path: Path) -> None:
+    usual = AXES[option].usual or "8"
+    (tmp_path / "sweep.toml").write_text(f'mechanisms = "mhsa"\nscope = "layer"\n{option} = ["{usual}"]\n')
+    request, _ = read_request(tmp_path / "sweep.toml", {}, threads=1)
+    assert request.written(option) == (usual,)
+    assert (
+        request.digest
+        == read_request(None, {"mechanisms": "mhsa", "scope": "layer", option: usual}, threads=1)[0].digest
+    )

@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pytest
 
+from attnbench.axes import resolution
 from attnbench.errors import UsageError
 from attnbench.plan.preflight import Finding, Survey, Wanted
-from attnbench.plan.request import Request, parse_resolution
+from attnbench.plan.request import Request
 from attnbench.plan.sweep import Sweep, plan
 from attnbench.record import Mode, Scope, Task
 
@@ -22,7 +23,7 @@ def survey_of(request: Request) -> Survey:
 
 
 def planned(**axes: object) -> Sweep:
-    request = Request(**({"mechanisms": ("hmhsa", "qna")} | axes))
+    request = Request.of(**({"mechanisms": ("hmhsa", "qna")} | axes))
     return plan(request, survey_of(request))
 
 
@@ -85,13 +86,13 @@ def test_accuracy_is_a_cell_of_its_own_for_each_mechanism() -> None:
 
 @pytest.mark.parametrize(("text", "pixels"), [("224", (224, 224)), ("224x448", (224, 448)), ("1", (1, 1))])
 def test_resolutions_are_height_by_width(text: str, pixels: tuple[int, int]) -> None:
-    assert parse_resolution(text) == pixels
+    assert resolution(text) == pixels
 
 
 @pytest.mark.parametrize("text", ["0", "224x", "x224", "224x0", "-1", "2.5", "a", "224X224", "1x2x3", ""])
 def test_what_is_no_resolution_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected pixels"):
-        parse_resolution(text)
+        resolution(text)
 
 
 def test_all_mistakes_are_reported_together() -> None:
@@ -102,7 +103,7 @@ def test_all_mistakes_are_reported_together() -> None:
     assert any("did you mean float32" in line for line in found)
     assert any("did you mean train" in line for line in found)
     assert any("torch sees cpu" in line for line in found)
-    assert any(line.startswith("--depth 0") for line in found)
+    assert any(line.startswith("--depth '0'") for line in found)
 
 
 @pytest.mark.parametrize(

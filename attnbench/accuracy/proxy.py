@@ -7,13 +7,11 @@ comparable with a published accuracy.
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from scipy.stats import t as student_t
 
 from attnbench import devices
 from attnbench.accuracy.data.splits import Dataset
@@ -21,11 +19,11 @@ from attnbench.accuracy.training import TrainingRecipe, fit, share_right
 from attnbench.mechanism import Mechanism
 from attnbench.models.backbone import Backbone, Build
 from attnbench.models.pyramid import Pyramid
+from attnbench.probes.interval import mean_interval
 from attnbench.record import Value
 
 Progress = Callable[[int, int], None]
 
-_LEVEL = 0.95
 _FOR_DIGITS = Pyramid(dims=(24, 48, 96), depths=(2, 2, 1), heads=(2, 4, 8), mlp_ratio=2, patch=1)
 _FOR_THUMBNAILS = Pyramid(dims=(64, 128, 256), depths=(2, 2, 2), heads=(2, 4, 8), mlp_ratio=2, patch=2)
 _FOR_PHOTOS = Pyramid(dims=(64, 128, 256, 512), depths=(2, 2, 2, 2), heads=(2, 4, 8, 16))
@@ -133,6 +131,5 @@ def interval(values: Sequence[float]) -> tuple[float, float] | tuple[None, None]
     """Return the 95 % interval of the mean of fractions by Student's t, cut to 0 and 1; none for fewer than two."""
     if len(values) < 2:
         return None, None
-    mean, error = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
-    half_width = float(student_t.ppf((1 + _LEVEL) / 2, len(values) - 1)) * error
-    return max(0.0, mean - half_width), min(1.0, mean + half_width)
+    found = mean_interval(values)
+    return max(0.0, found.low), min(1.0, found.high)

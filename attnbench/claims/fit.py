@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
-from attnbench.probes.interval import Estimate
+from attnbench.probes.interval import Estimate, student
 
 FEWEST_POINTS = 3
 
@@ -24,7 +23,9 @@ def exponent(x: Sequence[float], y: Sequence[float]) -> Estimate:
         raise ValueError(f"an exponent needs at least {FEWEST_POINTS} points, got {len(x)} and {len(y)}")
     if min(*x, *y) <= 0:
         raise ValueError("an exponent needs positive figures")
+    from scipy import stats  # noqa: PLC0415 - a second and more
+
     line = stats.linregress(np.log(x), np.log(y))
-    reach = float(stats.t.ppf(0.975, len(x) - 2)) * float(line.stderr)
+    reach = student(len(x) - 2) * float(line.stderr)
     slope = float(line.slope)
     return Estimate(value=slope, low=slope - reach, high=slope + reach)

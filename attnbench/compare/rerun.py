@@ -35,7 +35,7 @@ from attnbench.compare.side import LockstepSide
 from attnbench.compare.verdict import LATENCY, THRESHOLD, Comparison, check_threshold
 from attnbench.plugins.registry import discover
 from attnbench.probes import latency
-from attnbench.probes.interval import Estimate, median_estimate
+from attnbench.probes.interval import Estimate, mean_interval, median_estimate
 from attnbench.record import Cell, Record, Task, Value
 from attnbench.run.job import Assignment, Settings
 from attnbench.run.runner import Progress, Watcher
@@ -43,8 +43,6 @@ from attnbench.run.runner import Progress, Watcher
 STARTS = 5
 """How often each of the two processes is started. Ratios of unchanged code scattered by 1 % (standard deviation of
 seven starts), where the rounds of one start gave intervals of half a percent: five make it an interval of 1.3 %."""
-_T95 = 2.776445
-"""Quantile of Student's distribution of a two-sided 95 % interval, STARTS - 1 degrees of freedom."""
 
 Timings = Mapping[str, latency.Timing]
 """What one start found, by ``base`` and ``head``."""
@@ -224,10 +222,8 @@ def ratio_over_starts(ratios: Sequence[float]) -> Estimate:
     Student's interval on the scale of logarithms: the starts are independent, and how far they scatter holds
     everything that the rounds of one start have in common.
     """
-    logarithms = np.log(ratios)
-    half = _T95 * float(logarithms.std(ddof=1)) / math.sqrt(STARTS)
-    value = float(logarithms.mean())
-    return Estimate(value=math.exp(value), low=math.exp(value - half), high=math.exp(value + half))
+    found = mean_interval(np.log(ratios).tolist())
+    return Estimate(value=math.exp(found.value), low=math.exp(found.low), high=math.exp(found.high))
 
 
 def _ratio(timings: Timings) -> float:

@@ -235,6 +235,15 @@ class Axes:
             read=one_of({"off": False, "on": True}), usual="off", phrase="compiled", together=True,
         ),
     )  # fmt: skip
+    sdpa: str = field(
+        default="auto",
+        metadata=_row(
+            option="sdpa", help="Kernels torch's fused attention may use: auto, flash, efficient, cudnn, math. [auto]",
+            read=one_of({name: name for name in ("auto", "flash", "efficient", "cudnn", "math")}), usual="auto",
+            phrase="sdpa {}", together=True,
+        ),
+    )  # fmt: skip
+    """The only kernel that ``scaled_dot_product_attention`` may use, ``auto`` for torch's choice."""
 
 
 def _table() -> Iterator[Axis]:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from attnbench import devices
-from attnbench.devices import environment
+from attnbench.devices import attention, environment
 from attnbench.devices.clock import Timer
 from attnbench.errors import PluginError
 from attnbench.mechanism import option_defaults
@@ -54,6 +54,7 @@ def serve(job: Job, turns: Iterable[str], say: Say, *, packages: Path) -> None:
 
 def _take_turns(ready: Ready, timer: Timer, turns: Iterable[str], say: Say) -> None:
     gc.disable()
+    attention.Kernels().allow(ready.cell.sdpa)
     for turn in turns:
         ready.call()  # not timed: the other process had the caches, and its threads may still be spinning
         elapsed = timer.sample(ready.call, int(turn))

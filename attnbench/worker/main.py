@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from attnbench import devices, roofline
-from attnbench.devices import environment
+from attnbench.devices import attention, environment
 from attnbench.devices.clock import Timer
 from attnbench.devices.device import Device
 from attnbench.errors import PluginError
@@ -113,6 +113,12 @@ def _time(
     watch = interference.Watch(gpu=device.uuid)
     heartbeat = _Heartbeat(_progress(say), budget_s=job.settings.max_time_s * len(ready))
 
+    kernels = attention.Kernels()
+
+    def before_call(index: int) -> None:
+        kernels.allow(ready[index].cell.sdpa)
+        running.start(ready[index].index)
+
     def after_round() -> None:
         watch.mark()
         heartbeat.beat()
@@ -124,9 +130,10 @@ def _time(
         settings=latency.TimingSettings(precision=job.settings.precision, max_time_s=job.settings.max_time_s),
         timer=timer,
         seed=job.settings.seed,
-        on_call=lambda index: running.start(ready[index].index),
+        on_call=before_call,
         on_round=after_round,
     )
+    kernels.allow(attention.AUTO)
     share_s = (time.monotonic() - started) / len(ready)
     disturbed = "; ".join(watch.report().disturbances)
     names = {one.cell.key: one.cell.label for one in ready}

@@ -7,13 +7,15 @@ on at once, so that nothing is lost if a later phase brings the process down.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from attnbench import devices
+from attnbench.devices import attention
 from attnbench.models import subject
 from attnbench.probes import compilation, foresee, kernels, memory
 from attnbench.record import Cell, Mode, Status, Value
@@ -66,6 +68,13 @@ def prepare(
     Raises:
         Unmeasurable: the cell's mechanism does not support it, or it would not fit into memory.
     """
+    with _kernel_of(assignment.cell):
+        return _prepare(index, assignment, settings, enter, learn, held_bytes=held_bytes)
+
+
+def _prepare(
+    index: int, assignment: Assignment, settings: Settings, enter: Enter, learn: Learn, *, held_bytes: int
+) -> Ready:
     cell, course = assignment.cell, _Course(assignment=assignment, enter=enter, learn=learn)
     # What a forward pass sets must not be set already when it is looked at: it would seem to set nothing.
     with torch_state.restored(seed_included=False) as changes:
@@ -89,6 +98,16 @@ def prepare(
     return Ready(
         index=index, cell=cell, call=call, layers=asked.layers, parameters_bytes=parameters_bytes, found=course.found
     )
+
+
+@contextmanager
+def _kernel_of(cell: Cell) -> Iterator[None]:
+    """Let torch's fused attention use the kernel that a cell asks for; one that cannot run there is no fault."""
+    try:
+        with attention.allowed(cell.sdpa):
+            yield
+    except attention.NoKernelError as error:
+        raise Unmeasurable(Status.UNSUPPORTED, str(error)) from None
 
 
 def count_only(assignment: Assignment, enter: Enter, learn: Learn) -> None:

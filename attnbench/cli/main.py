@@ -80,6 +80,9 @@ def env() -> None:
 @click.option("--epochs", type=int, help="Passes over the data. [the data set's own]")
 @click.option("--precision", type=float, help="Half-width of the ratio's 95 % interval to reach. [0.01]")
 @click.option("--max-time", type=float, help="Seconds of timed calls per cell; six rounds are made in any case. [10]")
+@click.option(
+    "--energy", is_flag=True, default=None, help="Also measure joules per image of what is timed, 5 s a cell."
+)
 @click.option("--timeout", type=float, help="Seconds for one phase of one cell. [300]")
 @click.option("--memory-limit", type=SIZE, help="Refuse cells foreseen to take more. [what the device has free]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run. [results/<sweep>]")

@@ -14,6 +14,8 @@ from torch.backends import mkldnn
 from attnbench.devices import machine
 from attnbench.devices.clock import Call, CpuTimer, Timer
 from attnbench.devices.device import Device, Extent, MemoryPeak, no_collection
+from attnbench.devices.energy import EnergyCounter
+from attnbench.devices.rapl import Rapl
 from attnbench.devices.switch import attribute, autocast
 
 _MARK = "attnbench: the measured call"
@@ -61,6 +63,10 @@ class CpuDevice(Device):
 
         changes = _allocations(lambda: (call(), forget(), gc.collect()), measured)
         return MemoryPeak(peak_bytes=max(accumulate(changes, initial=0)))
+
+    def energy_counter(self) -> EnergyCounter:
+        """Return the counter of all processors and their memory, whoever they work for."""
+        return Rapl()
 
     def forked_random(self) -> AbstractContextManager[None]:
         """Return a context at whose end the random state is what it was before."""

@@ -13,6 +13,8 @@ from attnbench.devices import machine
 from attnbench.devices.accelerator import Accelerator
 from attnbench.devices.clock import Call, Elapsed, Timer
 from attnbench.devices.device import State
+from attnbench.devices.energy import EnergyCounter
+from attnbench.devices.nvml import Nvml
 from attnbench.devices.switch import Switch, attribute, autocast
 
 
@@ -75,6 +77,10 @@ class CudaDevice(Accelerator):
         uuid = self.uuid
         said = machine.query_gpu(uuid, "temperature.gpu,clocks.sm,clocks.mem,power.draw", run=run) if uuid else None
         return State(*said) if said else State()
+
+    def energy_counter(self) -> EnergyCounter:
+        """Return the counter of the whole GPU, whoever it works for; the processor that hands it work is not in it."""
+        return Nvml(self.uuid) if self.uuid else super().energy_counter()
 
     def _properties(self) -> Any:  # noqa: ANN401 - a class of torch's that has no public name
         return torch.cuda.get_device_properties(self.where)

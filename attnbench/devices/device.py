@@ -16,6 +16,7 @@ from typing import ClassVar, NamedTuple
 import torch
 
 from attnbench.devices.clock import Call, Timer
+from attnbench.devices.energy import EnergyCounter, NoCounterError
 from attnbench.devices.machine import Gpu, Run, run_command
 from attnbench.devices.switch import Switch
 
@@ -133,6 +134,14 @@ class Device(ABC):
     def uuid(self) -> str | None:
         """The name by which its maker's tools know it, None if there is none."""
         return None
+
+    def energy_counter(self) -> EnergyCounter:
+        """Return what counts the energy that it takes.
+
+        Raises:
+            NoCounterError: there is none that can be read.
+        """
+        raise NoCounterError(f"nothing is known that counts the energy of {self.name}")
 
     @property
     def model(self) -> str | None:

@@ -22,6 +22,8 @@ _SETTING_NAMES = {
     "timeout": "timeout_s",
     "memory_limit": "memory_limit_bytes",
 }
+_SWITCHES = ("energy",)
+"""Settings that are on or off."""
 
 
 def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -> tuple[Request, Settings]:
@@ -41,7 +43,7 @@ def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -
     _refuse_other_types(wanted)
     _refuse_idle(wanted)
     _warn_of_threads(wanted["threads"])
-    asked = {name: value for name, value in wanted.items() if name not in _SETTING_NAMES}
+    asked = {name: value for name, value in wanted.items() if name not in (*_SETTING_NAMES, *_SWITCHES)}
     return Request.of(**asked), settings_of(wanted)
 
 
@@ -62,6 +64,11 @@ def _refuse_other_types(wanted: Mapping[str, Any]) -> None:
     mistakes += [
         f"{name} = {wanted[name]!r}: expected a number" for name in _SETTING_NAMES if _is_no(wanted, name, int | float)
     ]
+    mistakes += [
+        f"{name} = {wanted[name]!r}: expected true or false"
+        for name in _SWITCHES
+        if not isinstance(wanted.get(name, False), bool)
+    ]
     names = ("until", "baseline", "accuracy")
     mistakes += [f"{name} = {wanted[name]!r}: expected a text" for name in names if _is_no(wanted, name, str)]
     if mistakes:
@@ -78,6 +85,7 @@ def _refuse_idle(wanted: Mapping[str, Any]) -> None:
     of_layers = [name for name, axis in AXES.items() if axis.scope is Scope.LAYER]
     idle = [] if layers else [(name, f"--scope {Scope.LAYER}") for name in of_layers]
     idle += [] if wanted.get("accuracy") else [(name, "--accuracy") for name in ("seeds", "epochs", "checkpoint")]
+    idle += [] if wanted.get("until", "latency") == "latency" or not wanted.get("energy") else [("energy", "timing")]
     idle += [] if set(wanted.get("scope", ())) != {"network"} else [("mechanisms", "--scope backbone or layer")]
     mistakes = [f"--{name} does nothing without {needed}" for name, needed in idle if name in wanted]
     if mistakes:
@@ -90,8 +98,9 @@ def settings_of(given: Mapping[str, Any]) -> Settings:
     Raises:
         UsageError: a number that cannot be.
     """
+    fields_of = _SETTING_NAMES | {name: name for name in _SWITCHES}
     return _checked(
-        Settings(**{field: given[name] for name, field in _SETTING_NAMES.items() if given.get(name) is not None})
+        Settings(**{field: given[name] for name, field in fields_of.items() if given.get(name) is not None})
     )
 
 
@@ -104,10 +113,13 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is not TOML: {error}") from None
     names = Request.names()
     read = {name.replace("-", "_"): value for name, value in content.items()}
-    unknown = [name for name in read if name not in (*names, *_SETTING_NAMES)]
+    unknown = [name for name in read if name not in (*names, *_SETTING_NAMES, *_SWITCHES)]
     if unknown:
         raise UsageError(
-            *(f"{path}: unknown name {name!r}; {did_you_mean(name, [*names, *_SETTING_NAMES])}" for name in unknown)
+            *(
+                f"{path}: unknown name {name!r}; {did_you_mean(name, [*names, *_SETTING_NAMES, *_SWITCHES])}"
+                for name in unknown
+            )
         )
     return read
 

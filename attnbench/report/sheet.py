@@ -86,6 +86,7 @@ def notes_of(row: Row) -> list[str]:
     """Return what a reader must know about a row before comparing it."""
     notes = {
         "adapted: {}": row.adaptation,
+        "no energy: {}": row.energy_remark,
         "sets torch's global switches, which was undone: {}": row.torch_flags_restored,
         "timed in run {}, as was the baseline of its ratio; ratios compare across runs, latencies do not": row.timed_in,
         "timing disturbed: {}": row.latency_interference,

@@ -29,6 +29,10 @@ class Settings:
     """Time that one phase of one cell may take before its worker is ended."""
     memory_limit_bytes: int | None = None
     """Most memory that a cell may be foreseen to take; None for what the device has free."""
+    energy: bool = False
+    """Whether cells that are timed have their energy measured as well, where there is a counter."""
+    energy_s: float = 5.0
+    """Time for the calls of the pass that measures the energy of one cell, at least."""
     seed: int = 0
     """Seed of weights, inputs and of the order of calls."""
 

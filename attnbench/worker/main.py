@@ -97,11 +97,35 @@ def time_in_turn(
                 return
             ready = [one for one in ready if one.index != index]
         else:
-            for one in ready:
-                say(_done(one.index, metrics[one.cell.key]))
+            running.stop()
+            _finish(ready, metrics, job, say, device)
             return
         finally:
             running.stop()
+
+
+def _finish(ready: list[Ready], metrics: Mapping[str, Metrics], job: Job, say: Say, device: Device) -> None:
+    """Measure the energy of cells that were timed, if it is asked for, and say of each that it is done."""
+    for one in ready:
+        try:
+            more = _energy(one, metrics[one.cell.key], job, say, device)
+        except Exception as error:
+            say(_failed(one.index, error))
+            if device.lost():
+                return
+        else:
+            say(_done(one.index, metrics[one.cell.key] | more))
+
+
+def _energy(one: Ready, timed: Metrics, job: Job, say: Say, device: Device) -> Metrics:
+    """Return the energy of a cell that was timed, nothing where it is not asked for."""
+    if not job.settings.energy or job.assignments[one.index].companion:
+        return {}
+    from attnbench.worker.energy import measure_energy  # noqa: PLC0415 - scipy.stats: a second, where it is asked for
+
+    _learn(say, one.index)("timing", timed)  # kept, should this pass bring the process down
+    _enter(say, one.index)("measuring energy")
+    return measure_energy(one, device, at_least_s=job.settings.energy_s, progress=_progress(say))
 
 
 def _time(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from contextlib import AbstractContextManager
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 from attnbench import devices
 from attnbench.devices.accelerator import Accelerator
 from attnbench.devices.device import Extent
+from attnbench.devices.energy import EnergyCounter
 from attnbench.devices.machine import Gpu, Run, run_command
 
 LOG = "FAKE_DEVICE_LOG"
@@ -73,6 +75,15 @@ class FakeModule:
 MODULE = FakeModule()
 
 
+class FakeCounter:
+    """Counts 30 W, whatever is done."""
+
+    name = "fake counter"
+
+    def read_j(self) -> float:
+        return 30 * time.perf_counter()
+
+
 class Fake(Accelerator):
     """The kind ``fake``."""
 
@@ -102,6 +113,9 @@ class Fake(Accelerator):
     @property
     def uuid(self) -> str | None:
         return f"FAKE-{self.name}"
+
+    def energy_counter(self) -> EnergyCounter:
+        return FakeCounter()
 
     def describe(self, run: Run = run_command) -> Gpu | None:
         MODULE.note("describe")

@@ -25,6 +25,7 @@ from attnbench.run.session import _name
             ["--depth does nothing without --scope layer", "--mechanisms does nothing without --scope backbone"],
         ),
         ({"seeds": 5, "epochs": 1}, ["--seeds does nothing without --accuracy", "--epochs does nothing without"]),
+        ({"energy": True, "until": "memory"}, ["--energy does nothing without timing"]),
         ({"checkpoint": ("a=b",)}, ["--checkpoint does nothing without --accuracy"]),
     ],
 )

@@ -1,0 +1,25 @@
+"""What a counter of energy is to whoever reads it. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from attnbench.errors import AttnbenchError
+
+
+class NoCounterError(AttnbenchError):
+    """There is no counter of energy that can be read; the message says why."""
+
+
+class EnergyCounter(Protocol):
+    """Counts the energy that a part of the machine has taken, whoever it worked for."""
+
+    name: str
+    """What is counted and by what, such as ``RAPL package-0 + dram``."""
+
+    def read_j(self) -> float:
+        """Return the energy since some moment, in joules; it only grows.
+
+        Raises:
+            NoCounterError: it can no longer be read.
+        """

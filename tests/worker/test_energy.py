@@ -1,0 +1,99 @@
+"""The energy of a cell, from a device with a counter and from one without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import fake_device
+import pytest
+
+from attnbench import devices
+from attnbench.devices.accelerator import Accelerator
+from attnbench.devices.device import Device
+from attnbench.probes import energy
+from attnbench.probes.energy import CallEnergy
+from attnbench.record import Cell, Status
+from attnbench.run.job import Assignment, Event, Job, Running, Settings
+from attnbench.worker import main as worker
+from attnbench.worker.energy import measure_energy
+from attnbench.worker.phases import Ready
+
+
+class Counter:
+    name = "a counter"
+
+    def read_j(self) -> float:
+        return 0.0
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Device:
+    fake_device.know(monkeypatch)
+    return devices.of("fake:0")
+
+
+def ready(*, batch: int, layers: int) -> Ready:
+    cell = Cell(mechanism="a", height=64, width=64, device="fake:0", batch=batch)
+    return Ready(index=0, cell=cell, call=lambda: None, layers=layers, parameters_bytes=0, found={})
+
+
+def test_energy_is_per_image_and_layer(monkeypatch: pytest.MonkeyPatch, device: Device) -> None:
+    found = CallEnergy(value_j=24.0, low_j=12.0, high_j=36.0, idle_w=5.0, counter="a counter")
+    monkeypatch.setattr(device, "energy_counter", Counter)
+    monkeypatch.setattr(energy, "measure", lambda *_, **__: found)
+    assert measure_energy(ready(batch=4, layers=3), device, at_least_s=5, progress=lambda _: None) == {
+        "energy_per_image_j": 2.0,
+        "energy_per_image_ci_low_j": 1.0,
+        "energy_per_image_ci_high_j": 3.0,
+        "energy_idle_w": 5.0,
+        "energy_counter": "a counter",
+    }
+
+
+def test_where_nothing_counts_it_there_is_no_energy_and_a_reason(
+    monkeypatch: pytest.MonkeyPatch, device: Device
+) -> None:
+    monkeypatch.setattr(device, "energy_counter", super(Accelerator, device).energy_counter)
+    assert measure_energy(ready(batch=1, layers=1), device, at_least_s=5, progress=lambda _: None) == {
+        "energy_remark": "nothing is known that counts the energy of fake:0"
+    }
+
+
+def timed(tmp_path: Path, device: Device, call: Callable[[], object], *, companion: bool = False) -> list[Event]:
+    """Time a cell and measure its energy, and return what the worker says."""
+    one = replace(ready(batch=1, layers=1), call=call)
+    job = Job(
+        assignments=(Assignment(cell=one.cell, companion=companion),), baseline="", samples=str(tmp_path),
+        settings=Settings(max_time_s=0.01, energy=True, energy_s=0.01),
+    )  # fmt: skip
+    events: list[Event] = []
+    worker.time_in_turn([one], job, events.append, Running(tmp_path / "running"), "fake", device=device)
+    return events
+
+
+def test_a_cell_that_is_timed_has_its_energy_beside_the_latency(tmp_path: Path, device: Device) -> None:
+    *_, done = timed(tmp_path, device, lambda: None)
+    assert done["metrics"]["latency_median_s"] > 0
+    assert done["metrics"]["energy_per_image_j"] > 0
+    assert done["metrics"]["energy_counter"] == fake_device.FakeCounter.name
+    assert done["metrics"]["energy_idle_w"] > 0
+
+
+def test_a_call_that_fails_while_its_energy_is_measured_keeps_its_latency(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: Device
+) -> None:
+    def broken() -> None:
+        raise ArithmeticError("no more")
+
+    monkeypatch.setattr(device, "energy_counter", broken)
+    events = timed(tmp_path, device, lambda: None)
+    (known,) = (event["metrics"] for event in events if event["event"] == "metrics")
+    assert known["latency_median_s"] > 0
+    assert (events[-1]["status"], events[-1]["reason"]) == (Status.FAILED, "ArithmeticError: no more")
+
+
+def test_a_cell_that_has_its_row_is_timed_beside_the_others_and_no_more(tmp_path: Path, device: Device) -> None:
+    *_, done = timed(tmp_path, device, lambda: None, companion=True)
+    assert "energy_per_image_j" not in done["metrics"]

@@ -147,6 +147,16 @@ def test_only_the_command_line_prints_or_exits() -> None:
     assert callers <= {"attnbench.cli.main"}
 
 
+def test_only_child_starts_processes() -> None:
+    starters = {
+        path
+        for path in HARNESS
+        if imports(path) & {"subprocess", "multiprocessing", "pty"}
+        or re.search(r"os\.(fork|exec|spawn|system|popen)", path.read_text())
+    }
+    assert {path.parent for path in starters} == {ROOT / "attnbench" / "child"}
+
+
 def test_dependencies_have_lower_bounds_only() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert all("<" not in line and "==" not in line and ">=" in line for line in project["dependencies"])

@@ -65,16 +65,17 @@ def run(
         UsageError: a ledger cannot be read, or an option cannot be used.
         StoreError: a folder or the page cannot be written.
     """
+    settings = settings_of(given)
     means = Means(
         threads=given["threads"],
         device=given.get("device") or "auto",
         dataset=given.get("accuracy") or "",
         checkpoint=given.get("checkpoint") or (),
         until=given["until"],
+        timeout_s=settings.timeout_s,
     )
     folder = out or RESULTS
     claims = claims_of(mechanisms)
-    settings = settings_of(given)
     found = judge(claims, means, settings=settings, folder=folder, fresh=fresh, console=console, command=command)
     if found.interrupted:
         return True

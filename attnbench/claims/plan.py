@@ -49,6 +49,8 @@ class Means:
     """``NETWORK=FILE`` each."""
     until: str = "latency"
     """The last thing that is found out: counts, memory or latency."""
+    timeout_s: float = preflight.TIMEOUT_S
+    """How long loading a mechanism or network may take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,8 @@ def plan(checks: Sequence[Check], means: Means) -> ClaimsPlan:
         UsageError: no check at all can be made, which then is not the ledgers' fault.
     """
     requests = {check: list(_requests(check, means)) for check in checks}
-    surveys = _surveys(itertools.chain.from_iterable(pair for sides in requests.values() for _, pair in sides))
+    asked = itertools.chain.from_iterable(pair for sides in requests.values() for _, pair in sides)
+    surveys = _surveys(asked, means)
     points: dict[Check, tuple[ClaimPoint, ...]] = {}
     unplanned: dict[Check, str] = {}
     for check, sides in requests.items():
@@ -171,13 +174,13 @@ def _with_option(side: str, check: Check, at: str) -> str:
     return f"{side}:{check.along}={at}" if check.along and f":{check.along}=" not in side else side
 
 
-def _surveys(requests: Iterable[Request | None]) -> dict[_Looked, Survey]:
+def _surveys(requests: Iterable[Request | None], means: Means) -> dict[_Looked, Survey]:
     """Look at what is asked for, apart by what it must suit, so that one's images and sizes are no other's mistake."""
     wanted: dict[_Looked, dict[Wanted, None]] = {}
     for request in filter(None, requests):
         wanted.setdefault(_looked(request), {}).update(dict.fromkeys(request.wanted))
     return {
-        (dataset, sizes): preflight.take(tuple(one), dataset=dataset, sizes=sizes)
+        (dataset, sizes): preflight.take(tuple(one), dataset=dataset, sizes=sizes, timeout_s=means.timeout_s)
         for (dataset, sizes), one in wanted.items()
     }
 

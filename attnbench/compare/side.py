@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from attnbench import __version__
-from attnbench.child import ENDED, Worker, last_line
+from attnbench.child import ENDED, Child, late
 from attnbench.devices.clock import Call, Elapsed
 from attnbench.record import Cell, Record, Status, Value
 from attnbench.run.job import Assignment, Event, Job, Settings
@@ -27,10 +26,9 @@ class LockstepSide:
     """Base or head of one cell. Calling it lets the child take a turn."""
 
     cell: Cell
-    worker: Worker
+    child: Child
     turns: int
     """Descriptor of the FIFO that tells the child how many calls to time next."""
-    log: Path
     timeout_s: float
     watcher: Callable[[str], None]
     """Told the name of every phase."""
@@ -94,12 +92,12 @@ class LockstepSide:
             self.watcher(self.phase)
 
     def _next(self) -> Event:
-        event = self.worker.next_event(timeout_s=self.timeout_s)
+        event = self.child.next_event(timeout_s=self.timeout_s)
         if event is None:
             self.status = Status.TIMEOUT
-            self.reason = f"{self.phase} took longer than {self.timeout_s:g} s; raise --timeout to wait longer"
+            self.reason = late(self.phase, self.timeout_s)
         elif event is ENDED:
-            self.status, self.reason = _cause_of_death(self.worker, self.phase, self.log)
+            self.status, self.reason = self.child.cause_of_death(self.phase)
         elif event["event"] == "done":
             self.status, self.reason = Status(event["status"]), event["reason"]
         else:
@@ -141,10 +139,8 @@ def start(
     # Opened both ways, so as not to wait for a reader. The child only reads, and sees the end if this process dies.
     turns = os.open(scratch / "turns", os.O_RDWR | os.O_CLOEXEC)
     try:
-        with Worker(job, log=log, threads=cell.threads, module=module) as worker:
-            yield LockstepSide(
-                cell=cell, worker=worker, turns=turns, log=log, timeout_s=settings.timeout_s, watcher=watcher
-            )
+        with Child(module, str(job), log=log, threads=cell.threads) as child:
+            yield LockstepSide(cell=cell, child=child, turns=turns, timeout_s=settings.timeout_s, watcher=watcher)
     finally:
         os.close(turns)
 
@@ -161,14 +157,3 @@ class TurnsTimer:
         """Return how long the side says that its calls took."""
         assert isinstance(call, LockstepSide)
         return call.sample(repeats)
-
-
-def _cause_of_death(worker: Worker, phase: str, log: Path) -> tuple[Status, str]:
-    exit_status, said = worker.exit_status, last_line(log)
-    hint = f" ({said})" if said else ""
-    if exit_status is None or exit_status >= 0:
-        return Status.CRASHED, f"the process ended with status {exit_status} while {phase}{hint}"
-    name = signal.Signals(-exit_status).name
-    if name == "SIGKILL" and worker.memory_ran_out:
-        return Status.OUT_OF_MEMORY, f"the kernel ended the process for lack of memory while {phase}"
-    return Status.CRASHED, f"killed by {name} while {phase}{hint}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from attnbench.child import ProgramError, run_program
 from attnbench.errors import UsageError
 from attnbench.plugins.registry import Plugin
 
@@ -76,12 +76,9 @@ def _git(repository: Path, *arguments: str) -> str:
     environment = {name: value for name, value in os.environ.items() if name not in _OF_ANOTHER_REPOSITORY}
     command = ["git", "-C", str(repository), "-c", f"core.hooksPath={os.devnull}", *arguments]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=True, env=environment, stdin=subprocess.DEVNULL
-        )
+        return run_program(command, environment=environment)
     except FileNotFoundError:
         raise UsageError("--rerun needs git, which is not installed") from None
-    except subprocess.CalledProcessError as error:
-        said = error.stderr.strip().rpartition("\n")[2] or "no such revision"
+    except ProgramError as error:
+        said = str(error) or "no such revision"
         raise UsageError(f"git {' '.join(arguments)} in {repository}: {said}") from None
-    return done.stdout.strip()

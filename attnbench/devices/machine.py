@@ -1,6 +1,6 @@
 """What /proc, /sys and nvidia-smi say of the machine, None where they say nothing.
 
-Imports nothing of ours, never torch. Every reader takes the root of the file system, and every command goes through a
+Never imports torch. Every reader takes the root of the file system, and every command goes through a
 function that can be replaced, so that other machines can be described to them.
 """
 
@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import platform
 import re
-import subprocess
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from attnbench.child import ProgramError, run_program
 
 Run = Callable[[Sequence[str]], str | None]
 """Runs a command and returns what it printed, None if it is missing, failed or took over 10 s."""
@@ -70,12 +71,9 @@ class SeenGpu(Protocol):
 def run_command(arguments: Sequence[str]) -> str | None:
     """Return what a command prints, None if it is missing, fails or takes over 10 s."""
     try:
-        done = subprocess.run(
-            arguments, capture_output=True, text=True, timeout=10, check=True, stdin=subprocess.DEVNULL
-        )
-    except (OSError, ValueError, subprocess.SubprocessError):
+        return run_program(arguments, timeout_s=10)
+    except (OSError, ProgramError):
         return None
-    return done.stdout.strip()
 
 
 def usable_cores() -> frozenset[int]:

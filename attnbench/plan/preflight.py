@@ -1,33 +1,34 @@
 """Looks at the mechanisms and devices of a sweep before anything runs, in a process of its own.
 
-Plugins are strangers: importing one may hang, print, or end the process. The parent asks, a child
-(``python -m attnbench.plan.preflight``) loads and answers, and whoever kills the child is named.
+Plugins are strangers: importing or trying one may hang, print, or end the process. The parent asks, a child
+(``python -m attnbench.plan.preflight QUESTION EVENT_FD``) looks at one thing at a time and says each result as
+it comes. What kills the child or keeps it too long is a finding as well, and a new child looks at the rest.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
-import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from attnbench.child import last_line
+from attnbench.child import ENDED, Child, late
 from attnbench.errors import AttnbenchError, DataError, PluginError, UsageError
 from attnbench.plugins import options as option_syntax
 from attnbench.plugins.registry import discover
-from attnbench.record import Options
+from attnbench.record import Options, Status
+from attnbench.run.job import Event, Settings
 
 Size: TypeAlias = tuple[int, int]
 """Height and width in pixels."""
 
-LOAD_TIMEOUT_S = 120.0
+MODULE = "attnbench.plan.preflight"
+TIMEOUT_S = Settings().timeout_s
+_PHASE = "loading"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,9 @@ class Finding:
     checkpoint_sha256: str = ""
     """Of the file of a network's weights, its first 12 digits."""
     mistakes: tuple[str, ...] = ()
+    status: Status = Status.OK
+    """How its cells end, known before they run, if looking at it killed the child or kept it too long."""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,73 +87,101 @@ def take(
     *,
     dataset: str = "",
     sizes: Sequence[Size] = (),
-    timeout_s: float = LOAD_TIMEOUT_S,
+    timeout_s: float = TIMEOUT_S,
+    module: str = MODULE,
 ) -> Survey:
-    """Load what is wanted in a child and return what it found; a plugin that kills or hangs it is a mistake.
+    """Load what is wanted in a child and return what it found; whatever kills or hangs the child costs itself alone.
 
     Args:
         wanted: mechanisms and networks.
         dataset: what mechanisms are trained and networks evaluated on; empty for neither.
         sizes: height and width of the images that networks with a checkpoint must take it at.
-        timeout_s: how long the child may say nothing; it is ended after at most twice that.
+        timeout_s: how long looking at one of them may take.
+        module: module that does the work.
+
+    Raises:
+        PluginError: the child ended before it looked at anything.
+        UsageError: the data set killed or hung it.
     """
-    findings: list[Finding] = []
-    devices: tuple[str, ...] = ("cpu",)
-    mistakes: tuple[str, ...] = ()
-    left = list(wanted)
-    while True:
-        answers, ended = _ask(left, {"dataset": dataset, "sizes": list(sizes)}, timeout_s)
-        devices = tuple(next((a["devices"] for a in answers if "devices" in a), devices))
-        mistakes = tuple(next((a["mistakes"] for a in answers if "mistakes" in a), mistakes))
-        done = [_finding(answer["finding"]) for answer in answers if "finding" in answer]
-        findings += done
-        left = left[len(done) :]
-        if not left:
-            return Survey(findings=tuple(findings), devices=devices, mistakes=mistakes)
-        blamed = left.pop(0)
-        findings.append(Finding(wanted=blamed, mistakes=(f"{blamed.spec}: loading it {ended}; leave it out",)))
-
-
-def _ask(wanted: Sequence[Wanted], others: dict[str, Any], timeout_s: float) -> tuple[list[dict[str, Any]], str]:
+    look = _Look(wanted=tuple(wanted), dataset=dataset, sizes=tuple(sizes), timeout_s=timeout_s)
     with tempfile.TemporaryDirectory(prefix="attnbench-") as folder:
-        question, answer, log = (Path(folder) / name for name in ("question.json", "answer.jsonl", "stderr"))
-        question.write_text(json.dumps({"wanted": [asdict(one) for one in wanted], **others}))
-        answer.touch()
-        status = _run(question, answer, log, timeout_s)
-        said = last_line(log)
-        ended = f"ended the process with status {status}{f' ({said})' if said else ''}"
-        if status is None:
-            ended = f"did not end within {timeout_s:g} s"
-        return [json.loads(line) for line in answer.read_text().splitlines()], ended
+        while not look.over:
+            question, log = (Path(folder) / f"{len(look.findings)}.{name}" for name in ("json", "log"))
+            question.write_text(json.dumps(look.question))
+            with Child(module, str(question), log=log, threads=1) as child:
+                look.follow(child)
+    return Survey(findings=tuple(look.findings), devices=look.devices, mistakes=look.mistakes)
 
 
-def _run(question: Path, answer: Path, log: Path, timeout_s: float) -> int | None:
-    """Run the child, end what it leaves behind, and return its exit status, None if it said nothing for too long."""
-    with log.open("wb") as printed:  # a pipe would be held open by whatever the child leaves behind
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "attnbench.plan.preflight", str(question), str(answer)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=printed,
-            start_new_session=True,
-        )
-    heard = 0
-    try:
-        while True:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return child.wait(timeout_s)
-            if answer.stat().st_size == heard:
-                return None
-            heard = answer.stat().st_size
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+@dataclass(slots=True, kw_only=True)
+class _Look:
+    """What is to be looked at, and what was found so far by however many children it takes."""
+
+    wanted: tuple[Wanted, ...]
+    dataset: str
+    sizes: tuple[Size, ...]
+    timeout_s: float
+    devices: tuple[str, ...] = ()
+    mistakes: tuple[str, ...] = ()
+    findings: list[Finding] = field(default_factory=list)
+    data_seen: bool = False
+
+    @property
+    def over(self) -> bool:
+        return self.data_seen and len(self.findings) == len(self.wanted)
+
+    @property
+    def question(self) -> dict[str, Any]:
+        wanted = [asdict(one) for one in self.wanted]
+        return {"wanted": wanted, "known": len(self.findings), "dataset": self.dataset, "sizes": self.sizes}
+
+    def follow(self, child: Child) -> None:
+        """Take what a child says until it is done, dies or is late."""
+        while not self.over:
+            event = child.next_event(timeout_s=self.timeout_s)
+            if event is None:
+                self._blame(Status.TIMEOUT, late(_PHASE, self.timeout_s))
+                return
+            if event is ENDED:
+                self._blame(*child.cause_of_death(_PHASE))
+                return
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        if event["event"] == "devices":
+            self.devices = tuple(event["devices"])
+        elif event["event"] == "data":
+            self.mistakes, self.data_seen = tuple(event["mistakes"]), True
+        else:
+            self.findings.append(_finding(event["finding"]))
+
+    def _blame(self, status: Status, reason: str) -> None:
+        if not self.devices:
+            raise PluginError(f"no plugin can be looked at: {reason}")
+        if not self.data_seen:
+            raise UsageError(f"--accuracy {self.dataset}: {reason}")
+        self.findings.append(_lost(self.wanted[len(self.findings)], status, reason))
+
+
+def _lost(wanted: Wanted, status: Status, reason: str) -> Finding:
+    """Return the finding for what cannot be looked at: its options are those given, as they are written."""
+    name, given = option_syntax.split(wanted.spec)
+    plugin = None if wanted.network else discover().find(name)
+    return Finding(
+        wanted=wanted,
+        name=plugin.name if plugin else name,
+        options=given | ({"backend": wanted.backend} if wanted.backend else {}),
+        backends=(wanted.backend,) if wanted.backend else (),
+        distribution=plugin.distribution if plugin else "",
+        status=status,
+        reason=reason,
+    )
 
 
 def _finding(fields: dict[str, Any]) -> Finding:
     fields["wanted"] = Wanted(**fields["wanted"])
     fields["backends"], fields["mistakes"] = tuple(fields["backends"]), tuple(fields["mistakes"])
+    fields["status"] = Status(fields["status"])
     return Finding(**fields)
 
 
@@ -164,6 +196,8 @@ def _examine(wanted: Wanted, data: _Data) -> Finding:
     except UsageError as error:
         return Finding(wanted=wanted, mistakes=tuple(f"{wanted.spec}: {mistake}" for mistake in error.mistakes))
     except PluginError as error:
+        if isinstance(error.__cause__, SystemExit):
+            return _lost(wanted, Status.CRASHED, f"it called sys.exit({error.__cause__.code!r}) while {_PHASE}")
         return Finding(wanted=wanted, mistakes=(str(error),))
 
 
@@ -246,28 +280,22 @@ def _look_at_data(name: str, sizes: Sequence[Size], wanted: Sequence[Wanted]) ->
     return _Data(sizes=sizes, classes=classes), []
 
 
-def _answer(question: Path, answer: Path) -> None:
+def _answer(question: Path, say: Callable[[Event], None]) -> None:
     from attnbench import devices  # noqa: PLC0415 - its kinds import torch
 
-    with answer.open("a") as out:
-
-        def say(message: dict[str, Any]) -> None:
-            out.write(json.dumps(message) + "\n")
-            out.flush()
-
-        asked = json.loads(question.read_text())
-        say({"devices": devices.present()})
-        everything = [Wanted(**fields) for fields in asked["wanted"]]
-        data, mistakes = _look_at_data(asked["dataset"], asked["sizes"], everything)
-        say({"mistakes": mistakes})
-        for wanted in everything:
-            try:
-                finding = _examine(wanted, data)
-            except AttnbenchError as error:
-                finding = Finding(wanted=wanted, mistakes=(str(error),))
-            say({"finding": asdict(finding)})
+    asked = json.loads(question.read_text())
+    say({"event": "devices", "devices": devices.present()})
+    everything = [Wanted(**fields) for fields in asked["wanted"]]
+    data, mistakes = _look_at_data(asked["dataset"], asked["sizes"], everything)
+    say({"event": "data", "mistakes": mistakes})
+    for wanted in everything[asked["known"] :]:
+        try:
+            finding = _examine(wanted, data)
+        except AttnbenchError as error:
+            finding = Finding(wanted=wanted, mistakes=(str(error),))
+        say({"event": "finding", "finding": asdict(finding)})
 
 
 if __name__ == "__main__":
-    _answer(Path(sys.argv[1]), Path(sys.argv[2]))
-    os._exit(0)  # everything is said; a thread that a plugin has started would keep the process
+    with os.fdopen(int(sys.argv[2]), "w", buffering=1) as _pipe:
+        _answer(Path(sys.argv[1]), lambda event: print(json.dumps(event), file=_pipe))

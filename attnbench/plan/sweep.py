@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from attnbench.axes import AXES, DEFAULTS, TOGETHER, Axis, resolution
@@ -15,7 +15,7 @@ from attnbench.plan import reading as axes_of
 from attnbench.plan.preflight import Finding, Survey
 from attnbench.plan.reading import Values
 from attnbench.plan.request import USUAL, Request
-from attnbench.record import Cell, Mode, Options, Scope, Task
+from attnbench.record import Cell, Mode, Options, Scope, Status, Task
 
 _OF_A_SCENE = ("scope", "task", "res")
 _TOGETHER = [axis for axis in AXES.values() if axis.together]
@@ -27,6 +27,8 @@ class Sweep:
 
     cells: tuple[Cell, ...]
     baselines: Mapping[str, str]
+    endings: Mapping[str, tuple[Status, str]] = field(default_factory=dict)
+    """Status and reason of cells that are not run, by key: looking at the mechanism has killed or hung a process."""
 
 
 def plan(request: Request, survey: Survey) -> Sweep:
@@ -44,9 +46,9 @@ def plan(request: Request, survey: Survey) -> Sweep:
     mistakes += axes_of.duplicates("mechanisms", [written(f.name, f.options) for f in findings if f.name])
     if mistakes:
         raise UsageError(*dict.fromkeys(mistakes))
-    cells = tuple(_cells(values, findings, task))
-    accuracy_cells = tuple(_accuracy_cells(request, values, findings))
-    return Sweep(cells=cells + accuracy_cells, baselines=_baselines(cells, request, findings))
+    timed = tuple(_cells(values, findings, task))
+    cells = timed + tuple(_accuracy_cells(request, values, findings))
+    return Sweep(cells=cells, baselines=_baselines(timed, request, findings), endings=_endings(cells, findings))
 
 
 def written(mechanism: str, options: Options) -> str:
@@ -142,6 +144,16 @@ def _evaluations(request: Request, values: Values, finding: Finding) -> Iterator
 def _named(cell: Cell, finding: Finding) -> Cell:
     cell = replace(cell, options=finding.options, distribution=finding.distribution)
     return replace(cell, network=finding.name) if finding.wanted.network else replace(cell, mechanism=finding.name)
+
+
+def _endings(cells: Sequence[Cell], findings: Sequence[Finding]) -> dict[str, tuple[Status, str]]:
+    return {
+        cell.key: (finding.status, finding.reason)
+        for finding in findings
+        if finding.status is not Status.OK
+        for cell in cells
+        if (cell.name, cell.options, bool(cell.network)) == (finding.name, finding.options, finding.wanted.network)
+    }
 
 
 def _without_repeated_baseline(request: Request, findings: Sequence[Finding]) -> list[Finding]:

@@ -5,20 +5,21 @@ Kept in ``limits.json`` of the run's folder, by environment id. The parent's sid
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import subprocess
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from attnbench.child import ENDED, Child
 from attnbench.record import Cell
 from attnbench.roofline import MachineLimits
 
 LIMITS = "limits.json"
 TIMEOUT_S = 300.0
+MODULE = "attnbench.run.limits"
 
 
 def read(folder: Path) -> dict[str, MachineLimits]:
@@ -30,28 +31,41 @@ def read(folder: Path) -> dict[str, MachineLimits]:
     return {environment_id: MachineLimits.from_dict(fields) for environment_id, fields in found.items()}
 
 
-def measure(folder: Path, cells: Sequence[Cell], *, budget_s: float) -> dict[str, MachineLimits]:
+def measure(
+    folder: Path, cells: Sequence[Cell], *, budget_s: float, timeout_s: float = TIMEOUT_S, module: str = MODULE
+) -> dict[str, MachineLimits]:
     """Measure what is not known yet of the machine that the cells will run on, and return all that is known.
 
-    A device that cannot be measured, for whatever reason, has no limits and its rows no bound: nothing is lost by it.
+    A device that cannot be measured has no limits and its rows no bound, which is warned of; nothing else is lost.
 
     Args:
         folder: of the run.
         cells: what will be measured.
         budget_s: time for each rate.
+        timeout_s: how long all rates of a device may take.
+        module: module that does the work.
     """
+    log = folder / "logs" / "limits.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
     for device in dict.fromkeys(cell.device for cell in cells):
         here = [cell for cell in cells if cell.device == device]
         dtypes = dict.fromkeys(["float32", *(cell.dtype for cell in here)])
-        threads = str(here[0].threads)
-        asked = [str(folder / LIMITS), device, threads, str(budget_s), *dtypes]
-        command = [sys.executable, "-P", "-m", "attnbench.run.limits", *asked]
-        environ = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False, env=environ
-            )
+        threads = here[0].threads
+        asked = [str(folder / LIMITS), device, str(threads), str(budget_s), *dtypes]
+        with Child(module, *asked, log=log, threads=threads) as child:
+            reason = _why_not(child, device, timeout_s)
+        if reason:
+            warnings.warn(f"rows on {device} get no bound: {reason}", stacklevel=2)
     return read(folder)
+
+
+def _why_not(child: Child, device: str, timeout_s: float) -> str:
+    """Wait for a child to have measured a device, and return why it has not; empty if it has."""
+    phase = f"measuring what {device} can do"
+    said = child.next_event(timeout_s=timeout_s)
+    if said is None:
+        return f"{phase} took longer than {timeout_s:g} s"
+    return child.cause_of_death(phase)[1] if said is ENDED else ""
 
 
 def _add(path: Path, device: str, threads: int, budget_s: float, dtypes: Sequence[str]) -> None:
@@ -72,4 +86,6 @@ def _add(path: Path, device: str, threads: int, budget_s: float, dtypes: Sequenc
 
 
 if __name__ == "__main__":
-    _add(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), sys.argv[5:])
+    *_asked, _event_fd = sys.argv[1:]
+    _add(Path(_asked[0]), _asked[1], int(_asked[2]), float(_asked[3]), _asked[4:])
+    os.write(int(_event_fd), b'{"event": "done"}\n')

@@ -5,7 +5,6 @@ The runner imports no torch and never polls: while a worker measures, it sleeps.
 
 from __future__ import annotations
 
-import signal
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from attnbench import __version__
-from attnbench.child import ENDED, Worker, last_line
+from attnbench.child import ENDED, Child, late
 from attnbench.plan.sweep import Sweep
 from attnbench.record import Cell, Record, Status, Task, Value
 from attnbench.roofline import MachineLimits
@@ -62,6 +61,11 @@ def run(
     done = {record.cell.key: record for record in recorded}
     for cells in _sharing(sweep.cells):
         todo = [cell for cell in cells if cell.key not in done]
+        for cell in todo:
+            if cell.key in sweep.endings:
+                status, reason = sweep.endings[cell.key]
+                yield _record(cell, status, reason, run_id=run_id, started_at=_now())
+        todo = [cell for cell in todo if cell.key not in sweep.endings]
         if not todo:
             continue
         assignments = [Assignment(cell=cell) for cell in todo]
@@ -117,7 +121,7 @@ class _Group:
             yield from self._run_worker()
 
     def _run_worker(self) -> Iterator[Record]:
-        self.started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self.started_at = _now()
         log = self.folder / "logs" / f"{self.assignments[0].cell.group}.log"
         log.parent.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="attnbench-") as scratch:
@@ -131,10 +135,10 @@ class _Group:
             ).write(job)
             page = Running(job.with_suffix(".running"))
             threads = self.assignments[0].cell.threads
-            with Worker(job, log=log, threads=threads, module=self.worker_module) as worker:
-                yield from self._follow(worker, page, log)
+            with Child(self.worker_module, str(job), log=log, threads=threads) as worker:
+                yield from self._follow(worker, page)
 
-    def _follow(self, worker: Worker, page: Running, log: Path) -> Iterator[Record]:
+    def _follow(self, worker: Child, page: Running) -> Iterator[Record]:
         """Turn a worker's events into records until it has ended, whichever way."""
         cells = [assignment.cell for assignment in self.assignments]
         at_work, phase = None, _START_UP
@@ -147,12 +151,13 @@ class _Group:
                     wait_s = self.settings.timeout_s - since_s
                     continue
                 worker.end()
-                yield from self._blame(_blamed(cells, at_work, running), Status.TIMEOUT, self._late(phase))
+                reason = late(phase, self.settings.timeout_s)
+                yield from self._blame(_blamed(cells, at_work, running), Status.TIMEOUT, reason)
                 return
             wait_s = self.settings.timeout_s
             if event is ENDED:
                 running, _ = page.current()
-                yield from self._bury(worker, _blamed(cells, at_work, running), phase, log)
+                yield from self._bury(worker, _blamed(cells, at_work, running), phase)
                 return
             if event["event"] == "phase":
                 at_work, phase = event["cell"], event["phase"]
@@ -175,11 +180,13 @@ class _Group:
                 metrics = {**assignment.known, **event["metrics"]}
                 yield self._record(assignment.cell, Status(event["status"]), event["reason"], metrics)
 
-    def _bury(self, worker: Worker, blamed: Sequence[Cell], phase: str, log: Path) -> Iterator[Record]:
+    def _bury(self, worker: Child, blamed: Sequence[Cell], phase: str) -> Iterator[Record]:
         """Give the cells that an ended worker leaves behind their due; none are left if it ended well."""
         if not self.assignments or all(a.companion for a in self.assignments):
             return
-        status, reason = _cause_of_death(worker, phase, log)
+        status, reason = worker.cause_of_death(phase)
+        if worker.exit_status is not None and worker.exit_status >= 0:
+            reason += f"; see {worker.log}"
         yield from self._blame(blamed, status, reason)
 
     def _blame(self, blamed: Sequence[Cell], status: Status, reason: str) -> Iterator[Record]:
@@ -203,20 +210,18 @@ class _Group:
         index = next(i for i, assignment in enumerate(self.assignments) if assignment.cell is cell)
         return self.assignments.pop(index)
 
-    def _late(self, phase: str) -> str:
-        return f"{phase} took longer than {self.settings.timeout_s:g} s; raise --timeout to wait longer"
-
     def _record(self, cell: Cell, status: Status, reason: str, metrics: Mapping[str, Value]) -> Record:
-        return Record(
-            cell=cell,
-            status=status,
-            reason=_attributed(reason, status, cell.distribution),
-            metrics=metrics,
-            environment=self.environment,
-            run_id=self.run_id,
-            started_at=self.started_at,
-            attnbench_version=__version__,
-        )
+        where = {"environment": self.environment, "run_id": self.run_id, "started_at": self.started_at}
+        return _record(cell, status, reason, metrics=metrics, **where)
+
+
+def _record(cell: Cell, status: Status, reason: str, **what: Any) -> Record:  # noqa: ANN401 - the record's fields
+    reason = _attributed(reason, status, cell.distribution)
+    return Record(cell=cell, status=status, reason=reason, attnbench_version=__version__, **what)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _attributed(reason: str, status: Status, distribution: str) -> str:
@@ -232,20 +237,3 @@ def _blamed(cells: Sequence[Cell], at_work: int | None, running: int | None) -> 
 
 def _shown(cells: Sequence[Cell], at_work: int | None) -> tuple[Cell, ...]:
     return tuple(cells) if at_work is None else (cells[at_work],)
-
-
-def _cause_of_death(worker: Worker, phase: str, log: Path) -> tuple[Status, str]:
-    exit_status = worker.exit_status
-    said = last_line(log)
-    hint = f" ({said})" if said else ""
-    if exit_status is not None and exit_status < 0:
-        name = _signal_name(-exit_status)
-        if name == "SIGKILL" and worker.memory_ran_out:
-            return Status.OUT_OF_MEMORY, f"the kernel ended the worker for lack of memory while {phase}"
-        return Status.CRASHED, f"killed by {name} while {phase}{hint}"
-    return Status.CRASHED, f"the worker ended with status {exit_status} while {phase}{hint}; see {log}"
-
-
-def _signal_name(number: int) -> str:
-    # Signals between SIGRTMIN and SIGRTMAX have no name.
-    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"

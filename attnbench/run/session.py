@@ -68,7 +68,7 @@ def run(
     """
     folder = out or RESULTS / _name(request)
     with report_meanwhile():
-        planned = plan(request)
+        planned = plan(request, settings)
     outcome = measure(
         planned, settings=settings, folder=folder, fresh=fresh, retry=retry, console=console, command=command
     )
@@ -168,7 +168,7 @@ def rerun(
 
     if Scope.NETWORK in request.written("scope"):
         raise UsageError("--rerun compares mechanisms; leave network out of --scope")
-    planned = plan(request)
+    planned = plan(request, settings)
     folder = out or RESULTS / f"rerun-{re.sub(r'[^A-Za-z0-9.-]', '-', revision)}"
     return lockstep.rerun(
         revision,
@@ -195,13 +195,14 @@ def show_verdicts(found: Comparison, console: Console, markdown: Path | None) ->
         raise StoreError(f"cannot write {markdown}: {error.strerror}; give another file") from None
 
 
-def plan(request: Request) -> sweep.Sweep:
+def plan(request: Request, settings: Settings) -> sweep.Sweep:
     """Look at what is asked for and return its cells.
 
     Raises:
         UsageError: anything asked for cannot be used.
     """
-    return sweep.plan(request, preflight.take(request.wanted, dataset=request.accuracy, sizes=request.sizes))
+    found = preflight.take(request.wanted, dataset=request.accuracy, sizes=request.sizes, timeout_s=settings.timeout_s)
+    return sweep.plan(request, found)
 
 
 def _show(records: Sequence[Record], console: Console) -> None:

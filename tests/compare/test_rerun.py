@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
@@ -75,7 +76,7 @@ def worktrees(repository: Path) -> int:
 
 @pytest.fixture
 def _fake_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "helpers"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "helpers"), prepend=os.pathsep)
 
 
 def acting(base: dict[str, Any] | None, head: dict[str, Any], repository: Path, **how: Any) -> Comparison:
@@ -210,6 +211,13 @@ def test_a_side_that_dies_has_its_status_and_its_last_words(repository: Path) ->
     assert (verdict.outcome, verdict.base, verdict.head) == (Outcome.WORSE, "ok", "crashed")
     assert verdict.reason == "killed by SIGTERM while timing (no more of this)"
     assert lines[-1].endswith(f"cpu: head crashed: {verdict.reason}")
+
+
+@pytest.mark.usefixtures("_fake_child")
+def test_a_signal_without_a_name_is_named(repository: Path) -> None:
+    dies = {"dies_after": 20, "signal": signal.SIGRTMIN + 1}
+    (verdict,) = acting({}, dies, repository).about("status")
+    assert verdict.reason == "killed by signal 35 while timing (no more of this)"
 
 
 @pytest.mark.usefixtures("_fake_child")

@@ -26,7 +26,7 @@ def main(job: Job, turns, say) -> None:
     for taken, turn in enumerate(turns):
         if taken == acts.get("dies_after"):
             sys.stderr.write("no more of this\n")
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), acts.get("signal", signal.SIGTERM))
         if taken == acts.get("hangs_after"):
             time.sleep(3600)
         say({"event": "sample", "ns": int(turn) * round(acts["ns"] * drift()), "host_ns": 1})

@@ -1,9 +1,11 @@
+import os
 import time
 from pathlib import Path
 
 import pytest
 from processes import runs
 
+from attnbench.errors import PluginError
 from attnbench.plan import preflight
 from attnbench.plan.preflight import Wanted
 
@@ -37,12 +39,11 @@ def test_an_asked_backend_is_taken_where_it_exists_and_kept_where_it_does_not() 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("import os; os._exit(7)", "ended the process with status 7"),
         ("import nothing_of_the_kind", "does not import: ModuleNotFoundError"),
         ("print('hello'); class Mine: pass", "does not import: SyntaxError"),
     ],
 )
-def test_a_plugin_that_breaks_is_named_and_the_others_are_looked_at(tmp_path: Path, text: str, said: str) -> None:
+def test_a_plugin_that_raises_is_named_and_the_others_are_looked_at(tmp_path: Path, text: str, said: str) -> None:
     broken, sound = of(tmp_path, text), Wanted(spec="mhsa")
     found = preflight.take([broken, sound])
     assert said in found.of(broken).mistakes[0]
@@ -50,10 +51,77 @@ def test_a_plugin_that_breaks_is_named_and_the_others_are_looked_at(tmp_path: Pa
     assert found.of(sound).mistakes == ()
 
 
-def test_a_plugin_that_hangs_is_named(tmp_path: Path) -> None:
-    hanging = of(tmp_path, "import time; time.sleep(3600)")
-    found = preflight.take([hanging], timeout_s=15)
-    assert "did not end within 15 s" in found.of(hanging).mistakes[0]
+CLASS = """
+import os, signal, sys, time
+from torch import nn
+class Mine(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        {in_constructor}
+    def forward(self, x):
+        {in_forward}
+        return x
+"""
+
+
+def in_constructor(act: str) -> str:
+    return CLASS.format(in_constructor=act, in_forward="pass")
+
+
+def in_forward(act: str) -> str:
+    return CLASS.format(in_constructor="pass", in_forward=act)
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "reason"),
+    [
+        ("import os; os._exit(7)", "crashed", "the process ended with status 7 while loading"),
+        ("import sys; sys.exit('no')", "crashed", "it called sys.exit('no') while loading"),
+        (in_constructor("os._exit(3)"), "crashed", "the process ended with status 3 while loading"),
+        (in_forward("os.kill(os.getpid(), signal.SIGSEGV)"), "crashed", "killed by SIGSEGV while loading"),
+        (in_forward("os.kill(os.getpid(), 35)"), "crashed", "killed by signal 35 while loading"),
+        (in_forward("sys.exit('enough')"), "crashed", "the process ended with status 1 while loading (enough)"),
+    ],
+)
+def test_a_plugin_that_kills_its_process_costs_itself_alone(
+    tmp_path: Path, text: str, status: str, reason: str
+) -> None:
+    killer, sound = of(tmp_path, text), Wanted(spec="mhsa")
+    found = preflight.take([killer, sound])
+    lost = found.of(killer)
+    assert (lost.status, lost.reason, lost.mistakes) == (status, reason, ())
+    assert lost.name == killer.spec
+    assert Path(killer.spec.rpartition(":")[0]).name in lost.distribution
+    assert (found.of(sound).status, found.of(sound).mistakes) == ("ok", ())
+
+
+@pytest.mark.parametrize("text", ["import time; time.sleep(3600)", in_forward("time.sleep(3600)")])
+def test_a_plugin_that_hangs_costs_itself_alone_and_no_longer_than_is_allowed(tmp_path: Path, text: str) -> None:
+    hanging, sound = of(tmp_path, text), Wanted(spec="mhsa")
+    found = preflight.take([Wanted(spec="qna"), hanging, sound], timeout_s=60)
+    lost = found.of(hanging)
+    assert (lost.status, lost.reason) == ("timeout", "loading took longer than 60 s; raise --timeout to wait longer")
+    assert found.of(sound).status == "ok"
+
+
+def test_the_options_of_what_cannot_be_looked_at_are_those_given(tmp_path: Path) -> None:
+    killer = of(tmp_path, "import os; os._exit(7)")
+    asked = Wanted(spec=f"{killer.spec}:window=7", backend="flash")
+    (lost,) = preflight.take([asked]).findings
+    assert (lost.name, dict(lost.options), lost.backends) == (
+        killer.spec,
+        {"window": "7", "backend": "flash"},
+        ("flash",),
+    )
+
+
+def test_a_process_that_ends_before_it_looks_at_anything_is_no_plugins_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "looks_at_nothing.py").write_text("raise SystemExit('no torch')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(PluginError, match=r"no plugin can be looked at: .* status 1 .*no torch"):
+        preflight.take([Wanted(spec="mhsa")], module="looks_at_nothing")
 
 
 SOUND = """

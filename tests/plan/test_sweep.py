@@ -7,7 +7,7 @@ from attnbench.errors import UsageError
 from attnbench.plan.preflight import Finding, Survey, Wanted
 from attnbench.plan.request import Request
 from attnbench.plan.sweep import Sweep, plan
-from attnbench.record import Mode, Scope, Task
+from attnbench.record import Mode, Scope, Status, Task
 
 
 def survey_of(request: Request) -> Survey:
@@ -125,6 +125,17 @@ def test_mistakes_of_plugins_are_passed_on() -> None:
     broken = Survey(findings=(Finding(wanted=Wanted(spec="qna"), mistakes=("qna: broken",)),), devices=("cpu",))
     with pytest.raises(UsageError, match="qna: broken"):
         plan(request, broken)
+
+
+def test_what_a_mechanism_did_to_the_process_that_loaded_it_is_the_ending_of_its_cells_alone() -> None:
+    request = Request.of(mechanisms=("hmhsa", "qna"), res=("224", "512"), accuracy="digits")
+    found = survey_of(request)
+    lost = replace(found.findings[1], status=Status.CRASHED, reason="killed by SIGSEGV while loading")
+    sweep = plan(request, replace(found, findings=(found.findings[0], lost, found.findings[2])))
+    assert sweep.endings == {
+        cell.key: ("crashed", "killed by SIGSEGV while loading") for cell in sweep.cells if cell.mechanism == "hmhsa"
+    }
+    assert len(sweep.endings) == 3
 
 
 def test_auto_takes_the_gpu_where_there_is_one() -> None:

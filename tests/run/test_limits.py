@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,9 +39,27 @@ def test_a_type_that_is_asked_for_later_costs_the_others_no_limit(tmp_path: Path
     assert limits.macs_per_s.keys() == {"float32", "bfloat16", "float16"}
 
 
-def test_a_device_that_cannot_be_measured_has_no_limits(tmp_path: Path) -> None:
+def test_a_device_that_cannot_be_measured_has_no_limits_and_why_is_said(tmp_path: Path) -> None:
     cell = Cell(mechanism="mhsa", height=224, width=224, device="cuda:77")
-    assert machine_limits.measure(tmp_path, [cell], budget_s=0.1) == {}
+    with pytest.warns(UserWarning, match="rows on cuda:77 get no bound: the process ended with status 1 while"):
+        assert machine_limits.measure(tmp_path, [cell], budget_s=0.1) == {}
+
+
+@pytest.mark.parametrize(
+    ("act", "timeout_s", "said"),
+    [
+        ("os.kill(os.getpid(), 35)", 100, "killed by signal 35 while measuring what cpu can do"),
+        ("time.sleep(3600)", 0.5, "measuring what cpu can do took longer than 0.5 s"),
+    ],
+)
+def test_a_child_that_dies_or_hangs_costs_the_bounds_only(
+    act: str, timeout_s: float, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "measures_nothing.py").write_text(f"import os, time; {act}")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.warns(UserWarning, match=f"rows on cpu get no bound: {said}"):
+        found = machine_limits.measure(tmp_path, [CELL], budget_s=0.1, timeout_s=timeout_s, module="measures_nothing")
+    assert found == {}
 
 
 def test_a_folder_without_limits_or_with_broken_ones_has_none(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The runner against a worker without torch whose cells hang, die and misbehave on request."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from attnbench.run.job import Settings
 
 @pytest.fixture(autouse=True)
 def _fake_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "helpers"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "helpers"), prepend=os.pathsep)
 
 
 def cells(*names: str, height: int = 224) -> list[Cell]:
@@ -60,6 +61,15 @@ def test_a_death_is_the_affair_of_the_cell_that_caused_it(
     found = run(tmp_path, cells("a", culprit, "b"))
     assert statuses(found) == {"a": "ok", culprit: status, "b": "ok"}
     assert reason in found[culprit].reason
+
+
+def test_cells_whose_ending_is_known_get_their_row_without_a_worker(tmp_path: Path) -> None:
+    asked = [*cells("a"), replace(cells("hang")[0], distribution="mine 1.0")]
+    endings = {asked[1].key: (Status.TIMEOUT, "loading took longer than 1 s")}
+    sweep = Sweep(cells=tuple(asked), baselines={}, endings=endings)
+    hang, a = runner.run(sweep, settings=Settings(), folder=tmp_path, worker_module="fake_worker")
+    assert (hang.status, hang.reason) == ("timeout", "loading took longer than 1 s [mine 1.0]")
+    assert (a.cell.mechanism, a.status) == ("a", "ok")
 
 
 def test_a_worker_that_ends_after_a_cell_leaves_the_others_to_another(tmp_path: Path) -> None:

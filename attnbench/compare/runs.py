@@ -33,6 +33,7 @@ from attnbench.compare.verdict import (
     difference_of,
     judge,
     judge_accuracy,
+    judge_cost,
     ratio_of,
     widened,
     widest_ratio,
@@ -113,6 +114,7 @@ def compare_matched(matched: Matched, *, ratio: Ratio, threshold: float = THRESH
     for pair in matched.pairs:
         verdicts += _status(pair)
         verdicts += _latency(pair, ratio, threshold=threshold, force=force)
+        verdicts += _recorded_ratios(pair, threshold=threshold, force=force)
         verdicts += _exact(pair)
         verdicts += _accuracy(pair)
     return Comparison(
@@ -153,6 +155,32 @@ def _latency(pair: Pair, ratio: Ratio, *, threshold: float, force: bool) -> Iter
     forced = f"forced, though environments differ in {differing}" if differing else ""
     reason = "; ".join(part for part in (forced, remark, disturbed) if part)
     yield _verdict(pair, LATENCY, judge(change, threshold=threshold), change=change, reason=reason)
+
+
+def _recorded_ratios(pair: Pair, *, threshold: float, force: bool) -> Iterator[Verdict]:
+    """Yield what recorded intervals say of other figures than the latency that are compared by their ratio."""
+    for metric in compared(Compared.RATIO):
+        missing = pair.missing(metric)
+        if metric == LATENCY or missing is None:
+            continue
+        base, head = (_estimate(record, metric) for record in (pair.base, pair.head))
+        differing = environment_differences(pair.base.environment, pair.head.environment)
+        refused = missing or _unlike(pair, metric) or (f"environments differ in {differing}" if differing else "")
+        if missing or base is None or head is None or (refused and not force):
+            yield _verdict(pair, metric, Outcome.NOT_COMPARED, reason=refused or "no interval was recorded")
+            continue
+        change, disturbed = ratio_of(head, base), _disturbed(pair)
+        if disturbed:
+            change = widened(change, DISTURBED)
+        reason = "; ".join(part for part in (f"forced, though {refused}" if refused else "", disturbed) if part)
+        yield _verdict(pair, metric, judge_cost(change, threshold=threshold), change=change, reason=reason)
+
+
+def _unlike(pair: Pair, metric: str) -> str:
+    """Return how the two runs differ in what must be alike for a metric, empty if they do not."""
+    alike = METRICS[metric].alike
+    base, head = (record.metrics.get(alike) for record in (pair.base, pair.head))
+    return "" if base == head else f"{METRICS[alike].label}: {base} / {head}"
 
 
 def _exact(pair: Pair) -> Iterator[Verdict]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from attnbench.errors import UsageError
-from attnbench.metrics import METRICS, Compared
+from attnbench.metrics import METRICS, Compared, compared
 from attnbench.probes.interval import Estimate
 from attnbench.record import Cell, Value
 
@@ -103,7 +103,9 @@ class Comparison:
             ", ".join(said) if counts else "no latency to compare",
             _changes("exact figures", self.exact) or unchanged,
         ]
-        parts += [_changes(name, self.about(metric)) for name, metric in (("accuracy", ACCURACY), ("status", STATUS))]
+        others = [(METRICS[metric].label, metric) for metric in compared(Compared.RATIO) if metric != LATENCY]
+        named = (*others, ("accuracy", ACCURACY), ("status", STATUS))
+        parts += [_changes(name, self.about(metric)) for name, metric in named]
         return "; ".join(part for part in parts if part)
 
 
@@ -119,6 +121,12 @@ def judge(ratio: Estimate, *, threshold: float) -> Outcome:
         return Outcome.FASTER
     within = ratio.low >= 1 / (1 + threshold) and ratio.high <= 1 + threshold
     return Outcome.SAME if within else Outcome.UNDECIDED
+
+
+def judge_cost(ratio: Estimate, *, threshold: float) -> Outcome:
+    """Return what the interval of head / base says of a cost other than time: see ``judge``."""
+    outcome = judge(ratio, threshold=threshold)
+    return {Outcome.SLOWER: Outcome.WORSE, Outcome.FASTER: Outcome.BETTER}.get(outcome, outcome)
 
 
 def judge_accuracy(difference: Estimate) -> Outcome:

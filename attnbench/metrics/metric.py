@@ -96,6 +96,8 @@ class Metric:
     limits: tuple[float, ...] = (0,)
     """Values on either side of which a reader understands different things: no shortened interval reaches over one."""
     compared: Compared = Compared.NOT
+    alike: str = ""
+    """Metric whose text must be the same in both runs for the two values to be compared; empty for none."""
     depends_on: tuple[str, ...] = ()
     """Fields of the environment that must agree for an exact metric to be the same."""
     needs: Needs = Needs.COUNTS

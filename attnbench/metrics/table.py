@@ -89,6 +89,7 @@ _ROWS: dict[str, Metric] = {
         low="energy_per_image_ci_low_j",
         high="energy_per_image_ci_high_j",
         compared=Compared.RATIO,
+        alike="energy_counter",
         needs=Needs.ENERGY,
         of_one_run=True,
         gives_way=65,

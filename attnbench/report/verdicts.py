@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from attnbench.compare.verdict import ACCURACY, ACCURACY_MARGIN, LATENCY, STATUS, Comparison, Outcome, Verdict
-from attnbench.metrics import METRICS, format_interval, format_value, is_number
+from attnbench.metrics import METRICS, Compared, compared, format_interval, format_value, is_number
 from attnbench.report.naming import names, shared
 
 _STYLES = {
@@ -69,14 +69,16 @@ def to_markdown(comparison: Comparison) -> str:
 
 
 def _parts(comparison: Comparison) -> Iterator[_Rows | _Lines]:
-    compared = [verdict.cell for verdict in comparison.verdicts]
-    named = names(
-        [*{cell.key: cell for cell in (*compared, *comparison.only_in_base, *comparison.only_in_head)}.values()]
-    )
+    cells = [verdict.cell for verdict in comparison.verdicts]
+    named = names([*{cell.key: cell for cell in (*cells, *comparison.only_in_base, *comparison.only_in_head)}.values()])
     latencies, accuracies = comparison.about(LATENCY), comparison.about(ACCURACY)
     if latencies:
         title = f"Latency: {shared([verdict.cell for verdict in latencies])}"
         yield _judged(title, "head / base", latencies, named)
+    for metric in compared(Compared.RATIO):
+        if metric != LATENCY and comparison.about(metric):
+            label = METRICS[metric].label
+            yield _judged(f"{label[0].upper()}{label[1:]}", "head / base", comparison.about(metric), named)
     if accuracies:
         yield _judged("Top-1 accuracy", "head - base, points", accuracies, named)
     yield from _reasons("Not compared", comparison, named, refused=True)
@@ -130,7 +132,8 @@ def _reasons(title: str, comparison: Comparison, named: Names, *, refused: bool)
     """Yield each reason once, with what it holds for: of refusals, or of verdicts that were reached."""
     told: dict[str, list[Verdict]] = {}
     for one in comparison.verdicts:
-        shown = one.metric in (LATENCY, ACCURACY) or one.outcome is not Outcome.SAME
+        judged = one.metric in METRICS and METRICS[one.metric].compared in (Compared.RATIO, Compared.DIFFERENCE)
+        shown = judged or one.outcome is not Outcome.SAME
         if one.metric != STATUS and one.reason and shown and (one.outcome is Outcome.NOT_COMPARED) is refused:
             told.setdefault(one.reason, []).append(one)
     yield from _list(title, (_reason(reason, verdicts, named) for reason, verdicts in told.items()))
@@ -163,7 +166,7 @@ def _interval(verdict: Verdict) -> str:
     change = verdict.change
     if change is None:
         return ""
-    if verdict.metric == LATENCY:
+    if METRICS[verdict.metric].compared is Compared.RATIO:
         return format_interval("latency_ratio", change.value, change.low, change.high)
     return f"{100 * change.value:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
 

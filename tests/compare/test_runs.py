@@ -410,3 +410,54 @@ def test_a_run_may_be_given_by_its_records_file(tmp_path: Path) -> None:
 def test_a_missing_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="nowhere"):
         compare(tmp_path / "nowhere", tmp_path / "nowhere")
+
+
+ENERGY = "energy_per_image_j"
+
+
+def counted(joules: float, *, spread: float = 0.01, counter: str = "RAPL package-0", **rest: Any) -> Record:
+    ends = {
+        "energy_per_image_ci_low_j": joules * (1 - spread), "energy_per_image_ci_high_j": joules * (1 + spread)
+    }  # fmt: skip
+    return record(**{ENERGY: joules, **ends, "energy_counter": counter, **rest})
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "outcome"),
+    [
+        (counted(1.0), counted(1.2), Outcome.WORSE),
+        (counted(1.0), counted(0.8), Outcome.BETTER),
+        (counted(1.0), counted(1.001), Outcome.SAME),
+        (counted(1.0), counted(1.05), Outcome.UNDECIDED),
+    ],
+)
+def test_energies_are_judged_by_the_interval_of_their_ratio(
+    tmp_path: Path, base: Record, head: Record, outcome: Outcome
+) -> None:
+    verdict = verdict_on(ENERGY, compared(tmp_path, base, head))
+    assert verdict.outcome is outcome
+    assert verdict.change is not None
+    assert verdict.change.value == pytest.approx(head.metrics[ENERGY] / base.metrics[ENERGY])
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        (counted(2.0, counter="NVML total energy of the GPU"), "what counted the energy: RAPL package-0 / NVML"),
+        (counted(2.0, environment=OTHER_TORCH), "environments differ in"),
+        (record(), "not measured in head"),
+    ],
+)
+def test_energies_that_say_different_things_are_not_compared(tmp_path: Path, head: Record, reason: str) -> None:
+    verdict = verdict_on(ENERGY, compared(tmp_path, counted(1.0), head))
+    assert verdict.outcome is Outcome.NOT_COMPARED
+    assert verdict.reason.startswith(reason)
+
+
+def test_energies_of_different_environments_are_compared_where_it_is_forced(tmp_path: Path) -> None:
+    verdict = verdict_on(ENERGY, compared(tmp_path, counted(1.0), counted(2.0, environment=OTHER_TORCH), force=True))
+    assert (verdict.outcome, verdict.reason[:25]) == (Outcome.WORSE, "forced, though environmen")
+
+
+def test_runs_without_energies_have_nothing_to_say_of_them(tmp_path: Path) -> None:
+    assert not compared(tmp_path, record(), record()).about(ENERGY)

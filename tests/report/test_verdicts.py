@@ -177,3 +177,16 @@ def test_what_cells_differ_in_is_found_once_for_all_of_them(monkeypatch: pytest.
 @pytest.mark.parametrize(("head", "said"), [(2000, "+100 %"), (1123, "+12 %"), (21_000, "+2,000 %"), (1001, "+0.1 %")])
 def test_changes_of_any_size_are_written_out_in_per_cent(head: int, said: str) -> None:
     assert f"({said})" in shown(Comparison(verdicts=(exact("macs", 1000, head, Outcome.WORSE),)))
+
+
+def test_energies_have_a_table_of_their_own_and_count_in_the_first_line() -> None:
+    energy = Verdict(
+        cell=cell(), metric="energy_per_image_j", outcome=Outcome.WORSE, base=0.5, head=0.6,
+        change=Estimate(value=1.2, low=1.15, high=1.25), reason="base was disturbed (heat)",
+    )  # fmt: skip
+    text = shown(Comparison(verdicts=(energy,)))
+    assert "energy per image: 1 worse" in text.splitlines()[0]
+    table = text[text.index("Energy per image") :]
+    assert re.search(r"mhsa.* 500 mJ +600 mJ +1.20 \[1.15, 1.25\] +WORSE", table)
+    assert "energy per image of mhsa" in text
+    assert "| 1.20 \\[1.15, 1.25\\] |" in to_markdown(Comparison(verdicts=(energy,)))

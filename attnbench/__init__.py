@@ -7,11 +7,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from attnbench.api import load, run
     from attnbench.mechanism import Macs, Mechanism, Site
     from attnbench.models import networks
     from attnbench.plugins.adapter import adapt
 
-__all__ = ["Macs", "Mechanism", "Site", "__version__", "adapt", "networks"]
+__all__ = ["Macs", "Mechanism", "Site", "__version__", "adapt", "load", "networks", "run"]
 __version__ = version("attnbench")
 
 _LATER = {
@@ -19,9 +20,11 @@ _LATER = {
     "Mechanism": "attnbench.mechanism:Mechanism",
     "Site": "attnbench.mechanism:Site",
     "adapt": "attnbench.plugins.adapter:adapt",
+    "load": "attnbench.api:load",
     "networks": "attnbench.models.networks:",
+    "run": "attnbench.api:run",
 }
-"""Where the names stand that need torch: it is imported when one is first asked for."""
+"""Where the names stand that need torch or pandas: these are imported when one is first asked for."""
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for

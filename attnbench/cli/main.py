@@ -329,11 +329,9 @@ def _console() -> Console:
 
 
 def _default_threads() -> int:
-    from attnbench.devices.machine import usable_cores  # noqa: PLC0415
+    from attnbench.plan.given import default_threads  # noqa: PLC0415
 
-    # As OpenMP reads it: one number for each level of nesting, of which the first is meant.
-    wished = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return int(wished) if wished.isdecimal() and int(wished) > 0 else len(usable_cores())
+    return default_threads()
 
 
 def _command_line() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 import warnings
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,18 @@ def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -
     _warn_of_threads(wanted["threads"])
     asked = {name: value for name, value in wanted.items() if name not in (*_SETTING_NAMES, *_SWITCHES)}
     return Request.of(**asked), settings_of(wanted)
+
+
+def default_threads() -> int:
+    """Return the threads of a sweep that asks for none: ``OMP_NUM_THREADS``, else every core that may be used."""
+    # As OpenMP reads it: one number for each level of nesting, of which the first is meant.
+    wished = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(wished) if wished.isdecimal() and int(wished) > 0 else len(usable_cores())
+
+
+def known_names() -> tuple[str, ...]:
+    """Return the names that a sweep file and ``attnbench.run`` take."""
+    return (*Request.names(), *_SETTING_NAMES, *_SWITCHES)
 
 
 def _warn_of_threads(written: Sequence[str]) -> None:
@@ -111,16 +124,11 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from None
-    names = Request.names()
+    names = known_names()
     read = {name.replace("-", "_"): value for name, value in content.items()}
-    unknown = [name for name in read if name not in (*names, *_SETTING_NAMES, *_SWITCHES)]
+    unknown = [name for name in read if name not in names]
     if unknown:
-        raise UsageError(
-            *(
-                f"{path}: unknown name {name!r}; {did_you_mean(name, [*names, *_SETTING_NAMES, *_SWITCHES])}"
-                for name in unknown
-            )
-        )
+        raise UsageError(*(f"{path}: unknown name {name!r}; {did_you_mean(name, names)}" for name in unknown))
     return read
 
 

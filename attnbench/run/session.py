@@ -66,7 +66,7 @@ def run(
         UsageError: anything asked for cannot be used; nothing has run then.
         StoreError: the folder cannot be written, or what is in it cannot be read.
     """
-    folder = out or RESULTS / _name(request)
+    folder = out or folder_of(request)
     with report_meanwhile():
         planned = plan(request, settings)
     outcome = measure(
@@ -133,7 +133,7 @@ def make_report(folders: Sequence[Path], *, out: Path, console: Console, command
     Raises:
         StoreError: a folder or file cannot be read.
     """
-    records = tuple(record for path in folders for record in _read(path))
+    records = tuple(record for path in folders for record in read(path))
     found = _asked(folders)
     _show(records, console)
     missing = found.missing([record.cell.key for record in records])
@@ -152,7 +152,12 @@ def _asked(folders: Sequence[Path]) -> Asked:
     return Asked(by_command=together)
 
 
-def _read(path: Path) -> list[Record]:
+def read(path: Path) -> list[Record]:
+    """Return the records of a run, or of a file that pytest-benchmark wrote.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
     return pytest_json.records_from(path) if path.suffix == ".json" else store.read(path)
 
 
@@ -243,11 +248,11 @@ def _write(
             console.print(Text(str(folder / name)), soft_wrap=True)
 
 
-def _name(request: Request) -> str:
-    """Return the folder name of a request: readable, and the same each time the same is asked for."""
+def folder_of(request: Request) -> Path:
+    """Return the folder of a request: its name readable, and the same each time the same is asked for."""
     names = "+".join(dict.fromkeys(map(_short, request.mechanisms + request.networks)))
     readable = f"{names}-{'+'.join(request.sizes_written)}"
-    return f"{re.sub(r'[^A-Za-z0-9+x.-]', '', readable)[:60]}-{request.digest[:6]}"
+    return RESULTS / f"{re.sub(r'[^A-Za-z0-9+x.-]', '', readable)[:60]}-{request.digest[:6]}"
 
 
 def _short(spec: str) -> str:

@@ -8,12 +8,11 @@ import click
 import pytest
 
 from attnbench.axes import AXES
-from attnbench.cli.main import _default_threads
 from attnbench.cli.parameters import COMMAS
 from attnbench.devices.machine import usable_cores
 from attnbench.errors import UsageError
-from attnbench.plan.given import read_request
-from attnbench.run.session import _name
+from attnbench.plan.given import default_threads, read_request
+from attnbench.run.session import folder_of
 
 
 @pytest.mark.parametrize(
@@ -81,7 +80,7 @@ def test_threads_are_what_openmp_was_told_else_all_cores(
     value: str, threads: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", value)
-    assert _default_threads() == (threads or len(usable_cores()))
+    assert default_threads() == (threads or len(usable_cores()))
 
 
 @pytest.mark.parametrize("empty", ["", " ", ",", " , "])
@@ -110,7 +109,7 @@ def test_an_empty_list_is_not_the_same_as_none(empty: str) -> None:
 )  # fmt: skip
 def test_a_folder_is_named_as_ever_so_that_runs_are_gone_on_with(given: dict[str, object], name: str) -> None:
     request, _ = read_request(None, given, threads=2)
-    assert _name(request) == name
+    assert folder_of(request).name == name
 
 
 @pytest.mark.parametrize("option", [name for name in AXES if name not in {"device", "res", "scope", "task"}])

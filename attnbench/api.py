@@ -1,0 +1,179 @@
+"""Sweeps from Python: ``attnbench.run`` measures one, ``attnbench.load`` opens what is on disk. Imports no torch.
+
+The measuring is done by child processes, as from the command line, so that it can be called from a notebook, and from a
+script without a guard around it.
+"""
+
+from __future__ import annotations
+
+import io
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attnbench.axes import AXES, texts
+from attnbench.errors import UsageError, did_you_mean
+from attnbench.record import Record, Status
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Records of one run or of several, with what is made of them.
+
+    Example:
+        >>> from attnbench.record import Cell, Record, Status
+        >>> cell = Cell(mechanism="mhsa", height=224, width=224)
+        >>> record = Record(cell=cell, status=Status.OK, metrics={"params": 7})
+        >>> run = Run(folders=(Path("results/x"),), records=(record,))
+        >>> run
+        Run(1 record, results/x)
+        >>> run.frame()[["mechanism", "params"]].to_dict("records")
+        [{'mechanism': 'mhsa', 'params': 7}]
+    """
+
+    folders: tuple[Path, ...]
+    records: tuple[Record, ...]
+    """The latest of each cell: of those that were asked for, where this was a sweep."""
+    interrupted: bool = False
+    """Whether it was stopped before its end; the same call goes on with it."""
+
+    @property
+    def failed(self) -> tuple[Record, ...]:
+        """The records of cells that did not end ok; status and reason say why."""
+        return tuple(record for record in self.records if record.status is not Status.OK)
+
+    def frame(self) -> pd.DataFrame:
+        """Return one row per cell with the columns of ``records.csv``, described in ``docs/figures.md``."""
+        from attnbench.report.rows import rows  # noqa: PLC0415 - pandas
+
+        return rows(self.records)
+
+    def report(self, out: str | Path | None = None) -> Path:
+        """Write tables, plots and a page of all that the folders hold, and return the page.
+
+        Args:
+            out: folder to write; the run's own if there is one, and by default.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        from attnbench.run import session  # noqa: PLC0415 - pandas
+
+        where = Path(out) if out is not None else self.folders[0]
+        session.make_report(self.folders, out=where, console=_console(shown=False), command="")
+        return where / "report.md"
+
+    def table(self, *, width: int = 120) -> str:
+        """Return the table that the command line shows, in lines of so many characters."""
+        from rich.console import Console  # noqa: PLC0415 - a tenth of a second
+
+        from attnbench.report.tables import screen_table  # noqa: PLC0415 - pandas
+
+        console = Console(file=io.StringIO(), width=width, record=False, color_system=None)
+        with console.capture() as captured:
+            console.print(screen_table(self.frame()))
+        return captured.get()
+
+    def __repr__(self) -> str:
+        count = f"{len(self.records)} record{'' if len(self.records) == 1 else 's'}"
+        stopped = ", interrupted" if self.interrupted else ""
+        return f"Run({count}, {', '.join(map(str, self.folders))}{stopped})"
+
+    def _repr_html_(self) -> str:
+        """Return the frame without its empty columns, as notebooks show it."""
+        html: str = self.frame().dropna(axis="columns", how="all").to_html(notebook=True, escape=True)
+        return html
+
+
+def run(
+    *,
+    out: str | Path | None = None,
+    fresh: bool = False,
+    retry: bool = False,
+    progress: bool = True,
+    **asked: Any,  # noqa: ANN401 - each axis and setting has its own kind
+) -> Run:
+    """Measure a sweep, every combination of the axes, and return its records.
+
+    What has its row already is not measured again. Every row is on disk as soon as it is known.
+
+    Args:
+        out: folder of the run; by default one under ``results/`` that is named after the sweep.
+        fresh: put what the folder holds aside and start over.
+        retry: run again the cells that did not end ok.
+        progress: show each cell as it ends.
+        **asked: options of ``attnbench run`` by their names, with ``_`` for ``-``: a value, a list of values, or a text
+            with commas. Axes such as ``mechanisms=["hmhsa", "qna"]``, ``res=[224, 512]``; settings such as ``max_time=2``.
+
+    Raises:
+        UsageError: anything asked for cannot be used; nothing has run then.
+        StoreError: the folder cannot be written, or what is in it cannot be read.
+
+    Example:
+        ``attnbench.run(mechanisms=["hmhsa", "qna"], res=[224, 512]).frame()``
+    """
+    from attnbench.plan.given import default_threads, read_request  # noqa: PLC0415
+    from attnbench.run import session  # noqa: PLC0415 - pandas
+
+    _refuse_unknown(asked)
+    request, settings = read_request(None, asked, threads=default_threads())
+    folder = Path(out) if out is not None else session.folder_of(request)
+    outcome = session.measure(
+        session.plan(request),
+        settings=settings,
+        folder=folder,
+        fresh=fresh,
+        retry=retry,
+        console=_console(shown=progress),
+        command=_typed(asked, out),
+    )
+    return Run(folders=(folder,), records=outcome.records, interrupted=outcome.interrupted)
+
+
+def load(*folders: str | Path) -> Run:
+    """Open runs that are on disk, or files that pytest-benchmark wrote with ``--benchmark-json``.
+
+    Raises:
+        UsageError: no folder is given.
+        StoreError: one cannot be read.
+
+    Example:
+        ``attnbench.load("results/x").frame()``
+    """
+    from attnbench.run import session  # noqa: PLC0415 - pandas
+
+    if not folders:
+        raise UsageError("attnbench.load needs the folder of a run, such as attnbench.load('results/x')")
+    paths = tuple(map(Path, folders))
+    return Run(folders=paths, records=tuple(record for path in paths for record in session.read(path)))
+
+
+def _refuse_unknown(asked: Mapping[str, Any]) -> None:
+    from attnbench.plan.given import known_names  # noqa: PLC0415
+
+    known = known_names()
+    if unknown := [name for name in asked if name not in known]:
+        raise UsageError(*(f"attnbench.run has no {name!r}; {did_you_mean(name, known)}" for name in unknown))
+
+
+def _typed(asked: Mapping[str, Any], out: str | Path | None) -> str:
+    """Return the command that measures the same."""
+    words = ["attnbench", "run"]
+    for name, value in {**asked, "out": out}.items():
+        if value is None or (value is False and name not in AXES):
+            continue
+        words.append(f"--{name.replace('_', '-')}")
+        words += [] if value is True and name not in AXES else [",".join(texts(value))]
+    return shlex.join(words)
+
+
+def _console(*, shown: bool) -> Console:
+    from rich.console import Console  # noqa: PLC0415 - a tenth of a second
+
+    return Console(quiet=not shown)

@@ -63,7 +63,7 @@ class Run:
         Raises:
             StoreError: it cannot be written.
         """
-        from attnbench.run import session  # noqa: PLC0415 - pandas
+        from attnbench.runs import session  # noqa: PLC0415 - pandas
 
         where = Path(out) if out is not None else self.folders[0]
         session.make_report(self.folders, out=where, console=_console(shown=False), command="")
@@ -109,7 +109,8 @@ def run(
         retry: run again the cells that did not end ok.
         progress: show each cell as it ends.
         **asked: options of ``attnbench run`` by their names, with ``_`` for ``-``: a value, a list of values, or a text
-            with commas. Axes such as ``mechanisms=["hmhsa", "qna"]``, ``res=[224, 512]``; settings such as ``max_time=2``.
+            with commas. Axes such as ``mechanisms=["hmhsa", "qna"]``, ``res=[224, 512]``; settings such as
+            ``max_time=2``.
 
     Raises:
         UsageError: anything asked for cannot be used; nothing has run then.
@@ -119,7 +120,7 @@ def run(
         ``attnbench.run(mechanisms=["hmhsa", "qna"], res=[224, 512]).frame()``
     """
     from attnbench.plan.given import default_threads, read_request  # noqa: PLC0415
-    from attnbench.run import session  # noqa: PLC0415 - pandas
+    from attnbench.runs import session  # noqa: PLC0415 - pandas
 
     _refuse_unknown(asked)
     request, settings = read_request(None, asked, threads=default_threads())
@@ -146,7 +147,7 @@ def load(*folders: str | Path) -> Run:
     Example:
         ``attnbench.load("results/x").frame()``
     """
-    from attnbench.run import session  # noqa: PLC0415 - pandas
+    from attnbench.runs import session  # noqa: PLC0415 - pandas
 
     if not folders:
         raise UsageError("attnbench.load needs the folder of a run, such as attnbench.load('results/x')")

@@ -20,10 +20,10 @@ CHILDREN = {"lockstep.py", "rerun.py", "side.py"}
 HARNESS = sorted((ROOT / "attnbench").rglob("*.py"))
 PARENT = sorted(
     path
-    for folder in ("cli", "plan", "run", "store", "report", "compare", "claims")
+    for folder in ("cli", "plan", "runs", "store", "report", "compare", "claims")
     for path in (ROOT / "attnbench" / folder).rglob("*.py")
     if path.name not in CHILDREN
-)
+) + [ROOT / "attnbench" / f"{name}.py" for name in ("api", "axes", "record", "errors", "roofline")]
 LIGHT = ["torch", "pandas", "timm", "numpy", "rich", "matplotlib", "mechanisms"]
 
 

@@ -14,7 +14,7 @@ from typing import IO, Final
 
 from attnbench.child.spawned import Spawned, last_line
 from attnbench.record import Status
-from attnbench.run.job import Event
+from attnbench.runs.job import Event
 
 ENDED: Final[Event] = {"event": "ended"}
 _LAST_WORDS_S = 1.0

@@ -24,8 +24,8 @@ from attnbench.record import Record
 from attnbench.report.claims import disturbances, table, to_markdown
 from attnbench.report.environments import describe_all
 from attnbench.report.plots import claims as claim_plots
-from attnbench.run import session
-from attnbench.run.job import Settings
+from attnbench.runs import session
+from attnbench.runs.job import Settings
 
 RESULTS = Path("results") / "claims"
 

@@ -96,7 +96,7 @@ def run(sweep_file: Path | None, out: Path | None, fresh: bool, retry: bool, str
     Running the same command again does only what has no row yet.
     """
     from attnbench.plan.given import read_request  # noqa: PLC0415
-    from attnbench.run import session  # noqa: PLC0415 - rich and pandas
+    from attnbench.runs import session  # noqa: PLC0415 - rich and pandas
 
     request, settings = read_request(sweep_file, given, threads=_default_threads())
     outcome = session.run(
@@ -116,7 +116,7 @@ def report(folders: tuple[Path, ...], out: Path | None) -> None:
 
     FOLDERS are runs, or files that pytest-benchmark wrote with --benchmark-json.
     """
-    from attnbench.run import session  # noqa: PLC0415
+    from attnbench.runs import session  # noqa: PLC0415
 
     where = out or (folders[0] if folders[0].is_dir() else folders[0].with_suffix(""))
     session.make_report(folders, out=where, console=_console(), command=_command_line())
@@ -155,7 +155,7 @@ def compare(  # noqa: PLR0917 - click passes options by name
     """
     from attnbench.compare.runs import compare as compare_runs  # noqa: PLC0415
     from attnbench.plan.given import read_request  # noqa: PLC0415
-    from attnbench.run import session  # noqa: PLC0415 - numpy
+    from attnbench.runs import session  # noqa: PLC0415 - numpy
 
     if rerun and base:
         raise UsageError("--rerun REF compares REF with the working tree; leave BASE and HEAD out")

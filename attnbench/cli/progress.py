@@ -15,8 +15,8 @@ from rich.text import Text
 
 from attnbench.axes import AXES, DEFAULTS, Axis, Told
 from attnbench.record import Cell, Record, Status, Task
-from attnbench.run.job import Settings
-from attnbench.run.runner import Progress
+from attnbench.runs.job import Settings
+from attnbench.runs.runner import Progress
 
 _WEIGHTS = {"timing": 0.8}
 """Share of a cell's work that a phase is guessed to be, for the bar; the phases before it share the rest."""

@@ -24,7 +24,7 @@ from attnbench.mechanism import option_defaults
 from attnbench.plugins.registry import Plugin, discover
 from attnbench.probes import memory
 from attnbench.record import Cell, Status
-from attnbench.run.job import Event, Job
+from attnbench.runs.job import Event, Job
 from attnbench.worker.phases import Metrics, Ready, Unmeasurable, prepare
 
 Say = Callable[[Event], None]

@@ -37,8 +37,8 @@ from attnbench.plugins.registry import discover
 from attnbench.probes import latency
 from attnbench.probes.interval import Estimate, mean_interval, median_estimate
 from attnbench.record import Cell, Record, Task, Value
-from attnbench.run.job import Assignment, Settings
-from attnbench.run.runner import Progress, Watcher
+from attnbench.runs.job import Assignment, Settings
+from attnbench.runs.runner import Progress, Watcher
 
 STARTS = 5
 """How often each of the two processes is started. Ratios of unchanged code scattered by 1 % (standard deviation of

@@ -48,14 +48,14 @@ Ratio = Callable[[Pair], tuple[Estimate, str] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class ComparedRun:
     """The records of a run and the folder of its raw samples."""
 
     records: tuple[Record, ...]
     samples: Path
 
     @classmethod
-    def read(cls, path: Path) -> Run:
+    def read(cls, path: Path) -> ComparedRun:
         """Return the run in a folder, or the one that a ``records.jsonl`` belongs to.
 
         Raises:
@@ -90,7 +90,7 @@ def compare(base: Path, head: Path, *, threshold: float = THRESHOLD, force: bool
         StoreError: a run cannot be read.
         UsageError: the runs have no cell in common, or the threshold is not one.
     """
-    old, new = Run.read(base), Run.read(head)
+    old, new = ComparedRun.read(base), ComparedRun.read(head)
 
     def ratio(pair: Pair) -> tuple[Estimate, str] | None:
         return _ratio_of_runs(pair, old.seconds(pair.base), new.seconds(pair.head))

@@ -14,7 +14,7 @@ from attnbench import __version__
 from attnbench.child import ENDED, Child, late
 from attnbench.devices.clock import Call, Elapsed
 from attnbench.record import Cell, Record, Status, Value
-from attnbench.run.job import Assignment, Event, Job, Settings
+from attnbench.runs.job import Assignment, Event, Job, Settings
 
 
 class SideEndedError(Exception):

@@ -15,7 +15,7 @@ from attnbench.devices.machine import usable_cores
 from attnbench.errors import UsageError, did_you_mean
 from attnbench.plan.request import LISTS, Request
 from attnbench.plugins.registry import discover
-from attnbench.run.job import Settings
+from attnbench.runs.job import Settings
 
 _SETTING_NAMES = {
     "precision": "precision",

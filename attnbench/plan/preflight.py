@@ -21,7 +21,7 @@ from attnbench.errors import AttnbenchError, DataError, PluginError, UsageError
 from attnbench.plugins import options as option_syntax
 from attnbench.plugins.registry import discover
 from attnbench.record import Options, Status
-from attnbench.run.job import Event, Settings
+from attnbench.runs.job import Event, Settings
 
 Size: TypeAlias = tuple[int, int]
 """Height and width in pixels."""

@@ -23,7 +23,7 @@ from attnbench.devices.device import Device
 from attnbench.errors import PluginError
 from attnbench.probes import interference, latency, memory
 from attnbench.record import Cell, Status, Task
-from attnbench.run.job import Assignment, Event, Job, Running
+from attnbench.runs.job import Assignment, Event, Job, Running
 from attnbench.worker import torch_state
 from attnbench.worker.phases import Metrics, Ready, Unmeasurable, count_only, prepare
 

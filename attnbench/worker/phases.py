@@ -19,7 +19,7 @@ from attnbench.devices import attention
 from attnbench.models import subject
 from attnbench.probes import compilation, foresee, kernels, memory
 from attnbench.record import Cell, Mode, Status, Value
-from attnbench.run.job import Assignment, Settings
+from attnbench.runs.job import Assignment, Settings
 from attnbench.worker import torch_state
 from attnbench.worker.counts import count
 from attnbench.worker.validation import validate

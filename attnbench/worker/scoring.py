@@ -11,7 +11,7 @@ from attnbench.accuracy.data import datasets
 from attnbench.models import checkpoint, subject
 from attnbench.plugins.registry import discover
 from attnbench.record import Cell, Status
-from attnbench.run.job import Settings
+from attnbench.runs.job import Settings
 from attnbench.worker.phases import Enter, Metrics, Unmeasurable
 
 Progress = Callable[[float], None]

@@ -17,7 +17,7 @@ from attnbench.claims.claim import Check
 from attnbench.claims.plan import Means
 from attnbench.claims.verdict import ClaimVerdict
 from attnbench.errors import UsageError
-from attnbench.run.job import Settings
+from attnbench.runs.job import Settings
 
 QUICK = Settings(precision=0.2, max_time_s=0.3)
 

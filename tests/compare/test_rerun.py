@@ -23,8 +23,8 @@ from attnbench.compare.verdict import LATENCY, Comparison, Outcome
 from attnbench.errors import PluginError, UsageError
 from attnbench.plugins.registry import Plugin, from_file
 from attnbench.record import Cell, Scope, Task
-from attnbench.run.job import Assignment, Settings
-from attnbench.run.runner import Progress
+from attnbench.runs.job import Assignment, Settings
+from attnbench.runs.runner import Progress
 
 PACKAGE = """
 import torch

@@ -17,7 +17,7 @@ from attnbench.plugins.options import resolve
 from attnbench.plugins.registry import discover
 from attnbench.probes.kernels import attention_kernels
 from attnbench.record import Cell, Scope
-from attnbench.run.job import Assignment, Event, Job, Running, Settings
+from attnbench.runs.job import Assignment, Event, Job, Running, Settings
 from attnbench.worker import torch_state
 from attnbench.worker.main import work
 

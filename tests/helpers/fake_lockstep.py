@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from attnbench.run.job import Job
+from attnbench.runs.job import Job
 
 
 def main(job: Job, turns, say) -> None:

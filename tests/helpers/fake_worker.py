@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from attnbench.run.job import Job, Running
+from attnbench.runs.job import Job, Running
 
 
 def main(job: Job, say, running: Running) -> None:

@@ -8,7 +8,7 @@ from attnbench.mechanism import Map, Mechanism, Site
 from attnbench.models import subject
 from attnbench.plugins.registry import discover
 from attnbench.record import Cell, Mode, Scope
-from attnbench.run.job import Assignment, Settings
+from attnbench.runs.job import Assignment, Settings
 from attnbench.worker import counts, phases
 
 BACKBONE = Cell(mechanism="mhsa", options={"qkv_bias": True, "backend": "sdpa"}, height=64, width=96, batch=2)

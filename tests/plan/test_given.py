@@ -12,7 +12,7 @@ from attnbench.cli.parameters import COMMAS
 from attnbench.devices.machine import usable_cores
 from attnbench.errors import UsageError
 from attnbench.plan.given import default_threads, read_request
-from attnbench.run.session import folder_of
+from attnbench.runs.session import folder_of
 
 
 @pytest.mark.parametrize(

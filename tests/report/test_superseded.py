@@ -10,7 +10,7 @@ from rich.console import Console
 
 from attnbench.record import Cell, Record, Scope, Status
 from attnbench.report import superseded
-from attnbench.run import session
+from attnbench.runs import session
 from attnbench.store.records import Store
 
 CELL = Cell(mechanism="mhsa", scope=Scope.LAYER, height=64, width=64, stage=3, dim=8, heads=2, depth=1)

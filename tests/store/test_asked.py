@@ -13,8 +13,8 @@ from attnbench.cli.progress import described
 from attnbench.errors import StoreError
 from attnbench.plan.sweep import Sweep
 from attnbench.record import Cell, Record, Scope, Status
-from attnbench.run import session
-from attnbench.run.job import Settings
+from attnbench.runs import session
+from attnbench.runs.job import Settings
 from attnbench.store import asked
 from attnbench.store.records import Store
 

@@ -15,7 +15,7 @@ from attnbench.devices.device import Device
 from attnbench.probes import energy
 from attnbench.probes.energy import CallEnergy
 from attnbench.record import Cell, Status
-from attnbench.run.job import Assignment, Event, Job, Running, Settings
+from attnbench.runs.job import Assignment, Event, Job, Running, Settings
 from attnbench.worker import main as worker
 from attnbench.worker.energy import measure_energy
 from attnbench.worker.phases import Ready

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from attnbench.mechanism import Mechanism, Site
 from attnbench.models import networks, subject
 from attnbench.record import Cell, Mode, Scope, Task, Value
-from attnbench.run.job import Assignment, Settings
+from attnbench.runs.job import Assignment, Settings
 from attnbench.worker import phases
 
 DEPTH = 3

@@ -16,8 +16,8 @@ from attnbench.devices.cpu import CpuDevice
 from attnbench.devices.device import Device
 from attnbench.plan.sweep import Sweep
 from attnbench.record import Cell, Scope, Status, Task
-from attnbench.run import runner
-from attnbench.run.job import Assignment, Event, Job, Running, Settings
+from attnbench.runs import runner
+from attnbench.runs.job import Assignment, Event, Job, Running, Settings
 from attnbench.worker import main as worker
 from attnbench.worker import phases, torch_state
 from attnbench.worker.phases import Ready

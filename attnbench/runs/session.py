@@ -24,10 +24,10 @@ from attnbench.report.markdown import write_report
 from attnbench.report.rows import rows as rows_of
 from attnbench.report.tables import screen_table, write_csv
 from attnbench.roofline import MachineLimits
-from attnbench.run import limits as machine_limits
-from attnbench.run import runner
-from attnbench.run.job import Settings
-from attnbench.run.loading import report_meanwhile
+from attnbench.runs import limits as machine_limits
+from attnbench.runs import runner
+from attnbench.runs.job import Settings
+from attnbench.runs.loading import report_meanwhile
 from attnbench.store import asked, pytest_json
 from attnbench.store.asked import Asked
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from attnbench.run import loading
+from attnbench.runs import loading
 
 
 def test_what_draws_the_report_is_there_when_the_wait_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from attnbench.record import Cell
-from attnbench.run import limits as machine_limits
+from attnbench.runs import limits as machine_limits
 
 CELL = Cell(mechanism="mhsa", height=224, width=224, dtype="float32")
 

@@ -17,7 +17,7 @@ from attnbench.child import ENDED, Child, late
 from attnbench.plan.sweep import Sweep
 from attnbench.record import Cell, Record, Status, Task, Value
 from attnbench.roofline import MachineLimits
-from attnbench.run.job import Assignment, Event, Job, Running, Settings
+from attnbench.runs.job import Assignment, Event, Job, Running, Settings
 
 _START_UP = "starting"
 

@@ -10,8 +10,8 @@ from processes import runs
 
 from attnbench.plan.sweep import Sweep
 from attnbench.record import Cell, Record, Status, Task
-from attnbench.run import runner
-from attnbench.run.job import Settings
+from attnbench.runs import runner
+from attnbench.runs.job import Settings
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from attnbench.roofline import MachineLimits
 
 LIMITS = "limits.json"
 TIMEOUT_S = 300.0
-MODULE = "attnbench.run.limits"
+MODULE = "attnbench.runs.limits"
 
 
 def read(folder: Path) -> dict[str, MachineLimits]:

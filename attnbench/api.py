@@ -126,7 +126,7 @@ def run(
     request, settings = read_request(None, asked, threads=default_threads())
     folder = Path(out) if out is not None else session.folder_of(request)
     outcome = session.measure(
-        session.plan(request),
+        session.plan(request, settings),
         settings=settings,
         folder=folder,
         fresh=fresh,

@@ -16,7 +16,7 @@ from attnbench.claims.answer import Unanswered, answer
 from attnbench.claims.claim import Check, Claim
 from attnbench.claims.plan import Means
 from attnbench.claims.verdict import Found, Judgement
-from attnbench.devices import machine
+from attnbench.devices import gpus
 from attnbench.errors import StoreError, UsageError
 from attnbench.plan.given import settings_of
 from attnbench.plugins.registry import Plugin, discover
@@ -136,7 +136,7 @@ def judge(
         StoreError: the folder cannot be written, or what is in it cannot be read.
         UsageError: a device or a number of threads that no check can be made with.
     """
-    hardware = "" if means.device == "cpu" else ", ".join(machine.gpu_names())
+    hardware = "" if means.device == "cpu" else ", ".join(gpus.names())
     checks = plan.checks_of(claims, hardware, means)
     planned = plan.plan(checks, means)
     measured = session.measure(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.backends import cuda, cudnn
 
-from attnbench.devices import machine
+from attnbench.devices import gpus, machine
 from attnbench.devices.accelerator import Accelerator
 from attnbench.devices.clock import Call, Elapsed, Timer
 from attnbench.devices.device import State
@@ -70,13 +70,17 @@ class CudaDevice(Accelerator):
     def describe(self, run: machine.Run = machine.run_command) -> machine.Gpu | None:
         """Describe it as torch sees it and nvidia-smi says; None where there is no such device."""
         uuid = self.uuid
-        return None if uuid is None else machine.gpu(uuid, self._properties(), run=run)
+        return None if uuid is None else gpus.describe(uuid, self._properties(), run=run)
 
     def state(self, run: machine.Run = machine.run_command) -> State:
         """Return temperature, SM clock, memory clock and power, as nvidia-smi says them."""
         uuid = self.uuid
-        said = machine.query_gpu(uuid, "temperature.gpu,clocks.sm,clocks.mem,power.draw", run=run) if uuid else None
+        said = gpus.query(uuid, "temperature.gpu,clocks.sm,clocks.mem,power.draw", run=run) if uuid else None
         return State(*said) if said else State()
+
+    def pace(self, run: machine.Run = machine.run_command) -> gpus.Pace:
+        """Return how fast it goes and what slows it, as nvidia-smi says it."""
+        return gpus.pace(self.uuid, run=run) if self.uuid else super().pace(run)
 
     def energy_counter(self) -> EnergyCounter:
         """Return the counter of the whole GPU, whoever it works for; the processor that hands it work is not in it."""

@@ -17,6 +17,7 @@ import torch
 
 from attnbench.devices.clock import Call, Timer
 from attnbench.devices.energy import EnergyCounter, NoCounterError
+from attnbench.devices.gpus import Pace
 from attnbench.devices.machine import Gpu, Run, run_command
 from attnbench.devices.switch import Switch
 
@@ -134,6 +135,14 @@ class Device(ABC):
     def uuid(self) -> str | None:
         """The name by which its maker's tools know it, None if there is none."""
         return None
+
+    def pace(self, run: Run = run_command) -> Pace:  # noqa: ARG002 - a kind uses it
+        """Return how fast it goes and what slows it, as its maker's tools say it; nothing for the processor.
+
+        Args:
+            run: runs its maker's tools.
+        """
+        return Pace()
 
     def energy_counter(self) -> EnergyCounter:
         """Return what counts the energy that it takes.

@@ -1,4 +1,4 @@
-"""What /proc, /sys and nvidia-smi say of the machine, None where they say nothing.
+"""What /proc and /sys say of the machine, None where they say nothing.
 
 Never imports torch. Every reader takes the root of the file system, and every command goes through a
 function that can be replaced, so that other machines can be described to them.
@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from attnbench.child import ProgramError, run_program
 
@@ -46,7 +45,7 @@ class CpuTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """A GPU, or the part of one that a process is given: as torch sees it, the rest as nvidia-smi says it."""
+    """A GPU, or the part of one that a process is given: as torch sees it, the rest as its maker's tools say it."""
 
     name: str
     compute_capability: str
@@ -56,16 +55,6 @@ class Gpu:
     power_limit: str | None
     clock_max_sm: str | None
     clock_max_memory: str | None
-
-
-class SeenGpu(Protocol):
-    """A GPU's properties, as far as they are used, under the names that torch has for them."""
-
-    name: str
-    major: int
-    minor: int
-    total_memory: int
-    multi_processor_count: int
 
 
 def run_command(arguments: Sequence[str]) -> str | None:
@@ -148,46 +137,6 @@ def available_memory_bytes(root: Path = ROOT) -> int | None:
     if limit and used and limit.strip().isdecimal():
         found.append(int(limit) - int(used))
     return min(found, default=None)
-
-
-def gpu(uuid: str, seen: SeenGpu, *, run: Run = run_command) -> Gpu:
-    """Describe a GPU. nvidia-smi may be missing, as in containers, or not know it: slices of a GPU, other makers'."""
-    fields = "driver_version,power.limit,clocks.max.sm,clocks.max.memory"
-    said: Sequence[str | None] = query_gpu(uuid, fields, run=run) or [None] * 4
-    driver, power, sm, memory_clock = said
-    return Gpu(
-        name=seen.name,
-        compute_capability=f"{seen.major}.{seen.minor}",
-        memory=f"{seen.total_memory // 2**20} MiB",
-        multiprocessors=seen.multi_processor_count,
-        driver=driver,
-        power_limit=power,
-        clock_max_sm=sm,
-        clock_max_memory=memory_clock,
-    )
-
-
-def gpu_names(*, run: Run = run_command) -> tuple[str, ...]:
-    """Return the names of all GPUs, none if there is no driver."""
-    said = run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"])
-    return tuple(line.strip() for line in (said or "").splitlines() if line.strip())
-
-
-def query_gpu(uuid: str, fields: str, *, run: Run = run_command) -> list[str] | None:
-    """Return fields of ``nvidia-smi --query-gpu`` with their units, None if one is unknown or there is no such GPU.
-
-    The command comes with the driver; pynvml, which is quicker, would have to be installed, and nothing here is
-    asked for while anything is timed.
-    """
-    line = run(["nvidia-smi", "-i", uuid, f"--query-gpu={fields}", "--format=csv,noheader"])
-    values = [value.strip() for value in (line or "").split(",")]
-    return values if len(values) == fields.count(",") + 1 else None
-
-
-def number(text: str) -> float | None:
-    """Return the number that a value with a unit begins with, None for ``[N/A]``."""
-    found = _first(r"^([\d.]+)", text)
-    return None if found is None else float(found)
 
 
 def _read(path: Path) -> str | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from attnbench.devices import machine
+from attnbench.devices.gpus import Pace
 
 SWITCHES_PER_S = 10.0
 """Involuntary context switches above this rate are a disturbance: a turn of another process lasts about 3 ms, so
@@ -26,12 +27,6 @@ CLOCK_CHANGE = 0.05
 """A CPU clock that differs by more than 5 % between the first round and the last is a disturbance."""
 GPU_CLOCK_FRACTION = 0.75
 """A GPU at work under three quarters of its highest clock is disturbed."""
-
-_THROTTLES = {"sw_power_cap": "its power cap", "sw_thermal_slowdown": "heat", "hw_thermal_slowdown": "heat (hardware)"}
-_THROTTLE_BITS = {0x04: "its power cap", 0x08: "a hardware slowdown", 0x20: "heat", 0x40: "heat (hardware)"}
-_IDLE_BIT = 0x01
-_REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
-"""Names of one field, the newer first. A driver refuses to answer at all where it does not know one."""
 
 
 class Usage(NamedTuple):
@@ -80,9 +75,8 @@ class Watch:
     ``on_round``), then ``report``. Only the first mark and the report read more than a counter.
 
     Args:
-        gpu: The GPU's UUID, None if the calls run on the CPU.
+        pace: Says how fast the device goes that the calls run on; nothing to say of the processor.
         root: Root of the file system to read from.
-        run: Runs nvidia-smi.
         usage: Reads what this process has cost.
         clock: Seconds, monotonic.
     """
@@ -90,21 +84,20 @@ class Watch:
     def __init__(
         self,
         *,
-        gpu: str | None = None,
+        pace: Callable[[], Pace] = Pace,
         root: Path = machine.ROOT,
-        run: machine.Run = machine.run_command,
         usage: Callable[[], Usage] = process_usage,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._gpu, self._root, self._run, self._usage, self._clock = gpu, root, run, usage, clock
+        self._pace, self._root, self._usage, self._clock = pace, root, usage, clock
         self._cores = machine.usable_cores()
         self._switches: list[int] = []
-        self._before: tuple[_CpuReading, _GpuReading] | None = None
+        self._before: tuple[_CpuReading, Pace] | None = None
 
     def mark(self) -> None:
         """Note that a round ends here, or that the first one starts."""
         if self._before is None:
-            gpu = _read_gpu(self._gpu, self._run)  # first: it starts a process
+            gpu = self._pace()  # first: it starts a process
             self._before = self._read_cpu(), gpu
         self._switches.append(self._usage().involuntary_switches)
 
@@ -112,7 +105,7 @@ class Watch:
         """Return what happened between the first mark and now."""
         assert self._before is not None, "report() before the first mark()"
         cpu = _compare_cpu(self._before[0], self._read_cpu())
-        gpu = _compare_gpu(self._before[1], _read_gpu(self._gpu, self._run), cpu.duration_s)
+        gpu = _compare_gpu(self._before[1], self._pace(), cpu.duration_s)
         switches = [later - earlier for earlier, later in pairwise(self._switches)]
         return Interference(
             rounds=len(switches),
@@ -158,14 +151,6 @@ class _CpuChange(NamedTuple):
     mhz: tuple[float, float] | None
 
 
-class _GpuReading(NamedTuple):
-    clock_fraction: float | None = None
-    reasons: int = 0
-    """Bits of what slows the GPU at this moment."""
-    throttled_s: dict[str, float] | None = None
-    """Time slowed since the driver was loaded, by cause; None from drivers that do not count it."""
-
-
 class _GpuChange(NamedTuple):
     clock_fraction: float | None
     throttled: tuple[str, ...]
@@ -185,38 +170,12 @@ def _compare_cpu(before: _CpuReading, after: _CpuReading) -> _CpuChange:
     return _CpuChange(duration_s=duration, other_cores=others, stolen_cores=stolen, quota_pause_s=pause, mhz=mhz)
 
 
-def _read_gpu(uuid: str | None, run: machine.Run) -> _GpuReading:
-    """Ask nvidia-smi; an empty reading without a GPU."""
-    if uuid is None:
-        return _GpuReading()
-    asked = (machine.query_gpu(uuid, f"clocks.sm,clocks.max.sm,{name}", run=run) for name in _REASONS)
-    now = next(filter(None, asked), None)
-    if now is None:
-        return _GpuReading()
-    clock, highest = machine.number(now[0]), machine.number(now[1])
-    reasons = int(now[2], 16) if now[2].startswith("0x") else 0
-    return _GpuReading(
-        clock_fraction=clock / highest if clock and highest and not reasons & _IDLE_BIT else None,
-        reasons=reasons,
-        throttled_s=_throttled_s(uuid, run),
-    )
-
-
-def _throttled_s(uuid: str, run: machine.Run) -> dict[str, float] | None:
-    counters = ",".join(f"clocks_event_reasons_counters.{cause}" for cause in _THROTTLES)
-    texts = machine.query_gpu(uuid, counters, run=run)
-    if texts is None:
-        return None
-    return {cause: (machine.number(text) or 0.0) / 1e6 for cause, text in zip(_THROTTLES, texts, strict=True)}
-
-
-def _compare_gpu(before: _GpuReading, after: _GpuReading, duration_s: float) -> _GpuChange:
+def _compare_gpu(before: Pace, after: Pace, duration_s: float) -> _GpuChange:
     """Prefer the driver's counters, which miss nothing, to what it says at the two ends."""
-    if before.throttled_s is None or after.throttled_s is None:
-        reasons = before.reasons | after.reasons
-        return _GpuChange(after.clock_fraction, tuple(name for bit, name in _THROTTLE_BITS.items() if reasons & bit))
-    seconds = {cause: after.throttled_s[cause] - before.throttled_s[cause] for cause in _THROTTLES}
-    throttled = (f"{_THROTTLES[cause]} for {s:.2g} s" for cause, s in seconds.items() if s > LOST_FRACTION * duration_s)
+    if before.slowed_s is None or after.slowed_s is None:
+        return _GpuChange(after.clock_fraction, tuple(dict.fromkeys((*before.slowed_by, *after.slowed_by))))
+    seconds = {cause: s - before.slowed_s.get(cause, 0.0) for cause, s in after.slowed_s.items()}
+    throttled = (f"{cause} for {s:.2g} s" for cause, s in seconds.items() if s > LOST_FRACTION * duration_s)
     return _GpuChange(after.clock_fraction, tuple(throttled))
 
 

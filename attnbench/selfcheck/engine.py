@@ -73,7 +73,7 @@ def run(
         twins = twins or layers(device)
         on = devices.of(device)
         timer = timer or on.timer()
-        watch, trials = Watch(gpu=on.uuid), list[Trial]()
+        watch, trials = Watch(pace=on.pace), list[Trial]()
         with one_core_busy() if load else nullcontext():
             watch.mark()
             for truth in rng.permutation(np.repeat(TRUTHS, repeats)).tolist():

@@ -134,7 +134,7 @@ def _time(
     """Return the latency metrics of every cell; the raw samples are on disk when this returns."""
     keys = [one.cell.key for one in ready]
     baseline = job.baseline if job.baseline in keys else None
-    watch = interference.Watch(gpu=device.uuid)
+    watch = interference.Watch(pace=device.pace)
     heartbeat = _Heartbeat(_progress(say), budget_s=job.settings.max_time_s * len(ready))
 
     kernels = attention.Kernels()

@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
-from attnbench.devices import machine
+from attnbench.devices import gpus, machine
+from attnbench.devices.gpus import Pace
 from attnbench.probes.interference import Usage, Watch
 from attnbench.probes.latency import TimingSettings, time_interleaved
 
@@ -41,9 +43,8 @@ class Described:
 
     def watch(self, gpu: str | None = None) -> Watch:
         return Watch(
-            gpu=gpu,
+            pace=partial(gpus.pace, gpu, run=self.run) if gpu else Pace,
             root=self.root,
-            run=self.run,
             usage=lambda: Usage(involuntary_switches=self.switches, cpu_s=self.own_s),
             clock=lambda: self.time_s,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from attnbench.claims.plan import Means
 from attnbench.claims.verdict import Found, Judgement
 from attnbench.devices import gpus
 from attnbench.errors import StoreError, UsageError
+from attnbench.metrics import Needs
 from attnbench.plan.given import settings_of
 from attnbench.plugins.registry import Plugin, discover
 from attnbench.record import Record
@@ -139,9 +140,10 @@ def judge(
     hardware = "" if means.device == "cpu" else ", ".join(gpus.names())
     checks = plan.checks_of(claims, hardware, means)
     planned = plan.plan(checks, means)
+    energy = any(Needs.ENERGY in plan.needs(check) for check in checks)
     measured = session.measure(
         planned.sweep,
-        settings=settings,
+        settings=replace(settings, energy=energy),
         folder=folder,
         fresh=fresh,
         retry=False,

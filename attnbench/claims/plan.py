@@ -112,6 +112,7 @@ def command(check: Check, *, device: str = "") -> str:
             words += [f"--{option}", ",".join(said[option])]
     words += ["--baseline", "none"] if not (check.over or check.network) else []
     words += ["--until", request.until] if request.until != "latency" else []
+    words += ["--energy"] if Needs.ENERGY in needs(check) else []
     words += ["--device", device] if device else []
     return shlex.join(["attnbench", "run", *words])
 
@@ -131,10 +132,14 @@ def _weights(check: Check, means: Means) -> tuple[str, ...]:
     return tuple(entry for entry in means.checkpoint if entry.partition("=")[0] == name)
 
 
+def needs(check: Check) -> set[Needs]:
+    """Return how far a cell must be run for the metrics of a check."""
+    return {METRICS[metric].needs for metric in (check.metric, check.less) if metric}
+
+
 def until(check: Check) -> str:
     """Return the last thing that a check needs of a cell: counts, memory or latency."""
-    needs = [METRICS[metric].needs for metric in (check.metric, check.less) if metric]
-    furthest = max(needs, key=list(Needs).index)
+    furthest = max(needs(check), key=list(Needs).index)
     return furthest.value if furthest.value in UNTIL else "latency"
 
 

@@ -54,11 +54,14 @@ def env() -> None:
     """Show the machine and the software, for a bug report."""
     from attnbench import devices  # noqa: PLC0415
     from attnbench.cli.listing import pairs_table  # noqa: PLC0415
-    from attnbench.devices import environment, names  # noqa: PLC0415 - torch
+    from attnbench.devices import energy, environment, names  # noqa: PLC0415 - torch
     from attnbench.report.environments import describe  # noqa: PLC0415
 
-    taken = environment.take(threads=_default_threads(), device=names.preferred(devices.present()))
-    _console().print(pairs_table(describe(taken.to_dict())))
+    device = names.preferred(devices.present())
+    taken = environment.take(threads=_default_threads(), device=device)
+    _console().print(
+        pairs_table([*describe(taken.to_dict()), ("energy counter", energy.counter_of(devices.of(device)))])
+    )
 
 
 @attnbench.command(short_help="Measure a sweep into tables, plots and a report.")

@@ -67,6 +67,10 @@ def test_a_check_that_names_what_is_not_there_costs_the_others_nothing() -> None
             "--mechanisms a --scope layer --stage 1,2 --depth 1 --res 224 --mode train --baseline none --until counts",
         ),
         (
+            Check(mechanism="a", over="b", metric="energy_per_image_j", scope="backbone"),
+            "--mechanisms a,b --scope backbone --res 224 --energy",
+        ),
+        (
             Check(network="a", metric="accuracy_top1", scope="network"),
             "--networks a --checkpoint a=FILE --accuracy folder:PATH",
         ),

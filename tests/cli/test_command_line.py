@@ -320,3 +320,4 @@ def test_help_and_list_and_env_work(tmp_path: Path) -> None:
     described = attnbench("env", folder=tmp_path).stdout
     assert "hardware" in described
     assert "software torch" in described
+    assert "energy counter" in described

@@ -41,7 +41,7 @@ class Run:
     records: tuple[Record, ...]
     """The latest of each cell: of those that were asked for, where this was a sweep."""
     interrupted: bool = False
-    """Whether it was stopped before its end; the same call goes on with it."""
+    """Whether it was stopped before its end; run the same call to resume."""
 
     @property
     def failed(self) -> tuple[Record, ...]:

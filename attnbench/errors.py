@@ -23,7 +23,7 @@ class UsageError(AttnbenchError):
     """What was asked for cannot be used as it stands.
 
     Attributes:
-        mistakes: every mistake found, one line each, so that all can be mended at once.
+        mistakes: every mistake found, one line each, so that all can be fixed at once.
     """
 
     def __init__(self, *mistakes: str) -> None:

@@ -175,7 +175,7 @@ def _judged(name: str, candidate: Candidate, line: _Line) -> CheckResult:
 
 def _not_run(name: str, fallen: str, line: _Line) -> CheckResult:
     expected = (inspect.getdoc(CHECKS[name]) or "").rstrip(".")
-    found = f"mend {fallen} first"
+    found = f"fix {fallen} first"
     return CheckResult(
         check=name, outcome=CheckOutcome.NOT_RUN, expected=expected, found=found, reproduce=line.of(name)
     )

@@ -84,7 +84,7 @@ class Photos:
             with file, Image.open(file) as image:
                 pixels = image.convert("RGB")
         except (OSError, SyntaxError) as error:  # Pillow raises either for a damaged file
-            raise DataError(f"{file.name} cannot be read as an image: {error}; mend or remove it") from error
+            raise DataError(f"{file.name} cannot be read as an image: {error}; replace or remove it") from error
         return self.transform(pixels), label
 
 

@@ -14,7 +14,7 @@ from attnbench.errors import UsageError
 from attnbench.metrics import METRICS, Needs
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.plan import preflight, sweep
-from attnbench.plan.preflight import Size, Survey, Wanted
+from attnbench.plan.preflight import Preflight, Size, Wanted
 from attnbench.plan.reading import UNTIL
 from attnbench.plan.request import Request
 from attnbench.record import Cell, Scope, Task
@@ -81,12 +81,12 @@ def plan(checks: Sequence[Check], means: Means) -> ClaimsPlan:
     """
     requests = {check: list(_requests(check, means)) for check in checks}
     asked = itertools.chain.from_iterable(pair for sides in requests.values() for _, pair in sides)
-    surveys = _surveys(asked, means)
+    preflights = _preflights(asked, means)
     points: dict[Check, tuple[ClaimPoint, ...]] = {}
     unplanned: dict[Check, str] = {}
     for check, sides in requests.items():
         try:
-            points[check] = tuple(itertools.chain.from_iterable(_points(at, pair, surveys) for at, pair in sides))
+            points[check] = tuple(itertools.chain.from_iterable(_points(at, pair, preflights) for at, pair in sides))
         except UsageError as error:
             unplanned[check] = "; ".join(error.mistakes)
     if unplanned and not points:
@@ -179,7 +179,7 @@ def _with_option(side: str, check: Check, at: str) -> str:
     return f"{side}:{check.along}={at}" if check.along and f":{check.along}=" not in side else side
 
 
-def _surveys(requests: Iterable[Request | None], means: Means) -> dict[_Looked, Survey]:
+def _preflights(requests: Iterable[Request | None], means: Means) -> dict[_Looked, Preflight]:
     """Look at what is asked for, apart by what it must suit, so that one's images and sizes are no other's mistake."""
     wanted: dict[_Looked, dict[Wanted, None]] = {}
     for request in filter(None, requests):
@@ -194,15 +194,17 @@ def _looked(request: Request) -> _Looked:
     return request.accuracy, tuple(request.sizes) if request.accuracy else ()
 
 
-def _points(at: str, pair: tuple[Request, Request | None], surveys: Mapping[_Looked, Survey]) -> Iterator[ClaimPoint]:
+def _points(
+    at: str, pair: tuple[Request, Request | None], preflights: Mapping[_Looked, Preflight]
+) -> Iterator[ClaimPoint]:
     first, second = pair
-    of = _cells(first, surveys[_looked(first)])
-    over: Sequence[Cell | None] = _cells(second, surveys[_looked(second)]) if second else [None] * len(of)
+    of = _cells(first, preflights[_looked(first)])
+    over: Sequence[Cell | None] = _cells(second, preflights[_looked(second)]) if second else [None] * len(of)
     for one, other in zip(of, over, strict=True):
         yield ClaimPoint(of=one, over=other, at=at)
 
 
-def _cells(request: Request, looked: Survey) -> list[Cell]:
+def _cells(request: Request, looked: Preflight) -> list[Cell]:
     findings = tuple(looked.of(wanted) for wanted in request.wanted)
     planned = sweep.plan(request, replace(looked, findings=findings)).cells
     return [cell for cell in planned if (cell.task is Task.ACCURACY) == bool(request.accuracy)]

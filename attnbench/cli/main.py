@@ -87,7 +87,7 @@ def env() -> None:
     "--energy", is_flag=True, default=None, help="Also measure joules per image of what is timed, 5 s a cell."
 )
 @click.option("--timeout", type=float, help="Seconds for one phase of one cell. [300]")
-@click.option("--memory-limit", type=SIZE, help="Refuse cells foreseen to take more. [what the device has free]")
+@click.option("--memory-limit", type=SIZE, help="Refuse cells estimated to take more. [what the device has free]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run. [results/<sweep>]")
 @click.option("--fresh", is_flag=True, help="Put what the folder holds aside and start over.")
 @click.option("--retry", is_flag=True, help="Run again the cells that did not end ok.")

@@ -62,7 +62,7 @@ def rerun(
 ) -> Comparison:
     """Measure cells in another revision and in the working tree at once, and compare.
 
-    Accuracy cells are left out, since a training does not hang on what else the machine does, and so are networks,
+    Accuracy cells are left out, since a training does not depend on what else the machine does, and so are networks,
     which are not looked up as mechanisms are.
 
     Args:

@@ -1,7 +1,7 @@
 """Two runs against each other, base and head, cell by cell.
 
 Latencies are compared where the environments agree, by the interval of their ratio. What is deterministic is compared
-exactly and on any machine: memory, and what other programs count, where the software that they hang on is the same.
+exactly and on any machine: memory, and what other programs count, where the software that they depend on is the same.
 Accuracies are compared by interval on any machine. Which attnbench measured may differ.
 
 Two separate runs have one blind spot. What shifts a whole run (another load, another machine of the same make, where
@@ -191,7 +191,7 @@ def _exact(pair: Pair) -> Iterator[Verdict]:
         differing = pair.differing_fields(METRICS[metric].depends_on)
         base, head = pair.base.metrics.get(metric), pair.head.metrics.get(metric)
         if missing or differing:
-            reason = missing or f"it hangs on {differing}"
+            reason = missing or f"it depends on {differing}"
             yield _verdict(pair, metric, Outcome.NOT_COMPARED, reason=reason)
         elif is_number(base) and is_number(head):
             yield _verdict(pair, metric, _judge_exact(metric, base, head))

@@ -44,7 +44,7 @@ def _run(candidate: Candidate, site: Site) -> None:
     except BaseException as error:
         raise BrokenError(
             f"accepted, but raises {in_a_line(error)}",
-            advice="mend it, or refuse the site in why_unsupported",
+            advice="fix it, or refuse the site in why_unsupported",
             site=site,
         ) from error
 

@@ -38,7 +38,7 @@ def macs(candidate: Candidate) -> str:
             raise BrokenError(
                 f"torch counts {counted:,}, {abs(counted - closed):,} {than} than that",
                 expected=f"{closed:,} MACs in {_DEPTH} layers, by the closed form",
-                advice="mend macs, or leave it out: they are counted then",
+                advice="fix macs, or leave it out: they are counted then",
                 site=site,
             )
     return f"equal at {len(candidate.supported)} sites"
@@ -52,7 +52,7 @@ def _given(candidate: Candidate, site: Site) -> Macs | None:
         raise BrokenError(
             f"macs raises {in_a_line(error)}",
             expected="whole numbers of multiply-adds, none below 0, at every site that is supported",
-            advice="mend the formula; divide with // where the quotient is whole",
+            advice="fix the formula; divide with // where the quotient is whole",
             site=site,
         ) from error
 
@@ -84,9 +84,9 @@ def reach(candidate: Candidate) -> str:
             raise BrokenError(
                 f"{first} depends on {far}" if seen else f"no gradient reaches {far} from {first}",
                 expected=f"reach is {claimed!r}, in the first layer of a stage as in the second",
-                advice='declare reach = "global", or mend the mask'
+                advice='declare reach = "global", or fix the mask'
                 if seen
-                else 'declare reach = "local", or mend what cuts the gradient off; see gradients-right',
+                else 'declare reach = "local", or fix what cuts the gradient off; see gradients-right',
                 site=placed,
             )
     return claimed

@@ -95,7 +95,7 @@ class CudaTimer:
 
     Every sample starts on an idle device and ends with a synchronisation, which is outside the pair. One
     synchronisation per round would let the work queued by one call hide the launches of the next, so that a call's
-    time would hang on who came before it in that round; and an error of the device would be laid on the wrong call.
+    time would depend on who came before it in that round; and an error of the device would be laid on the wrong call.
 
     Args:
         device: The device that the calls use.

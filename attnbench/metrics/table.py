@@ -118,7 +118,7 @@ _ROWS: dict[str, Metric] = {
         crossings=Crossings.REPORT,
     ),
     "memory_reserved_bytes": _memory(label="memory reserved by the allocator"),
-    "memory_estimate_bytes": _memory(label="peak memory foreseen before running"),
+    "memory_estimate_bytes": _memory(label="peak memory estimated before running"),
     "sdpa_kernels": Metric(label="attention kernels that ran", needs=Needs.MEMORY),
     "bytes_lower_bound": _memory(label="bytes that must move at least", needs=Needs.COUNTS),
     "latency_bound_s": _time(label="least latency that the machine's limits allow", better=Better.NEITHER),

@@ -60,7 +60,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
+class Preflight:
     """The mechanisms asked for, and the devices that torch sees."""
 
     findings: tuple[Finding, ...]
@@ -89,7 +89,7 @@ def take(
     sizes: Sequence[Size] = (),
     timeout_s: float = TIMEOUT_S,
     module: str = MODULE,
-) -> Survey:
+) -> Preflight:
     """Load what is wanted in a child and return what it found; whatever kills or hangs the child costs itself alone.
 
     Args:
@@ -110,7 +110,7 @@ def take(
             question.write_text(json.dumps(look.question))
             with Child(module, str(question), log=log, threads=1) as child:
                 look.follow(child)
-    return Survey(findings=tuple(look.findings), devices=look.devices, mistakes=look.mistakes)
+    return Preflight(findings=tuple(look.findings), devices=look.devices, mistakes=look.mistakes)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from attnbench.errors import UsageError
 from attnbench.models.dense import DEFAULT_SIZE, DenseTask
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.plan import reading as axes_of
-from attnbench.plan.preflight import Finding, Survey
+from attnbench.plan.preflight import Finding, Preflight
 from attnbench.plan.reading import Values
 from attnbench.plan.request import USUAL, Request
 from attnbench.record import Cell, Mode, Options, Scope, Status, Task
@@ -31,18 +31,18 @@ class Sweep:
     """Status and reason of cells that are not run, by key: looking at the mechanism has killed or hung a process."""
 
 
-def plan(request: Request, survey: Survey) -> Sweep:
+def plan(request: Request, looked_at: Preflight) -> Sweep:
     """Return every combination of the request's axes as cells.
 
     Raises:
         UsageError: anything asked for cannot be used; its mistakes name all of it.
     """
-    mistakes = [mistake for finding in survey.findings for mistake in finding.mistakes] + list(survey.mistakes)
-    mistakes += axes_of.unknown_backends(request, survey.findings)
-    values = axes_of.read(request, survey.devices, mistakes)
+    mistakes = [mistake for finding in looked_at.findings for mistake in finding.mistakes] + list(looked_at.mistakes)
+    mistakes += axes_of.unknown_backends(request, looked_at.findings)
+    values = axes_of.read(request, looked_at.devices, mistakes)
     task = axes_of.depth(request, mistakes)
     mistakes += axes_of.missing(request, values) + axes_of.wrong_checkpoints(request)
-    findings = _without_repeated_baseline(request, survey.findings)
+    findings = _without_repeated_baseline(request, looked_at.findings)
     mistakes += axes_of.duplicates("mechanisms", [written(f.name, f.options) for f in findings if f.name])
     if mistakes:
         raise UsageError(*dict.fromkeys(mistakes))

@@ -85,11 +85,11 @@ class Plugin:
         those of the first, and what is imported in a call comes too late.
         """
         if not isinstance(error, ModuleNotFoundError) or not error.name:
-            return f"mend {self.module}"
+            return f"fix {self.module}"
         top, folder = error.name.partition(".")[0], Path(self.module).parent
         if self.local and ((folder / f"{top}.py").is_file() or (folder / top).is_dir()):
             return f"{top} lies beside it, which is not searched: put PYTHONPATH={folder} before the command,"
-        return f"install what has {top}, mend {self.module}"
+        return f"install what has {top}, fix {self.module}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,7 +85,7 @@ def median_estimate(samples: Series) -> Estimate:
     slow                  68.4-86.5 %  61.1-86.5 %  47.5-80.5 %
     ===================== ============ ============ ==========================================
 
-    It costs up to a quarter more samples, where their number is what the precision hangs on, and none where the fewest
+    It costs up to a quarter more samples where the precision depends on their number, and none where the fewest
     are enough or time is up. Ratios within interleaved rounds have been found correlated by 0.1 at most.
 
     Args:

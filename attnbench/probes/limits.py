@@ -76,7 +76,7 @@ def best_rate(kernels: Sequence[Kernel], *, timer: Timer, budget_s: float) -> fl
     """Return the most work per second that a kernel reached twice.
 
     The kernels take turns, so that a disturbance of a while cannot spoil all samples of one of them. The first is
-    timed twice whatever the budget; no other is started that is foreseen, from the first, to exceed it.
+    timed twice whatever the budget; no other is started that is estimated, from the first, to exceed it.
 
     Args:
         kernels: Smallest work first.

@@ -1,4 +1,4 @@
-"""Modules whose tensors hold no data: what operations are counted on and memory is foreseen with."""
+"""Modules whose tensors hold no data: what operations are counted on and memory is estimated with."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ def _remarks(table: ScreenTable, layout: Layout, footnotes: Sequence[str]) -> li
     return [
         *([f"{signs}."] if signs else []),
         *(f"{heading}: {table.accuracy}" for heading in learned[:1] if table.accuracy),
-        *([f"Left out for want of width: {', '.join(lost)}."] if lost else []),
+        *([f"Hidden to fit the terminal: {', '.join(lost)}."] if lost else []),
         *(f"{superscript(number)} {note}" for number, note in enumerate(footnotes, start=1)),
     ]
 

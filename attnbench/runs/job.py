@@ -28,7 +28,7 @@ class Settings:
     timeout_s: float = 300.0
     """Time that one phase of one cell may take before its worker is ended."""
     memory_limit_bytes: int | None = None
-    """Most memory that a cell may be foreseen to take; None for what the device has free."""
+    """Most memory that a cell may be estimated to take; None for what the device has free."""
     energy: bool = False
     """Whether cells that are timed have their energy measured as well, where there is a counter."""
     energy_s: float = 5.0

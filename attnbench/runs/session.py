@@ -117,7 +117,9 @@ def measure(
         wanted = {cell.key for cell in planned.cells}
         records = tuple(record for record in kept.records if record.cell.key in wanted)
     if interrupted:
-        console.print(f"interrupted; {len(records)} of {len(planned.cells)} cells are kept, the same command goes on")
+        console.print(
+            f"interrupted; {len(records)} of {len(planned.cells)} cells are kept; run the same command to resume"
+        )
     return SessionOutcome(records=records, interrupted=interrupted)
 
 

@@ -1,4 +1,4 @@
-"""What is done to one cell before it is timed with the others: load, count, foresee, build, measure memory, compile.
+"""What is done to one cell before it is timed with the others: load, count, estimate, build, measure memory, compile.
 
 Each phase is entered by name before it starts, so that its death or delay can be told, and what it found is handed
 on at once, so that nothing is lost if a later phase brings the process down.
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from attnbench import devices
 from attnbench.devices import attention
 from attnbench.models import subject
-from attnbench.probes import compilation, foresee, kernels, memory
+from attnbench.probes import compilation, kernels, memory, memory_estimate
 from attnbench.record import Cell, Mode, Status, Value
 from attnbench.runs.job import Assignment, Settings
 from attnbench.worker import torch_state
@@ -79,7 +79,7 @@ def _prepare(
     # What a forward pass sets must not be set already when it is looked at: it would seem to set nothing.
     with torch_state.restored(seed_included=False) as changes:
         asked = course.counted()
-        enter("foreseeing")
+        enter("estimating memory")
         parameters_bytes = _refuse_what_will_not_fit(asked, settings, learn, held_bytes)
         enter("building")
         torch.manual_seed(settings.seed)
@@ -191,11 +191,11 @@ def measure_memory(
 def _refuse_what_will_not_fit(asked: subject.Subject, settings: Settings, learn: Learn, held_bytes: int) -> int:
     cell = asked.cell
     try:
-        foreseen = foresee.foresee(asked.on_meta, mode=cell.mode, device=cell.device)
-    except foresee.UnforeseeableError:
+        estimated = memory_estimate.estimate(asked.on_meta, mode=cell.mode, device=cell.device)
+    except memory_estimate.NoEstimateError:
         return 0  # it may fit: only running it tells
-    needed = foreseen.total_bytes
-    learn("foreseeing", {"memory_estimate_bytes": foreseen.peak_bytes})
+    needed = estimated.total_bytes
+    learn("estimating memory", {"memory_estimate_bytes": estimated.peak_bytes})
     limit, free = settings.memory_limit_bytes, devices.of(cell.device).free_bytes()
     if limit is not None and held_bytes + needed > limit:
         beside = f", and the cells beside it hold {_gib(held_bytes)}" if held_bytes else ""
@@ -204,7 +204,7 @@ def _refuse_what_will_not_fit(asked: subject.Subject, settings: Settings, learn:
     if limit is None and free is not None and needed > free:  # what is held is no longer free
         reason = f"would need {_gib(needed)}; {cell.device} has {_gib(free)} free; not started"
         raise Unmeasurable(Status.OUT_OF_MEMORY, reason)
-    return foreseen.parameters_bytes
+    return estimated.parameters_bytes
 
 
 def _compiled(cell: Cell, model: nn.Module, x: Tensor, learn: Learn) -> subject.Forward:

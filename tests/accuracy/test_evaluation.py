@@ -23,7 +23,7 @@ from attnbench.accuracy import evaluation
 from attnbench.errors import DataError, UsageError
 from attnbench.models import checkpoint
 from attnbench.plan import preflight
-from attnbench.plan.preflight import Finding, Survey, Wanted
+from attnbench.plan.preflight import Finding, Preflight, Wanted
 from attnbench.plan.request import Request
 from attnbench.plan.sweep import Sweep, plan
 from attnbench.record import Cell, Mode, Record, Scope, Status, Task
@@ -223,7 +223,7 @@ def planned(**axes: object) -> Sweep:
         Finding(wanted=wanted, name=wanted.spec, checkpoint_sha256="abc" * bool(wanted.checkpoint))
         for wanted in request.wanted
     )
-    return plan(request, Survey(findings=findings, devices=("cpu",)))
+    return plan(request, Preflight(findings=findings, devices=("cpu",)))
 
 
 def test_a_network_is_evaluated_at_every_image_size_and_its_costs_have_no_checkpoint() -> None:

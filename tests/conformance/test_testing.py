@@ -308,7 +308,7 @@ def test_a_layer_that_raises_at_maps_of_another_size_is_not_blamed() -> None:
         (RemembersTheFirst, "whatever maps came before", "(2, 6, 8, 8) gives another result", "not even a size"),
         (HasUnusedParameter, "every parameter", "none reaches 0.forgotten, 1.forgotten, 2.forgotten", "not used"),
         (DetachesKeys, "finite differences", "the gradient of the input is not that of", "look for detach()"),
-        (CountsWrong, "23,040 MACs in 3 layers", "torch counts 36,864, 13,824 more than that", "mend macs"),
+        (CountsWrong, "23,040 MACs in 3 layers", "torch counts 36,864, 13,824 more than that", "fix macs"),
         (CountsHalves, "whole numbers of multiply-adds", "macs raises ValueError: Macs.projections is -5; ", "with //"),
         (Overflows, "8 times the type's epsilon", "torch.float16 is off by", "scale before"),
         (ClaimsToBeLocal, "reach is 'local'", "depends on those from row and column 28", 'reach = "global"'),
@@ -331,7 +331,7 @@ def test_a_gradient_that_is_wrong_is_one_failure_and_not_two() -> None:
     report = check(DetachesTheMean, sites=SITES, checks=["gradients-right", "reach"])
     gradients, reach = report.findings
     assert gradients.outcome is CheckOutcome.FAILED
-    assert (reach.outcome, reach.found) == (CheckOutcome.NOT_RUN, "mend gradients-right first")
+    assert (reach.outcome, reach.found) == (CheckOutcome.NOT_RUN, "fix gradients-right first")
 
 
 def test_a_layer_without_any_gradient_is_told_so_in_words() -> None:

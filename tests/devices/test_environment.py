@@ -1,4 +1,4 @@
-"""The fingerprint: what it is made of, what its id hangs on, and that it never raises."""
+"""The fingerprint: what it is made of, what its id depends on, and that it never raises."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from attnbench import store
 from attnbench.conformance.candidate import distance
 from attnbench.mechanism import Site
 from attnbench.plugins.registry import discover
-from attnbench.probes.foresee import foresee
 from attnbench.probes.memory import peak, saved_for_backward
+from attnbench.probes.memory_estimate import estimate
 from attnbench.record import Mode, Record, Status
 from attnbench.selfcheck import engine as selfcheck
 from attnbench.selfcheck.trials import ERROR, TRUTHS
@@ -36,7 +36,7 @@ from mechanisms.mhsa import MHSA
 
 
 class Greedy(MHSA):
-    """Takes nearly all memory and then more than there is, which nobody can foresee: it looks at numbers first."""
+    """Takes nearly all memory and then more than there is, which nobody can estimate: it looks at numbers first."""
 
     def forward(self, x):
         if x.sum().item() != 0:
@@ -140,14 +140,14 @@ def test_peak_and_saved_memory_are_those_counted_by_hand():
     assert saved_for_backward(lambda: attention(q), exclude=[q]) == 16 * MIB  # the softmax
 
 
-def test_the_memory_of_a_layer_is_foreseen():
+def test_the_memory_of_a_layer_is_estimated():
     site = Site(height=28, width=28, dim=192, heads=6, stride=8)
     build = discover().plugins["mhsa"].load()
     layer, x = build(site).to(DEVICE), torch.randn(4, 28, 28, 192, device=DEVICE)
     with torch.inference_mode():
         measured = peak(lambda: layer(x), device=DEVICE).peak_bytes
-    foreseen = foresee(lambda: (build(site), (torch.randn(4, 28, 28, 192),)), mode=Mode.INFER, device=DEVICE)
-    assert foreseen.peak_bytes == pytest.approx(measured, rel=0.05)
+    estimated = estimate(lambda: (build(site), (torch.randn(4, 28, 28, 192),)), mode=Mode.INFER, device=DEVICE)
+    assert estimated.peak_bytes == pytest.approx(measured, rel=0.05)
 
 
 @pytest.mark.usefixtures("full_float32")

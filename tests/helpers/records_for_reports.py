@@ -10,7 +10,7 @@ import pandas as pd
 from attnbench.metrics import METRICS
 
 BUILT_IN = ("mhsa", "swin", "hmhsa", "qna", "lavit")
-OUT_OF_MEMORY = "needs 43.1 GiB of 31.2 GiB free, foreseen before running"
+OUT_OF_MEMORY = "needs 43.1 GiB of 31.2 GiB free, estimated before running"
 _GROWTH = {"mhsa": 2.0, "swin": 1.0, "hmhsa": 1.3, "qna": 1.05, "lavit": 2.6}
 _SPEED = {"mhsa": 1.0, "swin": 1.12, "hmhsa": 0.93, "qna": 0.78, "lavit": 1.02}
 

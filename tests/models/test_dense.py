@@ -16,7 +16,7 @@ from attnbench.models import subject
 from attnbench.models.dense import DEFAULT_SIZE, DenseTask, instance
 from attnbench.models.dense.features import Features
 from attnbench.models.dense.model import build
-from attnbench.probes import flops, foresee
+from attnbench.probes import flops, memory_estimate
 from attnbench.record import Cell, Mode, Scope
 from mechanisms.hmhsa import HMHSA
 
@@ -274,8 +274,8 @@ def test_two_counters_agree_on_multiply_adds_that_the_batch_does_not_change(task
 
 @TASKS
 @pytest.mark.parametrize("mode", list(Mode))
-def test_memory_can_be_foreseen(task, mode):
-    found = foresee.foresee(lambda: (small(task), (images(),)), mode=mode, device="cpu")
+def test_memory_can_be_estimated(task, mode):
+    found = memory_estimate.estimate(lambda: (small(task), (images(),)), mode=mode, device="cpu")
     assert found.peak_bytes > 0
 
 

@@ -4,14 +4,14 @@ import pytest
 
 from attnbench.axes import resolution
 from attnbench.errors import UsageError
-from attnbench.plan.preflight import Finding, Survey, Wanted
+from attnbench.plan.preflight import Finding, Preflight, Wanted
 from attnbench.plan.request import Request
 from attnbench.plan.sweep import Sweep, plan
 from attnbench.record import Mode, Scope, Status, Task
 
 
-def survey_of(request: Request) -> Survey:
-    """A survey in which every mechanism exists, with the options that were written."""
+def preflight_of(request: Request) -> Preflight:
+    """A preflight in which every mechanism exists, with the options that were written."""
     findings = []
     for wanted in request.wanted:
         name, *options = wanted.spec.split(":")
@@ -19,12 +19,12 @@ def survey_of(request: Request) -> Survey:
         findings.append(
             Finding(wanted=wanted, name=name, options=values, backends=("sdpa", "unfused"), distribution=f"{name} 1")
         )
-    return Survey(findings=tuple(findings), devices=("cpu",))
+    return Preflight(findings=tuple(findings), devices=("cpu",))
 
 
 def planned(**axes: object) -> Sweep:
     request = Request.of(**({"mechanisms": ("hmhsa", "qna")} | axes))
-    return plan(request, survey_of(request))
+    return plan(request, preflight_of(request))
 
 
 def mistakes(**axes: object) -> list[str]:
@@ -122,14 +122,14 @@ def test_a_backend_that_nobody_has_is_refused() -> None:
 
 def test_mistakes_of_plugins_are_passed_on() -> None:
     request = Request(mechanisms=("qna",), baseline="none")
-    broken = Survey(findings=(Finding(wanted=Wanted(spec="qna"), mistakes=("qna: broken",)),), devices=("cpu",))
+    broken = Preflight(findings=(Finding(wanted=Wanted(spec="qna"), mistakes=("qna: broken",)),), devices=("cpu",))
     with pytest.raises(UsageError, match="qna: broken"):
         plan(request, broken)
 
 
 def test_what_a_mechanism_did_to_the_process_that_loaded_it_is_the_ending_of_its_cells_alone() -> None:
     request = Request.of(mechanisms=("hmhsa", "qna"), res=("224", "512"), accuracy="digits")
-    found = survey_of(request)
+    found = preflight_of(request)
     lost = replace(found.findings[1], status=Status.CRASHED, reason="killed by SIGSEGV while loading")
     sweep = plan(request, replace(found, findings=(found.findings[0], lost, found.findings[2])))
     assert sweep.endings == {
@@ -140,7 +140,7 @@ def test_what_a_mechanism_did_to_the_process_that_loaded_it_is_the_ending_of_its
 
 def test_auto_takes_the_gpu_where_there_is_one() -> None:
     request = Request(mechanisms=("qna",))
-    with_gpu = replace(survey_of(request), devices=("cpu", "cuda:0"))
+    with_gpu = replace(preflight_of(request), devices=("cpu", "cuda:0"))
     assert {cell.device for cell in plan(request, with_gpu).cells} == {"cuda:0"}
     assert {cell.device for cell in planned().cells} == {"cpu"}
 

@@ -100,7 +100,7 @@ def test_a_local_file_that_does_not_fit_is_refused_with_what_would_do(mine: Path
 def test_a_plugin_that_does_not_import_names_its_file(tmp_path: Path, text: str) -> None:
     path = tmp_path / "broken.py"
     path.write_text(text)
-    with pytest.raises(PluginError, match=r"from broken.py sha256:\w+ does not import: .*mend"):
+    with pytest.raises(PluginError, match=r"from broken.py sha256:\w+ does not import: .*fix"):
         registry.from_file(path, "Mine").load()
 
 
@@ -119,7 +119,7 @@ def test_a_file_that_needs_its_neighbour_is_told_how_it_is_found(
 def test_a_file_that_needs_what_is_nowhere_is_told_to_install_it(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("import nothing_of_the_kind.at_all")
-    with pytest.raises(PluginError, match=r"install what has nothing_of_the_kind, mend .*mine\.py or leave"):
+    with pytest.raises(PluginError, match=r"install what has nothing_of_the_kind, fix .*mine\.py or leave"):
         registry.from_file(path, "Mine").load()
 
 

@@ -2,7 +2,7 @@
 
 A count is a list of everything that lives at one moment beyond parameters and input, in bytes of float32. The sizes
 follow from shapes: what each step of the layer makes, and which of it the step's gradient needs. Which moment holds
-the most was read from a trace once. Where the moment hangs on sizes or threads, both candidates are written down and
+the most was read from a trace once. Where the moment depends on sizes or threads, both candidates are written down and
 the larger one counts.
 """
 

@@ -39,7 +39,7 @@ def line_of(text, name, resolution="224"):
 def test_the_default_run_fits_eighty_columns_with_every_column():
     text = shown(default_run())
     assert max(map(len, text.splitlines())) <= 80
-    assert "Left out" not in text
+    assert "Hidden to fit" not in text
     for heading in ("params", "MACs", "attn", "latency", "vs", "throughput", "peak"):
         assert heading in text
 
@@ -71,7 +71,7 @@ def test_a_narrow_screen_has_both_ends_of_a_lopsided_interval_rather_than_a_colu
     for found in ("7.06* [3, 21]", "[0.3, 2.1]", "[0.15, 0.81]", "16.0* ±0.3"):
         assert found in text
     assert "±13" not in text
-    assert "throughput" in text.split("Left out")[1]
+    assert "throughput" in text.split("Hidden to fit")[1]
 
 
 def test_signs_are_explained_that_are_there_and_no_others():
@@ -94,8 +94,8 @@ def test_where_nothing_was_measured_names_and_reasons_remain():
 
 def test_columns_without_room_are_named():
     text = shown(default_run(), 64)
-    assert "throughput" not in text.split("Left out")[0]
-    assert "Left out for want of width: throughput" in text
+    assert "throughput" not in text.split("Hidden to fit")[0]
+    assert "Hidden to fit the terminal: throughput" in text
 
 
 def test_the_best_is_marked_in_its_row_and_without_colour():

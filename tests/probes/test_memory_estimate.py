@@ -1,4 +1,4 @@
-"""Foreseen memory against the same call measured."""
+"""MemoryEstimate memory against the same call measured."""
 
 import resource
 
@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
-from attnbench.probes.foresee import UnforeseeableError, foresee
 from attnbench.probes.memory import peak
+from attnbench.probes.memory_estimate import NoEstimateError, estimate
 from attnbench.record import Mode
 
 
@@ -77,24 +77,24 @@ def measured(build, mode) -> int:
 
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize("name", ["unfused attention", "resnet", "swin"])
-def test_the_peak_is_foreseen_to_a_hundredth_where_kernels_take_little_for_themselves(name, mode):
-    foreseen = foresee(BUILDS[name], mode=mode, device="cpu")
-    assert foreseen.peak_bytes == pytest.approx(measured(BUILDS[name], mode), rel=0.01)
+def test_the_peak_is_estimated_to_a_hundredth_where_kernels_take_little_for_themselves(name, mode):
+    estimated = estimate(BUILDS[name], mode=mode, device="cpu")
+    assert estimated.peak_bytes == pytest.approx(measured(BUILDS[name], mode), rel=0.01)
 
 
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize("name", BUILDS)
-def test_what_would_fit_is_never_foreseen_not_to(name, mode):
-    foreseen = foresee(BUILDS[name], mode=mode, device="cpu")
-    assert 0 < foreseen.peak_bytes <= 1.001 * measured(BUILDS[name], mode)
+def test_what_would_fit_is_never_estimated_not_to(name, mode):
+    estimated = estimate(BUILDS[name], mode=mode, device="cpu")
+    assert 0 < estimated.peak_bytes <= 1.001 * measured(BUILDS[name], mode)
 
 
 def test_parameters_and_inputs_are_counted_once_each():
     model, (x,) = BUILDS["vit"]()
-    foreseen = foresee(BUILDS["vit"], mode=Mode.INFER, device="cpu")
-    assert foreseen.parameters_bytes == sum(each.nbytes for each in model.parameters())
-    assert foreseen.inputs_bytes == x.nbytes
-    assert foreseen.total_bytes == foreseen.parameters_bytes + foreseen.inputs_bytes + foreseen.peak_bytes
+    estimated = estimate(BUILDS["vit"], mode=Mode.INFER, device="cpu")
+    assert estimated.parameters_bytes == sum(each.nbytes for each in model.parameters())
+    assert estimated.inputs_bytes == x.nbytes
+    assert estimated.total_bytes == estimated.parameters_bytes + estimated.inputs_bytes + estimated.peak_bytes
 
 
 def test_a_tied_weight_is_counted_once():
@@ -103,25 +103,25 @@ def test_a_tied_weight_is_counted_once():
         second.weight = first.weight
         return nn.Sequential(first, second), (torch.randn(1, 64),)
 
-    assert foresee(build, mode=Mode.INFER, device="cpu").parameters_bytes == 64 * 64 * 4
+    assert estimate(build, mode=Mode.INFER, device="cpu").parameters_bytes == 64 * 64 * 4
 
 
-def test_terabytes_are_foreseen_without_taking_them():
+def test_terabytes_are_estimated_without_taking_them():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     side = 2**20
-    foreseen = foresee(
+    estimated = estimate(
         lambda: (nn.Linear(side, side, bias=False), (torch.randn(side, side),)), mode=Mode.TRAIN, device="cpu"
     )
-    assert foreseen.parameters_bytes == foreseen.inputs_bytes == 4 * side**2
-    assert foreseen.peak_bytes == 3 * 4 * side**2  # output, its gradient, the weight's gradient
+    assert estimated.parameters_bytes == estimated.inputs_bytes == 4 * side**2
+    assert estimated.peak_bytes == 3 * 4 * side**2  # output, its gradient, the weight's gradient
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
 
 
-def test_unfused_attention_is_foreseen_to_grow_with_the_square_of_its_tokens():
+def test_unfused_attention_is_estimated_to_grow_with_the_square_of_its_tokens():
     def build(tokens: int):
         return lambda: (Attention(fused=False), (torch.randn(1, tokens, 96),))
 
-    small, large = (foresee(build(n), mode=Mode.INFER, device="cpu").peak_bytes for n in (2**14, 2**16))
+    small, large = (estimate(build(n), mode=Mode.INFER, device="cpu").peak_bytes for n in (2**14, 2**16))
     assert large / small == pytest.approx(16, rel=0.05)
 
 
@@ -130,8 +130,8 @@ def test_what_depends_on_values_is_refused_with_the_operator():
         def forward(self, x: Tensor) -> Tensor:
             return x if x.sum() > 0 else -x
 
-    with pytest.raises(UnforeseeableError, match=r"without data.*_local_scalar_dense"):
-        foresee(lambda: (Branch(), (torch.randn(3),)), mode=Mode.INFER, device="cpu")
+    with pytest.raises(NoEstimateError, match=r"without data.*_local_scalar_dense"):
+        estimate(lambda: (Branch(), (torch.randn(3),)), mode=Mode.INFER, device="cpu")
 
 
 def test_a_kernel_that_is_handed_addresses_is_refused_rather_than_failed():
@@ -141,8 +141,8 @@ def test_a_kernel_that_is_handed_addresses_is_refused_rather_than_failed():
                 raise ValueError("Pointer argument cannot be accessed")
             return x + 1
 
-    with pytest.raises(UnforeseeableError, match="without data"):
-        foresee(lambda: (Foreign(), (torch.randn(3),)), mode=Mode.INFER, device="cpu")
+    with pytest.raises(NoEstimateError, match="without data"):
+        estimate(lambda: (Foreign(), (torch.randn(3),)), mode=Mode.INFER, device="cpu")
 
 
 def test_a_gpu_is_in_use_before_tensors_claim_to_be_on_it(monkeypatch):
@@ -155,12 +155,12 @@ def test_a_gpu_is_in_use_before_tensors_claim_to_be_on_it(monkeypatch):
         return empty(*size, device=device, **options)
 
     monkeypatch.setattr(torch, "empty", no_gpu)
-    foreseen = foresee(lambda: (nn.ReLU(), (torch.randn(300),)), mode=Mode.INFER, device="cuda:0")
+    estimated = estimate(lambda: (nn.ReLU(), (torch.randn(300),)), mode=Mode.INFER, device="cuda:0")
     assert started == [torch.device("cuda:0")]
-    assert foreseen.peak_bytes == 3 * 512  # 1200 bytes in whole blocks
+    assert estimated.peak_bytes == 3 * 512  # 1200 bytes in whole blocks
 
 
-def test_a_module_that_reads_numbers_while_it_is_built_is_foreseen():
+def test_a_module_that_reads_numbers_while_it_is_built_is_estimated():
     class Rates(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -170,9 +170,9 @@ def test_a_module_that_reads_numbers_while_it_is_built_is_foreseen():
         def forward(self, x: Tensor) -> Tensor:
             return x * self.rates[1] * self.mask
 
-    assert foresee(lambda: (Rates(), (torch.randn(8),)), mode=Mode.INFER, device="cpu").peak_bytes == 64
+    assert estimate(lambda: (Rates(), (torch.randn(8),)), mode=Mode.INFER, device="cpu").peak_bytes == 64
 
 
-def test_foreseeing_twice_gives_the_same():
-    first, second = (foresee(BUILDS["vit"], mode=Mode.TRAIN, device="cpu") for _ in range(2))
+def test_estimating_twice_gives_the_same():
+    first, second = (estimate(BUILDS["vit"], mode=Mode.TRAIN, device="cpu") for _ in range(2))
     assert first == second

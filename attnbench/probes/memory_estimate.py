@@ -26,12 +26,12 @@ from attnbench.probes.weightless import Build, Inputs, build_on_meta, replace_te
 from attnbench.record import Mode
 
 
-class UnforeseeableError(AttnbenchError):
-    """A module cannot be run without data, so that its memory cannot be foreseen."""
+class NoEstimateError(AttnbenchError):
+    """A module cannot be run without data, so that its memory cannot be estimated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Foreseen:
+class MemoryEstimate:
     """What a call would hold."""
 
     parameters_bytes: int
@@ -47,10 +47,10 @@ class Foreseen:
         return self.parameters_bytes + self.inputs_bytes + self.peak_bytes
 
 
-def foresee(build: Build, *, mode: Mode, device: torch.device | str) -> Foreseen:
+def estimate(build: Build, *, mode: Mode, device: torch.device | str) -> MemoryEstimate:
     """Foresee the memory of one call: a forward pass without autograd, or forward and backward with all gradients.
 
-    Takes well under a second and no memory to speak of, also where the module would need terabytes. Not foreseen
+    Takes well under a second and no memory to speak of, also where the module would need terabytes. Not estimated
     is what kernels take while they run (oneDNN's copies of maps and weights, up to half of the peak of a convolution;
     cuBLAS's and cuDNN's workspaces), an optimiser's state, and what a compiled module saves. For an accelerator
     the machine must have one: which attention kernel is chosen is asked of the driver.
@@ -61,7 +61,7 @@ def foresee(build: Build, *, mode: Mode, device: torch.device | str) -> Foreseen
         device: where it would run.
 
     Raises:
-        UnforeseeableError: the module reads values of its tensors, has kernels that torch does not know, such as
+        NoEstimateError: the module reads values of its tensors, has kernels that torch does not know, such as
             Triton's, or is faulty: a run tells.
     """
     model, inputs = build_on_meta(build)
@@ -78,10 +78,10 @@ def foresee(build: Build, *, mode: Mode, device: torch.device | str) -> Foreseen
             inputs = tuple(_fake(each, where) for each in inputs)
             return _run(model, inputs, mode, _Ledger(on))
     except Exception as error:  # a foreign module can fail without data in any way
-        raise UnforeseeableError(f"memory cannot be foreseen: without data, {type(error).__name__}: {error}") from error
+        raise NoEstimateError(f"memory cannot be estimated: without data, {type(error).__name__}: {error}") from error
 
 
-def _run(model: nn.Module, inputs: Inputs, mode: Mode, ledger: _Ledger) -> Foreseen:
+def _run(model: nn.Module, inputs: Inputs, mode: Mode, ledger: _Ledger) -> MemoryEstimate:
     ledger.enter([*model.parameters(), *model.buffers()])
     parameters = ledger.live
     ledger.enter(inputs)
@@ -92,7 +92,9 @@ def _run(model: nn.Module, inputs: Inputs, mode: Mode, ledger: _Ledger) -> Fores
         if mode is Mode.TRAIN:
             results = [each for each in tree_leaves(output) if isinstance(each, Tensor) and each.requires_grad]
             torch.autograd.backward(results, [torch.ones_like(each) for each in results])
-    return Foreseen(parameters_bytes=parameters, inputs_bytes=before - parameters, peak_bytes=ledger.peak - before)
+    return MemoryEstimate(
+        parameters_bytes=parameters, inputs_bytes=before - parameters, peak_bytes=ledger.peak - before
+    )
 
 
 class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -13,7 +13,8 @@ import numpy as np
 from attnbench.claims import arithmetic, fit
 from attnbench.claims.claim import Check, Take
 from attnbench.claims.plan import ClaimPoint
-from attnbench.metrics import METRICS, is_number
+from attnbench.compare.verdict import widest_ratio
+from attnbench.metrics import METRICS, Compared, is_number
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.probes.interval import Estimate, median_estimate
 from attnbench.record import Cell, Record, Scope, Status
@@ -109,7 +110,7 @@ def _figure(check: Check, point: ClaimPoint, records: Mapping[str, Record], samp
     if point.over is not None:
         over = _record(point.over, records)
         timed = check.metric == TIMED
-        estimate = _timed_ratio(samples, point) if timed else _exact(estimate.value / _estimate(over, check).value)
+        estimate = _timed_ratio(samples, point) if timed else _ratio(estimate, _estimate(over, check), check.metric)
     if not check.formula:
         return Figure(point=point, estimate=estimate)
     symbols = symbols_of(point.of, check)
@@ -146,6 +147,15 @@ def _number(record: Record, metric: str) -> float:
 
 def _exact(value: float) -> Estimate:
     return Estimate(value=value, low=value, high=value)
+
+
+def _ratio(of: Estimate, over: Estimate, metric: str) -> Estimate:
+    """Return the ratio of two figures, with all that their intervals admit where it is judged by an interval."""
+    if METRICS[metric].compared is not Compared.RATIO:
+        return _exact(of.value / over.value)
+    if over.low <= 0:
+        raise Unanswered(f"the interval of {METRICS[metric].label} reaches down to 0; measure it anew")
+    return widest_ratio(of, over)
 
 
 def _timed_ratio(samples: Path, point: ClaimPoint) -> Estimate:

@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 
@@ -166,14 +167,20 @@ def _recorded_ratios(pair: Pair, *, threshold: float, force: bool) -> Iterator[V
         base, head = (_estimate(record, metric) for record in (pair.base, pair.head))
         differing = environment_differences(pair.base.environment, pair.head.environment)
         refused = missing or _unlike(pair, metric) or (f"environments differ in {differing}" if differing else "")
-        if missing or base is None or head is None or (refused and not force):
-            yield _verdict(pair, metric, Outcome.NOT_COMPARED, reason=refused or "no interval was recorded")
+        if missing or not (_spans(base) and _spans(head)) or (refused and not force):
+            nothing = "no interval above 0 was recorded"
+            yield _verdict(pair, metric, Outcome.NOT_COMPARED, reason=refused or nothing)
             continue
         change, disturbed = ratio_of(head, base), _disturbed(pair)
         if disturbed:
             change = widened(change, DISTURBED)
         reason = "; ".join(part for part in (f"forced, though {refused}" if refused else "", disturbed) if part)
         yield _verdict(pair, metric, judge_cost(change, threshold=threshold), change=change, reason=reason)
+
+
+def _spans(estimate: Estimate | None) -> TypeGuard[Estimate]:
+    """Return whether there is an interval that a ratio can be taken of."""
+    return estimate is not None and estimate.low > 0
 
 
 def _unlike(pair: Pair, metric: str) -> str:

@@ -13,6 +13,8 @@ from attnbench.claims.plan import ClaimPoint
 from attnbench.probes.interval import Estimate
 from attnbench.record import Record, Status
 
+ENERGY = ("energy_per_image_j", "energy_per_image_ci_low_j", "energy_per_image_ci_high_j")
+
 
 def test_a_figure_is_read_and_what_is_left_out_taken_off(tmp_path: Path) -> None:
     records = recorded(record(cell(), macs=100, macs_attention=30))
@@ -42,6 +44,19 @@ def test_a_ratio_of_times_is_taken_within_the_rounds(tmp_path: Path) -> None:
     (tmp_path / f"{of.key}.npz").write_bytes(b"cut")
     with pytest.raises(Unanswered, match="cannot read the timed calls"):
         answer(check, [ClaimPoint(of=of, over=over)], records, tmp_path)
+
+
+def test_a_ratio_of_energies_holds_what_both_intervals_admit(tmp_path: Path) -> None:
+    def joules(value: float, low: float, high: float) -> dict[str, float]:
+        return dict(zip(ENERGY, (value, low, high), strict=True))
+
+    check = Check(mechanism="a", over="b", metric=ENERGY[0], scope="layer")
+    of, over = cell("a"), cell("b")
+    records = recorded(record(of, **joules(4, 3, 5)), record(over, **joules(2, 1, 3)))
+    assert answer(check, [ClaimPoint(of=of, over=over)], records, tmp_path).estimate == Estimate(value=2, low=1, high=5)
+    unsure = recorded(record(of, **joules(4, 3, 5)), record(over, **joules(2, 0, 4)))
+    with pytest.raises(Unanswered, match="energy per image reaches down to 0"):
+        answer(check, [ClaimPoint(of=of, over=over)], unsure, tmp_path)
 
 
 def test_a_formula_is_compared_at_every_size_and_its_growth_fitted(tmp_path: Path) -> None:

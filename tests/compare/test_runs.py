@@ -446,6 +446,7 @@ def test_energies_are_judged_by_the_interval_of_their_ratio(
         (counted(2.0, counter="NVML total energy of the GPU"), "what counted the energy: RAPL package-0 / NVML"),
         (counted(2.0, environment=OTHER_TORCH), "environments differ in"),
         (record(), "not measured in head"),
+        (counted(2.0, spread=1.0), "no interval above 0 was recorded"),
     ],
 )
 def test_energies_that_say_different_things_are_not_compared(tmp_path: Path, head: Record, reason: str) -> None:

@@ -126,6 +126,16 @@ def test_a_compiled_layer_is_measured_beside_itself(tmp_path):
         assert row.metrics.get("recompilations", 0) == 0
 
 
+def test_energy_is_counted_or_said_why_not(tmp_path):
+    (row,) = sweep(tmp_path, DEVICE, "--mechanisms", "mhsa", "--energy", "--baseline", "none")
+    found = row.metrics
+    if "energy_remark" in found:
+        assert "energy_per_image_j" not in found
+        return
+    assert found["energy_counter"].startswith("NVML")
+    assert 0 < found["energy_per_image_ci_low_j"] < found["energy_per_image_j"] < found["energy_per_image_ci_high_j"]
+
+
 def test_a_layer_twice_takes_twice_its_time_and_the_samples_account_for_it():
     found = selfcheck.run(repeats=10, device=DEVICE)
     for truth in TRUTHS:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from attnbench.axes import DEFAULTS, TOGETHER, Axes, Mode, Scope, variant
+from attnbench.reading import structured
 
 __all__ = [
     "FORMAT",
@@ -21,7 +22,6 @@ __all__ = [
     "Status",
     "Task",
     "Value",
-    "cell_from_dict",
     "metrics_from_dict",
 ]
 
@@ -167,28 +167,19 @@ class Record:
             ValueError: the line is not a record, or one of a later format.
         """
         read = json.loads(line)
-        if not isinstance(read, dict) or "format" not in read or "cell" not in read:
+        if not isinstance(read, dict) or not isinstance(read.get("format"), int) or "cell" not in read:
             raise ValueError("not a record of attnbench")
         found = read.pop("format")
         if found > FORMAT:
             raise ValueError(f"a record of format {found}; this attnbench reads up to {FORMAT}, a newer one is needed")
         read.pop("cell_key", None)
-        read["cell"] = cell_from_dict(read["cell"])
-        read["status"] = Status(read["status"])
-        read["metrics"] = metrics_from_dict(read.get("metrics", {}))
-        return cls(**read)
+        record = structured(read, cls)
+        return replace(record, metrics=metrics_from_dict(record.metrics))
 
 
 def metrics_from_dict(found: Mapping[str, Value]) -> dict[str, Value]:
     """Return metrics by the names that they have today."""
     return {_FORMER_METRICS.get(name, name): value for name, value in found.items()}
-
-
-def cell_from_dict(asked: Mapping[str, Any]) -> Cell:
-    """Return the cell that ``dataclasses.asdict`` took apart; what it lacks has its default."""
-    enums = {"task": Task, "scope": Scope, "mode": Mode}
-    known: dict[str, Any] = {name: enums[name](value) if name in enums else value for name, value in asked.items()}
-    return Cell(**known)
 
 
 def _asked(cell: Cell) -> dict[str, Any]:

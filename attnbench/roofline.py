@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from attnbench.reading import structured
 from attnbench.record import Mode, Value
 
 
@@ -55,8 +56,12 @@ class MachineLimits:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> MachineLimits:
-        """Return the limits that ``to_dict`` took apart."""
-        return cls(**fields)
+        """Return the limits that ``to_dict`` took apart.
+
+        Raises:
+            MisreadError: they are none.
+        """
+        return structured(fields, cls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

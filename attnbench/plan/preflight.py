@@ -20,6 +20,7 @@ from attnbench.child import ENDED, Child, late
 from attnbench.errors import AttnbenchError, DataError, PluginError, UsageError
 from attnbench.plugins import options as option_syntax
 from attnbench.plugins.registry import discover
+from attnbench.reading import structured
 from attnbench.record import Options, Status
 from attnbench.runs.job import Event, Settings
 
@@ -153,7 +154,7 @@ class _Look:
         elif event["event"] == "data":
             self.mistakes, self.data_seen = tuple(event["mistakes"]), True
         else:
-            self.findings.append(_finding(event["finding"]))
+            self.findings.append(structured(event["finding"], Finding))
 
     def _blame(self, status: Status, reason: str) -> None:
         if not self.devices:
@@ -176,13 +177,6 @@ def _lost(wanted: Wanted, status: Status, reason: str) -> Finding:
         status=status,
         reason=reason,
     )
-
-
-def _finding(fields: dict[str, Any]) -> Finding:
-    fields["wanted"] = Wanted(**fields["wanted"])
-    fields["backends"], fields["mistakes"] = tuple(fields["backends"]), tuple(fields["mistakes"])
-    fields["status"] = Status(fields["status"])
-    return Finding(**fields)
 
 
 def _examine(wanted: Wanted, data: _Data) -> Finding:
@@ -285,7 +279,7 @@ def _answer(question: Path, say: Callable[[Event], None]) -> None:
 
     asked = json.loads(question.read_text())
     say({"event": "devices", "devices": devices.present()})
-    everything = [Wanted(**fields) for fields in asked["wanted"]]
+    everything = [structured(each, Wanted) for each in asked["wanted"]]
     data, mistakes = _look_at_data(asked["dataset"], asked["sizes"], everything)
     say({"event": "data", "mistakes": mistakes})
     for wanted in everything[asked["known"] :]:

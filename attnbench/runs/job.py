@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from attnbench.record import Cell, Value, cell_from_dict
+from attnbench.reading import structured
+from attnbench.record import Cell, Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +69,7 @@ class Job:
     @classmethod
     def read(cls, path: Path) -> Job:
         """Return the job that a file holds."""
-        fields = json.loads(path.read_text())
-        fields["settings"] = Settings(**fields["settings"])
-        fields["assignments"] = tuple(
-            Assignment(**one | {"cell": cell_from_dict(one["cell"]), "phases_done": tuple(one["phases_done"])})
-            for one in fields["assignments"]
-        )
-        return cls(**fields)
+        return structured(json.loads(path.read_text()), cls)
 
 
 Event = dict[str, Any]

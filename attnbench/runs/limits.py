@@ -9,11 +9,11 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from attnbench.child import ENDED, Child
+from attnbench.reading import structured
 from attnbench.record import Cell
 from attnbench.roofline import MachineLimits
 
@@ -25,10 +25,9 @@ MODULE = "attnbench.runs.limits"
 def read(folder: Path) -> dict[str, MachineLimits]:
     """Return the limits that a run's folder holds, by environment id; none if it holds none."""
     try:
-        found: Mapping[str, Mapping[str, Any]] = json.loads((folder / LIMITS).read_text())
+        return structured(json.loads((folder / LIMITS).read_text()), dict[str, MachineLimits])
     except (OSError, ValueError):
         return {}
-    return {environment_id: MachineLimits.from_dict(fields) for environment_id, fields in found.items()}
 
 
 def measure(

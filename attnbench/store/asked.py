@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from attnbench.errors import StoreError
+from attnbench.reading import structured
 
 ASKED = "asked.json"
 
@@ -16,7 +17,7 @@ ASKED = "asked.json"
 class Asked:
     """Everything that was asked of one folder, by all commands since it was started."""
 
-    by_command: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    by_command: Mapping[str, Mapping[str, str]]
     """The cells that each command last asked for, as it was typed: in a few words each, by their key."""
 
     @property
@@ -35,6 +36,9 @@ class Asked:
         return tuple(words for key, words in self.cells.items() if key not in there)
 
 
+NOTHING = Asked(by_command={})
+
+
 def read(folder: Path) -> Asked:
     """Return what a run was asked for; nothing if it does not say.
 
@@ -43,11 +47,10 @@ def read(folder: Path) -> Asked:
     """
     path = folder / ASKED
     if not path.is_file():
-        return Asked()
+        return NOTHING
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return Asked(by_command={command: dict(cells) for command, cells in content["by_command"].items()})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return structured(json.loads(path.read_text(encoding="utf-8")), Asked)
+    except (OSError, ValueError) as error:
         raise StoreError(f"cannot read {path}: {error}; remove it to go without") from None
 
 
@@ -63,7 +66,7 @@ def keep(folder: Path, *, command: str, cells: Mapping[str, str], fresh: bool) -
     Raises:
         StoreError: the folder cannot be written.
     """
-    before = Asked() if fresh else read(folder)
+    before = NOTHING if fresh else read(folder)
     asked = Asked(by_command={**before.by_command, command: dict(cells)})
     try:
         (folder / ASKED).write_text(json.dumps(asdict(asked), indent=1) + "\n", encoding="utf-8")

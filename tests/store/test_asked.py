@@ -37,7 +37,7 @@ def test_commands_and_cells_of_a_folder_add_up_until_it_is_started_over(tmp_path
 
 
 def test_a_folder_that_does_not_say_was_asked_for_nothing_and_a_broken_file_is_named(tmp_path: Path) -> None:
-    assert asked.read(tmp_path) == asked.Asked()
+    assert asked.read(tmp_path) == asked.NOTHING
     (tmp_path / "asked.json").write_text("{}")
     with pytest.raises(StoreError, match=r"cannot read .*asked\.json"):
         asked.read(tmp_path)

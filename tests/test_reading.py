@@ -1,0 +1,89 @@
+"""What is read from JSON and TOML: nothing is taken for what it is not, and every mistake is said with its place."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import pytest
+
+from attnbench.reading import MisreadError, structured
+
+
+class Colour(StrEnum):
+    """One of two."""
+
+    RED = "red"
+    BLUE = "blue"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Within a whole."""
+
+    count: int
+    ratio: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """Holds parts."""
+
+    name: str
+    on: bool = False
+    colour: Colour = Colour.RED
+    parts: tuple[Part, ...] = ()
+    options: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    limit: int | None = None
+
+
+def test_what_is_not_given_has_its_default_and_what_is_given_its_type() -> None:
+    content = {"name": "a", "colour": "blue", "parts": [{"count": 1, "ratio": 2}], "options": {"b": True, "c": None}}
+    found = structured(content, Whole)
+    assert found == Whole(
+        name="a", colour=Colour.BLUE, parts=(Part(count=1, ratio=2.0),), options={"b": True, "c": None}
+    )
+    assert found.options["b"] is True
+    assert isinstance(found.parts[0].ratio, float)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"name": 3}, "name: expected a text, got 3"),
+        ({"on": 1}, "on: expected true or false, got 1"),
+        ({"colour": "green"}, "colour: expected one of red, blue, got 'green'"),
+        ({"limit": "3"}, "limit: expected a whole number, got '3'"),
+        ({"parts": "ab"}, "parts: expected a list, got 'ab'"),
+        ({"parts": [{"count": True}]}, "parts[0].count: expected a whole number, got True"),
+        ({"parts": [{"count": 1}, {"count": 1.0}]}, "parts[1].count: expected a whole number, got 1.0"),
+        ({"parts": [{"count": 1, "ratio": "1"}]}, "parts[0].ratio: expected a number, got '1'"),
+        ({"parts": [{}]}, "parts[0]: lacks count"),
+        ({"parts": [[1]]}, "parts[0]: expected names with values, got [1]"),
+        ({"options": [1]}, "options: expected names with values, got [1]"),
+        ({"colours": "red"}, "unknown name 'colours'; did you mean colour?"),
+    ],
+)
+def test_each_mistake_is_said_with_its_place(wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(MisreadError) as error:
+        structured({"name": "a"} | wrong, Whole)
+    assert error.value.mistakes == (said,)
+
+
+def test_all_mistakes_are_said_at_once() -> None:
+    with pytest.raises(MisreadError) as error:
+        structured({"on": 1, "limit": "3"}, Whole)
+    assert set(error.value.mistakes) == {
+        "lacks name",
+        "on: expected true or false, got 1",
+        "limit: expected a whole number, got '3'",
+    }
+
+
+def test_nothing_heavy_is_imported_before_something_is_read() -> None:
+    code = "import sys, attnbench.record, attnbench.reading; print({'cattrs', 'attrs'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

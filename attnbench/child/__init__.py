@@ -1,6 +1,7 @@
 """The processes that are started: children of ours, and other people's programs. No other folder starts one."""
 
 from attnbench.child.child import ENDED, Child, late
+from attnbench.child.forked import start_server
 from attnbench.child.spawned import ProgramError, run_program
 
-__all__ = ["ENDED", "Child", "ProgramError", "late", "run_program"]
+__all__ = ["ENDED", "Child", "ProgramError", "late", "run_program", "start_server"]

@@ -7,14 +7,17 @@ import json
 import os
 import queue
 import signal
+import sys
 import threading
+import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final
 
+from attnbench.child.forked import Forked, NoForkError
 from attnbench.child.spawned import Spawned, last_line
 from attnbench.record import Status
-from attnbench.runs.job import Event
+from attnbench.runs.job import FORK, SPAWN, Event
 
 ENDED: Final[Event] = {"event": "ended"}
 _LAST_WORDS_S = 1.0
@@ -27,7 +30,7 @@ class Child:
     takes a JSON object a line. The child is a session of its own: Ctrl-C reaches the parent alone.
     """
 
-    def __init__(self, module: str, *arguments: str, log: Path, threads: int) -> None:
+    def __init__(self, module: str, *arguments: str, log: Path, threads: int, isolation: str = SPAWN) -> None:
         """Start the child.
 
         Args:
@@ -35,15 +38,16 @@ class Child:
             arguments: what it is given, the descriptor of its events aside.
             log: file for what the child prints. A pipe would be held open by whatever the child leaves behind.
             threads: intra-op threads, for libraries that read them from the environment.
+            isolation: FORK or SPAWN. A fork starts in milliseconds; it shares the layout of its memory with the others.
         """
         self.log = log
         self.exit_status: int | None = None
-        """The child's exit status, negative for a signal; None while it runs."""
+        """The child's exit status, negative for a signal; None while it runs, and if its server ended it."""
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._kills_before = _out_of_memory_kills()
         receiving, sending = os.pipe()
         try:
-            self._process = Spawned(module, *arguments, log=log, events=sending, threads=threads)
+            self._process = _start(module, *arguments, log=log, events=sending, threads=threads, isolation=isolation)
         except BaseException:
             os.close(receiving)
             raise
@@ -70,7 +74,9 @@ class Child:
         """Return what a child that has ended before its time died of while it was in a phase."""
         said = last_line(self.log)
         hint = f" ({said})" if said else ""
-        if self.exit_status is None or self.exit_status >= 0:
+        if self.exit_status is None:
+            return Status.CRASHED, f"the process that it was forked from ended while {phase}{hint}"
+        if self.exit_status >= 0:
             return Status.CRASHED, f"the process ended with status {self.exit_status} while {phase}{hint}"
         name = _signal_name(-self.exit_status)
         if name == "SIGKILL" and _out_of_memory_kills() > self._kills_before:
@@ -96,6 +102,15 @@ class Child:
         # What was said before the end is still in the pipe; an orphan that left the session may hold it open for ever.
         self._reader.join(_LAST_WORDS_S)
         self._events.put(ENDED)
+
+
+def _start(module: str, *arguments: str, log: Path, events: int, threads: int, isolation: str) -> Forked | Spawned:
+    if isolation == FORK and sys.platform == "linux":
+        try:
+            return Forked(module, *arguments, log=log, events=events, threads=threads)
+        except NoForkError as error:
+            warnings.warn(f"processes are started anew, which takes seconds each: {error}", stacklevel=3)
+    return Spawned(module, *arguments, log=log, events=events, threads=threads)
 
 
 def late(phase: str, timeout_s: float) -> str:

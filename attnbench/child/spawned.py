@@ -10,6 +10,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""Variables that say how many threads libraries may use."""
+
 
 class Spawned:
     """A process with an interpreter of its own, the leader of a session of its own."""
@@ -49,7 +52,7 @@ class Spawned:
 
 def environment_for(threads: int) -> dict[str, str]:
     """Return the variables of a child that may use so many threads."""
-    return os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    return os.environ | dict.fromkeys(THREADS, str(threads))
 
 
 def last_line(log: Path) -> str:

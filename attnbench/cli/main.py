@@ -88,6 +88,7 @@ def env() -> None:
 )
 @click.option("--timeout", type=float, help="Seconds for one phase of one cell. [300]")
 @click.option("--memory-limit", type=SIZE, help="Refuse cells estimated to take more. [what the device has free]")
+@click.option("--isolation", help="How a group's process starts: fork, or spawn, which takes seconds more. [fork]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run. [results/<sweep>]")
 @click.option("--fresh", is_flag=True, help="Put what the folder holds aside and start over.")
 @click.option("--retry", is_flag=True, help="Run again the cells that did not end ok.")
@@ -98,10 +99,15 @@ def run(sweep_file: Path | None, out: Path | None, fresh: bool, retry: bool, str
     Axes are comma lists. They can stand in SWEEP_FILE, a TOML file with the same names; what is given here goes first.
     Running the same command again does only what has no row yet.
     """
+    from attnbench.child import start_server  # noqa: PLC0415
     from attnbench.plan.given import read_request  # noqa: PLC0415
-    from attnbench.runs import session  # noqa: PLC0415 - rich and pandas
+    from attnbench.runs.job import FORK  # noqa: PLC0415
 
     request, settings = read_request(sweep_file, given, threads=_default_threads())
+    if settings.isolation == FORK:
+        start_server()
+    from attnbench.runs import session  # noqa: PLC0415 - rich and pandas
+
     outcome = session.run(
         request, settings=settings, out=out, fresh=fresh, retry=retry, console=_console(), command=_command_line()
     )

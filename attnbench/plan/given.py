@@ -15,7 +15,7 @@ from attnbench.devices.machine import usable_cores
 from attnbench.errors import UsageError, did_you_mean
 from attnbench.plan.request import LISTS, Request
 from attnbench.plugins.registry import discover
-from attnbench.runs.job import Settings
+from attnbench.runs.job import FORK, SPAWN, Settings
 
 _SETTING_NAMES = {
     "precision": "precision",
@@ -25,6 +25,9 @@ _SETTING_NAMES = {
 }
 _SWITCHES = ("energy",)
 """Settings that are on or off."""
+_CHOICES = {"isolation": (FORK, SPAWN)}
+"""Settings that are one of some words."""
+_SETTINGS = (*_SETTING_NAMES, *_SWITCHES, *_CHOICES)
 
 
 def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -> tuple[Request, Settings]:
@@ -44,7 +47,7 @@ def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -
     _refuse_other_types(wanted)
     _refuse_idle(wanted)
     _warn_of_threads(wanted["threads"])
-    asked = {name: value for name, value in wanted.items() if name not in (*_SETTING_NAMES, *_SWITCHES)}
+    asked = {name: value for name, value in wanted.items() if name not in _SETTINGS}
     return Request.of(**asked), settings_of(wanted)
 
 
@@ -57,7 +60,7 @@ def default_threads() -> int:
 
 def known_names() -> tuple[str, ...]:
     """Return the names that a sweep file and ``attnbench.run`` take."""
-    return (*Request.names(), *_SETTING_NAMES, *_SWITCHES)
+    return (*Request.names(), *_SETTINGS)
 
 
 def _warn_of_threads(written: Sequence[str]) -> None:
@@ -82,7 +85,7 @@ def _refuse_other_types(wanted: Mapping[str, Any]) -> None:
         for name in _SWITCHES
         if not isinstance(wanted.get(name, False), bool)
     ]
-    names = ("until", "baseline", "accuracy")
+    names = ("until", "baseline", "accuracy", *_CHOICES)
     mistakes += [f"{name} = {wanted[name]!r}: expected a text" for name in names if _is_no(wanted, name, str)]
     if mistakes:
         raise UsageError(*mistakes)
@@ -111,7 +114,7 @@ def settings_of(given: Mapping[str, Any]) -> Settings:
     Raises:
         UsageError: a number that cannot be.
     """
-    fields_of = _SETTING_NAMES | {name: name for name in _SWITCHES}
+    fields_of = _SETTING_NAMES | {name: name for name in (*_SWITCHES, *_CHOICES)}
     return _checked(
         Settings(**{field: given[name] for name, field in fields_of.items() if given.get(name) is not None})
     )
@@ -137,6 +140,11 @@ def _checked(settings: Settings) -> Settings:
         f"--{name.replace('_', '-')} {getattr(settings, field)}: expected a number above 0"
         for name, field in _SETTING_NAMES.items()
         if getattr(settings, field) is not None and not getattr(settings, field) > 0
+    ]
+    mistakes += [
+        f"--{name} {getattr(settings, name)}: {did_you_mean(getattr(settings, name), words)}"
+        for name, words in _CHOICES.items()
+        if getattr(settings, name) not in words
     ]
     if mistakes:
         raise UsageError(*mistakes)

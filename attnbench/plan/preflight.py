@@ -22,7 +22,7 @@ from attnbench.plugins import options as option_syntax
 from attnbench.plugins.registry import discover
 from attnbench.reading import structured
 from attnbench.record import Options, Status
-from attnbench.runs.job import Event, Settings
+from attnbench.runs.job import FORK, Event, Settings
 
 Size: TypeAlias = tuple[int, int]
 """Height and width in pixels."""
@@ -89,6 +89,7 @@ def take(
     dataset: str = "",
     sizes: Sequence[Size] = (),
     timeout_s: float = TIMEOUT_S,
+    isolation: str = FORK,
     module: str = MODULE,
 ) -> Preflight:
     """Load what is wanted in a child and return what it found; whatever kills or hangs the child costs itself alone.
@@ -98,6 +99,7 @@ def take(
         dataset: what mechanisms are trained and networks evaluated on; empty for neither.
         sizes: height and width of the images that networks with a checkpoint must take it at.
         timeout_s: how long looking at one of them may take.
+        isolation: how the child starts, FORK or SPAWN.
         module: module that does the work.
 
     Raises:
@@ -109,7 +111,7 @@ def take(
         while not look.over:
             question, log = (Path(folder) / f"{len(look.findings)}.{name}" for name in ("json", "log"))
             question.write_text(json.dumps(look.question))
-            with Child(module, str(question), log=log, threads=1) as child:
+            with Child(module, str(question), log=log, threads=1, isolation=isolation) as child:
                 look.follow(child)
     return Preflight(findings=tuple(look.findings), devices=look.devices, mistakes=look.mistakes)
 

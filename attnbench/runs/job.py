@@ -17,6 +17,9 @@ from typing import Any
 from attnbench.reading import structured
 from attnbench.record import Cell, Value
 
+FORK, SPAWN = "fork", "spawn"
+"""How a child starts: as a copy of a process that has loaded torch, or from nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -36,6 +39,9 @@ class Settings:
     """Time for the calls of the pass that measures the energy of one cell, at least."""
     seed: int = 0
     """Seed of weights, inputs and of the order of calls."""
+    isolation: str = FORK
+    """How workers start, FORK or SPAWN. Forks share where code came to lie in memory, which a latency depends on by a
+    percent or so; processes that start from nothing draw it anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from attnbench.child import ENDED, Child
 from attnbench.reading import structured
 from attnbench.record import Cell
 from attnbench.roofline import MachineLimits
+from attnbench.runs.job import FORK
 
 LIMITS = "limits.json"
 TIMEOUT_S = 300.0
@@ -31,7 +32,13 @@ def read(folder: Path) -> dict[str, MachineLimits]:
 
 
 def measure(
-    folder: Path, cells: Sequence[Cell], *, budget_s: float, timeout_s: float = TIMEOUT_S, module: str = MODULE
+    folder: Path,
+    cells: Sequence[Cell],
+    *,
+    budget_s: float,
+    timeout_s: float = TIMEOUT_S,
+    isolation: str = FORK,
+    module: str = MODULE,
 ) -> dict[str, MachineLimits]:
     """Measure what is not known yet of the machine that the cells will run on, and return all that is known.
 
@@ -42,6 +49,7 @@ def measure(
         cells: what will be measured.
         budget_s: time for each rate.
         timeout_s: how long all rates of a device may take.
+        isolation: how the child starts, as the workers do.
         module: module that does the work.
     """
     log = folder / "logs" / "limits.log"
@@ -51,7 +59,7 @@ def measure(
         dtypes = dict.fromkeys(["float32", *(cell.dtype for cell in here)])
         threads = here[0].threads
         asked = [str(folder / LIMITS), device, str(threads), str(budget_s), *dtypes]
-        with Child(module, *asked, log=log, threads=threads) as child:
+        with Child(module, *asked, log=log, threads=threads, isolation=isolation) as child:
             reason = _why_not(child, device, timeout_s)
         if reason:
             warnings.warn(f"rows on {device} get no bound: {reason}", stacklevel=2)

@@ -135,7 +135,8 @@ class _Group:
             ).write(job)
             page = Running(job.with_suffix(".running"))
             threads = self.assignments[0].cell.threads
-            with Child(self.worker_module, str(job), log=log, threads=threads) as worker:
+            isolation = self.settings.isolation
+            with Child(self.worker_module, str(job), log=log, threads=threads, isolation=isolation) as worker:
                 yield from self._follow(worker, page)
 
     def _follow(self, worker: Child, page: Running) -> Iterator[Record]:

@@ -106,7 +106,9 @@ def measure(
         with Screen(console, todo, settings=settings) as screen:
             try:
                 timed = [cell for cell in todo if cell.task is Task.COST]
-                limits = machine_limits.measure(folder, timed, budget_s=min(_LIMITS_S, settings.max_time_s))
+                limits = machine_limits.measure(
+                    folder, timed, budget_s=min(_LIMITS_S, settings.max_time_s), isolation=settings.isolation
+                )
                 for record in runner.run(
                     planned, settings=settings, folder=folder, recorded=recorded, limits=limits, watcher=screen.watch
                 ):
@@ -208,7 +210,13 @@ def plan(request: Request, settings: Settings) -> sweep.Sweep:
     Raises:
         UsageError: anything asked for cannot be used.
     """
-    found = preflight.take(request.wanted, dataset=request.accuracy, sizes=request.sizes, timeout_s=settings.timeout_s)
+    found = preflight.take(
+        request.wanted,
+        dataset=request.accuracy,
+        sizes=request.sizes,
+        timeout_s=settings.timeout_s,
+        isolation=settings.isolation,
+    )
     return sweep.plan(request, found)
 
 

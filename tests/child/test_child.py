@@ -1,9 +1,10 @@
-"""Children that do what they are told: what is heard of them, how they end, and what they leave behind."""
+"""Children that do what they are told, forked and spawned: what is heard of them, and how they end."""
 
 import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,34 +12,47 @@ from processes import runs
 
 from attnbench.child import ENDED, Child
 
-Start = Callable[[str], Child]
+Start = Callable[..., Child]
+HELPERS = Path(__file__).parents[1] / "helpers"
+ENOUGH_S = 100.0
+"""For a process to start, be it the one that others are forked from."""
 
 
-@pytest.fixture
-def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
+@pytest.fixture(params=["spawn", "fork"])
+def start(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     """Start a child that runs some lines of code."""
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", str(HELPERS), prepend=os.pathsep)
+    return partial(Child, "does_as_told", log=tmp_path / "log", threads=3, isolation=request.param)
 
-    def start(code: str) -> Child:
-        (tmp_path / "does_as_told.py").write_text(f"import os, signal, subprocess, sys, time\n{code}\n")
-        return Child("does_as_told", "first", log=tmp_path / "log", threads=3)
 
-    return start
+def heard(child: Child) -> dict:
+    event = child.next_event(timeout_s=ENOUGH_S)
+    assert event is not None
+    return event
 
 
 def test_what_a_child_says_is_heard_in_order_and_then_its_end(start: Start) -> None:
-    said = "".join(f"os.write(int(sys.argv[2]), b'{{\"event\": {number}}}\\n');" for number in range(3))
-    with start(said) as child:
-        heard = [child.next_event(timeout_s=20) for _ in range(4)]
-    assert heard == [{"event": 0}, {"event": 1}, {"event": 2}, ENDED]
+    with start("for number in range(3): say({'event': number})") as child:
+        assert [heard(child) for _ in range(4)] == [{"event": 0}, {"event": 1}, {"event": 2}, ENDED]
     assert child.exit_status == 0
 
 
-def test_a_child_knows_its_arguments_its_threads_and_its_session(start: Start) -> None:
-    code = "print(sys.argv[1], os.environ['OMP_NUM_THREADS'], os.getsid(0) == os.getpid(), sys.stdin.read() == '')"
-    with start(code) as child:
-        assert child.next_event(timeout_s=20) is ENDED
-    assert child.log.read_text() == "first 3 True True\n"
+def test_a_child_has_its_arguments_folder_threads_session_and_log(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("PYTEST_CURRENT_TEST", "as it is now")
+    code = """
+print(given, Path.cwd().name, os.environ["OMP_NUM_THREADS"], os.environ["PYTEST_CURRENT_TEST"])
+print(os.getsid(0) == os.getpid(), repr(sys.stdin.read()), "" in sys.path, os.environ.get("OPENBLAS_NUM_THREADS"))
+"""
+    with start(code, "first", "second") as child:
+        assert heard(child) is ENDED
+    assert child.log.read_text().splitlines() == [
+        "['first', 'second'] here 3 as it is now",
+        "True '' False None",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -47,13 +61,14 @@ def test_a_child_knows_its_arguments_its_threads_and_its_session(start: Start) -
         ("os.kill(os.getpid(), signal.SIGSEGV)", "killed by SIGSEGV while at it"),
         ("os.kill(os.getpid(), 35)", "killed by signal 35 while at it"),
         ("sys.exit('enough')", "the process ended with status 1 while at it (enough)"),
+        ("sys.exit(4)", "the process ended with status 4 while at it"),
         ("raise ValueError('odd')", "the process ended with status 1 while at it (ValueError: odd)"),
         ("os._exit(7)", "the process ended with status 7 while at it"),
     ],
 )
 def test_the_cause_of_a_death_is_said_in_words(start: Start, code: str, cause: str) -> None:
     with start(code) as child:
-        assert child.next_event(timeout_s=20) is ENDED
+        assert heard(child) is ENDED
         assert child.cause_of_death("at it") == ("crashed", cause)
 
 
@@ -61,18 +76,22 @@ def test_a_deadline_passes_and_the_end_is_by_force(start: Start) -> None:
     with start("time.sleep(3600)") as child:
         assert child.next_event(timeout_s=0.1) is None
         child.end()
-        assert child.next_event(timeout_s=20) is ENDED
+        assert heard(child) is ENDED
     assert child.exit_status == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("then", ["", "time.sleep(3600)"], ids=["ends", "is ended"])
-def test_what_a_child_has_started_ends_with_it(start: Start, tmp_path: Path, then: str) -> None:
-    pid = tmp_path / "pid"
-    starts = "started = subprocess.Popen(['sleep', '3600'], close_fds=False)"
-    starts += f"; open({str(pid)!r}, 'w').write(str(started.pid))"
-    with start(f"{starts}; os.write(int(sys.argv[2]), b'{{}}\\n'); {then}") as child:
-        assert child.next_event(timeout_s=20) == {}
+def test_what_a_child_has_started_ends_with_it(start: Start, then: str) -> None:
+    with start(f"say(subprocess.Popen(['sleep', '3600'], close_fds=False).pid); {then}") as child:
+        started = heard(child)
         if not then:
-            assert child.next_event(timeout_s=20) is ENDED
-    while runs(int(pid.read_text())):
+            assert heard(child) is ENDED
+    while runs(started):
         time.sleep(0.01)
+
+
+def test_children_side_by_side_are_heard_and_ended_apart(start: Start) -> None:
+    with start("say(1); time.sleep(3600)") as first, start("say(2); sys.exit(2)") as second:
+        assert (heard(first), heard(second), heard(second)) == (1, 2, ENDED)
+        assert first.exit_status is None
+        assert second.exit_status == 2

@@ -7,6 +7,7 @@ import pytest
 
 from attnbench.record import Cell
 from attnbench.runs import limits as machine_limits
+from attnbench.runs.job import SPAWN
 
 CELL = Cell(mechanism="mhsa", height=224, width=224, dtype="float32")
 
@@ -58,7 +59,9 @@ def test_a_child_that_dies_or_hangs_costs_the_bounds_only(
     (tmp_path / "measures_nothing.py").write_text(f"import os, time; {act}")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     with pytest.warns(UserWarning, match=f"rows on cpu get no bound: {said}"):
-        found = machine_limits.measure(tmp_path, [CELL], budget_s=0.1, timeout_s=timeout_s, module="measures_nothing")
+        found = machine_limits.measure(
+            tmp_path, [CELL], budget_s=0.1, timeout_s=timeout_s, isolation=SPAWN, module="measures_nothing"
+        )
     assert found == {}
 
 

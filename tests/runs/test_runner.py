@@ -11,7 +11,7 @@ from processes import runs
 from attnbench.plan.sweep import Sweep
 from attnbench.record import Cell, Record, Status, Task
 from attnbench.runs import runner
-from attnbench.runs.job import Settings
+from attnbench.runs.job import SPAWN, Settings
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def run(
     folder: Path, asked: Sequence[Cell], *, recorded: Sequence[Record] = (), timeout_s: float = 20, baseline: str = ""
 ) -> dict[str, Record]:
     sweep = Sweep(cells=tuple(asked), baselines={cell.group: cell.key for cell in asked if cell.mechanism == baseline})
-    settings = Settings(timeout_s=timeout_s)
+    settings = Settings(timeout_s=timeout_s, isolation=SPAWN)
     found = runner.run(sweep, settings=settings, folder=folder, recorded=recorded, worker_module="fake_worker")
     return {record.cell.mechanism: record for record in found}
 
@@ -67,7 +67,7 @@ def test_cells_whose_ending_is_known_get_their_row_without_a_worker(tmp_path: Pa
     asked = [*cells("a"), replace(cells("hang")[0], distribution="mine 1.0")]
     endings = {asked[1].key: (Status.TIMEOUT, "loading took longer than 1 s")}
     sweep = Sweep(cells=tuple(asked), baselines={}, endings=endings)
-    hang, a = runner.run(sweep, settings=Settings(), folder=tmp_path, worker_module="fake_worker")
+    hang, a = runner.run(sweep, settings=Settings(isolation=SPAWN), folder=tmp_path, worker_module="fake_worker")
     assert (hang.status, hang.reason) == ("timeout", "loading took longer than 1 s [mine 1.0]")
     assert (a.cell.mechanism, a.status) == ("a", "ok")
 
@@ -92,7 +92,7 @@ def test_a_hanging_cell_is_ended_and_the_others_measured(tmp_path: Path, culprit
 def test_a_group_may_time_for_longer_than_one_call_may_hang(tmp_path: Path) -> None:
     asked = [*cells("timed-slow"), replace(cells("timed-slow")[0], options={"again": True})]
     sweep = Sweep(cells=tuple(asked), baselines={})
-    settings = Settings(timeout_s=2.0)
+    settings = Settings(timeout_s=2.0, isolation=SPAWN)
     found = list(runner.run(sweep, settings=settings, folder=tmp_path, worker_module="fake_worker"))
     assert [record.status for record in found] == ["ok", "ok"]
 
@@ -127,7 +127,10 @@ def test_the_baseline_is_timed_again_beside_cells_that_come_later(tmp_path: Path
 def test_leaving_the_loop_ends_the_worker(tmp_path: Path) -> None:
     asked = cells("tells-its-pid", "hang")
     records = runner.run(
-        Sweep(cells=tuple(asked), baselines={}), settings=Settings(), folder=tmp_path, worker_module="fake_worker"
+        Sweep(cells=tuple(asked), baselines={}),
+        settings=Settings(isolation=SPAWN),
+        folder=tmp_path,
+        worker_module="fake_worker",
     )
     pid = int(next(records).reason)
     assert runs(pid)
@@ -139,7 +142,11 @@ def test_who_watches_is_told_the_cell_and_the_phase(tmp_path: Path) -> None:
     seen: list[runner.Progress] = []
     asked = cells("a", "b")
     sweep = Sweep(cells=tuple(asked), baselines={})
-    list(runner.run(sweep, settings=Settings(), folder=tmp_path, watcher=seen.append, worker_module="fake_worker"))
+    list(
+        runner.run(
+            sweep, settings=Settings(isolation=SPAWN), folder=tmp_path, watcher=seen.append, worker_module="fake_worker"
+        )
+    )
     assert [(p.phase, [c.mechanism for c in p.cells]) for p in seen] == [
         ("building", ["a"]),
         ("building", ["b"]),

@@ -1,0 +1,195 @@
+"""The process that children are forked from: it has loaded what they would load first, and nothing else.
+
+Run as ``python -m attnbench.child.server CONTROL_FD``, the descriptor of a socket. A message on it is what a child
+is to run; with it come the descriptors of its log, of its events, and of a pipe on which it is told how the child
+ended. The answer is the child's number, or why there is none. When the socket is closed, children and server end.
+
+A fork copies the calling thread only, and a device that has been touched is of no use to the copy. So nothing is
+computed here, no pool of threads is started, no device is asked for, and no plugin is imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+PRELOADED = ("torch", "timm", "attnbench.worker.main", "attnbench.plan.preflight", "attnbench.probes.limits")
+IDLE_S = 120.0
+"""A server that has no child for so long ends; the next child finds another."""
+_PARENT_DIED = 1
+"""PR_SET_PDEATHSIG."""
+
+
+@dataclass(slots=True)
+class Server:
+    """Forks a child for every message, and tells the parent how each ended."""
+
+    control: socket.socket
+    idle_s: float = IDLE_S
+    ends: dict[int, int] = field(default_factory=dict)
+    """By the number of every child that runs, the pipe on which its end is told."""
+
+    def serve(self) -> Callable[[], None] | None:
+        """Serve until nobody asks any more and return None; in a child that was forked, return what it is to do."""
+        waking, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(woken)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        heard: list[socket.socket | int] = [self.control, waking]
+        try:
+            while True:
+                ready, _, _ = select.select(heard, [], [], None if self.ends else self.idle_s)
+                if not ready:
+                    return None
+                if waking in ready:
+                    os.read(waking, 4096)
+                    self._bury()
+                if self.control in ready:
+                    message, descriptors, *_ = socket.recv_fds(self.control, 2**20, 3)
+                    if not message:
+                        return None
+                    task = self._answer(json.loads(message), descriptors)
+                    if task is not None:
+                        return task
+        finally:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.close(waking)
+            os.close(woken)
+
+    def end(self) -> None:
+        """End all children with what they have started."""
+        for number in self.ends:
+            _end_session(number)
+
+    def _answer(self, message: Mapping[str, Any], descriptors: list[int]) -> Callable[[], None] | None:
+        log, events, ended = descriptors
+        why_not = _why_no_fork()
+        if why_not:
+            self.control.send(json.dumps({"error": why_not}).encode())
+            for descriptor in descriptors:
+                os.close(descriptor)
+            return None
+        server = os.getpid()
+        number = os.fork()
+        if number == 0:
+            self.control.close()
+            for descriptor in (ended, *self.ends.values()):
+                os.close(descriptor)
+            self.ends.clear()
+            return lambda: _become(message, log=log, events=events, server=server)
+        os.close(log)
+        os.close(events)
+        self.ends[number] = ended
+        self.control.send(json.dumps({"number": number}).encode())
+        return None
+
+    def _bury(self) -> None:
+        for number in list(self.ends):
+            # Not reaped before its session is ended, so that its number is nobody else's.
+            if os.waitid(os.P_PID, number, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                continue
+            _end_session(number)
+            status = os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+            ended = self.ends.pop(number)
+            with contextlib.suppress(BrokenPipeError):
+                os.write(ended, str(status).encode())
+            os.close(ended)
+
+
+def load() -> None:
+    """Load what children need, and put it where their garbage collectors do not look."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+
+
+def _why_no_fork() -> str:
+    """Return why a fork of this process would not be sound, empty if it is."""
+    threads = len(list(Path("/proc/self/task").iterdir()))
+    return f"what it has loaded has started {threads - 1} threads" if threads > 1 else ""
+
+
+def _become(message: Mapping[str, Any], *, log: int, events: int, server: int) -> None:
+    """Make this fork what a process with an interpreter of its own would be, and run the module."""
+    os.setsid()
+    ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGKILL)
+    if os.getppid() != server:
+        os._exit(1)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    os.environ.clear()
+    os.environ.update(message["environment"])
+    os.chdir(message["folder"])
+    _like_a_fresh_process()
+    sys.argv[1:] = [*message["arguments"], str(events)]
+    sys.modules.pop(message["module"], None)  # so that it runs as __main__, as it does elsewhere
+    runpy.run_module(message["module"], run_name="__main__", alter_sys=True)
+
+
+def _like_a_fresh_process() -> None:
+    """Let libraries take what they take from the system and the environment when they are loaded."""
+    import numpy as np  # noqa: PLC0415 - loaded by now, by the server, whose parent has seen to its threads
+    import threadpoolctl  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+
+    importlib.invalidate_caches()
+    np.random.seed()
+    torch.default_generator.seed()
+    threads = int(os.environ["OMP_NUM_THREADS"])
+    torch.set_num_threads(threads)
+    threadpoolctl.threadpool_limits(threads, user_api="openmp")
+    threadpoolctl.threadpool_limits(int(os.environ.get("OPENBLAS_NUM_THREADS") or threads), user_api="blas")
+
+
+def _end_session(number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(number, signal.SIGKILL)
+
+
+def _end_as_python_does(task: Callable[[], None]) -> NoReturn:
+    """Do a task and end the process as the interpreter would, but for taking apart what has been loaded: a second."""
+    status = 0
+    try:
+        task()
+    except SystemExit as leave:
+        status = leave.code if isinstance(leave.code, int) else int(leave.code is not None)
+        if isinstance(leave.code, str):
+            sys.stderr.write(f"{leave.code}\n")
+    except BaseException:
+        status = 1
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status & 0xFF)
+
+
+def main(control: int) -> None:
+    """Serve, and go on as the child in a child."""
+    load()
+    server = Server(socket.socket(fileno=control))
+    task = server.serve()
+    if task is not None:
+        _end_as_python_does(task)
+    server.end()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

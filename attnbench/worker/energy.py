@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from attnbench.devices import attention
 from attnbench.devices.device import Device
 from attnbench.devices.energy import NoCounterError
 from attnbench.probes import energy
@@ -23,13 +24,14 @@ def measure_energy(one: Ready, device: Device, *, at_least_s: float, progress: P
     """
     try:
         counter = device.energy_counter()
-        found = energy.measure(
-            one.call,
-            counter=counter,
-            wait=device.synchronize,
-            at_least_s=at_least_s,
-            on_window=lambda done: progress(done / energy.WINDOWS),
-        )
+        with attention.allowed(one.cell.sdpa):
+            found = energy.measure(
+                one.call,
+                counter=counter,
+                wait=device.synchronize,
+                at_least_s=at_least_s,
+                on_window=lambda done: progress(done / energy.WINDOWS),
+            )
     except NoCounterError as error:
         return {"energy_remark": str(error)}
     images = one.cell.batch * one.layers

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import fake_device
 import pytest
+import torch
 
 from attnbench import devices
 from attnbench.devices.accelerator import Accelerator
@@ -16,7 +17,7 @@ from attnbench.probes import energy
 from attnbench.probes.energy import CallEnergy
 from attnbench.record import Cell, Status
 from attnbench.runs.job import Assignment, Event, Job, Running, Settings
-from attnbench.worker import main as worker
+from attnbench.worker import timing
 from attnbench.worker.energy import measure_energy
 from attnbench.worker.phases import Ready
 
@@ -69,7 +70,7 @@ def timed(tmp_path: Path, device: Device, call: Callable[[], object], *, compani
         settings=Settings(max_time_s=0.01, energy=True, energy_s=0.01),
     )  # fmt: skip
     events: list[Event] = []
-    worker.time_in_turn([one], job, events.append, Running(tmp_path / "running"), "fake", device=device)
+    timing.time_in_turn([one], job, events.append, Running(tmp_path / "running"), "fake", device=device)
     return events
 
 
@@ -97,3 +98,18 @@ def test_a_call_that_fails_while_its_energy_is_measured_keeps_its_latency(
 def test_a_cell_that_has_its_row_is_timed_beside_the_others_and_no_more(tmp_path: Path, device: Device) -> None:
     *_, done = timed(tmp_path, device, lambda: None, companion=True)
     assert "energy_per_image_j" not in done["metrics"]
+
+
+def test_the_energy_is_that_of_the_kernel_that_was_asked_for(monkeypatch: pytest.MonkeyPatch, device: Device) -> None:
+    allowed: list[bool] = []
+
+    def measure(*_: object, **__: object) -> CallEnergy:
+        allowed.append(torch.backends.cuda.flash_sdp_enabled())
+        return CallEnergy(value_j=1.0, low_j=1.0, high_j=1.0, idle_w=1.0, counter="a counter")
+
+    monkeypatch.setattr(energy, "measure", measure)
+    for sdpa in ("math", "auto"):
+        one = ready(batch=1, layers=1)
+        one = replace(one, cell=replace(one.cell, sdpa=sdpa))
+        measure_energy(one, device, at_least_s=5, progress=lambda _: None)
+    assert allowed == [False, True]

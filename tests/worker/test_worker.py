@@ -19,7 +19,7 @@ from attnbench.record import Cell, Scope, Status, Task
 from attnbench.runs import runner
 from attnbench.runs.job import Assignment, Event, Job, Running, Settings
 from attnbench.worker import main as worker
-from attnbench.worker import phases, torch_state
+from attnbench.worker import phases, timing, torch_state
 from attnbench.worker.phases import Ready
 
 CELLS = [Cell(mechanism=name, height=64, width=64, device="fake:1") for name in ("a", "b", "c")]
@@ -75,9 +75,9 @@ def test_a_device_lost_while_cells_take_turns_costs_the_one_that_lost_it(
             raise LOST
         return {one.cell.key: {} for one in ready}
 
-    monkeypatch.setattr(worker, "_time", time)
+    monkeypatch.setattr(timing, "_time", time)
     events: list[Event] = []
-    worker.time_in_turn(ready(), job(tmp_path), events.append, running, "fake", device=device)
+    timing.time_in_turn(ready(), job(tmp_path), events.append, running, "fake", device=device)
     assert [index for index, _ in outcomes(events)] == reached
     assert running.current() == (None, 0.0)
 
@@ -96,11 +96,23 @@ def test_a_cell_whose_type_has_no_limit_has_a_latency_and_no_bound(tmp_path: Pat
         limits={"fake": limits.to_dict()},
     )
     events: list[Event] = []
-    worker.time_in_turn([one], measured, events.append, Running(tmp_path / "running"), "fake", device=CpuDevice("cpu"))
+    timing.time_in_turn([one], measured, events.append, Running(tmp_path / "running"), "fake", device=CpuDevice("cpu"))
     (done,) = (event for event in events if event["event"] == "done")
     assert done["status"] == Status.OK
     assert done["metrics"]["latency_median_s"] > 0
     assert ("roofline_fraction" in done["metrics"]) is known
+
+
+def test_a_call_that_fails_leaves_the_kernels_of_attention_as_they_were(tmp_path: Path) -> None:
+    def broken() -> None:
+        raise ArithmeticError
+
+    cell = Cell(mechanism="a", height=64, width=64, sdpa="math")
+    one = Ready(index=0, cell=cell, call=broken, layers=1, parameters_bytes=0, found={})
+    events: list[Event] = []
+    timing.time_in_turn([one], job(tmp_path), events.append, Running(tmp_path / "running"), "", device=CpuDevice("cpu"))
+    assert outcomes(events) == [(0, Status.FAILED)]
+    assert torch.backends.cuda.flash_sdp_enabled()
 
 
 def test_a_device_without_room_for_what_timing_needs_is_out_of_memory_for_each_cell(
@@ -111,7 +123,7 @@ def test_a_device_without_room_for_what_timing_needs_is_out_of_memory_for_each_c
 
     monkeypatch.setattr(device, "timer", full)
     events: list[Event] = []
-    worker.time_in_turn(ready(), job(tmp_path), events.append, Running(tmp_path / "running"), "fake", device=device)
+    timing.time_in_turn(ready(), job(tmp_path), events.append, Running(tmp_path / "running"), "fake", device=device)
     assert outcomes(events) == [(index, Status.OUT_OF_MEMORY) for index in range(3)]
 
 

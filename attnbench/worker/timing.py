@@ -1,0 +1,187 @@
+"""The timing of the cells of a group in turn, and the energy of each after it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from attnbench import roofline
+from attnbench.devices import attention
+from attnbench.devices.clock import Timer
+from attnbench.devices.device import Device
+from attnbench.probes import interference, latency
+from attnbench.record import Cell
+from attnbench.runs.job import Job, Running
+from attnbench.worker import events
+from attnbench.worker.phases import Metrics, Ready
+
+_PROGRESS_EVERY_S = 2.0
+
+
+def time_in_turn(
+    ready: list[Ready], job: Job, say: events.Say, running: Running, environment_id: str, *, device: Device
+) -> None:
+    """Time the cells in interleaved rounds; one whose call raises gets its row, and the others start again."""
+    if not ready:
+        return
+    try:
+        timer = device.timer()
+    except Exception as error:  # the device has no room for what timing needs
+        for one in ready:
+            say(events.failed(one.index, error))
+        return
+    while ready:
+        say({"event": "phase", "cell": None, "phase": "timing"})
+        try:
+            metrics = _time(ready, job, say, running, environment_id, device=device, timer=timer)
+        except Exception as error:
+            index, _ = running.current()
+            assert index is not None, "an exception between the calls"
+            say(events.failed(index, error))
+            if device.lost():
+                return
+            ready = [one for one in ready if one.index != index]
+        else:
+            running.stop()
+            _finish(ready, metrics, job, say, device)
+            return
+        finally:
+            running.stop()
+
+
+def _finish(ready: list[Ready], metrics: Mapping[str, Metrics], job: Job, say: events.Say, device: Device) -> None:
+    """Measure the energy of cells that were timed, if it is asked for, and say of each that it is done."""
+    for one in ready:
+        try:
+            more = _energy(one, metrics[one.cell.key], job, say, device)
+        except Exception as error:
+            say(events.failed(one.index, error))
+            if device.lost():
+                return
+        else:
+            say(events.done(one.index, metrics[one.cell.key] | more))
+
+
+def _energy(one: Ready, timed: Metrics, job: Job, say: events.Say, device: Device) -> Metrics:
+    """Return the energy of a cell that was timed, nothing where it is not asked for."""
+    if not job.settings.energy or job.assignments[one.index].companion:
+        return {}
+    from attnbench.worker.energy import measure_energy  # noqa: PLC0415 - scipy.stats: a second, where it is asked for
+
+    events.learn(say, one.index)("timing", timed)  # kept, should this pass bring the process down
+    events.enter(say, one.index)("measuring energy")
+    return measure_energy(one, device, at_least_s=job.settings.energy_s, progress=events.progress(say))
+
+
+def _time(
+    ready: list[Ready],
+    job: Job,
+    say: events.Say,
+    running: Running,
+    environment_id: str,
+    *,
+    device: Device,
+    timer: Timer,
+) -> dict[str, Metrics]:
+    """Return the latency metrics of every cell; the raw samples are on disk when this returns."""
+    keys = [one.cell.key for one in ready]
+    baseline = job.baseline if job.baseline in keys else None
+    watch = interference.Watch(pace=device.pace)
+    heartbeat = _Heartbeat(events.progress(say), budget_s=job.settings.max_time_s * len(ready))
+
+    kernels = attention.Kernels()
+
+    def before_call(index: int) -> None:
+        kernels.allow(ready[index].cell.sdpa)
+        running.start(ready[index].index)
+
+    def after_round() -> None:
+        watch.mark()
+        heartbeat.beat()
+
+    started = time.monotonic()
+    try:
+        timings = latency.time_interleaved(
+            {one.cell.key: one.call for one in ready},
+            baseline=baseline,
+            settings=latency.TimingSettings(precision=job.settings.precision, max_time_s=job.settings.max_time_s),
+            timer=timer,
+            seed=job.settings.seed,
+            on_call=before_call,
+            on_round=after_round,
+        )
+    finally:
+        kernels.allow(attention.AUTO)
+    share_s = (time.monotonic() - started) / len(ready)
+    disturbed = "; ".join(watch.report().disturbances)
+    names = {one.cell.key: one.cell.label for one in ready}
+    limits = job.limits.get(environment_id)
+    for one in ready:
+        _keep_samples(Path(job.samples) / f"{one.cell.key}.npz", timings[one.cell.key], order=keys)
+    return {
+        one.cell.key: _latency_metrics(one.cell, timings[one.cell.key], per=one.layers)
+        | _bound(one, timings[one.cell.key], limits)
+        | {
+            "latency_interference": disturbed or None,
+            "baseline": names[baseline] if baseline else None,
+            "is_baseline": one.cell.key == baseline,
+            "running_s": share_s + float(one.found.get("running_s") or 0),
+        }
+        for one in ready
+    }
+
+
+def _latency_metrics(cell: Cell, timing: latency.Timing, *, per: int) -> Metrics:
+    median, ratio = timing.median, timing.ratio
+    return {
+        "latency_median_s": median.value / per,
+        "latency_ci_low_s": median.low / per,
+        "latency_ci_high_s": median.high / per,
+        "latency_p90_s": timing.p90_s / per,
+        "latency_samples": timing.rounds,
+        "latency_outliers": int(timing.outlier.sum()),
+        "latency_stopped_by": timing.stopped_by.value,
+        "throughput_img_per_s": cell.batch / median.value,
+        "latency_ratio": ratio.value if ratio else None,
+        "latency_ratio_ci_low": ratio.low if ratio else None,
+        "latency_ratio_ci_high": ratio.high if ratio else None,
+    }
+
+
+def _bound(one: Ready, timing: latency.Timing, limits: Mapping[str, Any] | None) -> Metrics:
+    """Return how near a cell comes to what the machine allows, nothing where that or its work is not known."""
+    cell, macs, least = one.cell, one.found.get("macs"), one.found.get("bytes_lower_bound")
+    if limits is None or not isinstance(macs, int) or not isinstance(least, int):
+        return {}
+    machine = roofline.MachineLimits.from_dict(limits)
+    if cell.dtype not in machine.macs_per_s:  # an earlier run's limits, where this one's could not be measured
+        return {}
+    work = roofline.macs_per_call(macs, batch=cell.batch, mode=cell.mode)
+    found = roofline.bound_of_counts(work, least, dtype=cell.dtype, limits=machine)
+    return found.metrics(timing.median.value / one.layers)
+
+
+def _keep_samples(path: Path, timing: latency.Timing, *, order: list[str]) -> None:
+    beside = path.with_suffix(".tmp")
+    with beside.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, group=np.array(order), **timing.to_arrays())
+    beside.replace(path)
+
+
+class _Heartbeat:
+    """Says now and then how much of the time of a group is spent."""
+
+    def __init__(self, progress: Callable[[float], None], *, budget_s: float) -> None:
+        self._progress = progress
+        self._budget_s = budget_s
+        self._started = self._last = time.monotonic()
+
+    def beat(self) -> None:
+        now = time.monotonic()
+        if now - self._last >= _PROGRESS_EVERY_S:
+            self._last = now
+            self._progress(min(1.0, (now - self._started) / self._budget_s))

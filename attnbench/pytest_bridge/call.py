@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import torch
 
 from attnbench import __version__, devices
-from attnbench.devices import environment, names
+from attnbench.devices import attention, environment, names
 from attnbench.devices.device import Device
 from attnbench.errors import UsageError
 from attnbench.models import subject
@@ -51,6 +51,7 @@ class MechanismBenchmark:
         dtype: Literal["float32", "bfloat16", "float16"] = "float32",
         device: str = "cpu",
         mode: Literal["infer", "train"] = "infer",
+        sdpa: Literal["auto", "flash", "efficient", "cudnn", "math"] = "auto",
     ) -> None:
         """Time one call of a stack of layers; on a GPU, until the GPU has finished.
 
@@ -68,8 +69,10 @@ class MechanismBenchmark:
             dtype: type of weights and maps.
             device: ``cpu``, ``cuda``, ``cuda:1``.
             mode: a forward pass without autograd, or forward and backward.
+            sdpa: kernel that torch's fused attention may use.
 
         Raises:
+            NoKernelError: that kernel cannot run here.
             PluginError: the mechanism cannot be loaded, or does not keep the contract.
             UsageError: it does not support the site, or there is no such option.
         """
@@ -77,12 +80,13 @@ class MechanismBenchmark:
         stride = SWIN_T_SIZED.stride(stage - 1)
         cell = _cell(
             mechanism, scope=Scope.LAYER, height=rows * stride, width=columns * stride, stage=stage, dim=dim,
-            heads=heads, depth=depth, batch=batch, dtype=dtype, device=device, mode=Mode(mode),
+            heads=heads, depth=depth, batch=batch, dtype=dtype, device=device, mode=Mode(mode), sdpa=sdpa,
             threads=torch.get_num_threads(),
         )  # fmt: skip
         with torch_state.restored():  # the tests beside it keep torch as they had it
             devices.of(cell.device).set_up(threads=cell.threads)
-            self._time(cell)
+            with attention.allowed(cell.sdpa):
+                self._time(cell)
 
     def _time(self, cell: Cell) -> None:
         asked = subject.of(cell)

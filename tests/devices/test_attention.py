@@ -16,6 +16,7 @@ from attnbench.plan.request import Request
 from attnbench.plugins.options import resolve
 from attnbench.plugins.registry import discover
 from attnbench.probes.kernels import attention_kernels
+from attnbench.pytest_bridge.call import MechanismBenchmark
 from attnbench.record import Cell, Scope
 from attnbench.runs.job import Assignment, Event, Job, Running, Settings
 from attnbench.worker import torch_state
@@ -104,3 +105,9 @@ def test_cells_that_differ_in_the_kernel_are_timed_in_turn_and_told_apart() -> N
     assert Request.of(mechanisms="mhsa", sdpa="auto,math").written("sdpa") == ("auto", "math")
     with pytest.raises(ValueError, match="did you mean flash"):
         AXES["sdpa"].read("flesh")
+
+
+def test_a_benchmark_in_a_test_uses_the_kernel_that_is_asked_for(mechanism_benchmark: MechanismBenchmark) -> None:
+    mechanism_benchmark("mhsa", "4x4", dim=16, heads=2, sdpa="math")
+    kept = mechanism_benchmark._benchmark.extra_info["attnbench"]
+    assert (kept["cell"]["sdpa"], kept["metrics"]["sdpa_kernels"]) == ("math", "math")

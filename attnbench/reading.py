@@ -94,6 +94,7 @@ def _converter(*, detailed: bool) -> Converter:
     configure_union_passthrough(str | int | float | bool | None, converter)
     for kind in _EXPECTED:
         converter.register_structure_hook(kind, _strict(kind))
+    converter.register_structure_hook_func(lambda kind: kind == Decimal | str, _figure)
     _refuse_other_than(converter, _is_tuple, (list, tuple), "a list")
     _refuse_other_than(converter, _is_table, (Mapping,), "names with values")
     return converter
@@ -110,6 +111,13 @@ def _strict(kind: type) -> Callable[[object, Any], Any]:
         return given if isinstance(given, kind) else kind(given)
 
     return structure
+
+
+def _figure(given: object, _: object) -> Decimal | str:
+    """Read a number as exactly as it is written, or a text."""
+    if isinstance(given, bool) or not isinstance(given, str | int | Decimal):
+        raise ValueError(f"expected a number or a text, got {given!r}")
+    return given if isinstance(given, str) else Decimal(given)
 
 
 def _one_of(given: object, kind: type[Enum]) -> Enum:
@@ -131,6 +139,8 @@ def _refuse_other_than(
         being_made.pop()
 
         def structure(given: Any, _: Any) -> Any:  # noqa: ANN401
+            if type(given) is kind:  # read before
+                return given
             if not isinstance(given, accepted):
                 raise ValueError(f"expected {called}, got {given!r}")
             return usual(given, kind)

@@ -8,18 +8,19 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, fields, replace
+from dataclasses import fields, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from attnbench.axes import AXES
+from attnbench.axes import AXES, texts
 from attnbench.claims import arithmetic
-from attnbench.claims.claim import AXES_OF_A_CHECK, CERTAINTIES, UNITS, Check, Claim, Reason, Relation, Take
+from attnbench.claims.claim import AXES_OF_A_CHECK, CERTAINTIES, UNITS, Check, Claim, Reason, Take
 from attnbench.errors import UsageError, did_you_mean
 from attnbench.metrics import METRICS
 from attnbench.plugins import source
 from attnbench.plugins.registry import Plugin
+from attnbench.reading import structured
 
 
 def find(plugins: Iterable[Plugin]) -> list[Claim]:
@@ -99,26 +100,24 @@ def _claim(entry: Mapping[str, Any]) -> Claim:
     given = dict(entry)
     if "check" in given:
         given["check"] = _check(given["check"])
-    given["reasons"] = tuple(_reason(reason, given.get("check")) for reason in given.get("reasons", ()))
-    _refuse_unknown(Claim, given, hidden={"mechanism"})
-    given["relation"] = Relation(given.get("relation", "equal"))
-    given["value"] = given["value"] if isinstance(given["value"], str) else Decimal(given["value"])
-    claim = Claim(**given)
+    given["reasons"] = [_reason(reason, given.get("check")) for reason in given.get("reasons", ())]
+    if "mechanism" in given:
+        raise ValueError("unknown name 'mechanism'; a claim is of the mechanism beside whose code its ledger lies")
+    claim = structured(given, Claim)
     _refuse_contradictions(claim)
     return claim
 
 
 def _check(entry: Mapping[str, Any]) -> Check:
-    given = dict(entry)
-    _refuse_unknown(Check, given)
+    given = {name: value for name, value in entry.items() if name not in AXES_OF_A_CHECK}
+    _refuse_unknown(given)
+    given |= {name: _listed(given[name]) for name in ("values", "dim") if name in given}
     if "values" in given:
-        given["values"] = tuple(str(one) for one in _listed(given["values"]))
-    if "dim" in given:
-        given["dim"] = tuple(int(one) for one in _listed(given["dim"]))
-    given["symbols"] = tuple((name, float(value)) for name, value in dict(given.get("symbols", {})).items())
-    given["take"] = Take(given.get("take", "value"))
+        given["values"] = [str(one) for one in given["values"]]
+    given["symbols"] = list(dict(given.get("symbols", {})).items())
     given.setdefault("scope", "network" if given.get("network") else "layer")
-    check = Check.of(**given)
+    given["axes"] = [(name, texts(entry[name])) for name in AXES_OF_A_CHECK if name in entry]
+    check = structured(given, Check)
     _refuse_wrong_names(check)
     _refuse_half_an_axis(check)
     for formula in filter(None, (check.formula, check.left_out)):
@@ -162,16 +161,11 @@ def _reason(entry: Mapping[str, Any], check: Check | None) -> Reason:
     return Reason(says=says, check=_check(as_written | given))
 
 
-def _refuse_unknown(kind: type[Claim] | type[Check], given: Mapping[str, Any], hidden: Iterable[str] = ()) -> None:
-    known = {f.name: f for f in fields(kind) if f.name not in {*hidden, "axes"}}
-    names = [*known, *(AXES_OF_A_CHECK if kind is Check else ())]
+def _refuse_unknown(given: Mapping[str, Any]) -> None:
+    names = [*(each.name for each in fields(Check) if each.name != "axes"), *AXES_OF_A_CHECK]
     for name in given:
         if name not in names:
             raise ValueError(f"unknown name {name!r}; {did_you_mean(name, names)}")
-    needed = [n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
-    lacking = [name for name in needed if name not in given]
-    if lacking:
-        raise ValueError(f"lacks {', '.join(lacking)}")
 
 
 def _refuse_contradictions(claim: Claim) -> None:

@@ -6,8 +6,8 @@ import os
 import tomllib
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from types import UnionType
 from typing import Any
 
 from attnbench.axes import AXES, Scope, texts
@@ -15,6 +15,7 @@ from attnbench.devices.machine import usable_cores
 from attnbench.errors import UsageError, did_you_mean
 from attnbench.plan.request import LISTS, Request
 from attnbench.plugins.registry import discover
+from attnbench.reading import MisreadError, structured
 from attnbench.runs.job import FORK, SPAWN, Settings
 
 _SETTING_NAMES = {
@@ -73,26 +74,30 @@ def _warn_of_threads(written: Sequence[str]) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plain:
+    """What is no list: the types that a sweep file may give."""
+
+    seeds: int = 1
+    epochs: int = 1
+    precision: float = 1.0
+    max_time: float = 1.0
+    timeout: float = 1.0
+    memory_limit: float = 1.0
+    energy: bool = False
+    isolation: str = ""
+    until: str = ""
+    baseline: str = ""
+    accuracy: str = ""
+
+
 def _refuse_other_types(wanted: Mapping[str, Any]) -> None:
     """Refuse what a sweep file has in place of numbers and names; the command line has seen to its own."""
-    whole = ("seeds", "epochs")
-    mistakes = [f"{name} = {wanted[name]!r}: expected a whole number" for name in whole if _is_no(wanted, name, int)]
-    mistakes += [
-        f"{name} = {wanted[name]!r}: expected a number" for name in _SETTING_NAMES if _is_no(wanted, name, int | float)
-    ]
-    mistakes += [
-        f"{name} = {wanted[name]!r}: expected true or false"
-        for name in _SWITCHES
-        if not isinstance(wanted.get(name, False), bool)
-    ]
-    names = ("until", "baseline", "accuracy", *_CHOICES)
-    mistakes += [f"{name} = {wanted[name]!r}: expected a text" for name in names if _is_no(wanted, name, str)]
-    if mistakes:
-        raise UsageError(*mistakes)
-
-
-def _is_no(wanted: Mapping[str, Any], name: str, kind: type | UnionType) -> bool:
-    return name in wanted and (isinstance(wanted[name], bool) or not isinstance(wanted[name], kind))
+    plain = {each.name for each in fields(_Plain)}
+    try:
+        structured({name: value for name, value in wanted.items() if name in plain}, _Plain)
+    except MisreadError as error:
+        raise UsageError(*error.mistakes) from None
 
 
 def _refuse_idle(wanted: Mapping[str, Any]) -> None:

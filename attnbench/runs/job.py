@@ -31,7 +31,7 @@ class Settings:
     """Time for the timed calls of one cell, at most; a group of n cells takes n times as long."""
     timeout_s: float = 300.0
     """Time that one phase of one cell may take before its worker is ended."""
-    memory_limit_bytes: int | None = None
+    memory_limit_bytes: float | None = None
     """Most memory that a cell may be estimated to take; None for what the device has free."""
     energy: bool = False
     """Whether cells that are timed have their energy measured as well, where there is a counter."""

@@ -227,5 +227,5 @@ def _moved(x: Tensor, device: torch.device) -> Tensor:
     return x.detach().to(device).requires_grad_(x.requires_grad)
 
 
-def _gib(size: int) -> str:
+def _gib(size: float) -> str:
     return f"{size / 2**30:.1f} GiB"

@@ -61,10 +61,10 @@ def test_values_of_another_type_in_a_sweep_file_are_refused_all_at_once(tmp_path
     with pytest.raises(UsageError) as error:
         read_request(tmp_path / "sweep.toml", {}, threads=1)
     assert error.value.mistakes == (
-        "seeds = True: expected a whole number",
-        "max_time = 'long': expected a number",
-        "until = ['counts']: expected a text",
-        "baseline = 3: expected a text",
+        "seeds: expected a whole number, got True",
+        "max_time: expected a number, got 'long'",
+        "until: expected a text, got ['counts']",
+        "baseline: expected a text, got 3",
     )
 
 

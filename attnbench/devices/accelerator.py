@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import torch
 
 from attnbench.devices.clock import Call, Timer, WaitingTimer
-from attnbench.devices.device import Device, Extent, MemoryPeak, no_collection
+from attnbench.devices.device import Device, no_collection
+from attnbench.devices.figures import Extent, MemoryPeak
 
 
 class Accelerator(Device):

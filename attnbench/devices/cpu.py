@@ -13,8 +13,9 @@ from torch.backends import mkldnn
 
 from attnbench.devices import machine
 from attnbench.devices.clock import Call, CpuTimer, Timer
-from attnbench.devices.device import Device, Extent, MemoryPeak, no_collection
+from attnbench.devices.device import Device, no_collection
 from attnbench.devices.energy import EnergyCounter
+from attnbench.devices.figures import Extent, MemoryPeak
 from attnbench.devices.rapl import Rapl
 from attnbench.devices.switch import attribute, autocast
 

@@ -12,8 +12,8 @@ from torch.backends import cuda, cudnn
 from attnbench.devices import gpus, machine
 from attnbench.devices.accelerator import Accelerator
 from attnbench.devices.clock import Call, Elapsed, Timer
-from attnbench.devices.device import State
 from attnbench.devices.energy import EnergyCounter
+from attnbench.devices.figures import State
 from attnbench.devices.nvml import Nvml
 from attnbench.devices.switch import Switch, attribute, autocast
 

@@ -8,53 +8,18 @@ from __future__ import annotations
 
 import gc
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 
 from attnbench.devices.clock import Call, Timer
 from attnbench.devices.energy import EnergyCounter, NoCounterError
+from attnbench.devices.figures import Extent, MemoryPeak, State
 from attnbench.devices.gpus import Pace
 from attnbench.devices.machine import Gpu, Run, run_command
 from attnbench.devices.switch import Switch
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryPeak:
-    """Most memory that a call held at one time.
-
-    None where the device's allocator keeps no such figure.
-    """
-
-    peak_bytes: int
-    """Most bytes in live tensors at one time, beyond what was live when the call began: its temporaries and its
-    output, and for a training step what is saved for backward and the gradients; not parameters and inputs."""
-    absolute_bytes: int | None = None
-    """Most bytes in live tensors at one time, everything on the device included (accelerators)."""
-    reserved_bytes: int | None = None
-    """Most bytes that the caching allocator held from the device (accelerators)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extent:
-    """How large matrices and arrays must be to keep a device busy."""
-
-    sides: Sequence[int]
-    """Sides of the square matrices, each a multiple of 64, smallest first."""
-    array_bytes: int
-    """Size of an array. Too small for a large cache errs to the safe side: the rate is then above the memory's."""
-
-
-class State(NamedTuple):
-    """What changes from minute to minute, with units; None where nobody says."""
-
-    temperature: str | None = None
-    clock: str | None = None
-    memory_clock: str | None = None
-    power: str | None = None
 
 
 class Device(ABC):

@@ -24,7 +24,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 
 from attnbench import devices
 from attnbench.devices.clock import Call, Timer
-from attnbench.devices.device import Extent
+from attnbench.devices.figures import Extent
 from attnbench.roofline import MachineLimits
 
 _NS_PER_S = 1e9

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attnbench import devices
 from attnbench.devices.clock import Call
-from attnbench.devices.device import MemoryPeak
+from attnbench.devices.figures import MemoryPeak
 
 
 def ran_out(error: BaseException) -> bool:

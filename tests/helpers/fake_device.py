@@ -19,8 +19,8 @@ import torch
 
 from attnbench import devices
 from attnbench.devices.accelerator import Accelerator
-from attnbench.devices.device import Extent
 from attnbench.devices.energy import EnergyCounter
+from attnbench.devices.figures import Extent
 from attnbench.devices.machine import Gpu, Run, run_command
 
 LOG = "FAKE_DEVICE_LOG"

@@ -7,7 +7,7 @@ from torch.utils.benchmark import Timer as TorchTimer
 from torch.utils.flop_counter import FlopCounterMode
 
 from attnbench.devices.clock import Call, CpuTimer, Elapsed
-from attnbench.devices.device import Extent
+from attnbench.devices.figures import Extent
 from attnbench.probes import limits
 from attnbench.probes.limits import Kernel, best_rate
 from attnbench.roofline import MachineLimits

@@ -1,0 +1,42 @@
+"""What devices answer with. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPeak:
+    """Most memory that a call held at one time.
+
+    None where the device's allocator keeps no such figure.
+    """
+
+    peak_bytes: int
+    """Most bytes in live tensors at one time, beyond what was live when the call began: its temporaries and its
+    output, and for a training step what is saved for backward and the gradients; not parameters and inputs."""
+    absolute_bytes: int | None = None
+    """Most bytes in live tensors at one time, everything on the device included (accelerators)."""
+    reserved_bytes: int | None = None
+    """Most bytes that the caching allocator held from the device (accelerators)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """How large matrices and arrays must be to keep a device busy."""
+
+    sides: Sequence[int]
+    """Sides of the square matrices, each a multiple of 64, smallest first."""
+    array_bytes: int
+    """Size of an array. Too small for a large cache errs to the safe side: the rate is then above the memory's."""
+
+
+class State(NamedTuple):
+    """What changes from minute to minute, with units; None where nobody says."""
+
+    temperature: str | None = None
+    clock: str | None = None
+    memory_clock: str | None = None
+    power: str | None = None

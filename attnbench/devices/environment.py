@@ -59,7 +59,7 @@ class Environment:
     cpu: machine.Cpu
     gpu: machine.Gpu | None
     """What was measured on, None where that is the processor."""
-    memory_gib: int | None
+    memory_gib: int
     """Main memory, rounded: kernels keep a varying little for themselves."""
     software: Facts
     """Operating system, Python, torch and its libraries: versions, and a digest of how torch was built."""
@@ -100,11 +100,10 @@ def take(
         run: Runs nvidia-smi, sysctl and git.
     """
     where = devices.of(device)
-    memory = machine.memory_bytes()
     return Environment(
         cpu=machine.cpu(root, run=run),
         gpu=where.describe(run),
-        memory_gib=None if memory is None else round(memory / 2**30),
+        memory_gib=round(machine.memory_bytes() / 2**30),
         software=_software(),
         flags=_flags(threads),
         variables={name: os.environ[name] for name in _VARIABLES if name in os.environ},

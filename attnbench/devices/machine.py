@@ -1,4 +1,4 @@
-"""What /proc and /sys say of the machine, None where they say nothing.
+"""What psutil, /proc and /sys say of the machine, None where they say nothing.
 
 Never imports torch. Every reader takes the root of the file system, and every command goes through a
 function that can be replaced, so that other machines can be described to them.
@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from attnbench.child import ProgramError, run_program
 
@@ -76,15 +78,10 @@ def cpu(root: Path = ROOT, *, run: Run = run_command) -> Cpu:
     """Describe the processor."""
     information = _read(root / "proc/cpuinfo") or ""
     model = _first(r"^model name\s*:\s*(.+)$", information) or run(["sysctl", "-n", "machdep.cpu.brand_string"])
-    cores = {
-        (_first(r"^physical id\s*:\s*(\d+)", block), _first(r"^core id\s*:\s*(\d+)", block))
-        for block in information.split("\n\n")
-        if "core id" in block
-    }
     return Cpu(
         model=_short(model or platform.machine()),
-        physical_cores=len(cores) or None,
-        logical_cores=len(re.findall(r"^processor\s*:", information, re.MULTILINE)) or os.cpu_count() or 1,
+        physical_cores=psutil.cpu_count(logical=False),
+        logical_cores=psutil.cpu_count() or 1,
         usable_cores=len(usable_cores()),
         governor=_read(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
     )
@@ -118,25 +115,18 @@ def quota_pause_s(root: Path = ROOT) -> float | None:
     return None if microseconds is None else int(microseconds) / 1e6
 
 
-def memory_bytes() -> int | None:
+def memory_bytes() -> int:
     """Return the size of the main memory."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return None
+    return psutil.virtual_memory().total
 
 
-def available_memory_bytes(root: Path = ROOT) -> int | None:
-    """Return the main memory that can be had without swapping, within the control group's limit; None if unknown."""
-    found = []
-    meminfo = _read(root / "proc/meminfo")
-    free = _first(r"^MemAvailable:\s+(\d+) kB", meminfo) if meminfo else None
-    if free:
-        found.append(int(free) * 1024)
+def available_memory_bytes(root: Path = ROOT) -> int:
+    """Return the main memory that can be had without swapping, within the control group's limit."""
+    available = psutil.virtual_memory().available
     limit, used = (_read(root / "sys/fs/cgroup" / name) for name in ("memory.max", "memory.current"))
-    if limit and used and limit.strip().isdecimal():
-        found.append(int(limit) - int(used))
-    return min(found, default=None)
+    if limit and used and limit.isdecimal():
+        return min(available, int(limit) - int(used))
+    return available
 
 
 def _read(path: Path) -> str | None:

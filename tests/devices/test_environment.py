@@ -73,7 +73,9 @@ def h200(monkeypatch):
 
 def test_the_processor_is_described_from_what_linux_says(root):
     cpu = environment.take(threads=1, root=root, run=silent).cpu
-    assert (cpu.model, cpu.physical_cores, cpu.logical_cores) == ("Intel Xeon Gold 6226R", 2, 4)
+    assert cpu.model == "Intel Xeon Gold 6226R"
+    assert cpu.logical_cores == os.cpu_count()
+    assert 1 <= (cpu.physical_cores or 1) <= cpu.logical_cores
     assert cpu.usable_cores == len(machine.usable_cores())
     assert cpu.governor == "powersave"
 
@@ -84,8 +86,7 @@ def test_a_machine_without_proc_is_described_as_far_as_it_goes(tmp_path):
 
     found = environment.take(threads=1, root=tmp_path, run=mac)
     assert found.cpu.model == "Apple M2 Pro"
-    assert (found.cpu.physical_cores, found.cpu.governor, found.state["cpu_mhz"]) == (None, None, None)
-    assert found.cpu.logical_cores == os.cpu_count()
+    assert (found.cpu.governor, found.state["cpu_mhz"]) == (None, None)
     assert environment.hardware_name(found).startswith("Apple M2 Pro, ")
 
 
@@ -261,3 +262,15 @@ def test_description_has_a_line_for_everything(root, h200):
     assert lines["flags threads"] == "1"
     assert lines["code commit"] == "not known"
     assert len(lines) == len(describe(found.to_dict()))
+
+
+def test_memory_that_can_be_had_is_within_the_limit_of_the_control_group(tmp_path):
+    whole = machine.available_memory_bytes(tmp_path)
+    assert 0 < whole <= machine.memory_bytes()
+    group = tmp_path / "sys/fs/cgroup"
+    group.mkdir(parents=True)
+    (group / "memory.current").write_text("1000\n")
+    (group / "memory.max").write_text("5000\n")
+    assert machine.available_memory_bytes(tmp_path) == 4000
+    (group / "memory.max").write_text("max\n")
+    assert machine.available_memory_bytes(tmp_path) > 4000

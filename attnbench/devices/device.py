@@ -101,6 +101,10 @@ class Device(ABC):
         """The name by which its maker's tools know it, None if there is none."""
         return None
 
+    def flags(self) -> Mapping[str, str | int | float | bool | None]:
+        """Return what this process is set up to that changes how fast it is, beside what every environment has."""
+        return {}
+
     def pace(self, run: Run = run_command) -> Pace:  # noqa: ARG002 - a kind uses it
         """Return how fast it goes and what slows it, as its maker's tools say it; nothing for the processor.
 

@@ -105,7 +105,7 @@ def take(
         gpu=where.describe(run),
         memory_gib=round(machine.memory_bytes() / 2**30),
         software=_software(),
-        flags=_flags(threads),
+        flags={**_flags(threads), **where.flags()},
         variables={name: os.environ[name] for name in _VARIABLES if name in os.environ},
         code={"attnbench": __version__, **_checkout(Path(__file__).parent, run)},
         state=_state(where, root, run),

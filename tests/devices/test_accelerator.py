@@ -57,6 +57,7 @@ def test_rows_name_the_accelerator(rows: list[Record]) -> None:
 def test_rows_have_their_bound_and_the_roofline_is_drawn(run: Path, rows: list[Record]) -> None:
     limits = json.loads((run / "out" / "limits.json").read_text())
     for row in rows:
+        assert row.environment["flags"]["fake_set_up"]
         assert row.environment["environment_id"] in limits
         assert row.metrics["latency_bound_s"] > 0
     assert (run / "out" / "plots" / "roofline.png").exists()

@@ -33,7 +33,7 @@ class FakeModule:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
-        self.is_lost = False
+        self.is_lost = self.is_set_up = False
 
     def note(self, what: str) -> None:
         """Write down a request."""
@@ -47,7 +47,7 @@ class FakeModule:
 
     def set_device(self, device: object) -> None:
         self.note("set device")
-        torch.backends.cudnn.benchmark = True  # what is set up is in the environment's id
+        self.is_set_up = True
 
     def synchronize(self, device: object) -> None:
         self.note("synchronize")
@@ -113,6 +113,9 @@ class Fake(Accelerator):
     @property
     def uuid(self) -> str | None:
         return f"FAKE-{self.name}"
+
+    def flags(self) -> dict[str, bool]:
+        return {"fake_set_up": MODULE.is_set_up}
 
     def energy_counter(self) -> EnergyCounter:
         return FakeCounter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import fake_device
@@ -11,8 +12,10 @@ import pytest
 import torch
 
 from attnbench import devices
+from attnbench.devices import cpu
 from attnbench.devices.accelerator import Accelerator
 from attnbench.devices.device import Device
+from attnbench.devices.rapl import Rapl
 from attnbench.probes import energy
 from attnbench.probes.energy import CallEnergy
 from attnbench.record import Cell, Status
@@ -113,3 +116,22 @@ def test_the_energy_is_that_of_the_kernel_that_was_asked_for(monkeypatch: pytest
         one = replace(one, cell=replace(one.cell, sdpa=sdpa))
         measure_energy(one, device, at_least_s=5, progress=lambda _: None)
     assert allowed == [False, True]
+
+
+def test_the_energy_of_a_cpu_is_what_linux_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "sys/class/powercap/intel-rapl:0"
+    package.mkdir(parents=True)
+    (package / "name").write_text("package-0")
+    (package / "max_energy_range_uj").write_text(str(10**15))
+    counted = package / "energy_uj"
+    counted.write_text(str(10**15 - 1_000_000))  # begins again while it is read
+    monkeypatch.setattr(cpu, "Rapl", partial(Rapl, tmp_path))
+
+    def burn() -> None:
+        counted.write_text(str((int(counted.read_text()) + 3_000_000) % 10**15))
+
+    one = replace(ready(batch=2, layers=1), call=burn)
+    found = measure_energy(one, cpu.CpuDevice("cpu"), at_least_s=0.01, progress=lambda _: None)
+    assert found["energy_per_image_j"] == pytest.approx(1.5)
+    assert found["energy_per_image_ci_low_j"] == found["energy_per_image_ci_high_j"] == pytest.approx(1.5)
+    assert (found["energy_idle_w"], found["energy_counter"]) == (0.0, "RAPL package-0")

@@ -14,6 +14,9 @@ import pytest
 from installations import put_mechanisms
 
 from attnbench import store
+from attnbench.child import Child
+from attnbench.record import Cell
+from attnbench.runs.job import FORK, Assignment, Job, Settings
 
 COMMAND = ["run", "--mechanisms", "hmhsa,qna", "--res", "224,512"]
 
@@ -89,3 +92,36 @@ def test_every_mechanism_is_counted_at_four_resolutions_in_ten_seconds(tmp_path:
     print(f"\n{' '.join(asked)}: {rows} cells in {whole_s:.1f} s", end="")  # noqa: T201
     assert rows >= 14 * 4
     assert whole_s < 10
+
+
+@pytest.mark.slow
+def test_eight_groups_of_two_short_cells_take_twenty_five_seconds(tmp_path: Path) -> None:
+    groups = ["--scope", "layer", "--stage", "3,4", "--res", "64,96,128,160"]
+    asked = ["run", "--mechanisms", "hmhsa", *groups, "--max-time", "0.3"]
+    whole_s = attnbench(*asked, folder=tmp_path)
+    (run,) = (tmp_path / "results").iterdir()
+    rows = len(store.read(run))
+    print(f"\n{' '.join(asked)}: {rows} cells in {whole_s:.1f} s", end="")  # noqa: T201
+    assert rows == 8 * 2
+    assert whole_s < 25
+
+
+@pytest.mark.slow
+def test_a_group_starts_in_three_tenths_of_a_second_after_the_first(tmp_path: Path) -> None:
+    cell = Cell(mechanism="mhsa", options={"backend": "sdpa"}, height=32, width=32)
+    settings = Settings(max_time_s=0.1)
+    job = Job(assignments=(Assignment(cell=cell),), baseline="", settings=settings, samples=str(tmp_path))
+    job.write(tmp_path / "job.json")
+
+    def start_s() -> float:
+        started = time.monotonic()
+        arguments = [str(tmp_path / "job.json")]
+        with Child("attnbench.worker.main", *arguments, log=tmp_path / "log", threads=1, isolation=FORK) as child:
+            event = child.next_event(timeout_s=300)
+        assert event is not None
+        assert event["event"] == "environment"
+        return time.monotonic() - started
+
+    first_s, later_s = start_s(), sorted(start_s() for _ in range(8))
+    print(f"\na group starts in {first_s:.1f} s, later ones in {later_s[0]:.2f} to {later_s[-1]:.2f} s", end="")  # noqa: T201
+    assert later_s[4] < 0.3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -15,7 +16,7 @@ from attnbench.mechanism import Macs, Mechanism, Site
 from attnbench.models import backbone, dense, networks
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.plugins import options
-from attnbench.plugins.registry import discover
+from attnbench.plugins.registry import Registry, discover
 from attnbench.probes.weightless import Inputs, build_on_meta
 from attnbench.record import Cell, Mode, Scope
 
@@ -220,7 +221,13 @@ def of(cell: Cell) -> Subject:
     if cell.scope is Scope.NETWORK:
         networks.find(cell.network)
         return DenseSubject(cell=cell) if cell.head else NetworkSubject(cell=cell)
-    return MechanismSubject(cell=cell, mechanism=discover().find(cell.mechanism).load())
+    return MechanismSubject(cell=cell, mechanism=_installed().find(cell.mechanism).load())
+
+
+@cache
+def _installed() -> Registry:
+    """Return the plugins as they were when the first cell was loaded: to look for them takes long for a small cell."""
+    return discover()
 
 
 def cast(model: nn.Module, dtype: str) -> nn.Module:

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from attnbench.probes.shapes import result_of
 from attnbench.probes.weightless import Inputs
 from attnbench.probes.workless import is_workless
 
@@ -115,7 +116,7 @@ class _Lineage(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
-        out = func(*args, **(kwargs or {}))
+        out = result_of(func, args, kwargs or {})
         op = func.overloadpacket
         if self._depends((args, kwargs)):
             self._mark(out)

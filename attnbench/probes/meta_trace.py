@@ -17,6 +17,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from attnbench.probes.shapes import result_of
+
 _PLAIN = {torch.conv1d, torch.conv2d, torch.conv3d}
 _TRANSPOSED = {torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d}
 _PLAIN_TAKES = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
@@ -82,7 +84,7 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:  #
             return tensor
         return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
 
-    return tree_map_only(Tensor, fresh, func(*args, **kwargs))
+    return tree_map_only(Tensor, fresh, result_of(func, args, kwargs))
 
 
 class _RecordedConvolutions(TorchFunctionMode):

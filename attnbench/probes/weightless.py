@@ -63,6 +63,8 @@ def replace_tensors(model: nn.Module, make: Callable[[Tensor], Tensor]) -> None:
 
 
 def _tensors(value: object) -> list[Tensor]:
+    if value is None or isinstance(value, int | float | str):  # most of what a module holds
+        return []
     return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
 
 

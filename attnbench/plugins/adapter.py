@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -35,6 +35,8 @@ class Recipe:
     options: Mapping[str, inspect.Parameter]
     layout: Layout | None
     """As declared, None if it is to be found by trying."""
+    tried: dict[object, list[Layout]] = field(default_factory=dict, repr=False)
+    """What was found, by the arguments of the constructor and the size of the map."""
 
     def build(self, site: Site, options: Mapping[str, Value]) -> nn.Module:
         """Build the module for a site."""
@@ -47,6 +49,13 @@ class Recipe:
             NoLayoutError: there is none, with what the module said to each.
             Exception: the module cannot be built; whatever it raised itself.
         """
+        given = tuple(of_constructor(self.layer, site).items())
+        asked = given, tuple(options.items()), site.height, site.width, site.dim
+        if asked not in self.tried:
+            self.tried[asked] = self._layouts_at(site, options)
+        return self.tried[asked]
+
+    def _layouts_at(self, site: Site, options: Mapping[str, Value]) -> list[Layout]:
         tried = LAYOUTS if self.layout is None else (self.layout,)
         with torch.random.fork_rng(devices=[]):
             try:

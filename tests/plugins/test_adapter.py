@@ -167,6 +167,24 @@ def test_a_plain_class_of_a_file_is_named_as_it_is_and_its_defaults_are_options(
     assert mechanism(SITE, gain=0.0)(torch.ones(1, 6, 4, 24)).abs().max() == 0
 
 
+def test_layers_that_are_built_alike_are_tried_once() -> None:
+    built: list[int] = []
+
+    class Noted(nn.Linear):
+        layout = "BHWC"
+
+        def __init__(self, dim: int) -> None:
+            super().__init__(dim, dim)
+            built.append(dim)
+
+    mechanism = adapt(Noted)
+    for layer in range(3):
+        assert mechanism.why_unsupported(replace(SITE, layer=layer, depth=3)) is None
+    assert built == [SITE.dim]
+    assert mechanism.why_unsupported(replace(SITE, dim=2 * SITE.dim)) is None
+    assert built == [SITE.dim, 2 * SITE.dim]
+
+
 def test_a_plain_class_is_counted_by_machine_where_it_has_no_closed_form(file: Path) -> None:
     cell = Cell(
         mechanism=f"{file}:Tokens", scope=Scope.LAYER, height=64, width=64, stage=3, dim=24, heads=3, depth=2,

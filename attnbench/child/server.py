@@ -20,6 +20,7 @@ import runpy
 import select
 import signal
 import socket
+import stat
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -32,6 +33,8 @@ IDLE_S = 120.0
 """A server that has no child for so long ends; the next child finds another."""
 _PARENT_DIED = 1
 """PR_SET_PDEATHSIG."""
+_MEMORY = 1
+"""Major number of /dev/null, /dev/urandom and their like."""
 
 
 @dataclass(slots=True)
@@ -121,7 +124,22 @@ def load() -> None:
 def _why_no_fork() -> str:
     """Return why a fork of this process would not be sound, empty if it is."""
     threads = len(list(Path("/proc/self/task").iterdir()))
-    return f"what it has loaded has started {threads - 1} threads" if threads > 1 else ""
+    if threads > 1:
+        return f"what it has loaded has started {threads - 1} threads"
+    opened = ", ".join(_devices_open())
+    return f"what it has loaded has opened {opened}" if opened else ""
+
+
+def _devices_open() -> list[str]:
+    """Return the device files that this process holds open, as a driver does that has been started."""
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # the descriptor of the folder itself is closed by now
+            info = link.stat()
+            harmless = os.major(info.st_rdev) == _MEMORY or os.isatty(int(link.name))
+            if stat.S_ISCHR(info.st_mode) and not harmless:
+                found.append(str(link.readlink()))
+    return found
 
 
 def _become(message: Mapping[str, Any], *, log: int, events: int, server: int) -> None:

@@ -103,6 +103,13 @@ def test_a_process_with_threads_is_not_forked() -> None:
         thread.join()
 
 
+def test_a_process_that_holds_a_device_open_is_not_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path(os.devnull).open():
+        assert os.devnull not in server._devices_open()
+        monkeypatch.setattr(server, "_MEMORY", -1)
+        assert os.devnull in server._devices_open()
+
+
 PARENT = """
 import sys, time
 from pathlib import Path

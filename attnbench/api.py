@@ -73,11 +73,12 @@ class Run:
         """Return the table that the command line shows, in lines of so many characters."""
         from rich.console import Console  # noqa: PLC0415 - a tenth of a second
 
+        from attnbench.report.findings import Findings  # noqa: PLC0415 - pandas
         from attnbench.report.tables import screen_table  # noqa: PLC0415 - pandas
 
         console = Console(file=io.StringIO(), width=width, record=False, color_system=None)
         with console.capture() as captured:
-            console.print(screen_table(self.frame()))
+            console.print(screen_table(Findings.of(self.records)))
         return captured.get()
 
     def __repr__(self) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from attnbench.axes import DEFAULTS, TOGETHER, Axes, Mode, Scope, variant
@@ -182,14 +183,18 @@ def metrics_from_dict(found: Mapping[str, Value]) -> dict[str, Value]:
     return {_FORMER_METRICS.get(name, name): value for name, value in found.items()}
 
 
+@cache
+def _defaults(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - mypy takes a class of cells for one without a hash
+    """Return what each field of a cell is unless it is given; dataclasses' MISSING if it has to be."""
+    return {each.name: each.default for each in fields(kind)}
+
+
 def _asked(cell: Cell) -> dict[str, Any]:
     """Return what a key is made of."""
-    defaults = {each.name: each.default for each in fields(cell) if each.default is not MISSING}
-    return {
-        name: value
-        for name, value in asdict(cell).items()
-        if name in _ALWAYS_IN_KEYS or name not in defaults or value != defaults[name]
-    }
+    defaults = _defaults(type(cell))
+    # Not asdict, which copies: a report asks a hundred thousand cells for their keys.
+    asked = {name: getattr(cell, name) for name in defaults} | {"options": dict(cell.options)}
+    return {name: value for name, value in asked.items() if name in _ALWAYS_IN_KEYS or value != defaults[name]}
 
 
 def _digest(asked: Mapping[str, Any]) -> str:

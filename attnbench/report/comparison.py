@@ -61,7 +61,8 @@ def prepared(frame: pd.DataFrame) -> pd.DataFrame:
     needed = dict.fromkeys([*frame.columns, *AXES, *METRICS, *_OTHER_COLUMNS])
     rows = frame.reset_index(drop=True).reindex(columns=list(needed)).astype(object)
     rows = rows.where(rows.notna() & (rows != ""), None)
-    rows["label"] = [_label(row) for _, row in rows.iterrows()]
+    names = zip(rows["label"], rows["network"], rows["mechanism"], strict=True)
+    rows["label"] = [str(label or network or mechanism or "unnamed") for label, network, mechanism in names]
     rows["machine"] = _machines(rows)
     return rows
 
@@ -74,21 +75,15 @@ def sizes(rows: pd.DataFrame) -> list[tuple[int, int]]:
 
 def comparisons(rows: pd.DataFrame) -> list[ComparableRows]:
     """Return prepared rows as comparisons, smallest resolution first, otherwise in the order in which they were run."""
-    return [
-        ComparableRows(height=height, width=width, conditions=conditions, rows=_with_runs(found))
-        for height, width in sizes(rows)
-        for conditions, found in split(rows[(rows["res_height"] == height) & (rows["res_width"] == width)], of=rows)
+    changing = varying(rows)
+    parts: Iterable[tuple[Any, pd.DataFrame]] = ()
+    if len(rows):
+        parts = rows.groupby(["res_height", "res_width", *changing], sort=False, dropna=False)
+    found = [
+        ComparableRows(height=int(size[0]), width=int(size[1]), conditions=phrases(part, changing), rows=part)
+        for size, part in parts
     ]
-
-
-def _with_runs(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows with the name of the run that timed each, ``timed_in``, where they are of several."""
-    several = rows["run_id"].nunique(dropna=False) > 1
-    timed = [
-        run if several and is_number(value) else None
-        for run, value in zip(rows["run_id"], rows["latency_median_s"], strict=True)
-    ]
-    return rows.assign(timed_in=pd.Series(timed, index=rows.index, dtype=object))
+    return sorted(found, key=lambda each: (each.height * each.width, each.height, each.width))
 
 
 def split(rows: pd.DataFrame, *, of: pd.DataFrame, axes: Sequence[str] = AXES) -> list[tuple[tuple[str, ...], Any]]:
@@ -144,10 +139,6 @@ def accuracy_conditions(rows: pd.DataFrame) -> str:
         if measured[column].nunique(dropna=False) == 1 and not _is_empty(measured[column].iloc[0])
     ]
     return ", ".join(said)
-
-
-def _label(row: pd.Series[Any]) -> str:
-    return str(row["label"] or row["network"] or row["mechanism"] or "unnamed")
 
 
 def _plain(value: object) -> str:

@@ -11,26 +11,32 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
-from typing import Any
 
 import pandas as pd
 
 from attnbench.errors import did_you_mean
 from attnbench.metrics import METRICS, Better, Crossings, Needs, crossed_in, is_number
-from attnbench.report.comparison import AXES, counted, prepared, split
+from attnbench.report.comparison import AXES, COUNTED, prepared, split
 from attnbench.report.crossing import Crossing, CrossingKind, Gap, along
+from attnbench.report.selection import MOST_OF_ALL_PAIRS
 
 SHOWN = crossed_in(Crossings.REPORT)
 """The metrics of a report."""
 KEPT = crossed_in(Crossings.REPORT, Crossings.FILE)
 """The metrics of ``crossovers.csv``."""
 
+_WHERE = ("label", "res_height", "res_width")
+
 Setting = tuple[tuple[str, ...], pd.DataFrame]
 """What tells some rows from the rest of the frame, and those rows."""
-Row = Mapping[Any, Any]
-Curve = Mapping[int, Row]
-"""The rows of one mechanism in one setting, by the side of the image."""
+Reading = tuple[object, float, float, float]
+"""The baseline of a ratio, None of anything else, and the logarithms of a value and of the ends of its interval."""
+Readings = tuple[Reading | None, ...]
+"""What is read of one row, the better source first; None where one lacks an end."""
+Curve = Mapping[int, Readings]
+"""Of one mechanism in one setting, by the side of the image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +118,12 @@ def crossings(frame: pd.DataFrame, first: str, second: str, metric: str) -> list
     return [one for setting in settings(rows, metric) for one in in_setting(setting, metric, [(first, second)])]
 
 
-def crossovers(frame: pd.DataFrame, metrics: Iterable[str] = KEPT) -> list[Crossover]:
-    """Return the same for every pair of mechanisms, metric by metric."""
-    rows = prepared(frame)
+def crossovers(rows: pd.DataFrame, metrics: Iterable[str] = KEPT) -> list[Crossover]:
+    """Return the same for every pair of mechanisms, metric by metric.
+
+    Of more than ``selection.MOST_OF_ALL_PAIRS`` mechanisms in one setting only pairs with the baseline: others would be
+    more than the rows by far.
+    """
     return [
         one
         for metric in metrics
@@ -140,10 +149,12 @@ def settings(rows: pd.DataFrame, metric: str) -> list[Setting]:
     Counts depend on neither machine, type nor batch, and a resumed sweep is one sweep: runs, and for counts the other
     conditions, are told apart only where a mechanism has two values at one resolution.
     """
-    axes = [axis for axis in AXES if axis != "run_id"]
-    ways = [counted(rows)] if METRICS[metric].needs is Needs.COUNTS else []
-    ways += [split(rows, of=rows, axes=axes), split(rows, of=rows)]
-    return next((way for way in ways if all(_has_one_value(part, metric) for _, part in way)), ways[-1])
+    axes = tuple(axis for axis in AXES if axis != "run_id")
+    for by in ([COUNTED] if METRICS[metric].needs is Needs.COUNTS else []) + [axes]:
+        found = split(rows, of=rows, axes=by)
+        if all(_has_one_value(part, metric) for _, part in found):
+            return found
+    return split(rows, of=rows)
 
 
 def in_setting(setting: Setting, metric: str, wanted: Iterable[tuple[str, str]]) -> list[Crossover]:
@@ -162,7 +173,8 @@ def pairs(rows: pd.DataFrame) -> list[tuple[str, str]]:
     """Return all pairs of labels, first those with the baseline, which is their second."""
     baseline = baseline_of(rows)
     others = [str(label) for label in rows["label"].unique() if label != baseline]
-    return [*((label, baseline) for label in others if baseline), *combinations(others, 2)]
+    rest = combinations(others, 2) if len(others) <= MOST_OF_ALL_PAIRS else ()
+    return [*((label, baseline) for label in others if baseline), *rest]
 
 
 def baseline_of(rows: pd.DataFrame) -> str:
@@ -172,16 +184,35 @@ def baseline_of(rows: pd.DataFrame) -> str:
 
 
 def _has_one_value(rows: pd.DataFrame, metric: str) -> bool:
-    return bool((rows.groupby(["label", "res_height", "res_width"])[metric].nunique() <= 1).all())
+    seen: dict[object, object] = {}
+    for label, height, width, value in zip(*(rows[name] for name in (*_WHERE, metric)), strict=True):
+        if value is not None and seen.setdefault((label, height, width), value) != value:
+            return False
+    return True
 
 
 def _curves(rows: pd.DataFrame, metric: str) -> Mapping[str, Curve]:
-    """Return the rows of square images that have a value, the first of each resolution, by label and side."""
-    found: dict[str, dict[int, Row]] = {}
-    for row in rows.to_dict("records"):
-        if row["res_height"] == row["res_width"] and is_number(row[metric]) and row[metric] > 0:
-            found.setdefault(str(row["label"]), {}).setdefault(int(row["res_height"]), row)
+    """Return what is read at square images that have a value, the first of each resolution, by label and side."""
+    found: dict[str, dict[int, Readings]] = {}
+    sources = _sources(metric)
+    ends = [(source, *(METRICS[source].ends or (source, source))) for source in sources]
+    columns = [rows[name] for name in (*_WHERE, metric, "baseline", *(end for each in ends for end in each))]
+    for label, height, width, value, baseline, *spans in zip(*columns, strict=True):
+        if height == width and is_number(value) and value > 0:
+            found.setdefault(label, {}).setdefault(int(height), _readings(sources, baseline, spans))
     return found
+
+
+def _readings(sources: Sequence[str], baseline: object, spans: Sequence[object]) -> Readings:
+    readings: list[Reading | None] = []
+    for place, source in enumerate(sources):
+        value, low, high = spans[3 * place : 3 * place + 3]
+        if is_number(value) and is_number(low) and is_number(high) and value > 0 and low > 0 and high > 0:
+            to = baseline if METRICS[source].ratio_of else None
+            readings.append((to, math.log(value), math.log(low), math.log(high)))
+        else:
+            readings.append(None)
+    return tuple(readings)
 
 
 def _gaps(first: Curve, second: Curve, metric: str) -> list[Gap]:
@@ -189,23 +220,15 @@ def _gaps(first: Curve, second: Curve, metric: str) -> list[Gap]:
     return [gap for gap in found if gap is not None]
 
 
-def _gap(side: int, first: Row, second: Row, metric: str) -> Gap | None:
+def _gap(side: int, first: Readings, second: Readings, metric: str) -> Gap | None:
     """Return the gap at a resolution, None if a value that needs an interval has none.
 
     The ends of the ratio are those of the two intervals taken against each other: where errors are normal that covers
     at least as often as either interval, however the errors depend on each other.
     """
-    for source in _sources(metric):
-        ends = METRICS[source].ends or (source, source)
-        value, low, high = ([first[end], second[end]] for end in (source, *ends))
-        apart = METRICS[source].ratio_of and first["baseline"] != second["baseline"]
-        if not apart and all(is_number(each) and each > 0 for each in (*value, *low, *high)):
-            gap = Gap(
-                side=side,
-                value=math.log(value[0] / value[1]),
-                low=math.log(low[0] / high[1]),
-                high=math.log(high[0] / low[1]),
-            )
+    for one, other in zip(first, second, strict=True):
+        if one is not None and other is not None and one[0] == other[0]:
+            gap = Gap(side=side, value=one[1] - other[1], low=one[2] - other[3], high=one[3] - other[2])
             return gap.mirrored() if METRICS[metric].better is Better.HIGHER else gap
     return None
 
@@ -215,9 +238,10 @@ def _read_from(metric: str) -> str:
     return METRICS[metric].says_of or metric
 
 
-def _sources(metric: str) -> list[str]:
+@cache
+def _sources(metric: str) -> tuple[str, ...]:
     """Return where values with intervals are read, the better first: what slows a whole round is not in its ratios."""
-    return [*(name for name, one in METRICS.items() if one.ratio_of == metric), metric]
+    return (*(name for name, one in METRICS.items() if one.ratio_of == metric), metric)
 
 
 def _crossover(first: str, second: str, metric: str, conditions: tuple[str, ...], gaps: Sequence[Gap]) -> Crossover:

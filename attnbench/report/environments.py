@@ -9,6 +9,8 @@ _FIRST = ("hardware", "environment_id")
 _PARTS = ("cpu", "gpu", "software", "flags", "variables", "code", "state")
 """In the order in which they are said; others come after them."""
 
+_NEVER = object()
+
 Lines = list[tuple[str, str]]
 """Names and values."""
 
@@ -28,9 +30,14 @@ def describe(environment: Mapping[str, Any]) -> Lines:
 def describe_all(environments: Iterable[Mapping[str, Any]]) -> dict[str, Lines]:
     """Return what each of some environments is, by its id; what was not the same all the time with all its values."""
     seen: dict[str, dict[str, dict[str, None]]] = {}
+    last: dict[str, Mapping[str, Any]] = {}
     for environment in filter(None, environments):
-        names = seen.setdefault(environment.get("environment_id", "without an id"), {})
-        for name, value in describe(environment):
+        key = environment.get("environment_id", "without an id")
+        before, last[key] = last.get(key, {}), environment
+        # Of thousands of cells of one run all but the state of the moment is the same: it is said once.
+        changed = {part: content for part, content in environment.items() if before.get(part, _NEVER) != content}
+        names = seen.setdefault(key, {})
+        for name, value in describe(changed):
             names.setdefault(name, {})[value] = None
     return {key: [(name, _joined(name, [*values])) for name, values in names.items()] for key, names in seen.items()}
 

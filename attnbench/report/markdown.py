@@ -10,13 +10,12 @@ from pathlib import Path
 import pandas as pd
 
 from attnbench.metrics import COLUMNS, METRICS, Better, Metric, format_interval, is_number
-from attnbench.report.comparison import AXES, accuracy_conditions, prepared, resolution, sizes, split, varying
-from attnbench.report.crossover import Crossover
-from attnbench.report.sheet import Book, Entry, Line, Sheet, book
+from attnbench.report.comparison import AXES, resolution, sizes, split, varying
+from attnbench.report.environments import Lines
+from attnbench.report.findings import Findings
+from attnbench.report.selection import EXAMPLES, MOST_OF_ALL_PAIRS, MOST_PLOTS
+from attnbench.report.sheet import Book, Entry, Line, Sheet
 from attnbench.report.standings import standings
-
-Environments = Mapping[str, Sequence[tuple[str, str]]]
-"""By ``environment_id``: names and values that describe a machine and its software."""
 
 NOT_MEASURED = "–"  # noqa: RUF001 - an en dash is what typesetters put into an empty cell
 _ABOUT_CROSSOVERS = (
@@ -24,7 +23,7 @@ _ABOUT_CROSSOVERS = (
     "logarithmic axes. [ ]: what the 95 % intervals of the latencies leave open. ( ): the resolutions measured on "
     "either side, of figures that are exact. May: who leads is not certain at that end of the sweep. Against the "
     "baseline all are listed, of the other pairs those that cross in one of the columns; every pair is in "
-    "`crossovers.csv`."
+    f"`crossovers.csv`, of up to {MOST_OF_ALL_PAIRS} mechanisms."
 )
 _PLACES = ("device", "machine", "threads", "run_id")
 _TIMED = "latency_median_s"
@@ -32,41 +31,36 @@ _DIRECTIONS = {Better.LOWER: "lower is better", Better.HIGHER: "higher is better
 
 
 def write_report(
-    frame: pd.DataFrame,
+    findings: Findings,
     path: Path,
     *,
     command: str,
-    environments: Environments,
     plots: Iterable[Path] = (),
-    crossovers: Sequence[Crossover] = (),
     missing: Sequence[str] = (),
     title: str = "Attention mechanisms, measured",
 ) -> None:
-    """Write the report of a frame.
+    """Write the report of rows.
 
     Args:
-        frame: One row per cost cell, with the columns of ``records.csv``.
+        findings: Rows with what was worked out from them.
         path: The Markdown file; plots are linked relative to its folder.
         command: What to type to get these records again.
-        environments: The machines that the rows come from.
         plots: Files that ``plots.draw`` returned.
-        crossovers: Of all pairs of mechanisms.
         missing: Cells that were asked for and have no row, in words.
         title: First heading.
     """
-    rows = prepared(frame)
-    pages = book(rows)
+    rows, pages = findings.rows, findings.book
     sections = (
         f"# {_text(title)}",
         *_what_was_run(rows, pages),
-        *_machines(environments),
-        *_results(rows, pages),
+        *_machines(findings.environments),
+        *_results(pages, findings.accuracy),
         *_side_by_side(rows),
-        *_crossovers(crossovers, rows),
+        *_crossovers(findings),
         *_notes(pages),
         *_failures(pages),
         *_missing(missing),
-        *_pictures(plots, path.parent),
+        *_pictures(plots, path.parent, len(split(rows, of=rows))),
         *_meanings(rows, pages),
         *_again(command),
     )
@@ -88,7 +82,7 @@ def _what_was_run(rows: pd.DataFrame, pages: Book) -> Iterator[str]:
     yield "\n".join(f"- {name}: {_text(value)}" for name, value in said.items() if value)
 
 
-def _machines(environments: Environments) -> Iterator[str]:
+def _machines(environments: Mapping[str, Lines]) -> Iterator[str]:
     yield "## Machine and software"
     if not environments:
         yield "No environment was recorded."
@@ -98,7 +92,7 @@ def _machines(environments: Environments) -> Iterator[str]:
         yield _table(("", ""), [(_text(fact), _text(value)) for fact, value in facts], numbers_from=2)
 
 
-def _results(rows: pd.DataFrame, pages: Book) -> Iterator[str]:
+def _results(pages: Book, kind: str) -> Iterator[str]:
     yield "## Results"
     if not pages.sheets:
         yield "Nothing was recorded."
@@ -107,7 +101,6 @@ def _results(rows: pd.DataFrame, pages: Book) -> Iterator[str]:
         "Bold: best of its table, or its interval overlaps the best's; only cells that ended ok are ranked. "
         "Brackets: 95 % intervals."
     )
-    kind = accuracy_conditions(rows)
     if kind:
         yield f"Accuracy: {_text(kind)}."
     for sheet in pages.sheets:
@@ -176,24 +169,28 @@ def _side_by_side(rows: pd.DataFrame) -> Iterator[str]:
 
 def _latencies(part: pd.DataFrame, *, of: pd.DataFrame, places: Sequence[str]) -> str:
     columns = {", ".join(place): found for place, found in split(part, of=of, axes=places)}
+    by_label = [dict(list(found.groupby("label", sort=False))) for found in columns.values()]
     body = [
-        (_text(label), *(_latency(found[found["label"] == label]) for found in columns.values()))
-        for label in dict.fromkeys(part["label"])
+        (_text(label), *(_latency(found.get(label)) for found in by_label)) for label in dict.fromkeys(part["label"])
     ]
     return _table(("mechanism", *map(_text, columns)), body)
 
 
-def _latency(found: pd.DataFrame) -> str:
-    told = [
-        format_interval(_TIMED, *(getattr(row, name) for name in (_TIMED, *METRICS[_TIMED].ends)))
-        or _text(str(row.status))
-        for row in found.itertuples()
-    ]
+def _latency(found: pd.DataFrame | None) -> str:
+    told = (
+        []
+        if found is None
+        else [
+            format_interval(_TIMED, *(getattr(row, name) for name in (_TIMED, *METRICS[_TIMED].ends)))
+            or _text(str(row.status))
+            for row in found.itertuples()
+        ]
+    )
     return "; ".join(told) or NOT_MEASURED
 
 
-def _crossovers(found: Sequence[Crossover], rows: pd.DataFrame) -> Iterator[str]:
-    parts = list(standings(found, set(rows.loc[rows["is_baseline"].eq(other=True), "label"])))
+def _crossovers(findings: Findings) -> Iterator[str]:
+    parts = list(standings(findings.crossovers, findings.baselines))
     if parts:
         yield "## Crossovers"
         yield _ABOUT_CROSSOVERS
@@ -232,10 +229,12 @@ def _missing(cells: Sequence[str]) -> Iterator[str]:
         yield "\n".join(f"- {_text(cell)}" for cell in cells)
 
 
-def _pictures(plots: Iterable[Path], folder: Path) -> Iterator[str]:
+def _pictures(plots: Iterable[Path], folder: Path, conditions: int) -> Iterator[str]:
     pictures = [plot for plot in plots if plot.suffix == ".png"]
     if pictures:
         yield "## Plots"
+    if pictures and conditions > MOST_PLOTS:
+        yield f"The first {EXAMPLES} of {conditions} sets of conditions; the report of a run with fewer draws them all."
     for plot in pictures:
         link = Path(os.path.relpath(plot, folder)).as_posix().replace(" ", "%20")
         yield f"![{_text(plot.stem.replace('-', ' '))}]({link})"

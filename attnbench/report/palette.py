@@ -6,6 +6,7 @@ nor torch is imported here.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -56,7 +57,7 @@ def styles(labels: Iterable[tuple[str, str]], *, first: Sequence[str] = ()) -> d
     for mechanism, label in labels:
         variants.setdefault(mechanism, set()).add(label)
     order = [*first, *sorted(set(variants) - set(first))]
-    places = {mechanism: order.index(mechanism) for mechanism in sorted(variants, key=order.index)}
+    places = {mechanism: place for place, mechanism in enumerate(order) if mechanism in variants}
     colors = _colors(places)
     return {
         label: _style(places[mechanism], colors[mechanism], variant)
@@ -89,11 +90,13 @@ def _channels(color: str) -> list[int]:
 def _colors(places: Mapping[str, int]) -> dict[str, int]:
     """Return for every mechanism a colour's place, counted on from the first round where it had to be shared."""
     given: dict[str, int] = {}
+    uses: Counter[int] = Counter()
     free = [color for color in range(len(COLORS)) if color not in {place % len(COLORS) for place in places.values()}]
     for mechanism, place in places.items():
         own = place % len(COLORS)
-        shared = sum(color % len(COLORS) == own for color in given.values())
+        shared = uses[own]
         given[mechanism] = free.pop(0) if shared and free else own + shared * len(COLORS)
+        uses[given[mechanism] % len(COLORS)] += 1
     return given
 
 

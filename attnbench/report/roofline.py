@@ -19,13 +19,14 @@ from matplotlib.transforms import Bbox
 
 from attnbench.metrics import METRICS, Scale, format_value, is_number, scale
 from attnbench.record import Mode
-from attnbench.report.comparison import constants, prepared, resolution, sizes, split
+from attnbench.report.comparison import constants, resolution, sizes, split
 from attnbench.report.palette import Style, built_in, styles
 from attnbench.report.placement import log_ticks
 from attnbench.report.plots import distinct, file_name, who
 from attnbench.report.plots.canvas import MARKER_SIZE, SMALL, bare, box_of, handle, sheet, text_width
 from attnbench.report.plots.labels import Name, free_names, legend
 from attnbench.report.plots.saving import own_settings, save
+from attnbench.report.selection import MOST_SERIES, drawn_of
 from attnbench.roofline import MachineLimits, macs_per_call
 
 _WIDTH, _HEIGHT = 5.6, 3.6
@@ -63,24 +64,23 @@ class Roof:
         return self.rate / self.bytes_per_s
 
 
-def draw(frame: pd.DataFrame, limits: Mapping[str, MachineLimits], folder: Path) -> list[Path]:
+def draw(rows: pd.DataFrame, limits: Mapping[str, MachineLimits], folder: Path) -> list[Path]:
     """Draw a roofline of every comparison whose machine's limits are known, as PNG and SVG, and return the files.
 
     The same rows give the same bytes.
 
     Args:
-        frame: One row per cost cell, with the columns of ``records.csv``.
+        rows: One per cost cell, prepared.
         limits: By ``environment_id``.
         folder: Where the files go; made if it is not there.
     """
-    return [file for name, figure in distinct(figures(frame, limits)) for file in save(figure, folder, name)]
+    return [file for name, figure in distinct(figures(rows, limits)) for file in save(figure, folder, name)]
 
 
-def figures(frame: pd.DataFrame, limits: Mapping[str, MachineLimits]) -> Iterator[tuple[str, Figure]]:
+def figures(rows: pd.DataFrame, limits: Mapping[str, MachineLimits]) -> Iterator[tuple[str, Figure]]:
     """Yield every figure with the name of its file."""
-    rows = prepared(frame)
     looks = styles(who(rows), first=built_in())
-    for conditions, part in split(rows, of=rows):
+    for conditions, part in drawn_of(split(rows, of=rows)):
         # A cell whose worker never answered does not know where it would have run.
         found = limits.get(next(iter(part["environment_id"].dropna()), ""))
         with own_settings():
@@ -98,7 +98,7 @@ def roofline(rows: pd.DataFrame, looks: Mapping[str, Style], limits: MachineLimi
     dtype = str(rows["dtype"].iloc[0])
     if timed.empty or dtype not in limits.macs_per_s:
         return None
-    series = {str(label): _points(same) for label, same in timed.groupby("label", sort=False)}
+    series = _foremost({str(label): _points(same) for label, same in timed.groupby("label", sort=False)})
     images = " to ".join(dict.fromkeys(resolution(*size) for size in (sizes(timed)[0], sizes(timed)[-1])))
     found = sheet(
         "Roofline: the rate achieved and the rate within reach",
@@ -109,6 +109,13 @@ def roofline(rows: pd.DataFrame, looks: Mapping[str, Style], limits: MachineLimi
     )
     _draw(found.axes, series, looks, limits, dtype)
     return found.figure
+
+
+def _foremost(series: dict[str, list[RooflinePoint]]) -> dict[str, list[RooflinePoint]]:
+    """Return as many mechanisms as one plot can show, those that achieve most at their largest image."""
+    if len(series) <= MOST_SERIES:
+        return series
+    return dict(sorted(series.items(), key=lambda each: -each[1][-1].rate)[:MOST_SERIES])
 
 
 def _points(rows: pd.DataFrame) -> list[RooflinePoint]:

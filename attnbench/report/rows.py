@@ -34,7 +34,8 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
     seen = {who for who, _ in costs}
     found += [_row(record) | _accuracy(record) for who, record in accuracies.items() if who not in seen]
     _tell_apart(found)
-    return pd.DataFrame(found, columns=list(COLUMNS))
+    # As objects: a count stays a whole number where another row has none.
+    return pd.DataFrame(found, columns=list(COLUMNS), dtype=object)
 
 
 def _who(cell: Cell) -> str:

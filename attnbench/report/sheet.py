@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from attnbench.metrics import COLUMNS, METRICS, Better, Needs, Scale, format_value, is_number, scale
-from attnbench.report.comparison import ComparableRows, comparisons, constants
+from attnbench.report.comparison import comparisons, constants
 from attnbench.report.span import Span
 
 Row = Any
@@ -68,11 +68,26 @@ class Book:
 def book(rows: pd.DataFrame) -> Book:
     """Return prepared rows as sheets."""
     parts = comparisons(rows)
-    notes = list(dict.fromkeys(note for part in parts for row in part.rows.itertuples() for note in notes_of(row)))
+    # Once: a row of a frame takes longer to come by than to set.
+    everything: list[Row] = list(rows.itertuples())
+    taken = [[everything[place] for place in part.rows.index] for part in parts]
+    told = {row.Index: notes_of(row, timed_in=run) for part in taken for row, run in _with_runs(part)}
+    numbers = {
+        note: number
+        for number, note in enumerate(dict.fromkeys(note for notes in told.values() for note in notes), start=1)
+    }
+    marks = {place: tuple(numbers[note] for note in notes) for place, notes in told.items()}
     shown = [metric for metric in COLUMNS if any(map(is_number, rows[metric]))]
     scales = {metric: _scale(metric, rows) for metric in shown}
-    sheets = tuple(_sheet(each, shown, scales, notes) for each in parts)
-    return Book(constants=constants(rows), sheets=sheets, notes=tuple(notes))
+    sheets = tuple(_sheet(part.title, each, shown, scales, marks) for part, each in zip(parts, taken, strict=True))
+    return Book(constants=constants(rows), sheets=sheets, notes=tuple(numbers))
+
+
+def _with_runs(rows: Sequence[Row]) -> Iterator[tuple[Row, str]]:
+    """Yield each row of a comparison with the run that timed it, where they are of several, else with nothing."""
+    several = len({row.run_id for row in rows}) > 1
+    for row in rows:
+        yield row, row.run_id if several and is_number(row.latency_median_s) else ""
 
 
 def failure_of(row: Row) -> str:
@@ -82,13 +97,18 @@ def failure_of(row: Row) -> str:
     return f"{row.status}: {' '.join(str(row.reason).split())}" if row.reason else str(row.status)
 
 
-def notes_of(row: Row) -> list[str]:
-    """Return what a reader must know about a row before comparing it."""
+def notes_of(row: Row, *, timed_in: str) -> list[str]:
+    """Return what a reader must know about a row before comparing it.
+
+    Args:
+        row: of prepared rows.
+        timed_in: the run that timed it, where others beside it were timed in another.
+    """
     notes = {
         "adapted: {}": row.adaptation,
         "no energy: {}": row.energy_remark,
         "sets torch's global switches, which was undone: {}": row.torch_flags_restored,
-        "timed in run {}, as was the baseline of its ratio; ratios compare across runs, latencies do not": row.timed_in,
+        "timed in run {}, as was the baseline of its ratio; ratios compare across runs, latencies do not": timed_in,
         "timing disturbed: {}": row.latency_interference,
         "timing ended by its time limit, before the interval was as narrow as asked": row.latency_stopped_by
         == "max-time",
@@ -142,15 +162,17 @@ def _scale(metric: str, rows: pd.DataFrame) -> Scale:
 
 
 def _sheet(
-    comparison: ComparableRows, shown: Sequence[str], scales: Mapping[str, Scale], notes: Sequence[str]
+    title: str,
+    rows: Sequence[Row],
+    shown: Sequence[str],
+    scales: Mapping[str, Scale],
+    marks: Mapping[int, tuple[int, ...]],
 ) -> Sheet:
-    # Once: a row of a frame takes longer to come by than to set.
-    rows = list(comparison.rows.itertuples())
     best = {metric: best_of(rows, metric) for metric in shown}
     lines = tuple(
         Line(
-            name=str(row.label),
-            notes=tuple(notes.index(note) + 1 for note in notes_of(row)),
+            name=row.label,
+            notes=marks[row.Index],
             entries={
                 metric: _entry(row, metric, scales[metric], best=row.Index in best[metric])
                 for metric in shown
@@ -160,13 +182,13 @@ def _sheet(
         )
         for row in rows
     )
-    return Sheet(title=comparison.title, headings=_headings(shown, scales, comparison.rows), lines=lines)
+    return Sheet(title=title, headings=_headings(shown, scales, rows), lines=lines)
 
 
-def _headings(shown: Iterable[str], scales: Mapping[str, Scale], rows: pd.DataFrame) -> dict[str, tuple[str, str]]:
+def _headings(shown: Iterable[str], scales: Mapping[str, Scale], rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
     """Return what columns are called and the units under it; a ratio has the baseline's name there."""
-    baselines = rows["baseline"].dropna().unique()
-    baseline = str(baselines[0]) if len(baselines) == 1 else "baseline"
+    baselines = {row.baseline for row in rows if row.baseline is not None}
+    baseline = str(baselines.pop()) if len(baselines) == 1 else "baseline"
     return {
         metric: (METRICS[metric].heading, baseline if METRICS[metric].ratio_of else scales[metric].unit)
         for metric in shown

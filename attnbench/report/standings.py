@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +11,11 @@ import pandas as pd
 from rich.text import Text
 
 from attnbench.metrics import METRICS
-from attnbench.report.comparison import prepared
-from attnbench.report.crossover import SHOWN, Crossover, against_baseline, settings
+from attnbench.report.crossover import SHOWN, Crossover
 
 _LATENCY = "latency_median_s"
 _MOST_LINES = 8
+_MOST_NAMES = 20
 _OF_CROSSING = ("resolution", "low", "high", "kind", "below", "above", "leads_below", "leads_above")
 
 
@@ -33,12 +33,16 @@ class Standings:
 
 def standings(found: Sequence[Crossover], baselines: Collection[str]) -> Iterator[Standings]:
     """Yield what a report shows: every pair with a baseline, and of the others those that cross."""
-    for conditions in dict.fromkeys(each.conditions for each in found):
-        here = [each for each in found if each.conditions == conditions and each.metric in SHOWN]
+    by_setting: dict[tuple[str, ...], list[Crossover]] = {}
+    for each in found:
+        by_setting.setdefault(each.conditions, []).append(each)
+    for conditions, everything in by_setting.items():
+        here = [each for each in everything if each.metric in SHOWN]
         pairs = dict.fromkeys((each.first, each.second) for each in here)
         crossing = {(each.first, each.second) for each in here if each.certain}
         listed = [pair for pair in pairs if pair[1] in baselines or pair in crossing]
-        metrics = [metric for metric in SHOWN if any(each.metric == metric for each in here)]
+        compared = {each.metric for each in here}
+        metrics = [metric for metric in SHOWN if metric in compared]
         words = {(each.first, each.second, each.metric): each.words for each in here}
         if pairs:
             yield Standings(
@@ -51,24 +55,30 @@ def standings(found: Sequence[Crossover], baselines: Collection[str]) -> Iterato
             )
 
 
-def screen_lines(frame: pd.DataFrame, width: int) -> Text:
+def screen_lines(crossed: Iterable[Crossover], baselines: Collection[str], width: int) -> Text:
     """Return how latencies stand to the baseline's, a few lines that each end in a line break, or none.
 
     Who crosses the baseline's comes first, and of whom the same is to be said share a line.
 
     Args:
-        frame: One row per cost cell, with the columns of ``records.csv``.
+        crossed: Of all metrics.
+        baselines: Labels of the mechanisms that others are compared with.
         width: Characters of a line.
     """
-    found = [one for setting in settings(prepared(frame), _LATENCY) for one in against_baseline(setting, _LATENCY)]
+    found = [one for one in crossed if one.metric == _LATENCY and one.second in baselines]
     said: dict[str, list[str]] = {}
     for each in sorted(found, key=lambda one: not one.certain):
         said.setdefault(f"against {', '.join([each.second, *each.conditions])}: {each.words}", []).append(each.first)
-    lines = [f"{', '.join(names)} {words}" for words, names in said.items()]
+    lines = [f"{_few(names)} {words}" for words, names in said.items()]
     if len(lines) > _MOST_LINES:
         lines[_MOST_LINES:] = [f"and {len(lines) - _MOST_LINES} more in report.md"]
     shown = ["Crossovers of latency, in pixels a side:", *lines] if lines else []
     return Text("".join(f"{row}\n" for line in shown for row in textwrap.wrap(line, width)), style="dim")
+
+
+def _few(names: Sequence[str]) -> str:
+    more = [f"{len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else []
+    return ", ".join([*names[:_MOST_NAMES], *more])
 
 
 def write_csv(found: Sequence[Crossover], path: Path) -> None:

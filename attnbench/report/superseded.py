@@ -1,23 +1,42 @@
-"""Plots that an earlier report left behind: a reader takes them for plots of the rows beside them."""
+"""Plots that an earlier report left behind: a reader takes them for plots of the rows beside them.
+
+What a report drew is listed in a file beside the plots. Only what is listed there and not drawn again is removed, so
+that nobody else's files are touched.
+"""
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Collection
 from pathlib import Path
 
-_PICTURE = re.compile(r"^!\[[^\]]*\]\((plots/[^/)]+)\.png\)$", re.MULTILINE)
+MADE = ".made.json"
+"""Name of the list, in the folder of the plots."""
 
 
-def shown_by(report: Path) -> list[Path]:
-    """Return the plots, as PNG and SVG, that a report shows from the folder beside it; none if there is no report."""
-    if not report.is_file():
-        return []
-    links = _PICTURE.findall(report.read_text(encoding="utf-8", errors="replace"))
-    return [report.parent / f"{link.replace('%20', ' ')}{suffix}" for link in links for suffix in (".png", ".svg")]
+def remove(plots: Path, *, drawn: Collection[Path]) -> None:
+    """Remove what an earlier report drew into a folder and this one did not, and list what this one drew.
+
+    Args:
+        plots: the folder; it need not be there.
+        drawn: files in it.
+
+    Raises:
+        OSError: a file cannot be removed or written.
+    """
+    names = sorted(path.name for path in drawn)
+    for name in _listed(plots / MADE) - set(names):
+        (plots / name).unlink(missing_ok=True)
+    if plots.is_dir():
+        (plots / MADE).write_text(json.dumps(names, indent=1) + "\n", encoding="utf-8")
 
 
-def remove(before: Collection[Path], *, drawn: Collection[Path]) -> None:
-    """Remove the plots that were shown before and have not been drawn again; nobody else's files are touched."""
-    for path in set(before) - set(drawn):
-        path.unlink(missing_ok=True)
+def _listed(made: Path) -> set[str]:
+    """Return the plots that a list names; none if it is not there or is no list. A name with a folder in it is none."""
+    try:
+        content = json.loads(made.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return set()
+    names = content if isinstance(content, list) else []
+    pictures = (name for name in names if isinstance(name, str) and Path(name).suffix in {".png", ".svg"})
+    return {name for name in pictures if Path(name).name == name}

@@ -15,10 +15,11 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from attnbench.metrics import METRICS, Needs
-from attnbench.report.comparison import accuracy_conditions, prepared
+from attnbench.report.excerpt import excerpt
+from attnbench.report.findings import Findings
 from attnbench.report.folding import folded
 from attnbench.report.layout import Layout, fitting, superscript
-from attnbench.report.sheet import Book, Entry, Line, Sheet, book
+from attnbench.report.sheet import Book, Entry, Line, Sheet
 
 BEST = "*"
 NOT_MEASURED = "-"
@@ -33,6 +34,8 @@ environment_id attnbench_version torch_version
 CSV_COLUMNS = tuple(_CSV_COLUMNS.split())
 """The columns of ``records.csv`` that always come first and in this order."""
 
+_MOST_REMARKS = 30
+"""Lines under tables of which not all are shown."""
 _FAILURE_LINES = 2
 _NARROWEST_FAILURE = 24
 
@@ -44,6 +47,8 @@ class ScreenTable:
     book: Book
     accuracy: str
     """What the accuracy figures are."""
+    left_out: str = ""
+    """What of the rows is not there."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the tables line by line."""
@@ -62,19 +67,21 @@ class ScreenTable:
         remarks = _remarks(self, layout, footnotes)
         if remarks:
             yield Text()
-        for remark in remarks:
-            yield _folded(remark, options.max_width, "dim")
+        lines = [row for remark in remarks for row in textwrap.wrap(remark, options.max_width)]
+        if self.left_out and len(lines) > _MOST_REMARKS:
+            lines[_MOST_REMARKS - 1 :] = [f"and {len(lines) - _MOST_REMARKS + 1} more lines, in report.md"]
+        yield from (Text(line, style="dim") for line in lines)
 
 
-def screen_table(frame: pd.DataFrame) -> ScreenTable:
-    """Return the tables of a frame for ``Console.print``: one for each resolution and set of conditions."""
-    rows = prepared(frame)
-    return ScreenTable(book=book(rows), accuracy=accuracy_conditions(rows))
+def screen_table(findings: Findings) -> ScreenTable:
+    """Return tables for ``Console.print``: one for each resolution and set of conditions, or the first of very many."""
+    shown = excerpt(findings.book)
+    return ScreenTable(book=shown.book, accuracy=findings.accuracy, left_out=shown.left_out)
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Write every row and column; those of ``CSV_COLUMNS`` come first, and are there even if nothing filled them."""
-    others = [column for column in frame.columns if column not in CSV_COLUMNS]
+    others = [column for column in frame.columns if column not in {*CSV_COLUMNS, "machine"}]
     frame.reindex(columns=[*CSV_COLUMNS, *others]).to_csv(path, index=False, lineterminator="\n")
 
 
@@ -180,6 +187,7 @@ def _remarks(table: ScreenTable, layout: Layout, footnotes: Sequence[str]) -> li
     learned = [METRICS[metric].heading for metric in layout.widths if METRICS[metric].needs is Needs.ACCURACY]
     signs = "; ".join(_signs(table.book, layout))
     return [
+        *([table.left_out] if table.left_out else []),
         *([f"{signs}."] if signs else []),
         *(f"{heading}: {table.accuracy}" for heading in learned[:1] if table.accuracy),
         *([f"Hidden to fit the terminal: {', '.join(lost)}."] if lost else []),

@@ -17,12 +17,10 @@ from attnbench.errors import StoreError, UsageError
 from attnbench.plan import preflight, sweep
 from attnbench.plan.request import Request
 from attnbench.record import Record, Scope, Status, Task
-from attnbench.report import standings, superseded, verdicts
-from attnbench.report.crossover import crossovers
-from attnbench.report.environments import describe_all
-from attnbench.report.markdown import write_report
-from attnbench.report.rows import rows as rows_of
-from attnbench.report.tables import screen_table, write_csv
+from attnbench.report import folder as report_folder
+from attnbench.report import standings, verdicts
+from attnbench.report.findings import Findings
+from attnbench.report.tables import screen_table
 from attnbench.roofline import MachineLimits
 from attnbench.runs import limits as machine_limits
 from attnbench.runs import runner
@@ -32,6 +30,8 @@ from attnbench.store import asked, pytest_json
 from attnbench.store.asked import Asked
 
 RESULTS = Path("results")
+_MOST_FILES, _MOST_MISSING = 16, 20
+"""Plots, and cells without a row, that are named on a screen."""
 _LIMITS_S = 1.0
 """Most time for each of the machine's rates, in seconds; no more than a cell is given."""
 
@@ -73,9 +73,10 @@ def run(
         planned, settings=settings, folder=folder, fresh=fresh, retry=retry, console=console, command=command
     )
     if outcome.records:
-        _show(outcome.records, console)
+        findings = Findings.of(outcome.records)
+        _show(findings, console)
         if not outcome.interrupted:
-            _write(outcome.records, folder, machine_limits.read(folder), Asked(by_command={command: {}}), console)
+            _write(findings, folder, machine_limits.read(folder), Asked(by_command={command: {}}), console)
     return outcome
 
 
@@ -139,13 +140,16 @@ def make_report(folders: Sequence[Path], *, out: Path, console: Console, command
     """
     records = tuple(record for path in folders for record in read(path))
     found = _asked(folders)
-    _show(records, console)
-    missing = found.missing([record.cell.key for record in records])
+    findings = Findings.of(records)
+    _show(findings, console)
+    missing = found.missing(list(findings.rows["cell_key"]))
     if missing:
-        words = f"{len(missing)} of the {len(found.cells)} cells asked for have no row: {'; '.join(missing)}"
+        more = [f"{len(missing) - _MOST_MISSING} more, in report.md"] if len(missing) > _MOST_MISSING else []
+        named = "; ".join([*missing[:_MOST_MISSING], *more])
+        words = f"{len(missing)} of the {len(found.cells)} cells asked for have no row: {named}"
         console.print(Text(words), soft_wrap=True)
     limits = {key: limit for folder in folders for key, limit in machine_limits.read(folder).items()}
-    _write(records, out, limits, found if found.commands else Asked(by_command={command: found.cells}), console)
+    _write(findings, out, limits, found if found.commands else Asked(by_command={command: found.cells}), console)
 
 
 def _asked(folders: Sequence[Path]) -> Asked:
@@ -220,42 +224,20 @@ def plan(request: Request, settings: Settings) -> sweep.Sweep:
     return sweep.plan(request, found)
 
 
-def _show(records: Sequence[Record], console: Console) -> None:
-    rows = rows_of(records)
-    console.print(screen_table(rows))
-    console.print(standings.screen_lines(rows, console.width), end="")
+def _show(findings: Findings, console: Console) -> None:
+    console.print(screen_table(findings))
+    console.print(standings.screen_lines(findings.crossovers, findings.baselines, console.width), end="")
 
 
 def _write(
-    records: Sequence[Record], folder: Path, limits: Mapping[str, MachineLimits], found: Asked, console: Console
+    findings: Findings, folder: Path, limits: Mapping[str, MachineLimits], found: Asked, console: Console
 ) -> None:
-    from attnbench.report import plots, roofline  # noqa: PLC0415 - matplotlib takes longer to import than the rest to write
-
-    rows = rows_of(records)
-    environments = describe_all(record.environment for record in records)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_csv(rows, folder / "records.csv")
-        crossed = crossovers(rows)
-        standings.write_csv(crossed, folder / "crossovers.csv")
-        before = superseded.shown_by(folder / "report.md")
-        drawn = [*plots.draw(rows, folder / "plots"), *roofline.draw(rows, limits, folder / "plots")]
-        write_report(
-            rows,
-            folder / "report.md",
-            command="\n".join(found.commands),
-            missing=found.missing([record.cell.key for record in records]),
-            environments=environments,
-            plots=drawn,
-            crossovers=crossed,
-        )
-        superseded.remove(before, drawn=drawn)
-    except OSError as error:
-        raise StoreError(f"cannot write {folder}: {error.strerror}; give another folder with --out") from None
-    written = ["records.jsonl", "records.csv", "crossovers.csv", "report.md"]
-    for name in (*written, *(str(path.relative_to(folder)) for path in drawn)):
-        if (folder / name).exists():
-            console.print(Text(str(folder / name)), soft_wrap=True)
+    missing = found.missing(list(findings.rows["cell_key"]))
+    drawn = report_folder.write(findings, folder, limits, command="\n".join(found.commands), missing=missing)
+    written = [folder / name for name in ("records.jsonl", "records.csv", "crossovers.csv", "report.md")]
+    more = [f"and {len(drawn) - _MOST_FILES} more plots in {folder / 'plots'}"] if len(drawn) > _MOST_FILES else []
+    for said in (*filter(Path.exists, (*written, *drawn[:_MOST_FILES])), *more):
+        console.print(Text(str(said)), soft_wrap=True)
 
 
 def folder_of(request: Request) -> Path:

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import many_records
 import pytest
 from installations import put_mechanisms
 
@@ -125,3 +126,16 @@ def test_a_group_starts_in_three_tenths_of_a_second_after_the_first(tmp_path: Pa
     first_s, later_s = start_s(), sorted(start_s() for _ in range(8))
     print(f"\na group starts in {first_s:.1f} s, later ones in {later_s[0]:.2f} to {later_s[-1]:.2f} s", end="")  # noqa: T201
     assert later_s[4] < 0.3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rows", "most_s"), [(20_000, 10), (100_000, 60)])
+@pytest.mark.parametrize("mechanisms", [14, 500])
+def test_a_report_of_many_rows(rows: int, most_s: float, mechanisms: int, tmp_path: Path) -> None:
+    many_records.write(tmp_path / "many", rows, mechanisms=mechanisms)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    attnbench("report", "many", "--out", "out", folder=tmp_path)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    taken_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(f"\nreport of {rows:,} rows of {mechanisms} mechanisms: {taken_s:.1f} s of a core", end="")  # noqa: T201
+    assert taken_s < most_s

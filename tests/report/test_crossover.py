@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 from records_for_reports import default_run, failed, many_mechanisms, row
 
+from attnbench.report.comparison import prepared
 from attnbench.report.crossing import Gap, along
 from attnbench.report.crossover import KEPT, CrossingKind, baseline_of, crossings, crossovers
+from attnbench.report.findings import Findings
 from attnbench.report.standings import screen_lines, write_csv
 
 SIDES = (112, 224, 448)
@@ -318,7 +320,7 @@ def test_what_cannot_be_compared_is_named(arguments, message):
 
 
 def test_all_pairs_are_there_the_baseline_second():
-    found = [each for each in crossovers(many_mechanisms()) if each.metric == "macs"]
+    found = [each for each in crossovers(prepared(many_mechanisms())) if each.metric == "macs"]
     assert len(found) == 14 * 13 / 2
     assert [each.second for each in found[:13]] == ["mhsa"] * 13
     assert "mhsa" not in {each.first for each in found}
@@ -330,7 +332,7 @@ def test_two_baselines_are_none():
 
 def test_a_file_has_a_line_for_every_crossing_and_for_every_pair_without(tmp_path):
     rows = timed("swin", [1.2, 0.8, 1.3]) + timed("qna", [0.9, 0.8, 1.001]) + timed("mhsa", [1, 1, 1])
-    write_csv(crossovers(pd.DataFrame(rows)), tmp_path / "crossovers.csv")
+    write_csv(crossovers(prepared(pd.DataFrame(rows))), tmp_path / "crossovers.csv")
     found = pd.read_csv(tmp_path / "crossovers.csv", keep_default_na=False)
     latency = found[(found["metric"] == "latency_median_s") & (found["second"] == "mhsa")]
     assert latency["outcome"].tolist() == ["certain", "certain", "perhaps"]
@@ -343,13 +345,18 @@ def test_a_file_has_a_line_for_every_crossing_and_for_every_pair_without(tmp_pat
 def test_without_pairs_there_is_no_file_and_none_left_from_before(tmp_path):
     path = tmp_path / "crossovers.csv"
     path.write_text("old")
-    write_csv(crossovers(default_run().query("res_height == 224")), path)
+    write_csv(crossovers(prepared(default_run().query("res_height == 224"))), path)
     assert not path.exists()
-    assert crossovers(pd.DataFrame()) == []
+    assert crossovers(prepared(pd.DataFrame())) == []
+
+
+def on_screen(frame):
+    found = Findings(rows=prepared(frame))
+    return screen_lines(found.crossovers, found.baselines, 80).plain
 
 
 def test_a_screen_has_few_lines_whoever_takes_part():
-    lines = screen_lines(many_mechanisms(20, sizes=(112, 224, 384, 512)), 80).plain.splitlines()
+    lines = on_screen(many_mechanisms(20, sizes=(112, 224, 384, 512))).splitlines()
     assert len(lines) <= 2 * 9 + 1
     assert max(map(len, lines)) <= 80
     assert lines[0] == "Crossovers of latency, in pixels a side:"
@@ -358,13 +365,13 @@ def test_a_screen_has_few_lines_whoever_takes_part():
 
 
 def test_mechanisms_of_which_the_same_is_said_share_a_line():
-    lines = screen_lines(default_run(), 80).plain.splitlines()
+    lines = on_screen(default_run()).splitlines()
     assert "hmhsa, qna against mhsa: ahead at 224 and 384" in lines
 
 
 def test_a_screen_stays_as_it_was_where_nothing_can_cross():
-    assert screen_lines(default_run().query("res_height == 224"), 80).plain == ""
-    assert screen_lines(pd.DataFrame(), 80).plain == ""
+    assert on_screen(default_run().query("res_height == 224")) == ""
+    assert on_screen(pd.DataFrame()) == ""
 
 
 def test_crossovers_import_neither_torch_nor_matplotlib():

@@ -15,7 +15,8 @@ from records_for_reports import (
     with_accuracy,
 )
 
-from attnbench.report.crossover import crossovers
+from attnbench.report.comparison import prepared
+from attnbench.report.findings import Findings
 from attnbench.report.markdown import NOT_MEASURED, write_report
 from attnbench.report.plots import draw
 
@@ -25,10 +26,11 @@ HERE = {"e1f0": [("cpu", "Xeon 8480"), ("torch", "2.11.0")]}
 
 @pytest.fixture
 def report(tmp_path):
-    def written(frame, **options):
+    def written(frame, environments=HERE, **options):
         path = tmp_path / "run" / "report.md"
         path.parent.mkdir(exist_ok=True)
-        write_report(frame, path, **({"command": COMMAND, "environments": HERE} | options))
+        findings = Findings(rows=prepared(frame), environments=environments)
+        write_report(findings, path, **({"command": COMMAND} | options))
         return path.read_text(encoding="utf-8")
 
     return written
@@ -106,7 +108,7 @@ def test_plots_are_linked_from_the_folder_of_the_report(report, tmp_path):
 
 
 def test_a_report_without_a_measurement_refers_to_no_plot(report, tmp_path):
-    assert "Plots" not in report(all_failed(), plots=draw(all_failed(), tmp_path / "run" / "plots"))
+    assert "Plots" not in report(all_failed(), plots=draw(prepared(all_failed()), tmp_path / "run" / "plots"))
 
 
 def test_machines_stand_side_by_side_and_no_ratio_joins_them(report):
@@ -124,7 +126,7 @@ def test_one_machine_is_not_set_beside_itself(report):
 
 
 def crossed(report, frame):
-    return section(report(frame, crossovers=crossovers(frame)), "Crossovers")
+    return section(report(frame), "Crossovers")
 
 
 def test_every_mechanism_stands_against_the_baseline(report):
@@ -157,7 +159,7 @@ def test_what_cannot_be_compared_in_a_metric_has_a_dash(report):
 
 @pytest.mark.parametrize("frame", [single_resolution(), all_failed(), pd.DataFrame()])
 def test_without_two_resolutions_there_is_no_section(report, frame):
-    assert "Crossovers" not in report(frame, crossovers=crossovers(frame))
+    assert "Crossovers" not in report(frame)
 
 
 def test_two_dtypes_are_not_two_machines(report):

@@ -23,8 +23,17 @@ from records_for_reports import (
     with_accuracy,
 )
 
+from attnbench.report import plots
+from attnbench.report.comparison import prepared
 from attnbench.report.palette import built_in, styles
-from attnbench.report.plots import draw, figures
+
+
+def figures(frame):
+    return plots.figures(prepared(frame))
+
+
+def draw(frame, folder):
+    return plots.draw(prepared(frame), folder)
 
 
 def rectangles():

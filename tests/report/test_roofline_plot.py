@@ -15,6 +15,7 @@ from records_for_reports import BUILT_IN, all_failed, many_mechanisms, row
 
 from attnbench.record import Mode
 from attnbench.report import roofline
+from attnbench.report.comparison import prepared
 from attnbench.report.plots.canvas import box_of
 from attnbench.roofline import MachineLimits, Work, bound
 
@@ -38,7 +39,7 @@ def one(**columns: Any) -> pd.DataFrame:
 
 
 def only_figure(rows: pd.DataFrame, limits: MachineLimits = LIMITS) -> Figure:
-    ((_, figure),) = roofline.figures(rows, {"e1f0": limits})
+    ((_, figure),) = roofline.figures(prepared(rows), {"e1f0": limits})
     return figure
 
 
@@ -157,14 +158,14 @@ def test_points_of_a_mechanism_are_joined_from_the_smallest_image_to_the_largest
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
-    first, again = (roofline.draw(frame(224, 384), KNOWN, tmp_path / name) for name in ("first", "again"))
+    first, again = (roofline.draw(prepared(frame(224, 384)), KNOWN, tmp_path / name) for name in ("first", "again"))
     assert [path.name for path in first] == ["roofline.png", "roofline.svg"]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
 
 
 def test_dtypes_have_files_of_their_own(tmp_path: Path) -> None:
     rows = pd.concat([frame(224), frame(224, dtype="bfloat16")])
-    names = [path.stem for path in roofline.draw(rows, KNOWN, tmp_path)]
+    names = [path.stem for path in roofline.draw(prepared(rows), KNOWN, tmp_path)]
     assert sorted(set(names)) == ["roofline-bfloat16", "roofline-float32"]
 
 
@@ -180,7 +181,7 @@ def test_dtypes_have_files_of_their_own(tmp_path: Path) -> None:
     ids=["unknown machine", "no machine", "dtype without a rate", "nothing counted", "nothing timed"],
 )
 def test_what_cannot_be_placed_is_not_drawn(rows: pd.DataFrame, limits: dict[str, MachineLimits]) -> None:
-    assert list(roofline.figures(rows, limits)) == []
+    assert list(roofline.figures(prepared(rows), limits)) == []
 
 
 def test_a_cell_that_crashed_first_does_not_hide_the_others() -> None:
@@ -198,4 +199,4 @@ def test_bounds_and_plots_are_made_without_torch() -> None:
 
 @pytest.mark.parametrize("column", ["latency_median_s", "bytes_lower_bound"])
 def test_a_call_of_no_time_or_no_bytes_has_no_place(column: str) -> None:
-    assert list(roofline.figures(one(**{column: 0}), KNOWN)) == []
+    assert list(roofline.figures(prepared(one(**{column: 0})), KNOWN)) == []

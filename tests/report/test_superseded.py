@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from attnbench.record import Cell, Record, Scope, Status
@@ -21,7 +23,7 @@ def report(run: Path, *cells: Cell) -> set[str]:
         for cell in cells:
             kept.append(Record(cell=cell, status=Status.OK, metrics={"macs": 64, "memory_peak_bytes": 2**20}))
     session.make_report([run], out=run, console=Console(file=io.StringIO()), command="attnbench report")
-    return {path.name for path in (run / "plots").iterdir()}
+    return {path.name for path in (run / "plots").iterdir()} - {superseded.MADE}
 
 
 def test_plots_whose_names_no_longer_say_enough_go_and_what_others_put_there_stays(tmp_path: Path) -> None:
@@ -35,8 +37,23 @@ def test_plots_whose_names_no_longer_say_enough_go_and_what_others_put_there_sta
     assert all(name == "mine.png" or f"({'plots/' + name})" in page for name in second if name.endswith(".png"))
 
 
-def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
-    page = tmp_path / "report.md"
-    page.write_text("![a](plots/a%20b.png)\n![b](../b.png)\n![c](/tmp/c.png)\nsee ![d](d.png)\n![e](x/../../e.png)\n")
-    assert superseded.shown_by(page) == [tmp_path / "plots" / "a b.png", tmp_path / "plots" / "a b.svg"]
-    assert superseded.shown_by(tmp_path / "none.md") == []
+def test_only_plots_that_a_list_names_are_removed_and_none_out_of_the_folder(tmp_path: Path) -> None:
+    plots = tmp_path / "plots"
+    plots.mkdir()
+    others = [tmp_path / "outside.png", plots / "notes.txt", plots / "mine.png"]
+    for path in (*others, plots / "old.png", plots / "kept.png"):
+        path.touch()
+    listed = ["old.png", "../outside.png", str(tmp_path / "outside.png"), "notes.txt", "kept.png", 5, ".."]
+    (plots / superseded.MADE).write_text(json.dumps(listed))
+    superseded.remove(plots, drawn=[plots / "kept.png"])
+    assert all(path.exists() for path in (*others, plots / "kept.png"))
+    assert not (plots / "old.png").exists()
+    assert json.loads((plots / superseded.MADE).read_text()) == ["kept.png"]
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"a": 1}', "[[]]", "null", "\x00"])
+def test_a_list_that_is_none_removes_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "mine.png").touch()
+    (tmp_path / superseded.MADE).write_text(text)
+    superseded.remove(tmp_path, drawn=[])
+    assert (tmp_path / "mine.png").exists()

@@ -20,13 +20,15 @@ from records_for_reports import (
 )
 from rich.console import Console
 
+from attnbench.report.comparison import prepared
+from attnbench.report.findings import Findings
 from attnbench.report.folding import folded
 from attnbench.report.tables import CSV_COLUMNS, screen_table, write_csv
 
 
 def shown(frame, width=80, **console):
     out = io.StringIO()
-    Console(file=out, width=width, **console).print(screen_table(frame))
+    Console(file=out, width=width, **console).print(screen_table(Findings(rows=prepared(frame))))
     return out.getvalue()
 
 
@@ -109,7 +111,7 @@ def test_colour_adds_nothing_that_the_text_does_not_say():
     frame = default_run()
     plain = Console(file=io.StringIO(), width=80, force_terminal=True, no_color=True)
     with plain.capture() as captured:
-        plain.print(screen_table(frame))
+        plain.print(screen_table(Findings(rows=prepared(frame))))
     assert "[32m" not in captured.get()
     assert "12.5*" in captured.get()
 
@@ -212,17 +214,17 @@ def test_an_empty_frame_says_so():
 
 def test_the_csv_has_the_agreed_columns_first_then_the_others(tmp_path):
     frame = default_run().assign(recompilations=0)
-    write_csv(frame, tmp_path / "records.csv")
+    write_csv(prepared(frame), tmp_path / "records.csv")
     found = pd.read_csv(tmp_path / "records.csv")
     assert tuple(found.columns[: len(CSV_COLUMNS)]) == CSV_COLUMNS
-    assert set(found.columns) == {*CSV_COLUMNS, *frame.columns}
+    assert set(found.columns) == {*CSV_COLUMNS, *prepared(frame).columns} - {"machine"}
     assert CSV_COLUMNS[:3] == ("run_id", "cell_key", "started_at")
     assert CSV_COLUMNS[-1] == "torch_version"
 
 
 def test_the_csv_keeps_every_digit_and_leaves_empty_what_was_not_measured(tmp_path):
     frame = default_run()
-    write_csv(frame, tmp_path / "records.csv")
+    write_csv(prepared(frame), tmp_path / "records.csv")
     found = pd.read_csv(tmp_path / "records.csv")
     pd.testing.assert_series_equal(found["latency_median_s"], frame["latency_median_s"], check_exact=True)
     assert found["accuracy_top1"].isna().all()

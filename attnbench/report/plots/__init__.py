@@ -14,33 +14,35 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from attnbench.metrics import METRICS, Needs, drawn
-from attnbench.report.comparison import COUNTED, constants, counted, prepared, sizes, split
+from attnbench.metrics import METRICS, Needs, drawn, is_number
+from attnbench.report.comparison import COUNTED, constants, counted, sizes, split
 from attnbench.report.crossover import against_baseline, baseline_of
 from attnbench.report.palette import Style, built_in, styles
 from attnbench.report.plots.curves import Meeting, curves
 from attnbench.report.plots.dots import dots
 from attnbench.report.plots.saving import own_settings, save
-from attnbench.report.plots.series import COINCIDING, coinciding, gather
+from attnbench.report.plots.series import COINCIDING, coinciding, foremost, gather
 from attnbench.report.plots.tradeoff import LEARNED, kinds_of_accuracy, tradeoff
+from attnbench.report.selection import drawn_of
 
 _LONGEST_NAME = 160
 """Characters of a file's name: file systems take 255 bytes with the ending."""
 
 
-def draw(frame: pd.DataFrame, folder: Path) -> list[Path]:
+def draw(rows: pd.DataFrame, folder: Path) -> list[Path]:
     """Draw what the rows hold, as PNG and SVG, and return the files. The same rows give the same bytes.
 
+    Of more than ``selection.MOST_PLOTS`` sets of conditions only a few are drawn.
+
     Args:
-        frame: One row per cost cell, with the columns of ``records.csv``.
+        rows: One per cost cell, prepared.
         folder: Where the files go; made if it is not there.
     """
-    return [file for name, figure in figures(frame) for file in save(figure, folder, name)]
+    return [file for name, figure in figures(rows) for file in save(figure, folder, name)]
 
 
-def figures(frame: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
+def figures(rows: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
     """Yield every figure with the name of its file, which says what tells it from the others."""
-    rows = prepared(frame)
     looks = styles(who(rows), first=built_in())
     with own_settings():
         found = [*_costs(rows, looks), *_tradeoffs(rows, looks)]
@@ -48,8 +50,8 @@ def figures(frame: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
 
 
 def _costs(rows: pd.DataFrame, looks: dict[str, Style]) -> Iterator[tuple[str, Figure]]:
-    measured = [(metric, parts) for parts in [split(rows, of=rows)] for metric in drawn(counted=False)]
-    for metric, parts in [*measured, *((metric, counted(rows)) for metric in drawn(counted=True))]:
+    measured = [(metric, parts) for parts in [drawn_of(split(rows, of=rows))] for metric in drawn(counted=False)]
+    for metric, parts in [*measured, *((metric, drawn_of(counted(rows))) for metric in drawn(counted=True))]:
         for conditions, part in parts:
             figure = _cost(metric, part, looks)
             if figure is not None:
@@ -58,13 +60,17 @@ def _costs(rows: pd.DataFrame, looks: dict[str, Style]) -> Iterator[tuple[str, F
 
 def _cost(metric: str, part: pd.DataFrame, looks: dict[str, Style]) -> Figure | None:
     """Return the plot of a quantity, None if there is nothing to show."""
-    series = gather(part, metric, looks)
+    everyone = gather(part, metric, looks)
+    series = foremost(everyone, baseline_of(part))
     if not any(each.points for each in series):
         return None
     subtitle = ", ".join(constants(part, COUNTED) if METRICS[metric].needs is Needs.COUNTS else constants(part))
+    if len(series) < len(everyone):
+        subtitle += f"; the {len(series)} lowest of {len(everyone)}"
     if len(sizes(part)) == 1:
         return dots(series, metric, sizes(part), subtitle)
-    meetings = _meetings(part, metric)
+    shown = {each.label for each in series}
+    meetings = [meeting for meeting in _meetings(part, metric) if meeting.label in shown]
     said = [f"rings: crossings with {meetings[0].other}"] if meetings else []
     whose = "networks" if part["network"].notna().all() else "mechanisms"
     said += [f"{whose} side by side at each resolution"] if len(series) > 1 else []
@@ -84,13 +90,15 @@ def _meetings(part: pd.DataFrame, metric: str) -> list[Meeting]:
 
 
 def _tradeoffs(rows: pd.DataFrame, looks: dict[str, Style]) -> Iterator[tuple[str, Figure]]:
+    if not rows[LEARNED].map(is_number).any():
+        return
     parts = [
         (conditions, size, part[(part["res_height"] == size[0]) & (part["res_width"] == size[1])])
-        for conditions, part in split(rows, of=rows)
+        for conditions, part in drawn_of(split(rows, of=rows))
         for size in sizes(part)
     ]
     several = len(sizes(rows)) > 1
-    for conditions, size, part in parts:
+    for conditions, size, part in drawn_of(parts):
         for kind, same in kinds_of_accuracy(part):
             figure = tradeoff(same, looks, size, ", ".join(constants(part)), everyone=part)
             place = ("x".join(map(str, dict.fromkeys(size))),) if several else ()
@@ -106,7 +114,8 @@ def _name(metric: str) -> str:
 
 def who(rows: pd.DataFrame) -> list[tuple[str, str]]:
     """Return the mechanism and the label of every row."""
-    return [(str(row.network or row.mechanism or row.label), str(row.label)) for row in rows.itertuples()]
+    names = zip(rows["network"], rows["mechanism"], rows["label"], strict=True)
+    return [*dict.fromkeys((str(network or mechanism or label), str(label)) for network, mechanism, label in names)]
 
 
 def file_name(*parts: str) -> str:

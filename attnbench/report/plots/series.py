@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import pandas as pd
 
 from attnbench.metrics import METRICS, Scale, is_number, scale
 from attnbench.report.palette import Style
+from attnbench.report.selection import MOST_SERIES
 
 Size = tuple[int, int]
 """Height and width of the image in pixels."""
@@ -41,7 +43,20 @@ class Series:
 
 def gather(rows: pd.DataFrame, metric: str, looks: Mapping[str, Style]) -> list[Series]:
     """Return prepared rows as series, in the order in which they were run."""
-    return [_series(label, rows[rows["label"] == label], metric, looks[label]) for label in rows["label"].unique()]
+    return [_series(str(label), same, metric, looks[str(label)]) for label, same in rows.groupby("label", sort=False)]
+
+
+def foremost(series: list[Series], baseline: str) -> list[Series]:
+    """Return as many series as one plot can show: all, or the baseline and those that end lowest at the largest image.
+
+    They stay in their order.
+    """
+    if len(series) <= MOST_SERIES:
+        return series
+    ends = {each.label: (-math.prod(each.points[-1].size), each.points[-1].value) for each in series if each.points}
+    order = sorted(ends, key=lambda label: (label != baseline, ends[label]))
+    kept = set(order[:MOST_SERIES])
+    return [each for each in series if each.label in kept]
 
 
 def coinciding(series: Sequence[Series]) -> list[list[str]]:
@@ -81,17 +96,17 @@ def _coincide(some: Sequence[Point], others: Sequence[Point]) -> bool:
 def _series(label: str, rows: pd.DataFrame, metric: str, style: Style) -> Series:
     points: dict[Size, Point] = {}
     failures: dict[Size, str] = {}
-    for _, row in rows.iterrows():
-        size = (int(row["res_height"]), int(row["res_width"]))
-        value = row[metric]
+    read = [metric, *(METRICS[metric].ends or (metric, metric))]
+    columns = (rows[name] for name in ("res_height", "res_width", "status", *read))
+    for height, width, status, value, low, high in zip(*columns, strict=True):
+        size = (int(height), int(width))
         if is_number(value) and value > 0:
-            low, high = (row[end] for end in METRICS[metric].ends or (metric, metric))
             # What no axis can show is left out: an interval with an end at 0, or beside its value.
-            if not (is_number(low) and is_number(high) and 0 < low <= value <= high):
-                low = high = value
-            points.setdefault(size, Point(size=size, value=value, low=low, high=high))
-        elif row["status"] not in ("ok", None):
-            failures.setdefault(size, str(row["status"]))
+            whole = is_number(low) and is_number(high) and 0 < low <= value <= high
+            ends = (low, high) if whole else (value, value)
+            points.setdefault(size, Point(size=size, value=value, low=ends[0], high=ends[1]))
+        elif status not in ("ok", None):
+            failures.setdefault(size, str(status))
     ordered = sorted(points.values(), key=lambda point: (point.size[0] * point.size[1], point.size))
     lasting = {size: status for size, status in failures.items() if size not in points}
     return Series(label=label, style=style, points=tuple(ordered), failures=lasting)

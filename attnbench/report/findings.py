@@ -1,0 +1,57 @@
+"""What a report is made from, worked out once: prepared rows, their sheets, their crossovers, their environments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import pandas as pd
+
+from attnbench.record import Record
+from attnbench.report.comparison import accuracy_conditions, prepared
+from attnbench.report.crossover import Crossover, crossovers
+from attnbench.report.environments import Lines, describe_all
+from attnbench.report.rows import rows as rows_of
+from attnbench.report.sheet import Book, book
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """Everything that screen, Markdown, plots and files of one report share.
+
+    Example:
+        >>> Findings.of([]).book.sheets
+        ()
+    """
+
+    rows: pd.DataFrame
+    """A row per cost cell, as ``comparison.prepared`` returns them."""
+    environments: Mapping[str, Lines] = field(default_factory=dict)
+    """By ``environment_id``."""
+
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> Findings:
+        """Return what is to be reported of records."""
+        environments = describe_all(record.environment for record in records)
+        return cls(rows=prepared(rows_of(records)), environments=environments)
+
+    @cached_property
+    def book(self) -> Book:
+        """The rows as sheets."""
+        return book(self.rows)
+
+    @cached_property
+    def accuracy(self) -> str:
+        """What accuracy figures are, where they all share it."""
+        return accuracy_conditions(self.rows)
+
+    @cached_property
+    def baselines(self) -> set[str]:
+        """Labels of the mechanisms that others are compared with."""
+        return set(self.rows.loc[self.rows["is_baseline"].eq(other=True), "label"])
+
+    @cached_property
+    def crossovers(self) -> list[Crossover]:
+        """Of all pairs of mechanisms that are looked at."""
+        return crossovers(self.rows)

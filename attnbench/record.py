@@ -184,14 +184,14 @@ def metrics_from_dict(found: Mapping[str, Value]) -> dict[str, Value]:
 
 
 @cache
-def _defaults(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - mypy takes a class of cells for one without a hash
+def _defaults(kind: type[Cell]) -> dict[str, Any]:
     """Return what each field of a cell is unless it is given; dataclasses' MISSING if it has to be."""
     return {each.name: each.default for each in fields(kind)}
 
 
 def _asked(cell: Cell) -> dict[str, Any]:
     """Return what a key is made of."""
-    defaults = _defaults(type(cell))
+    defaults = _defaults(type(cell))  # type: ignore[arg-type]  # the hash of a cell is taken for that of its class
     # Not asdict, which copies: a report asks a hundred thousand cells for their keys.
     asked = {name: getattr(cell, name) for name in defaults} | {"options": dict(cell.options)}
     return {name: value for name, value in asked.items() if name in _ALWAYS_IN_KEYS or value != defaults[name]}

@@ -22,6 +22,13 @@ _WEIGHTS = {"timing": 0.8}
 """Share of a cell's work that a phase is guessed to be, for the bar; the phases before it share the rest."""
 
 
+@contextmanager
+def loading(console: Console) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal what is being loaded, as it is told; what hangs is on the screen until its deadline."""
+    with console.status("loading") as status:
+        yield lambda name: status.update(Text(f"loading {name}"))
+
+
 class Screen:
     """A bar with the cell at work and the time left on a terminal, a line per cell elsewhere."""
 

@@ -90,6 +90,7 @@ def take(
     sizes: Sequence[Size] = (),
     timeout_s: float = TIMEOUT_S,
     isolation: str = FORK,
+    watcher: Callable[[str], None] = lambda _: None,
     module: str = MODULE,
 ) -> Preflight:
     """Load what is wanted in a child and return what it found; whatever kills or hangs the child costs itself alone.
@@ -100,13 +101,14 @@ def take(
         sizes: height and width of the images that networks with a checkpoint must take it at.
         timeout_s: how long looking at one of them may take.
         isolation: how the child starts, FORK or SPAWN.
+        watcher: told what is looked at next.
         module: module that does the work.
 
     Raises:
         PluginError: the child ended before it looked at anything.
         UsageError: the data set killed or hung it.
     """
-    look = _Look(wanted=tuple(wanted), dataset=dataset, sizes=tuple(sizes), timeout_s=timeout_s)
+    look = _Look(wanted=tuple(wanted), dataset=dataset, sizes=tuple(sizes), timeout_s=timeout_s, watcher=watcher)
     with tempfile.TemporaryDirectory(prefix="attnbench-") as folder:
         while not look.over:
             question, log = (Path(folder) / f"{len(look.findings)}.{name}" for name in ("json", "log"))
@@ -124,6 +126,7 @@ class _Look:
     dataset: str
     sizes: tuple[Size, ...]
     timeout_s: float
+    watcher: Callable[[str], None]
     devices: tuple[str, ...] = ()
     mistakes: tuple[str, ...] = ()
     findings: list[Finding] = field(default_factory=list)
@@ -141,6 +144,8 @@ class _Look:
     def follow(self, child: Child) -> None:
         """Take what a child says until it is done, dies or is late."""
         while not self.over:
+            if self.data_seen:
+                self.watcher(self.wanted[len(self.findings)].spec)
             event = child.next_event(timeout_s=self.timeout_s)
             if event is None:
                 self._blame(Status.TIMEOUT, late(_PHASE, self.timeout_s))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from attnbench import store
-from attnbench.cli.progress import Screen, described
+from attnbench.cli.progress import Screen, described, loading
 from attnbench.compare.verdict import Comparison
 from attnbench.errors import StoreError, UsageError
 from attnbench.plan import preflight, sweep
@@ -67,8 +67,8 @@ def run(
         StoreError: the folder cannot be written, or what is in it cannot be read.
     """
     folder = out or folder_of(request)
-    with report_meanwhile():
-        planned = plan(request, settings)
+    with loading(console) as watcher, report_meanwhile():
+        planned = plan(request, settings, watcher=watcher)
     outcome = measure(
         planned, settings=settings, folder=folder, fresh=fresh, retry=retry, console=console, command=command
     )
@@ -208,7 +208,7 @@ def show_verdicts(found: Comparison, console: Console, markdown: Path | None) ->
         raise StoreError(f"cannot write {markdown}: {error.strerror}; give another file") from None
 
 
-def plan(request: Request, settings: Settings) -> sweep.Sweep:
+def plan(request: Request, settings: Settings, *, watcher: Callable[[str], None] = lambda _: None) -> sweep.Sweep:
     """Look at what is asked for and return its cells.
 
     Raises:
@@ -220,6 +220,7 @@ def plan(request: Request, settings: Settings) -> sweep.Sweep:
         sizes=request.sizes,
         timeout_s=settings.timeout_s,
         isolation=settings.isolation,
+        watcher=watcher,
     )
     return sweep.plan(request, found)
 

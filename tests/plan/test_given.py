@@ -35,6 +35,13 @@ def test_options_that_would_change_nothing_are_refused_all_at_once(given: dict[s
     assert all(expected in mistake for expected, mistake in zip(said, error.value.mistakes, strict=True))
 
 
+def test_a_setting_of_words_takes_no_other_word() -> None:
+    with pytest.raises(UsageError, match=r"^--isolation spwan: did you mean spawn\?$"):
+        read_request(None, {"mechanisms": ("mhsa",), "isolation": "spwan"}, threads=1)
+    _, settings = read_request(None, {"mechanisms": ("mhsa",), "isolation": "spawn"}, threads=1)
+    assert settings.isolation == "spawn"
+
+
 def test_options_with_what_they_need_are_taken() -> None:
     given = {"mechanisms": ("mhsa",), "scope": ("layer", "backbone"), "stage": ("2",), "accuracy": "digits", "seeds": 2}
     request, _ = read_request(None, given, threads=1)

@@ -100,7 +100,9 @@ def test_a_plugin_that_kills_its_process_costs_itself_alone(
 def test_a_plugin_that_hangs_costs_itself_alone_and_no_longer_than_is_allowed(tmp_path: Path, text: str) -> None:
     hanging, sound = of(tmp_path, text), Wanted(spec="mhsa")
     preflight.take([sound])  # the process to fork from is there now
-    found = preflight.take([Wanted(spec="qna"), hanging, sound], timeout_s=10)
+    told: list[str] = []
+    found = preflight.take([Wanted(spec="qna"), hanging, sound], timeout_s=10, watcher=told.append)
+    assert list(dict.fromkeys(told)) == ["qna", hanging.spec, "mhsa"]
     lost = found.of(hanging)
     assert (lost.status, lost.reason) == ("timeout", "loading took longer than 10 s; raise --timeout to wait longer")
     assert found.of(sound).status == "ok"

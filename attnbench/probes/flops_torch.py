@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from attnbench.probes.shapes import result_of
+from attnbench.probes.shapes import leaves, result_of
 from attnbench.probes.weightless import Inputs
 from attnbench.probes.workless import is_workless
 
@@ -100,14 +100,14 @@ class _Lineage(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._mark(inputs)
 
     def _mark(self, values: Any) -> None:  # noqa: ANN401
-        for value in tree_leaves(values):
+        for value in leaves(values):
             if isinstance(value, Tensor):
                 storage = value.untyped_storage()
                 self._from_input[id(storage)] = storage
 
     def _depends(self, values: Any) -> bool:  # noqa: ANN401
-        leaves = (leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor))
-        return any(id(leaf.untyped_storage()) in self._from_input for leaf in leaves)
+        tensors = (leaf for leaf in leaves(values) if isinstance(leaf, Tensor))
+        return any(id(each.untyped_storage()) in self._from_input for each in tensors)
 
     def __torch_dispatch__(
         self,

@@ -15,9 +15,9 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
-from attnbench.probes.shapes import result_of
+from attnbench.probes.shapes import leaves, result_of
 
 _PLAIN = {torch.conv1d, torch.conv2d, torch.conv3d}
 _TRANSPOSED = {torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d}
@@ -62,7 +62,7 @@ class _ComputedUntraced(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
         kwargs = kwargs or {}
-        if not any(_is_meta(leaf) for leaf in tree_leaves((args, kwargs))):
+        if not any(_is_meta(leaf) for leaf in leaves((args, kwargs))):
             return func(*args, **kwargs)
         if func is torch.ops.aten._convolution.default:  # noqa: SLF001
             func, args = torch.ops.aten.convolution.default, args[:9]
@@ -77,7 +77,7 @@ def _is_meta(leaf: object) -> bool:
 @torch.no_grad()
 def _run(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:  # noqa: ANN401
     """Return what an operator returns, with views made into tensors of their own, as a trace expects."""
-    given = {id(leaf) for leaf in tree_leaves((args, kwargs))}
+    given = {id(leaf) for leaf in leaves((args, kwargs))}
 
     def fresh(tensor: Tensor) -> Tensor:
         if id(tensor) in given:

@@ -6,7 +6,7 @@ mechanisms of a sweep ask the same again and again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -55,6 +55,17 @@ def result_of(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> An
     elif isinstance(out, tuple) and all(isinstance(each, Tensor) and _told(each) for each in out):
         _KNOWN[asked] = tuple(_form(each) for each in out)
     return out
+
+
+def leaves(value: Any) -> Iterator[Any]:  # noqa: ANN401
+    """Yield what an operator takes or returns, one by one, sooner than torch's own walk over trees of any kind."""
+    if isinstance(value, list | tuple):
+        for each in value:
+            yield from leaves(each)
+    elif isinstance(value, dict):
+        yield from leaves(list(value.values()))
+    else:
+        yield value
 
 
 def _key(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:  # noqa: ANN401

@@ -58,11 +58,11 @@ def _work(asked: subject.Subject, macs: int, output_bytes: int) -> tuple[int, ro
     Args:
         asked: the cell's subject.
         macs: for one image.
-        output_bytes: what the module returned for one image, in evaluation mode.
+        output_bytes: what the module returned for one image, in evaluation mode; 0 if that is not known.
     """
     cell = asked.cell
     model, (x,) = asked.on_meta()
-    if cell.batch > 1 or cell.mode is Mode.TRAIN:
+    if cell.batch > 1 or cell.mode is Mode.TRAIN or not output_bytes:
         output_bytes = _output_bytes(model.train(cell.mode is Mode.TRAIN), x)
     parameters = list(model.parameters())
     work = roofline.Work(

@@ -8,22 +8,19 @@ takes when idle and what others let it do included; the idle power is measured b
 from __future__ import annotations
 
 import math
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scipy.stats import t as student_t
-
 from attnbench.devices.clock import Call
 from attnbench.devices.device import no_collection
 from attnbench.devices.energy import EnergyCounter, NoCounterError
+from attnbench.probes.interval import mean_interval
 
 WINDOWS = 10
 _IDLE_S = 1.0
 _WARM_S = 0.5
 _RESOLUTION_S = 1e-6
-_LEVEL = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +76,11 @@ def measure(
             windows.append((now - before) / calls)
             before = now
             on_window(done)
-    value = statistics.fmean(windows)
-    if value <= 0:
+    found = mean_interval(windows)
+    if found.value <= 0:
         raise NoCounterError(f"{counter.name} stood still while calls ran")
-    half = float(student_t.ppf((1 + _LEVEL) / 2, WINDOWS - 1)) * statistics.stdev(windows) / math.sqrt(WINDOWS)
     return CallEnergy(
-        value_j=value, low_j=max(0.0, value - half), high_j=value + half, idle_w=idle_w, counter=counter.name
+        value_j=found.value, low_j=max(0.0, found.low), high_j=found.high, idle_w=idle_w, counter=counter.name
     )
 
 

@@ -267,12 +267,14 @@ def _nominal_site() -> Any:  # noqa: ANN401 - Site, whose module imports torch
 
 def _look_at_data(name: str, sizes: Sequence[Size], wanted: Sequence[Wanted]) -> tuple[_Data, list[str]]:
     """Return what networks are evaluated on, and what is wrong with it or with what mechanisms are trained on."""
+    if not name:
+        return _Data(sizes=sizes), []
     from attnbench.accuracy import evaluation  # noqa: PLC0415
     from attnbench.accuracy.data import datasets  # noqa: PLC0415 - torch
 
     classes = None
     try:
-        if name and not all(one.network for one in wanted):
+        if not all(one.network for one in wanted):
             datasets.check(name)
         if name.startswith(evaluation.PREFIX) and any(one.checkpoint for one in wanted):
             classes = evaluation.find(name.removeprefix(evaluation.PREFIX)).classes

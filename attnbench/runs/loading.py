@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from threading import Thread
 
 _FOR_THE_REPORT = ("attnbench.report.plots", "attnbench.report.roofline")
-"""Matplotlib: a second and more."""
+"""Matplotlib, seaborn and scipy: seconds."""
 
 
 @contextmanager

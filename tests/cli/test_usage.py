@@ -20,7 +20,7 @@ from attnbench.errors import UsageError
         (["compare", "a", "b", "--out", "c"], ["--out does nothing without --rerun"]),
         (["compare", "a", "--rerun", "HEAD"], ["--rerun REF compares REF with the working tree"]),
         (["list", "hat_net_tiny"], ["hat_net_tiny is a network, for --networks; mechanisms.hmhsa.network says what"]),
-        (["claims", "--threads", "0", "--until", "counts"], ["--threads 0: expected a whole number from 1"]),
+        (["claims", "--threads", "0", "--until", "counts"], ["--threads '0': expected a whole number from 1"]),
         (["run", "--accuracy", "digits", "--epochs", "-1", "--mechanisms", "mhsa"], ["--epochs -1: expected"]),
     ],
 )

@@ -1,6 +1,6 @@
 """Plots of a frame: cost against resolution, or side by side at one resolution, and accuracy against latency.
 
-Only this package imports matplotlib. It never touches pyplot: every figure has a canvas of its own, and
+Only this package imports matplotlib and seaborn. It never touches pyplot: every figure has a canvas of its own, and
 the settings of matplotlib are as they were when it returns.
 """
 

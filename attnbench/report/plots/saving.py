@@ -8,39 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import seaborn as sns
 from matplotlib import style
 from matplotlib.figure import Figure
 
 from attnbench.report.plots.canvas import TICK_SIZE
 
 DPI = 200
-_INK = ".15"
 _SETTINGS: dict[Any, Any] = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "axes.titlesize": 9.6,
-    "text.color": _INK,
-    "grid.color": ".8",
-    "legend.fontsize": 8.8,
-    "legend.title_fontsize": 9.6,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 4.8,
-    "lines.solid_capstyle": "round",
-    "patch.edgecolor": "w",
-    "patch.force_edgecolor": True,
-    "patch.linewidth": 0.8,
-    **{
-        f"{axis}tick.{setting}": value
-        for axis in "xy"
-        for setting, value in {
-            "color": _INK,
-            "major.size": 4.8,
-            "major.width": 1.0,
-            "minor.size": 3.2,
-            "minor.width": 0.8,
-        }.items()
-    },
     "font.size": 10,
     "axes.labelsize": 10,
     "xtick.labelsize": TICK_SIZE,
@@ -51,14 +26,13 @@ _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
 }
-"""After seaborn's styles "ticks" and "paper": to import it takes seconds, for the statistics that come with it.
-The font comes with matplotlib, so a plot is the same on any machine. Names are no formulas, whatever is in them."""
+"""The font comes with matplotlib, so a plot is the same on any machine. Names are no formulas, whatever is in them."""
 
 
 @contextmanager
 def own_settings() -> Iterator[None]:
     """Set matplotlib up for our plots, whatever the caller's settings are, and leave those as they were."""
-    with style.context("default"):
+    with style.context("default"), sns.axes_style("ticks"), sns.plotting_context("paper"):
         mpl.rcParams.update(_SETTINGS)
         yield
 

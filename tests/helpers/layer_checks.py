@@ -74,8 +74,9 @@ def attention_by_definition(queries: Tensor, keys: Tensor, values: Tensor, heads
 def gradients(
     layer: nn.Module, x: Tensor, out: Tensor, *, parameters: Mapping[str, Tensor] | None = None
 ) -> dict[str, Tensor]:
-    """Return the gradients of one direction of an output, of the map as "x" and of parameters, all by default."""
-    wanted = {"x": x, **(dict(layer.named_parameters()) if parameters is None else parameters)}
+    """Return the gradients of one direction of an output, of the map as "x" and of parameters, the learned ones."""
+    learned = {name: each for name, each in layer.named_parameters() if each.requires_grad}
+    wanted = {"x": x, **(learned if parameters is None else parameters)}
     torch.manual_seed(1)
     found = torch.autograd.grad(out, list(wanted.values()), torch.randn_like(out))
     return dict(zip(wanted, found, strict=True))

@@ -1,20 +1,17 @@
-"""Less attention against its definition, written image by image and head by head in float64."""
+"""Less attention from layer to layer and from stage to stage, against its definition, in float64."""
 
 from __future__ import annotations
 
-import jaxtyping
 import pytest
 import torch
 from layer_checks import (
-    assert_heads_must_divide,
-    assert_refused,
     machine_flops,
 )
+from mechanism_cases.lavit import define, key_reduction
 from torch import Tensor, nn
 
 from attnbench.mechanism import Macs, Mechanism, Site
 from attnbench.models.backbone import SWIN_T_SIZED, Backbone, Pyramid, Stack, sites
-from attnbench.models.patches import PatchReduction
 from mechanisms.lavit import LessAttention, diagonality_loss
 
 SMALL = Pyramid(dims=(8, 12), depths=(2, 3), heads=(2, 3), mlp_ratio=1, patch=2)
@@ -52,56 +49,6 @@ def scramble(layers: list[LessAttention]) -> list[LessAttention]:
         for parameter in layer.parameters():
             nn.init.normal_(parameter, std=0.5)
     return layers
-
-
-def layer_norm(rows: Tensor, norm: nn.LayerNorm) -> Tensor:
-    mean, variance = rows.mean(-1, keepdim=True), rows.var(-1, keepdim=True, correction=0)
-    return (rows - mean) / (variance + norm.eps).sqrt() * norm.weight + norm.bias
-
-
-def key_reduction(layer: LessAttention) -> int:
-    return layer.reduce.reduction if isinstance(layer.reduce, PatchReduction) else 1
-
-
-def reduced_keys(x: Tensor, layer: LessAttention) -> Tensor:
-    """One image's normed map (H, W, C) to (n_k, C), patch by patch."""
-    height, width, dim = x.shape
-    r = key_reduction(layer)
-    if r == 1:
-        return x.reshape(-1, dim)
-    patches = []
-    for top in range(0, height, r):
-        for left in range(0, width, r):
-            patch = layer.reduce.conv.bias
-            for i in range(min(r, height - top)):
-                for j in range(min(r, width - left)):
-                    patch = patch + layer.reduce.conv.weight[:, :, i, j] @ x[top + i, left + j]
-            patches.append(patch)
-    return layer_norm(torch.stack(patches), layer.reduce.norm)
-
-
-def define(x: Tensor, layer: LessAttention, handed: Tensor | None, residual: Tensor | None = None):
-    """One image (H, W, C) and the scores handed on (h, n_q, n_k), by the formulas of the paper."""
-    heads, d = layer.site.heads, layer.site.dim // layer.site.heads
-    y = layer_norm(x, layer.norm)
-    tokens, keys = y.reshape(-1, x.shape[-1]), reduced_keys(y, layer)
-    outputs, scores = [], []
-    for head in range(heads):
-        part = slice(head * d, (head + 1) * d)
-        value = keys @ layer.value.weight[part].T + layer.value.bias[part]
-        if hasattr(layer.attend, "query"):
-            q = tokens @ layer.attend.query.weight[part].T + layer.attend.query.bias[part]
-            k = keys @ layer.attend.key.weight[part].T + layer.attend.key.bias[part]
-            a = q @ k.T / d**0.5
-            a = a if residual is None else a + residual[head]
-        else:
-            mixed_over_keys = (layer.attend.theta.weight @ handed[head].T).T
-            a = layer.attend.psi.weight @ mixed_over_keys
-        weights = a.exp() / a.exp().sum(-1, keepdim=True)
-        outputs.append(weights @ value)
-        scores.append(a)
-    out = torch.cat(outputs, -1) @ layer.project.weight.T + layer.project.bias
-    return out.reshape(x.shape), torch.stack(scores)
 
 
 def define_residual(a: Tensor, residual: nn.Module, maps, key_maps) -> Tensor:
@@ -313,24 +260,6 @@ def test_later_stages_of_a_pyramid_for_small_images_reuse_scores_too():
     assert reuses == [[False, False], [False, True, True]]
 
 
-def test_a_departure_from_pvt_is_said():
-    site = Site(height=15, width=9, dim=8, heads=2, stride=4)
-    assert LessAttention.adaptation(site) == (
-        "keys reduced by 2 a side, not 8; map padded to 16 x 10 before the key reduction"
-    )
-
-
-@pytest.mark.parametrize("options", [{"vanilla": 0}, {"key_reduction": -1}])
-def test_values_that_no_site_could_take_are_refused(options):
-    site = Site(height=4, width=4, dim=8, heads=2)
-    ((name, value),) = options.items()
-    assert_refused(LessAttention, site, f"{name} must be 'auto' or at least 1, got {value}", **options)
-
-
-def test_heads_that_do_not_divide_the_channels_are_refused_with_the_reason():
-    assert_heads_must_divide(LessAttention, Site(height=4, width=4, dim=8, heads=2))
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_stays_finite_and_near_on_a_large_map_of_large_values(dtype):
     pyramid = Pyramid(dims=(8, 12), depths=(1, 6), heads=(2, 3), mlp_ratio=1, patch=2)
@@ -342,9 +271,7 @@ def test_half_precision_stays_finite_and_near_on_a_large_map_of_large_values(dty
     torch.testing.assert_close(half.float(), exact, rtol=0.1, atol=0.1)
 
 
-def test_a_backbone_compiles_without_graph_breaks(monkeypatch):
-    # Checks of shapes, where a run enforces them, are not for the compiler to trace.
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_a_backbone_compiles_without_graph_breaks():
     backbone = Backbone(LessAttention, height=16, width=12, classes=5, pyramid=SMALL)
     images = torch.randn(1, 3, 16, 12)
     compiled = torch.compile(backbone, backend="eager", fullgraph=True)

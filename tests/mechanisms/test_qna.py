@@ -1,20 +1,11 @@
-"""Learned-query attention against its definition, written window by window in float64, and the authors' outputs."""
+"""Attention by learned queries: scores of any size, windows of any stride, and the authors' outputs."""
 
 from __future__ import annotations
 
-import math
-from itertools import product
-
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from golden_recipe import flax_tensor, golden, golden_input
-from layer_checks import (
-    assert_closed_form,
-    assert_refused,
-    recorded_training,
-)
-from plain import PlainQnA
+from mechanism_cases.qna import of_one_image, windows_by_definition
 from recording import Recording
 from torch import Tensor, nn
 
@@ -30,40 +21,6 @@ maps = pytest.mark.parametrize(("height", "width"), MAPS.values(), ids=MAPS)
 @pytest.fixture(autouse=True)
 def _same_numbers_every_time():
     torch.manual_seed(0)
-
-
-def definition(scores: Tensor, values: Tensor, bias: Tensor, scale: Tensor, stride: int) -> Tensor:
-    """z of the module's docstring for one image: (H, W, L, h), (H, W, h, d) to (rows, columns, h, d), by loops."""
-    height, width, queries, heads = scores.shape
-    border = bias.shape[-1] // 2
-    rows = []
-    for y, x in product(range(0, height, stride), range(0, width, stride)):
-        inside = [
-            (y + i, x + j, i + border, j + border)
-            for i, j in product(range(-border, border + 1), repeat=2)
-            if 0 <= y + i < height and 0 <= x + j < width
-        ]
-        for head in range(heads):
-            total = 0
-            for query in range(queries):
-                logits = torch.stack([scores[a, b, query, head] + bias[query, head, i, j] for a, b, i, j in inside])
-                learned = torch.stack([scale[query, head, i, j] for _, _, i, j in inside])
-                window = torch.stack([values[a, b, head] for a, b, _, _ in inside])
-                total = total + (logits.softmax(0) * learned) @ window
-            rows.append(total)
-    return torch.stack(rows).view(-(-height // stride), -(-width // stride), heads, -1)
-
-
-def layer_definition(layer: LearnedQueryAttention, x: Tensor) -> Tensor:
-    """One image, (H, W, in_dim), head by head, with keys."""
-    key, value = x @ layer.key.T, x @ layer.value.weight.T
-    scores = []
-    for query in layer.query:
-        parts = zip(query.chunk(layer.heads), key.chunk(layer.heads, -1), strict=True)
-        scores.append(torch.stack([k @ (q / (q.norm() + 1e-6)) / math.sqrt(len(q)) for q, k in parts], -1))
-    values = torch.stack(value.chunk(layer.heads, -1), 2)
-    attended = definition(torch.stack(scores, 2), values, layer.bias, layer.scale, layer.stride)
-    return attended.flatten(2) @ layer.proj.weight.T
 
 
 def build(in_dim: int, dim: int, heads: int, **options: int) -> LearnedQueryAttention:
@@ -83,7 +40,7 @@ def inputs(height: int, width: int, *, spread: float, k: int = 3, batch: int = 2
 def expected_of(tensors: tuple[Tensor, ...], stride: int = 1) -> Tensor:
     scores, values, bias, scale = (tensor.double() for tensor in tensors)
     images = zip(scores, values, strict=True)
-    return torch.stack([definition(s, v, bias, scale, stride) for s, v in images])
+    return torch.stack([windows_by_definition(s, v, bias, scale, stride) for s, v in images])
 
 
 def relative_error(found: Tensor, expected: Tensor) -> float:
@@ -95,7 +52,7 @@ def relative_error(found: Tensor, expected: Tensor) -> float:
 def test_output_and_gradients_are_those_of_the_definition(height, width, kernel_size, queries, stride):
     layer = build(4, 6, 2, kernel_size=kernel_size, queries=queries, stride=stride)
     x = torch.randn(2, height, width, 4, dtype=torch.float64, requires_grad=True)
-    expected = torch.stack([layer_definition(layer, image) for image in x])
+    expected = torch.stack([of_one_image(layer, image) for image in x])
     found = layer(x)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
     direction, wanted = torch.randn_like(found), [x, *layer.parameters()]
@@ -104,21 +61,6 @@ def test_output_and_gradients_are_those_of_the_definition(height, width, kernel_
         for output in (found, expected)
     ]
     torch.testing.assert_close(*gradients, rtol=1e-7, atol=1e-7)
-
-
-@maps
-def test_the_mechanism_is_a_layer_norm_and_the_attention(height, width):
-    layer = QnA(Site(height=height, width=width, dim=6, heads=2), window=5, queries=3).double()
-    x = torch.randn(2, height, width, 6, dtype=torch.float64)
-    normed = F.layer_norm(x, (6,), eps=1e-6)
-    torch.testing.assert_close(layer(x), torch.stack([layer_definition(layer.attention, image) for image in normed]))
-
-
-@maps
-def test_the_plain_formulation_is_the_same_layer(height, width):
-    layer = QnA(Site(height=height, width=width, dim=6, heads=2), window=3).double()
-    x = torch.randn(2, height, width, 6, dtype=torch.float64)
-    torch.testing.assert_close(layer(x), PlainQnA(layer)(x))
 
 
 @pytest.mark.parametrize("name", ["qna_layer_a", "qna_layer_b", "qna_layer_c"])
@@ -216,7 +158,7 @@ def test_scores_of_any_size_give_what_float64_gives(dtype, size):
         layer.key.mul_(size)
     layer, x = layer.to(dtype), x.to(dtype)
     found = layer(x)
-    expected = torch.stack([layer_definition(layer.double(), image.double()) for image in x])
+    expected = torch.stack([of_one_image(layer.double(), image.double()) for image in x])
     assert found.dtype == dtype
     # Scores of 1e4 are known to 1e-3 in float32, in which half precision forms them as well.
     assert relative_error(found, expected) < 8 * torch.finfo(dtype).eps + 2e-7 * size
@@ -230,7 +172,7 @@ def test_half_precision_learns_from_far_windows():
     layer(x).sum().backward()
     ours = layer.value.weight.grad
     layer = layer.double()
-    (right,) = torch.autograd.grad(layer_definition(layer, x[0].double()).sum(), layer.value.weight)
+    (right,) = torch.autograd.grad(of_one_image(layer, x[0].double()).sum(), layer.value.weight)
     assert relative_error(ours, right) < 8 * torch.finfo(torch.bfloat16).eps
 
 
@@ -242,13 +184,6 @@ def test_autocast_leaves_the_sums_over_windows_in_full_precision(dtype):
     assert relative_error(found, layer(x).double()) < 8 * torch.finfo(dtype).eps
 
 
-@pytest.mark.parametrize("window", [3, 7, 11])
-def test_no_tensor_grows_with_the_window(window):
-    site = Site(height=24, width=20, dim=8, heads=2)
-    layer, x = QnA(site, window=window), torch.randn(2, 24, 20, 8, requires_grad=True)
-    assert recorded_training(layer, x).largest == x.numel()
-
-
 @pytest.mark.parametrize("window", [3, 7])
 def test_far_windows_are_not_laid_out_in_memory_either(window):
     scores, values, bias, scale = (t.requires_grad_() for t in inputs(24, 20, spread=1e4, k=window))
@@ -257,28 +192,11 @@ def test_far_windows_are_not_laid_out_in_memory_either(window):
     assert recording.largest <= values.numel() * (24 + window) * (20 + window) / (24 * 20)
 
 
-@pytest.mark.parametrize(("dim", "heads"), [(12, 3), (8, 8), (12, 1)])
-@pytest.mark.parametrize(
-    "options", [{"window": 3}, {"window": 5, "queries": 1}, {"window": 7, "queries": 3}, {"window": 1}]
-)
-@maps
-def test_the_closed_form_is_what_a_machine_counts(height, width, options, dim, heads):
-    site = Site(height=height, width=width, dim=dim, heads=heads)
-    assert_closed_form(QnA, site, {"mm": "projections", "convolution": "attention"}, **options)
-
-
 def test_the_closed_form_is_the_papers_without_the_elementwise_product():
     site = Site(height=14, width=10, dim=24, heads=4)
     n, c, h, k, queries = 140, 24, 4, 5, 3
     paper = n * (2 * c**2 + queries * h * c + queries * c * (1 + k**2) + queries * h * k**2)
     assert QnA.macs(site, window=k, queries=queries).total == paper - n * queries * c
-
-
-@pytest.mark.parametrize("options", [{"window": 2}, {"window": 0}, {"queries": 0}])
-def test_options_that_no_map_could_take_are_refused(options):
-    ((name, value),) = options.items()
-    said = f"{name} must be .*at least 1, got {value}"
-    assert_refused(QnA, Site(height=8, width=8, dim=12, heads=3), said, **options)
 
 
 def test_heads_split_for_onednn_give_the_same_layer(monkeypatch):

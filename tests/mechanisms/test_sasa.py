@@ -1,89 +1,32 @@
-"""Attention in sliding windows against its definition, token by token in float64, and for what it costs."""
+"""Attention in sliding windows: its tiles and chunks, its operators, and the memory of the lean backend."""
 
-import math
 from functools import partial
-from itertools import product
 
 import layer_checks
 import pytest
 import torch
 from layer_checks import (
-    assert_closed_form,
-    assert_compiles_into_one_graph,
-    assert_half_precision_is_near,
-    assert_heads_must_divide,
-    assert_images_do_not_see_each_other,
     assert_near,
-    assert_output_and_gradients,
-    assert_refused,
     gradients,
     influence_on,
     random_layer_and_map,
-    recorded_forward,
 )
 from recording import Recording, saving_into
 from torch._dynamo.backends.common import aot_autograd
 from torch._functorch.aot_autograd import make_boxed_func
 from torch.autograd import gradcheck, gradgradcheck
-from torch.nn.functional import layer_norm
 from torch.utils.flop_counter import FlopCounterMode
 
-from attnbench.mechanism import Macs
 from attnbench.probes.memory import peak
 from mechanisms.sasa import StandAloneAttention, lean
 from mechanisms.sasa.tiles import Tiles, gather, scatter
 
 BACKENDS = ["unfolded", "lean"]
 backends = pytest.mark.parametrize("backend", BACKENDS)
-MAPS = {
-    "one tile": (4, 4),
-    "uneven tiles": (9, 5),
-    "one tile across, several down": (10, 2),
-    "one row": (1, 11),
-    "one token": (1, 1),
-}
-maps = pytest.mark.parametrize("size", MAPS.values(), ids=MAPS)
 
 
 site_of = partial(layer_checks.site_of, dim=6)
 layer_and_map = partial(random_layer_and_map, StandAloneAttention, std=0.6)
-
-
-def by_definition(layer, x):
-    """The formula of the module's docstring, token by token, offset by offset."""
-    height, width, dim = x.shape[1:]
-    heads, window = layer.bias.shape[:2]
-    border = window // 2
-    y = layer_norm(x, (dim,), layer.norm.weight, layer.norm.bias, 1e-6)
-    q, k, v = ((y @ weight.T).unflatten(-1, (heads, -1)) for weight in layer.qkv.weight.chunk(3))
-    rows = []
-    for row, column in product(range(height), range(width)):
-        numerator, denominator = 0, 0
-        for i, j in product(range(-border, border + 1), repeat=2):
-            if 0 <= row + i < height and 0 <= column + j < width:
-                score = (q[:, row, column] * k[:, row + i, column + j]).sum(-1) / math.sqrt(dim // heads)
-                weight = torch.exp(score + layer.bias[:, i + border, j + border]).unsqueeze(-1)
-                numerator = numerator + weight * v[:, row + i, column + j]
-                denominator = denominator + weight
-        rows.append((numerator / denominator).flatten(1))
-    return (torch.stack(rows, 1) @ layer.proj.weight.T).view(x.shape)
-
-
-@backends
-@pytest.mark.parametrize("window", [1, 3, 7])
-@maps
-def test_output_and_gradients_are_those_of_the_definition(size, window, backend):
-    layer, x = layer_and_map(site_of(*size), window=window, backend=backend)
-    assert_output_and_gradients(layer, x, by_definition(layer, x))
-
-
-@pytest.mark.parametrize("heads", [1, 6])
-@backends
-def test_one_head_and_heads_of_one_channel_follow_the_definition(heads, backend):
-    layer, x = layer_and_map(site_of(5, 4, heads=heads), backend=backend)
-    before = x.detach().clone()
-    torch.testing.assert_close(layer(x), by_definition(layer, x), rtol=1e-11, atol=1e-11)
-    assert torch.equal(x, before)
 
 
 @pytest.mark.parametrize("window", [3, 15])
@@ -136,15 +79,6 @@ def test_scatter_adds_a_token_as_often_as_gather_takes_it():
     torch.testing.assert_close(found, expected)
 
 
-@backends
-@pytest.mark.parametrize("window", [1, 5])
-@maps
-def test_closed_form_is_the_machine_count(size, window, backend):
-    product = "bmm" if backend == "unfolded" else "attend"
-    parts = {"mm": "projections", product: "attention"}
-    assert_closed_form(StandAloneAttention, site_of(*size), parts, window=window, backend=backend)
-
-
 def test_the_backward_pass_is_counted_as_five_products():
     layer, x = layer_and_map(site_of(9, 5), batch=1, window=5)
     out = layer(x)
@@ -152,12 +86,6 @@ def test_the_backward_pass_is_counted_as_five_products():
         out.sum().backward()
     flops = counter.get_flop_counts()["Global"][torch.ops.attnbench_sasa.attend_backward]
     assert flops == 2 * 5 * (9 * 5 * 25 * 6)
-
-
-def test_macs_count_offsets_outside_the_map():
-    n, c, k = 15, 8, 7
-    macs = StandAloneAttention.macs(site_of(3, 5, dim=8), window=k)
-    assert macs == Macs(projections=4 * n * c**2, attention=2 * n * k**2 * c)
 
 
 MAP = 56 * 56 * 32
@@ -177,11 +105,6 @@ def test_lean_never_makes_more_than_a_few_maps_forward_or_backward(window, monke
         lean._attend_backward(packed[..., 0, :, :], packed, layer.bias.detach())
     assert recording.operators["bmm"] >= 7
     assert recording.largest == qkv.numel()
-
-
-def test_unfolded_makes_a_copy_of_the_map_for_every_offset():
-    layer, x = layer_and_map(MEMORY_SITE, batch=1, dtype=torch.float32, window=7, backend="unfolded")
-    assert recorded_forward(layer, x).largest == 49 * MAP
 
 
 def test_lean_keeps_queries_keys_and_values_alone_for_backward():
@@ -212,12 +135,6 @@ def test_memory_of_a_training_step_does_not_grow_with_the_window(window, monkeyp
 
 
 @backends
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-def test_half_precision_stays_near_float64(dtype, backend):
-    assert_half_precision_is_near(*layer_and_map(site_of(9, 5), window=7, backend=backend), dtype)
-
-
-@backends
 def test_autocast_trains_the_layer_in_half_precision(backend):
     layer, x = layer_and_map(site_of(9, 5), dtype=torch.float32, backend=backend)
     expected = gradients(layer, x, layer(x))
@@ -226,11 +143,6 @@ def test_autocast_trains_the_layer_in_half_precision(backend):
     assert out.dtype == torch.bfloat16
     for name, found in gradients(layer, x, out.float()).items():
         assert_near(found, expected[name])
-
-
-@backends
-def test_compiles_into_one_graph_forward_and_backward(backend):
-    assert_compiles_into_one_graph(*layer_and_map(site_of(9, 5), dtype=torch.float32, backend=backend))
 
 
 def test_a_compiled_backward_pass_is_the_lean_one():
@@ -257,28 +169,8 @@ def test_torch_finds_the_operators_well_formed():
     torch.library.opcheck(operators.attend_backward, backward, test_utils=("test_schema", "test_faketensor"))
 
 
-@backends
-def test_images_of_a_batch_do_not_see_each_other(backend):
-    assert_images_do_not_see_each_other(*layer_and_map(site_of(7, 5), batch=3, backend=backend))
-
-
 def test_a_token_is_reached_from_its_window_alone():
     layer, x = layer_and_map(site_of(19, 19), window=5)
     reached = influence_on(layer, x, 9, 7).any(-1)
     assert reached[7:12, 5:10].all()
     assert reached.sum() == 25
-
-
-@pytest.mark.parametrize("window", [2, 0, -3])
-def test_a_window_that_no_map_could_take_is_an_error(window):
-    said = f"window must be odd and at least 1, got {window}"
-    assert_refused(StandAloneAttention, site_of(7, 7), said, window=window)
-
-
-def test_heads_that_do_not_divide_the_channels_are_refused_with_the_reason():
-    assert_heads_must_divide(StandAloneAttention, site_of(7, 7))
-
-
-def test_a_window_larger_than_the_map_needs_no_adaptation():
-    assert StandAloneAttention.adaptation(site_of(4, 4), window=15) is None
-    assert StandAloneAttention.why_unsupported(site_of(4, 4), window=15) is None

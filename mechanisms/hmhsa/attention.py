@@ -1,30 +1,4 @@
-"""Hierarchical attention: within grids of tokens, then from every token to the pooled map, as in HAT-Net.
-
-Paper: Liu et al., "Vision Transformers with Hierarchical Attention", MIR 2024, https://arxiv.org/abs/2106.03180.
-
-Legend: X the map, N = H W tokens, C channels, h heads, d = C / h, G1 the side of a grid, G2 the side of a pool.
-
-    Q1, K1, V1 = GN(X) Wqkv;        A1 = GN(softmax(Q1 K1^T / sqrt d) V1 + X)     in each grid of G1 x G1 tokens
-    Q2 = A1 Wq;  K2, V2 = GN(pool(A1)) Wkv;     A2 = softmax(Q2 K2^T / sqrt d) V2     over the N / G2^2 pooled tokens
-    out = (A1 + A2) Wp
-
-GN normalises an image over all tokens and channels together. Where G1 is 1 the layer is plain multi-head attention
-of GN(X), as in HAT-Net's last stage.
-
-Cost per image: N C (5 C + 2 G1^2) + 2 (N / G2^2) C (C + N) MACs, which is the paper's eq. 15 and N C^2 for Wp.
-The scores are h N (G1^2 + N / G2^2) elements, which ``unfused`` holds and ``sdpa`` does not.
-
-Differs from the paper:
-    - The equations leave the norms out; they are here as in the authors' code, under the names of their checkpoints.
-      ``proj_norm`` is one of these: nothing uses it, so it does not ask for gradients, but published weights have
-      it and published sizes count it.
-    - Maps of any size. The authors' code needs sides that G1 divides; here what is left over at the bottom and the
-      right forms smaller grids, and a last pool averages the tokens that it covers. This equals padding the map
-      with tokens that are masked out as keys and left out of the averages, at the cost of neither.
-    - ``auto`` follows the stage: G1, G2 = 8, 8 at stride 4; 7, 4 at 8; 7, 2 at 16; plain attention from 32 on, which
-      is HAT-Net for classification. Dense tasks use 8, 16; 8, 8; 8, 4 there.
-    - There is no dropout.
-"""
+"""Hierarchical attention: within grids of tokens, then from every token to the pooled map, as in HAT-Net."""
 
 from __future__ import annotations
 
@@ -74,7 +48,43 @@ def fused(q: Queries, k: Keys, v: Keys) -> Tokens:
 
 
 class HMHSA(Mechanism):
-    """Hierarchical attention: within grids, then to the pooled map (H-MHSA of HAT-Net)."""
+    """Hierarchical attention: within grids, then to the pooled map (H-MHSA of HAT-Net).
+
+    Paper: Liu et al., "Vision Transformers with Hierarchical Attention", MIR 2024, https://arxiv.org/abs/2106.03180.
+
+    Legend: X the map, N = H W tokens, C channels, h heads, d = C / h, G1 the side of a grid, G2 the side of a pool.
+
+        Q1, K1, V1 = GN(X) Wqkv;  A1 = GN(softmax(Q1 K1^T / sqrt d) V1 + X)  in each grid of G1 x G1 tokens
+        Q2 = A1 Wq;  K2, V2 = GN(pool(A1)) Wkv;  A2 = softmax(Q2 K2^T / sqrt d) V2  over the N / G2^2 pooled tokens
+        out = (A1 + A2) Wp
+
+    GN normalises an image over all tokens and channels together. Where G1 is 1 the layer is plain multi-head attention
+    of GN(X), as in HAT-Net's last stage.
+
+    Cost per image: N C (5 C + 2 G1^2) + 2 (N / G2^2) C (C + N) MACs, which is the paper's eq. 15 and N C^2 for Wp.
+    The scores are h N (G1^2 + N / G2^2) elements, which ``unfused`` holds and ``sdpa`` does not.
+
+    Differs from the paper:
+        - The equations leave the norms out; they are here as in the authors' code, under the names of their
+          checkpoints. ``proj_norm`` is one of these: nothing uses it, so it does not ask for gradients, but published
+          weights have it and published sizes count it.
+        - Maps of any size. The authors' code needs sides that G1 divides; here what is left over at the bottom and the
+          right forms smaller grids, and a last pool averages the tokens that it covers. This equals padding the map
+          with tokens that are masked out as keys and left out of the averages, at the cost of neither.
+        - ``auto`` follows the stage: G1, G2 = 8, 8 at stride 4; 7, 4 at 8; 7, 2 at 16; plain attention from 32 on,
+          which is HAT-Net for classification. Dense tasks use 8, 16; 8, 8; 8, 4 there.
+        - There is no dropout.
+
+    Example:
+        >>> import torch
+        >>> from attnbench import Site
+        >>> from mechanisms.hmhsa import HMHSA
+        >>> layer = HMHSA(Site(height=14, width=14, dim=64, heads=2))
+        >>> layer(torch.zeros(1, 14, 14, 64)).shape
+        torch.Size([1, 14, 14, 64])
+        >>> HMHSA.macs(layer.site)
+        Macs(projections=4415488, attention=2458624, other=0)
+    """
 
     paper = "Liu et al., MIR 2024, arXiv:2106.03180"
     reach = "global"

@@ -1,40 +1,4 @@
-"""Less attention: LaViT's layers, which transform attention scores instead of computing them anew.
-
-Paper: Zhang, Liu, Lin, He, "You Only Need Less Attention Each Stage in Vision Transformers", CVPR 2024,
-https://arxiv.org/abs/2406.00427. No official code is public: this is a reimplementation from the formulas, with no
-pretrained weights and no layer of the authors' to agree with.
-
-Legend: H x W tokens, n_q = H W queries, r the key reduction, n_k = ceil(H / r) ceil(W / r) keys, C channels, h heads,
-d = C / h. A_l are the scores of layer l before the softmax, (h, n_q, n_k).
-
-    VA:  A_l = Q K^T / sqrt d  [+ Conv1x1(Norm(DWConv(A_last))) in the first layer of a later stage]
-    LA:  A_l = Psi(Theta(A_{l-1})^T)^T = W_psi A_{l-1} W_theta^T
-    both:  z = softmax(A_l) V;  out = z Wo
-
-A stage has vanilla-attention (VA) layers, then less-attention (LA) layers, in which only V and Wo come from the map.
-A_last are the last scores of the stage before.
-
-Cost per image: VA 2 (n_q + n_k) C^2 MACs of projections and 2 n_q n_k C of attention products; LA half of each and
-h (n_q n_k^2 + n_q^2 n_k) of token mixing; either n_k (r C)^2 of key reduction if r > 1. A residual that merges p scores
-of h' heads into one costs h' n_q n_k (p + h). An LA layer holds n_q^2 + n_k^2 weights, which bind it to one number of
-tokens, and on large maps Psi outweighs everything else. Scores are h n_q n_k elements; ``sdpa`` holds them only in
-layers whose scores are handed on.
-
-Differs from the paper, or settles what it leaves open:
-    - VA is every layer of a first stage whose tokens are at most 4 pixels wide, and elsewhere the first one (option
-      ``vanilla``).
-    - Keys and values come from the map reduced as in PVT (arXiv:2102.12122), by an r x r convolution of stride r and
-      a LayerNorm, in LA layers too: the published FLOPs cannot be reached with full keys. r is 8, 4, 2, 1 at
-      strides 4, 8, 16, 32, and less where that would leave under four keys a side (option ``key_reduction``). A
-      normed map that does not divide by r is padded with zeros below and to the right.
-    - Psi and Theta have no bias, are shared by the heads and start as the identity: an untrained LA layer reuses the
-      scores exactly.
-    - The residual's strides, norm and treatment of odd sides are chosen in ``residual.py``.
-    - LayerNorm comes first, Q, K, V and Wo have biases, there is no position bias and no dropout.
-    - An LA layer that is handed nothing starts from scores of zero, so that every key weighs the same; the first layer
-      of a stage that is handed nothing adds no residual.
-    - The diagonality-preserving loss is offered in ``loss.py`` and never applied.
-"""
+"""Less attention: LaViT's layers, which transform attention scores instead of computing them anew."""
 
 from __future__ import annotations
 
@@ -58,7 +22,53 @@ Handed: TypeAlias = Float[Tensor, "batch old_heads old_queries old_keys"] | None
 
 
 class LessAttention(Mechanism):
-    """Scores computed at the start of a stage, then mixed over the tokens from layer to layer (LaViT)."""
+    """Scores computed at the start of a stage, then mixed over the tokens from layer to layer (LaViT).
+
+    Paper: Zhang, Liu, Lin, He, "You Only Need Less Attention Each Stage in Vision Transformers", CVPR 2024,
+    https://arxiv.org/abs/2406.00427. No official code is public: this is a reimplementation from the formulas, with no
+    pretrained weights and no layer of the authors' to agree with.
+
+    Legend: H x W tokens, n_q = H W queries, r the key reduction, n_k = ceil(H / r) ceil(W / r) keys, C channels, h
+    heads, d = C / h. A_l are the scores of layer l before the softmax, (h, n_q, n_k).
+
+        VA:  A_l = Q K^T / sqrt d  [+ Conv1x1(Norm(DWConv(A_last))) in the first layer of a later stage]
+        LA:  A_l = Psi(Theta(A_{l-1})^T)^T = W_psi A_{l-1} W_theta^T
+        both:  z = softmax(A_l) V;  out = z Wo
+
+    A stage has vanilla-attention (VA) layers, then less-attention (LA) layers, in which only V and Wo come from the
+    map. A_last are the last scores of the stage before.
+
+    Cost per image: VA 2 (n_q + n_k) C^2 MACs of projections and 2 n_q n_k C of attention products; LA half of each and
+    h (n_q n_k^2 + n_q^2 n_k) of token mixing; either n_k (r C)^2 of key reduction if r > 1. A residual that merges p
+    scores of h' heads into one costs h' n_q n_k (p + h). An LA layer holds n_q^2 + n_k^2 weights, which bind it to one
+    number of tokens, and on large maps Psi outweighs everything else. Scores are h n_q n_k elements; ``sdpa`` holds
+    them only in layers whose scores are handed on.
+
+    Differs from the paper, or settles what it leaves open:
+        - VA is every layer of a first stage whose tokens are at most 4 pixels wide, and elsewhere the first one (option
+          ``vanilla``).
+        - Keys and values come from the map reduced as in PVT (arXiv:2102.12122), by an r x r convolution of stride r
+          and a LayerNorm, in LA layers too: the published FLOPs cannot be reached with full keys. r is 8, 4, 2, 1 at
+          strides 4, 8, 16, 32, and less where that would leave under four keys a side (option ``key_reduction``). A
+          normed map that does not divide by r is padded with zeros below and to the right.
+        - Psi and Theta have no bias, are shared by the heads and start as the identity: an untrained LA layer reuses
+          the scores exactly.
+        - The residual's strides, norm and treatment of odd sides are chosen in ``residual.py``.
+        - LayerNorm comes first, Q, K, V and Wo have biases, there is no position bias and no dropout.
+        - An LA layer that is handed nothing starts from scores of zero, so that every key weighs the same; the first
+          layer of a stage that is handed nothing adds no residual.
+        - The diagonality-preserving loss is offered in ``loss.py`` and never applied.
+
+    Example:
+        >>> import torch
+        >>> from attnbench import Site
+        >>> from mechanisms.lavit import LessAttention
+        >>> layer = LessAttention(Site(height=14, width=14, dim=64, heads=2))
+        >>> layer(torch.zeros(1, 14, 14, 64)).shape
+        torch.Size([1, 14, 14, 64])
+        >>> LessAttention.macs(layer.site)
+        Macs(projections=2007040, attention=1229312, other=802816)
+    """
 
     paper = "Zhang et al., CVPR 2024, arXiv:2406.00427"
 

@@ -1,33 +1,4 @@
-"""Linear attention with ReLU for the feature map, at two scales, as in EfficientViT.
-
-Paper: Cai et al., "EfficientViT: Multi-Scale Linear Attention for High-Resolution Dense Prediction", ICCV 2023,
-https://arxiv.org/abs/2205.14756.
-
-Legend: N = H W tokens, C channels, h heads, d = C / h, k the side of the aggregation, s = 2 scales (1 without
-aggregation).
-
-    y = LayerNorm(x);  P1 = [Q, K, V] = y Wqkv;  P2 = grouped 1 x 1 (depthwise k x k (P1)), Q, K, V of each head apart
-    for each scale  z = ReLU(Q) (ReLU(K)^T V) / (ReLU(Q) sum_n ReLU(K_n));   out = [z of P1, z of P2] Wo
-
-Keys and values are summed up first, which takes d x d elements per head and scale, and no N x N scores. Where a head
-has no positive query the result is 0, and it jumps there: half precision can round a token across, with an error as
-large as the value. Of independent queries of mean 0, 2^-d tokens have none that is positive.
-
-Cost per image: (3 + s) N C^2 MACs of projections, s N C (2 d + 1) of attention products and, with aggregation,
-3 N C (k^2 + d) of convolutions: linear in N throughout.
-
-Differs from the paper:
-    - A LayerNorm comes first and no batch norm last: a batch norm would let the images of a batch see each other in
-      training. The output projection has a bias instead, which is what the batch norm's shift becomes once folded.
-    - Heads are as wide as the site has them; EfficientViT's are 16 wide (B0, B1) or 32 (B2 and larger).
-    - Keys and values are always summed first. The authors' code forms N x N scores on maps of at most d tokens.
-    - Products and quotient are in float32 in half precision and under autocast, as in timm, because sums over a map
-      leave the range of float16 (https://github.com/mit-han-lab/efficientvit/issues/15). The authors' code moves to
-      float32 for the quotient alone.
-    - The denominator has 1e-15 added, as in the authors' code (timm: 1e-5), so that a token whose queries are all
-      negative attends to nothing. Before training the denominators of the smallest maps are about 1e-5 themselves.
-    - The convolution block (MBConv) that follows in EfficientViT is a sub-layer of its own, and left out.
-"""
+"""Linear attention with ReLU for the feature map, at two scales, as in EfficientViT."""
 
 from __future__ import annotations
 
@@ -79,7 +50,47 @@ class Aggregation(nn.Module):
 
 
 class ReLULinearAttention(Mechanism):
-    """Linear attention with ReLU(Q) and ReLU(K), of tokens and of their neighbourhoods (EfficientViT)."""
+    """Linear attention with ReLU(Q) and ReLU(K), of tokens and of their neighbourhoods (EfficientViT).
+
+    Paper: Cai et al., "EfficientViT: Multi-Scale Linear Attention for High-Resolution Dense Prediction", ICCV 2023,
+    https://arxiv.org/abs/2205.14756.
+
+    Legend: N = H W tokens, C channels, h heads, d = C / h, k the side of the aggregation, s = 2 scales (1 without
+    aggregation).
+
+        y = LayerNorm(x);  P1 = [Q, K, V] = y Wqkv;
+            P2 = grouped 1 x 1 (depthwise k x k (P1)), Q, K, V of each head apart
+        for each scale  z = ReLU(Q) (ReLU(K)^T V) / (ReLU(Q) sum_n ReLU(K_n));  out = [z of P1, z of P2] Wo
+
+    Keys and values are summed up first, which takes d x d elements per head and scale, and no N x N scores. Where a
+    head has no positive query the result is 0, and it jumps there: half precision can round a token across, with an
+    error as large as the value. Of independent queries of mean 0, 2^-d tokens have none that is positive.
+
+    Cost per image: (3 + s) N C^2 MACs of projections, s N C (2 d + 1) of attention products and, with aggregation,
+    3 N C (k^2 + d) of convolutions: linear in N throughout.
+
+    Differs from the paper:
+        - A LayerNorm comes first and no batch norm last: a batch norm would let the images of a batch see each other in
+          training. The output projection has a bias instead, which is what the batch norm's shift becomes once folded.
+        - Heads are as wide as the site has them; EfficientViT's are 16 wide (B0, B1) or 32 (B2 and larger).
+        - Keys and values are always summed first. The authors' code forms N x N scores on maps of at most d tokens.
+        - Products and quotient are in float32 in half precision and under autocast, as in timm, because sums over a map
+          leave the range of float16 (https://github.com/mit-han-lab/efficientvit/issues/15). The authors' code moves to
+          float32 for the quotient alone.
+        - The denominator has 1e-15 added, as in the authors' code (timm: 1e-5), so that a token whose queries are all
+          negative attends to nothing. Before training the denominators of the smallest maps are about 1e-5 themselves.
+        - The convolution block (MBConv) that follows in EfficientViT is a sub-layer of its own, and left out.
+
+    Example:
+        >>> import torch
+        >>> from attnbench import Site
+        >>> from mechanisms.linear import ReLULinearAttention
+        >>> layer = ReLULinearAttention(Site(height=14, width=14, dim=64, heads=2))
+        >>> layer(torch.zeros(1, 14, 14, 64)).shape
+        torch.Size([1, 14, 14, 64])
+        >>> ReLULinearAttention.macs(layer.site)
+        Macs(projections=4014080, attention=1630720, other=2145024)
+    """
 
     paper = "Cai et al., ICCV 2023, arXiv:2205.14756"
     reach = "global"

@@ -1,25 +1,4 @@
-"""Linear spatial-reduction attention: every token to a map pooled to a fixed size, as in PVTv2.
-
-Paper: Wang et al., "PVT v2: Improved Baselines with Pyramid Vision Transformer", CVMJ 2022,
-https://arxiv.org/abs/2106.13797.
-
-Legend: N = H W tokens, C channels, h heads, d = C / h, P the side of the pooled map, 7.
-
-    y = LayerNorm(x);  r = GELU(LayerNorm(Conv(AvgPool(y)))), the map averaged to P x P, the convolution 1 x 1
-    Q = y Wq;  K, V = r Wkv;  z = softmax(Q K^T / sqrt d) V;  out = z Wo
-
-The pooling is adaptive: key i of a side averages the tokens from floor(i H / P) up to ceil((i + 1) H / P). It takes any
-map as published. Where P does not divide a side, neighbouring keys share tokens, and on a map smaller than P tokens
-stand in several keys.
-
-Cost per image: 2 (N + P^2) C^2 MACs of projections, 2 N P^2 C of attention products and P^2 C^2 of the convolution,
-linear in N. Pooling multiplies nothing. The scores are h N P^2 elements, which ``unfused`` holds and ``sdpa`` does not.
-
-Differs from the paper:
-    - What follows the pooling (convolution, norm, GELU) is as in the authors' code. The cost that the paper gives,
-      2 N P^2 C, is that of the attention products alone.
-    - There is no dropout, and the depthwise convolutions of PVTv2's MLP are left to the network around the layer.
-"""
+"""Linear spatial-reduction attention: every token to a map pooled to a fixed size, as in PVTv2."""
 
 from __future__ import annotations
 
@@ -58,7 +37,39 @@ class PooledReduction(nn.Module):
 
 
 class LinearSpatialReductionAttention(ReducedAttention):
-    """Attention of every token to the map averaged to a fixed size (linear SRA of PVTv2)."""
+    """Attention of every token to the map averaged to a fixed size (linear SRA of PVTv2).
+
+    Paper: Wang et al., "PVT v2: Improved Baselines with Pyramid Vision Transformer", CVMJ 2022,
+    https://arxiv.org/abs/2106.13797.
+
+    Legend: N = H W tokens, C channels, h heads, d = C / h, P the side of the pooled map, 7.
+
+        y = LayerNorm(x);  r = GELU(LayerNorm(Conv(AvgPool(y)))), the map averaged to P x P, the convolution 1 x 1
+        Q = y Wq;  K, V = r Wkv;  z = softmax(Q K^T / sqrt d) V;  out = z Wo
+
+    The pooling is adaptive: key i of a side averages the tokens from floor(i H / P) up to ceil((i + 1) H / P). It takes
+    any map as published. Where P does not divide a side, neighbouring keys share tokens, and on a map smaller than P
+    tokens stand in several keys.
+
+    Cost per image: 2 (N + P^2) C^2 MACs of projections, 2 N P^2 C of attention products and P^2 C^2 of the convolution,
+    linear in N. Pooling multiplies nothing. The scores are h N P^2 elements, which ``unfused`` holds and ``sdpa`` does
+    not.
+
+    Differs from the paper:
+        - What follows the pooling (convolution, norm, GELU) is as in the authors' code. The cost that the paper gives,
+          2 N P^2 C, is that of the attention products alone.
+        - There is no dropout, and the depthwise convolutions of PVTv2's MLP are left to the network around the layer.
+
+    Example:
+        >>> import torch
+        >>> from attnbench import Site
+        >>> from mechanisms.linear_sra import LinearSpatialReductionAttention
+        >>> layer = LinearSpatialReductionAttention(Site(height=14, width=14, dim=64, heads=2))
+        >>> layer(torch.zeros(1, 14, 14, 64)).shape
+        torch.Size([1, 14, 14, 64])
+        >>> LinearSpatialReductionAttention.macs(layer.site)
+        Macs(projections=2007040, attention=1229312, other=200704)
+    """
 
     paper = "Wang et al., CVMJ 2022, arXiv:2106.13797"
 

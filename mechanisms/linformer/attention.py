@@ -1,25 +1,4 @@
-"""Attention to a fixed number of learned mixtures of the tokens, as in Linformer.
-
-Paper: Wang et al., "Linformer: Self-Attention with Linear Complexity", 2020, https://arxiv.org/abs/2006.04768.
-
-Legend: N = H W tokens, k what they are projected to, C channels, h heads, d = C / h; E and F learned, (k, N).
-
-    y = LayerNorm(x);  Q, K, V = y Wq, y Wk, y Wv;  z = softmax(Q (E K)^T / sqrt d) F V;  out = z Wo
-
-Cost per image: 4 N C^2 MACs of projections, 2 N k C of E and F, 2 N k C of attention products. The scores are h N k
-elements: ``unfused`` holds them, ``sdpa`` works through them in tiles. E and F are 2 k N parameters, which bind a
-layer to one number of tokens and grow with the map: a layer is built anew for another resolution.
-
-Differs from the paper, or settles what it leaves open:
-    - E and F are shared by the heads, the paper's headwise sharing, as in the authors' code; ``share="key-value"`` is
-      the paper's key-value sharing, E = F. Each layer has its own: there is no layerwise sharing.
-    - k is 256 by default, one of the values in the paper's experiments. A map of no more than k tokens is not
-      projected: E and F would cost more than they save, and the layer is multi-head self-attention.
-    - E and F start as the authors' code draws them, Glorot uniform with gain 1 / sqrt 2; they have no bias.
-    - Keys and values are formed and then projected, as the paper writes it. The authors' code projects y first: the
-      same function but for the biases of Wk and Wv, for 2 (N - k) C^2 MACs less.
-    - There is no class token and no dropout; tokens are in the order of the map's rows.
-"""
+"""Attention to a fixed number of learned mixtures of the tokens, as in Linformer."""
 
 from __future__ import annotations
 
@@ -45,7 +24,38 @@ def unfused(q: Queries, k: Keys, v: Keys) -> Queries:
 
 
 class LinformerAttention(Mechanism):
-    """Attention to a fixed number of learned mixtures of the tokens (Linformer)."""
+    """Attention to a fixed number of learned mixtures of the tokens (Linformer).
+
+    Paper: Wang et al., "Linformer: Self-Attention with Linear Complexity", 2020, https://arxiv.org/abs/2006.04768.
+
+    Legend: N = H W tokens, k what they are projected to, C channels, h heads, d = C / h; E and F learned, (k, N).
+
+        y = LayerNorm(x);  Q, K, V = y Wq, y Wk, y Wv;  z = softmax(Q (E K)^T / sqrt d) F V;  out = z Wo
+
+    Cost per image: 4 N C^2 MACs of projections, 2 N k C of E and F, 2 N k C of attention products. The scores are h N k
+    elements: ``unfused`` holds them, ``sdpa`` works through them in tiles. E and F are 2 k N parameters, which bind a
+    layer to one number of tokens and grow with the map: a layer is built anew for another resolution.
+
+    Differs from the paper, or settles what it leaves open:
+        - E and F are shared by the heads, the paper's headwise sharing, as in the authors' code; ``share="key-value"``
+          is the paper's key-value sharing, E = F. Each layer has its own: there is no layerwise sharing.
+        - k is 256 by default, one of the values in the paper's experiments. A map of no more than k tokens is not
+          projected: E and F would cost more than they save, and the layer is multi-head self-attention.
+        - E and F start as the authors' code draws them, Glorot uniform with gain 1 / sqrt 2; they have no bias.
+        - Keys and values are formed and then projected, as the paper writes it. The authors' code projects y first: the
+          same function but for the biases of Wk and Wv, for 2 (N - k) C^2 MACs less.
+        - There is no class token and no dropout; tokens are in the order of the map's rows.
+
+    Example:
+        >>> import torch
+        >>> from attnbench import Site
+        >>> from mechanisms.linformer import LinformerAttention
+        >>> layer = LinformerAttention(Site(height=14, width=14, dim=64, heads=2))
+        >>> layer(torch.zeros(1, 14, 14, 64)).shape
+        torch.Size([1, 14, 14, 64])
+        >>> LinformerAttention.macs(layer.site)
+        Macs(projections=3211264, attention=4917248, other=0)
+    """
 
     paper = "Wang et al., 2020, arXiv:2006.04768"
     reach = "global"

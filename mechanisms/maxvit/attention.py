@@ -1,30 +1,4 @@
-"""Attention within blocks and within dilated grids, layer about, as in MaxViT.
-
-Paper: Tu et al., "MaxViT: Multi-Axis Vision Transformer", ECCV 2022, https://arxiv.org/abs/2204.01697.
-
-Legend: N = H W tokens, C channels, h heads, d = C / h, P the side of a block and of a grid.
-
-    y = LayerNorm(x);  in each group  z = softmax(Q K^T / sqrt d + B) V;  out = z Wo
-
-In layers 0, 2, ... of a stage a group is a block, P x P neighbours. In layers 1, 3, ... it is a grid, P x P tokens
-spread over the whole map, H / P rows and W / P columns apart. B is read from a table of (2P - 1)^2 values per head by
-the offset between two tokens, counted in tokens of the group.
-
-Cost per image: 4 N C^2 MACs of projections and 2 P^2 N C of attention products. The scores are h N P^2 elements,
-which ``unfused`` holds and ``sdpa`` does not. The bias takes h P^4.
-
-No reach is claimed: a block is local; a grid spans the map and still holds only P^2 of its tokens.
-
-Differs from the paper:
-    - The mechanism is the attention alone. The MBConv before each pair of layers is no part of it, and the MLP after
-      each layer is the network's.
-    - The authors' code refuses a map that does not divide. Here ceil(H / P) by ceil(W / P) groups part it, and those
-      that lack tokens are smaller: what padding bottom right and masking the padding out gives, at less cost. No
-      padding is attended to.
-    - P is 7 at any resolution; the authors fine-tune with 12 at 384 and 16 at 512 pixels, which is what
-      ``resolution_policy="scaled"`` comes to.
-    - The table is read by sliding windows, with no index of P^4 entries. There is no dropout.
-"""
+"""Attention within blocks and within dilated grids, layer about, as in MaxViT."""
 
 from __future__ import annotations
 
@@ -65,7 +39,43 @@ def parted(site: Site, down: int, across: int) -> list[Kind]:
 
 
 class BlockGridAttention(Mechanism):
-    """Attention within blocks in even layers, within dilated grids in odd ones, with a position bias (MaxViT)."""
+    """Attention within blocks in even layers, within dilated grids in odd ones, with a position bias (MaxViT).
+
+    Paper: Tu et al., "MaxViT: Multi-Axis Vision Transformer", ECCV 2022, https://arxiv.org/abs/2204.01697.
+
+    Legend: N = H W tokens, C channels, h heads, d = C / h, P the side of a block and of a grid.
+
+        y = LayerNorm(x);  in each group  z = softmax(Q K^T / sqrt d + B) V;  out = z Wo
+
+    In layers 0, 2, ... of a stage a group is a block, P x P neighbours. In layers 1, 3, ... it is a grid, P x P tokens
+    spread over the whole map, H / P rows and W / P columns apart. B is read from a table of (2P - 1)^2 values per head
+    by the offset between two tokens, counted in tokens of the group.
+
+    Cost per image: 4 N C^2 MACs of projections and 2 P^2 N C of attention products. The scores are h N P^2 elements,
+    which ``unfused`` holds and ``sdpa`` does not. The bias takes h P^4.
+
+    No reach is claimed: a block is local; a grid spans the map and still holds only P^2 of its tokens.
+
+    Differs from the paper:
+        - The mechanism is the attention alone. The MBConv before each pair of layers is no part of it, and the MLP
+          after each layer is the network's.
+        - The authors' code refuses a map that does not divide. Here ceil(H / P) by ceil(W / P) groups part it, and
+          those that lack tokens are smaller: what padding bottom right and masking the padding out gives, at less cost.
+          No padding is attended to.
+        - P is 7 at any resolution; the authors fine-tune with 12 at 384 and 16 at 512 pixels, which is what
+          ``resolution_policy="scaled"`` comes to.
+        - The table is read by sliding windows, with no index of P^4 entries. There is no dropout.
+
+    Example:
+        >>> import torch
+        >>> from attnbench import Site
+        >>> from mechanisms.maxvit import BlockGridAttention
+        >>> layer = BlockGridAttention(Site(height=14, width=14, dim=64, heads=2))
+        >>> layer(torch.zeros(1, 14, 14, 64)).shape
+        torch.Size([1, 14, 14, 64])
+        >>> BlockGridAttention.macs(layer.site)
+        Macs(projections=3211264, attention=1229312, other=0)
+    """
 
     paper = "Tu et al., ECCV 2022, arXiv:2204.01697"
     reach = None

@@ -1,19 +1,4 @@
-"""Multi-head self-attention over the whole map, as in ViT and DeiT.
-
-Paper: Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021, https://arxiv.org/abs/2010.11929;
-DeiT, https://arxiv.org/abs/2012.12877.
-
-Legend: N = H W tokens, C channels, h heads, d = C / h.
-
-    y = LayerNorm(x);  Q, K, V = y Wq, y Wk, y Wv;  z = softmax(Q K^T / sqrt d) V;  out = z Wo
-
-Cost per image: 4 N C^2 MACs of projections and 2 N^2 C of attention products. The scores are h N^2 elements:
-``unfused`` holds them, and its softmax for the backward pass; ``sdpa`` works through them in tiles.
-
-Differs from the paper:
-    - There is no class token: every token is a token of the map.
-    - There is no dropout, and position encoding is left to the network around the layer.
-"""
+"""Multi-head self-attention over the whole map, as in ViT and DeiT."""
 
 from __future__ import annotations
 
@@ -36,7 +21,32 @@ def unfused_attention(q: Heads, k: Heads, v: Heads) -> Heads:
 
 
 class MHSA(Mechanism):
-    """Multi-head self-attention of every token to every token (ViT, DeiT)."""
+    """Multi-head self-attention of every token to every token (ViT, DeiT).
+
+    Paper: Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021, https://arxiv.org/abs/2010.11929;
+    DeiT, https://arxiv.org/abs/2012.12877.
+
+    Legend: N = H W tokens, C channels, h heads, d = C / h.
+
+        y = LayerNorm(x);  Q, K, V = y Wq, y Wk, y Wv;  z = softmax(Q K^T / sqrt d) V;  out = z Wo
+
+    Cost per image: 4 N C^2 MACs of projections and 2 N^2 C of attention products. The scores are h N^2 elements:
+    ``unfused`` holds them, and its softmax for the backward pass; ``sdpa`` works through them in tiles.
+
+    Differs from the paper:
+        - There is no class token: every token is a token of the map.
+        - There is no dropout, and position encoding is left to the network around the layer.
+
+    Example:
+        >>> import torch
+        >>> from attnbench import Site
+        >>> from mechanisms.mhsa import MHSA
+        >>> layer = MHSA(Site(height=14, width=14, dim=64, heads=2))
+        >>> layer(torch.zeros(1, 14, 14, 64)).shape
+        torch.Size([1, 14, 14, 64])
+        >>> MHSA.macs(layer.site)
+        Macs(projections=3211264, attention=4917248, other=0)
+    """
 
     paper = "Dosovitskiy et al., ICLR 2021, arXiv:2010.11929"
     reach = "global"

@@ -1,40 +1,4 @@
-"""Softmax attention estimated by positive orthogonal random features (FAVOR+), as in Performer.
-
-Paper: Choromanski et al., "Rethinking Attention with Performers", ICLR 2021, https://arxiv.org/abs/2009.14794.
-
-Legend: N = H W tokens, C channels, h heads, d = C / h, m random features w_r, queries q_i and keys k_j divided by
-d^(1/4).
-
-    y = LayerNorm(x);  Q, K, V = y Wq, y Wk, y Wv;  phi_r(x) = exp(w_r x - |x|^2 / 2) / sqrt m
-    z_i = [ sum_j (phi(q_i) phi(k_j)) v_j ] / [ sum_j phi(q_i) phi(k_j) ];  out = z Wo
-
-phi(q) phi(k) is exp(q k) in expectation, with a relative variance of at most (exp |q + k|^2 - 1) / m: large scores are
-estimated badly. |q_i|^2 and m cancel, and what is left is a softmax over the tokens for each feature and one over the
-features for each query:
-
-    b_rj = w_r k_j - |k_j|^2 / 2;   u_r = sum_j softmax_j(b_r) v_j;   c_r = log sum_j exp b_rj
-    z_i = sum_r softmax_r(w q_i + c) u_r
-
-This is how it is computed. The largest term of every sum is exp 0 = 1, so that nothing overflows, no denominator is
-near 0, and what underflows is nothing beside 1. z_i is the quotient above for any scores, and a mean of values.
-
-Cost per image: 4 N C^2 MACs of projections and 4 N m C of attention products: w K, w Q and the two sums. Both
-softmaxes have h N m elements; nothing is N^2.
-
-Differs from the paper, or settles what it leaves open:
-    - The authors subtract one maximum per query, and one per head for all keys and features, and then add 1e-6 to
-      every phi: a key far below the largest gets weight that it has not. The two softmaxes need no such term.
-    - Features are drawn once, when the layer is built, and not redrawn in training. They are a buffer, shared by the
-      heads. Their generator is their own, seeded by torch's seed and the layer's place in the network, so that how
-      many there are does not change how the weights are drawn.
-    - Blocks of d features are orthogonal, with the lengths of Gaussian vectors. Directions are uniform, which takes
-      the signs of R's diagonal in Q R = Gaussian; the authors' are the Q of the library, whose vectors lie on one
-      side each, and whose estimate is biased.
-    - m is d log d by default, rounded down, the order that the paper's bound asks for (266 for d = 64; the
-      authors' code has 256).
-    - Half precision forms exponentials, sums of them and |k|^2 in float32, products in half precision.
-    - There is no class token and no dropout. The paper's generalised kernels (ReLU) are not offered.
-"""
+"""Softmax attention estimated by positive orthogonal random features (FAVOR+), as in Performer."""
 
 from __future__ import annotations
 
@@ -53,7 +17,53 @@ Features: TypeAlias = Float[Tensor, "features head_dim"]
 
 
 class PerformerAttention(Mechanism):
-    """Softmax attention estimated by positive orthogonal random features (Performer)."""
+    """Softmax attention estimated by positive orthogonal random features (Performer).
+
+    Paper: Choromanski et al., "Rethinking Attention with Performers", ICLR 2021, https://arxiv.org/abs/2009.14794.
+
+    Legend: N = H W tokens, C channels, h heads, d = C / h, m random features w_r, queries q_i and keys k_j divided by
+    d^(1/4).
+
+        y = LayerNorm(x);  Q, K, V = y Wq, y Wk, y Wv;  phi_r(x) = exp(w_r x - |x|^2 / 2) / sqrt m
+        z_i = [ sum_j (phi(q_i) phi(k_j)) v_j ] / [ sum_j phi(q_i) phi(k_j) ];  out = z Wo
+
+    phi(q) phi(k) is exp(q k) in expectation, with a relative variance of at most (exp |q + k|^2 - 1) / m: large scores
+    are estimated badly. |q_i|^2 and m cancel, and what is left is a softmax over the tokens for each feature and one
+    over the features for each query:
+
+        b_rj = w_r k_j - |k_j|^2 / 2;   u_r = sum_j softmax_j(b_r) v_j;   c_r = log sum_j exp b_rj
+        z_i = sum_r softmax_r(w q_i + c) u_r
+
+    This is how it is computed. The largest term of every sum is exp 0 = 1, so that nothing overflows, no denominator is
+    near 0, and what underflows is nothing beside 1. z_i is the quotient above for any scores, and a mean of values.
+
+    Cost per image: 4 N C^2 MACs of projections and 4 N m C of attention products: w K, w Q and the two sums. Both
+    softmaxes have h N m elements; nothing is N^2.
+
+    Differs from the paper, or settles what it leaves open:
+        - The authors subtract one maximum per query, and one per head for all keys and features, and then add 1e-6 to
+          every phi: a key far below the largest gets weight that it has not. The two softmaxes need no such term.
+        - Features are drawn once, when the layer is built, and not redrawn in training. They are a buffer, shared by
+          the heads. Their generator is their own, seeded by torch's seed and the layer's place in the network, so that
+          how many there are does not change how the weights are drawn.
+        - Blocks of d features are orthogonal, with the lengths of Gaussian vectors. Directions are uniform, which takes
+          the signs of R's diagonal in Q R = Gaussian; the authors' are the Q of the library, whose vectors lie on one
+          side each, and whose estimate is biased.
+        - m is d log d by default, rounded down, the order that the paper's bound asks for (266 for d = 64; the authors'
+          code has 256).
+        - Half precision forms exponentials, sums of them and |k|^2 in float32, products in half precision.
+        - There is no class token and no dropout. The paper's generalised kernels (ReLU) are not offered.
+
+    Example:
+        >>> import torch
+        >>> from attnbench import Site
+        >>> from mechanisms.performer import PerformerAttention
+        >>> layer = PerformerAttention(Site(height=14, width=14, dim=64, heads=2))
+        >>> layer(torch.zeros(1, 14, 14, 64)).shape
+        torch.Size([1, 14, 14, 64])
+        >>> PerformerAttention.macs(layer.site)
+        Macs(projections=3211264, attention=5519360, other=0)
+    """
 
     paper = "Choromanski et al., ICLR 2021, arXiv:2009.14794"
     reach = "global"

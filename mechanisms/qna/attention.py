@@ -1,28 +1,4 @@
-"""Attention in sliding windows by learned queries that all windows share, as in QnA-ViT.
-
-Paper: Arar et al., "Learned Queries for Efficient Local Attention", CVPR 2022, https://arxiv.org/abs/2112.11435.
-
-Legend: x_p the token at p of N = H W, C channels, h heads, d = C / h; per head L learned queries q_l, a window of
-k x k offsets D, a position bias b(l, D) and a scale w(l, D) of either sign.
-
-    q~_l = q_l / ((|q_l| + 1e-6) sqrt d);   score s_l(p) = (q~_l^T Wk) x_p;   v(p) = Wv x_p
-    z(p) = sum_l [ sum_D w(l, D) exp(s_l(p + D) + b(l, D)) v(p + D) ] / [ sum_D exp(s_l(p + D) + b(l, D)) ]
-    out = Wo z,  with offsets outside the map left out of both sums
-
-Keys are never formed, and the sums are depthwise convolutions (``windows.py`` says how, and why no score overflows
-or underflows): nothing of k^2 times the map is ever in memory.
-
-Cost per image: N (2 C^2 + L h C + L C (1 + k^2) + L h k^2) multiply-adds. ``macs`` gives N L C less: weighting the
-values by exp(s) is elementwise work, and so is folding the queries into Wk, L C^2 once per call. Activations
-beside the values: about 2 N C for one query at a time in inference, 2 N L (C + h) kept for training.
-
-Differs from the paper:
-    - The layer norm before the attention belongs to the mechanism (``QnA``); ``LearnedQueryAttention`` has none.
-    - The authors subtract nothing from the scores before the exponential; here the sums are stable for any scores.
-    - Half precision forms scores, exponentials and both convolutions in float32.
-    - Weights that the paper does not specify are drawn as the baselines' are: truncated normal, deviation 0.02.
-    - The sum over queries is taken query by query, which needs less memory than one convolution of L C channels.
-"""
+"""Attention in sliding windows by learned queries that all windows share, as in QnA-ViT."""
 
 from __future__ import annotations
 
@@ -100,7 +76,41 @@ class LearnedQueryAttention(nn.Module):
 
 
 class QnA(Mechanism):
-    """Attention in sliding windows by learned queries, after a layer norm (QnA-ViT)."""
+    """Attention in sliding windows by learned queries, after a layer norm (QnA-ViT).
+
+    Paper: Arar et al., "Learned Queries for Efficient Local Attention", CVPR 2022, https://arxiv.org/abs/2112.11435.
+
+    Legend: x_p the token at p of N = H W, C channels, h heads, d = C / h; per head L learned queries q_l, a window of
+    k x k offsets D, a position bias b(l, D) and a scale w(l, D) of either sign.
+
+        q~_l = q_l / ((|q_l| + 1e-6) sqrt d);   score s_l(p) = (q~_l^T Wk) x_p;   v(p) = Wv x_p
+        z(p) = sum_l [ sum_D w(l, D) exp(s_l(p + D) + b(l, D)) v(p + D) ] / [ sum_D exp(s_l(p + D) + b(l, D)) ]
+        out = Wo z,  with offsets outside the map left out of both sums
+
+    Keys are never formed, and the sums are depthwise convolutions (``windows.py`` says how, and why no score overflows
+    or underflows): nothing of k^2 times the map is ever in memory.
+
+    Cost per image: N (2 C^2 + L h C + L C (1 + k^2) + L h k^2) multiply-adds. ``macs`` gives N L C less: weighting the
+    values by exp(s) is elementwise work, and so is folding the queries into Wk, L C^2 once per call. Activations
+    beside the values: about 2 N C for one query at a time in inference, 2 N L (C + h) kept for training.
+
+    Differs from the paper:
+        - The layer norm before the attention belongs to the mechanism (``QnA``); ``LearnedQueryAttention`` has none.
+        - The authors subtract nothing from the scores before the exponential; here the sums are stable for any scores.
+        - Half precision forms scores, exponentials and both convolutions in float32.
+        - Weights that the paper does not specify are drawn as the baselines' are: truncated normal, deviation 0.02.
+        - The sum over queries is taken query by query, which needs less memory than one convolution of L C channels.
+
+    Example:
+        >>> import torch
+        >>> from attnbench import Site
+        >>> from mechanisms.qna import QnA
+        >>> layer = QnA(Site(height=14, width=14, dim=64, heads=2))
+        >>> layer(torch.zeros(1, 14, 14, 64)).shape
+        torch.Size([1, 14, 14, 64])
+        >>> QnA.macs(layer.site)
+        Macs(projections=1655808, attention=232848, other=0)
+    """
 
     paper = "Arar et al., CVPR 2022, arXiv:2112.11435"
     reach = "local"

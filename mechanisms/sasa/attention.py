@@ -1,31 +1,4 @@
-"""Self-attention in a sliding window around every token, as in stand-alone self-attention (SASA).
-
-Paper: Ramachandran et al., "Stand-Alone Self-Attention in Vision Models", NeurIPS 2019,
-https://arxiv.org/abs/1906.05909. It is what learned queries (``mechanisms/qna``) are compared with in their paper.
-
-Legend: x_p the token at p of N = H W, C channels, h heads, d = C / h; k x k offsets D, for each head a bias b(D).
-
-    y = LayerNorm(x);  q_p, k_p, v_p = Wq y_p, Wk y_p, Wv y_p
-    z_p = sum_D exp(q_p^T k_{p+D} / sqrt d + b(D)) v_{p+D} / sum_D exp(q_p^T k_{p+D} / sqrt d + b(D));  out = Wo z
-    with offsets outside the map left out of both sums
-
-Cost per image: 4 N C^2 MACs of projections and 2 N k^2 C of attention products. Both count all k^2 offsets of every
-token, those outside the map included, as ``unfolded`` multiplies them. ``lean`` is counted the same,
-though it multiplies each tile of queries with all keys that any of them sees: 4 times as much at k = 3 and 7, twice
-at k = 15.
-
-Memory beside queries, keys, values and result, in elements: ``unfolded`` holds 2 N k^2 C of windows and N h k^2 of
-scores, and keeps them for training. ``lean``, the default, works through the map in chunks: on a CPU no more than
-2^17 scores at a time, elsewhere as many as the batch has numbers if that is more than 2^22, but one tile's at least.
-It keeps nothing for training, and is the faster one as well.
-
-Differs from the paper:
-    - Position enters by a learned bias for each head and offset, as in QnA. The paper adds learned embeddings of the
-      row and the column offset to the keys, so that position is weighed by the query.
-    - Scores are divided by sqrt d, and there is an output projection; the paper's layer has neither.
-    - The layer norm before the attention belongs to the mechanism. The paper's spatially varying values, a stem,
-      are not part of it.
-"""
+"""Self-attention in a sliding window around every token, as in stand-alone self-attention (SASA)."""
 
 from __future__ import annotations
 
@@ -40,7 +13,44 @@ from mechanisms.sasa.unfolded import unfolded
 
 
 class StandAloneAttention(Mechanism):
-    """Self-attention in a sliding window around every token, with a relative position bias (SASA)."""
+    """Self-attention in a sliding window around every token, with a relative position bias (SASA).
+
+    Paper: Ramachandran et al., "Stand-Alone Self-Attention in Vision Models", NeurIPS 2019,
+    https://arxiv.org/abs/1906.05909. It is what learned queries (``mechanisms/qna``) are compared with in their paper.
+
+    Legend: x_p the token at p of N = H W, C channels, h heads, d = C / h; k x k offsets D, for each head a bias b(D).
+
+        y = LayerNorm(x);  q_p, k_p, v_p = Wq y_p, Wk y_p, Wv y_p
+        z_p = sum_D exp(q_p^T k_{p+D} / sqrt d + b(D)) v_{p+D} / sum_D exp(q_p^T k_{p+D} / sqrt d + b(D));  out = Wo z
+        with offsets outside the map left out of both sums
+
+    Cost per image: 4 N C^2 MACs of projections and 2 N k^2 C of attention products. Both count all k^2 offsets of every
+    token, those outside the map included, as ``unfolded`` multiplies them. ``lean`` is counted the same,
+    though it multiplies each tile of queries with all keys that any of them sees: 4 times as much at k = 3 and 7, twice
+    at k = 15.
+
+    Memory beside queries, keys, values and result, in elements: ``unfolded`` holds 2 N k^2 C of windows and N h k^2 of
+    scores, and keeps them for training. ``lean``, the default, works through the map in chunks: on a CPU no more than
+    2^17 scores at a time, elsewhere as many as the batch has numbers if that is more than 2^22, but one tile's at
+    least. It keeps nothing for training, and is the faster one as well.
+
+    Differs from the paper:
+        - Position enters by a learned bias for each head and offset, as in QnA. The paper adds learned embeddings of
+          the row and the column offset to the keys, so that position is weighed by the query.
+        - Scores are divided by sqrt d, and there is an output projection; the paper's layer has neither.
+        - The layer norm before the attention belongs to the mechanism. The paper's spatially varying values, a stem,
+          are not part of it.
+
+    Example:
+        >>> import torch
+        >>> from attnbench import Site
+        >>> from mechanisms.sasa import StandAloneAttention
+        >>> layer = StandAloneAttention(Site(height=14, width=14, dim=64, heads=2))
+        >>> layer(torch.zeros(1, 14, 14, 64)).shape
+        torch.Size([1, 14, 14, 64])
+        >>> StandAloneAttention.macs(layer.site)
+        Macs(projections=3211264, attention=225792, other=0)
+    """
 
     paper = "Ramachandran et al., NeurIPS 2019, arXiv:1906.05909"
     reach = "local"

@@ -1,35 +1,4 @@
-"""Attention within windows that shift from layer to layer, as in Swin.
-
-Paper: Liu et al., "Swin Transformer: Hierarchical Vision Transformer using Shifted Windows", ICCV 2021,
-https://arxiv.org/abs/2103.14030.
-
-Legend: N the places in all windows, C channels, h heads, d = C / h, M the side of a window.
-
-    y = LayerNorm(x);  in each window  z = softmax(Q K^T / sqrt d + B) V;  out = z Wo
-
-B is read from a table of (2M - 1)^2 values per head by the offset between two tokens. Odd layers of a stage displace
-the grid of windows by floor(M / 2), which leaves smaller windows at the map's borders. The ways of the paper's Table 5:
-
-    cyclic  the map is rolled by floor(M / 2), so that the smaller windows of opposite borders share one; scores
-            between tokens from different ends of the map get -100 added. N is the tokens of the map in whole windows.
-    padded  the smaller windows are filled to M x M; scores between tokens and filled places get -100 added. Same
-            output, with one window more along each side: for 2 x 2 windows N is 2.25 times as large.
-    none    no layer is shifted.
-
-Cost per image: 4 N C^2 MACs of projections and 2 M^2 N C of attention products. The scores are h N M^2 elements,
-which ``unfused`` holds and ``sdpa`` does not. Bias and masks take 4 h M^4 at most, whatever the map.
-
-Differs from the paper:
-    - A map that does not divide is padded with zeros after the norm, bottom right, before it is rolled, as in the
-      authors' detection code (timm rolls first, which puts the seam inside the map). Padding tokens are not masked:
-      their keys and values are the biases. That holds for ``padded`` too, so that its output is that of ``cyclic`` on
-      every map: only what fills the displaced grid's border windows is masked.
-    - The paper does not say what fills the windows of ``padded``. Here it is zeros after the norm, which then go
-      through the projections as tokens do.
-    - A side that is not larger than the window is one window and not shifted, each side by itself, as in timm.
-    - ``resolution_policy="scaled"`` is an addition: the paper's window is 7 at any resolution.
-    - The table is read by sliding windows, with no index of M^4 entries. There is no dropout.
-"""
+"""Attention within windows that shift from layer to layer, as in Swin."""
 
 from __future__ import annotations
 
@@ -74,7 +43,50 @@ def scaled(window: int, pixels: int) -> int:
 
 
 class ShiftedWindowAttention(Mechanism):
-    """Attention within windows, shifted in every second layer, with a relative position bias (Swin)."""
+    """Attention within windows, shifted in every second layer, with a relative position bias (Swin).
+
+    Paper: Liu et al., "Swin Transformer: Hierarchical Vision Transformer using Shifted Windows", ICCV 2021,
+    https://arxiv.org/abs/2103.14030.
+
+    Legend: N the places in all windows, C channels, h heads, d = C / h, M the side of a window.
+
+        y = LayerNorm(x);  in each window  z = softmax(Q K^T / sqrt d + B) V;  out = z Wo
+
+    B is read from a table of (2M - 1)^2 values per head by the offset between two tokens. Odd layers of a stage
+    displace the grid of windows by floor(M / 2), which leaves smaller windows at the map's borders. The ways of the
+    paper's Table 5:
+
+        cyclic  the map is rolled by floor(M / 2), so that the smaller windows of opposite borders share one; scores
+                between tokens from different ends of the map get -100 added. N is the tokens of the map in whole
+                windows.
+        padded  the smaller windows are filled to M x M; scores between tokens and filled places get -100 added. Same
+                output, with one window more along each side: for 2 x 2 windows N is 2.25 times as large.
+        none    no layer is shifted.
+
+    Cost per image: 4 N C^2 MACs of projections and 2 M^2 N C of attention products. The scores are h N M^2 elements,
+    which ``unfused`` holds and ``sdpa`` does not. Bias and masks take 4 h M^4 at most, whatever the map.
+
+    Differs from the paper:
+        - A map that does not divide is padded with zeros after the norm, bottom right, before it is rolled, as in the
+          authors' detection code (timm rolls first, which puts the seam inside the map). Padding tokens are not masked:
+          their keys and values are the biases. That holds for ``padded`` too, so that its output is that of ``cyclic``
+          on every map: only what fills the displaced grid's border windows is masked.
+        - The paper does not say what fills the windows of ``padded``. Here it is zeros after the norm, which then go
+          through the projections as tokens do.
+        - A side that is not larger than the window is one window and not shifted, each side by itself, as in timm.
+        - ``resolution_policy="scaled"`` is an addition: the paper's window is 7 at any resolution.
+        - The table is read by sliding windows, with no index of M^4 entries. There is no dropout.
+
+    Example:
+        >>> import torch
+        >>> from attnbench import Site
+        >>> from mechanisms.swin import ShiftedWindowAttention
+        >>> layer = ShiftedWindowAttention(Site(height=14, width=14, dim=64, heads=2))
+        >>> layer(torch.zeros(1, 14, 14, 64)).shape
+        torch.Size([1, 14, 14, 64])
+        >>> ShiftedWindowAttention.macs(layer.site)
+        Macs(projections=3211264, attention=1229312, other=0)
+    """
 
     paper = "Liu et al., ICCV 2021, arXiv:2103.14030"
     reach = "local"

@@ -1,31 +1,4 @@
-"""Attention within windows and attention to a reduced map, layer about, as in Twins-SVT.
-
-Paper: Chu et al., "Twins: Revisiting the Design of Spatial Attention in Vision Transformers", NeurIPS 2021,
-https://arxiv.org/abs/2104.13840.
-
-Legend: N = H W tokens, C channels, h heads, d = C / h, M the side of a window, N' tokens of the map padded to whole
-windows, R the reduction, K = ceil(H / R) ceil(W / R) keys. y = LayerNorm(x).
-
-    LSA, layers 0, 2, ... of a stage:  in each M x M window  z = softmax(Q K^T / sqrt d) V;  out = z Wo
-    GSA, layers 1, 3, ...:  r = LayerNorm(Conv(y)), the convolution R x R of stride R;  r = y where R is 1
-                            Q = y Wq;  K, V = r Wkv;  z = softmax(Q K^T / sqrt d) V;  out = z Wo
-
-GSA is PVT's attention, see ``mechanisms/sra/attention.py``. R is 8, 4, 2, 1 at strides 4, 8, 16, 32.
-
-Cost per image: LSA (3 N' + N) C^2 MACs of projections and 2 N' M^2 C of attention products; GSA 2 (N + K) C^2, 2 N K C
-and, if R > 1, K R^2 C^2 of the convolution. The scores are h N' M^2 or h N K elements, which ``unfused`` holds and
-``sdpa`` does not.
-
-No reach is claimed: LSA is local and GSA is global, and both are layers of this class.
-
-Differs from the paper:
-    - LSA pads a map that does not divide, or is smaller than a window, with zeros after the norm, bottom right, as the
-      authors' detection code and timm do. Padding tokens are attended to: their keys and values are the biases.
-    - GSA pads likewise to whole patches, so that every token is in a key. The authors' code and timm let the
-      convolution leave out the rows and columns that remain, and cannot run on a map smaller than R.
-    - The convolution is drawn as the projections are, with deviation 0.02; the authors' has sqrt(2 / (R^2 C)).
-    - There is no dropout. The position encoding (PEG) is left to the network around the layer.
-"""
+"""Attention within windows and attention to a reduced map, layer about, as in Twins-SVT."""
 
 from __future__ import annotations
 
@@ -90,7 +63,44 @@ class GloballySubsampled(nn.Module):
 
 
 class TwinsAttention(Mechanism):
-    """Attention within windows in even layers, to a reduced map in odd ones (LSA and GSA of Twins-SVT)."""
+    """Attention within windows in even layers, to a reduced map in odd ones (LSA and GSA of Twins-SVT).
+
+    Paper: Chu et al., "Twins: Revisiting the Design of Spatial Attention in Vision Transformers", NeurIPS 2021,
+    https://arxiv.org/abs/2104.13840.
+
+    Legend: N = H W tokens, C channels, h heads, d = C / h, M the side of a window, N' tokens of the map padded to whole
+    windows, R the reduction, K = ceil(H / R) ceil(W / R) keys. y = LayerNorm(x).
+
+        LSA, layers 0, 2, ... of a stage:  in each M x M window  z = softmax(Q K^T / sqrt d) V;  out = z Wo
+        GSA, layers 1, 3, ...:  r = LayerNorm(Conv(y)), the convolution R x R of stride R;  r = y where R is 1
+                                Q = y Wq;  K, V = r Wkv;  z = softmax(Q K^T / sqrt d) V;  out = z Wo
+
+    GSA is PVT's attention, see ``mechanisms.sra.SpatialReductionAttention``. R is 8, 4, 2, 1 at strides 4, 8, 16, 32.
+
+    Cost per image: LSA (3 N' + N) C^2 MACs of projections and 2 N' M^2 C of attention products; GSA 2 (N + K) C^2, 2 N
+    K C and, if R > 1, K R^2 C^2 of the convolution. The scores are h N' M^2 or h N K elements, which ``unfused`` holds
+    and ``sdpa`` does not.
+
+    No reach is claimed: LSA is local and GSA is global, and both are layers of this class.
+
+    Differs from the paper:
+        - LSA pads a map that does not divide, or is smaller than a window, with zeros after the norm, bottom right, as
+          the authors' detection code and timm do. Padding tokens are attended to: their keys and values are the biases.
+        - GSA pads likewise to whole patches, so that every token is in a key. The authors' code and timm let the
+          convolution leave out the rows and columns that remain, and cannot run on a map smaller than R.
+        - The convolution is drawn as the projections are, with deviation 0.02; the authors' has sqrt(2 / (R^2 C)).
+        - There is no dropout. The position encoding (PEG) is left to the network around the layer.
+
+    Example:
+        >>> import torch
+        >>> from attnbench import Site
+        >>> from mechanisms.twins import TwinsAttention
+        >>> layer = TwinsAttention(Site(height=14, width=14, dim=64, heads=2))
+        >>> layer(torch.zeros(1, 14, 14, 64)).shape
+        torch.Size([1, 14, 14, 64])
+        >>> TwinsAttention.macs(layer.site)
+        Macs(projections=3211264, attention=1229312, other=0)
+    """
 
     paper = "Chu et al., NeurIPS 2021, arXiv:2104.13840"
     reach = None

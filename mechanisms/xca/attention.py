@@ -1,27 +1,4 @@
-"""Attention of channels to channels over the whole map, as in XCiT.
-
-Paper: El-Nouby et al., "XCiT: Cross-Covariance Image Transformers", NeurIPS 2021, https://arxiv.org/abs/2106.09681.
-
-Legend: N = H W tokens, C channels, h heads, d = C / h, t a learned temperature per head; Qn, Kn are Q, K with
-every channel scaled to length 1 over the N tokens.
-
-    y = LayerNorm(x);  Q, K, V = y Wq, y Wk, y Wv;  z = V softmax(t Qn^T Kn)^T;  out = z Wo
-
-The softmax is over the channels of the keys. Every token is changed in the same way, by d x d weights that depend on
-all of them.
-
-Cost per image: 4 N C^2 MACs of projections and 2 N C d of attention products, linear in N. The scores are C d
-elements, whatever the map: a fused kernel has nothing to save, and ``sdpa``, to which the d channels are tokens and
-the N tokens are channels, needs Q, K and V with tokens last.
-
-Differs from the paper:
-    - This is XCA with its norm. The local patch interaction (two depthwise 3 x 3 convolutions), in XCiT the one place
-      where neighbours exchange anything directly, is a sub-layer of its own there, and so is left out.
-    - LayerScale, drop path and position encoding are left to the network around the layer. There is no dropout.
-    - The temperature multiplies, as in the authors' code; the paper divides by it.
-    - In float16 a length below 6e-5 counts as that, elsewhere one below 1e-12, as in the authors' code: float16
-      rounds 1e-12 to zero, and channels that are zero all over the map would be divided by it.
-"""
+"""Attention of channels to channels over the whole map, as in XCiT."""
 
 from __future__ import annotations
 
@@ -61,7 +38,40 @@ def fused_attention(qkv: Packed, temperature: Temperature) -> Tokens:
 
 
 class CrossCovarianceAttention(Mechanism):
-    """Attention of channels to channels within each head, by their cross-covariance over the map (XCA of XCiT)."""
+    """Attention of channels to channels within each head, by their cross-covariance over the map (XCA of XCiT).
+
+    Paper: El-Nouby et al., "XCiT: Cross-Covariance Image Transformers", NeurIPS 2021, https://arxiv.org/abs/2106.09681.
+
+    Legend: N = H W tokens, C channels, h heads, d = C / h, t a learned temperature per head; Qn, Kn are Q, K with
+    every channel scaled to length 1 over the N tokens.
+
+        y = LayerNorm(x);  Q, K, V = y Wq, y Wk, y Wv;  z = V softmax(t Qn^T Kn)^T;  out = z Wo
+
+    The softmax is over the channels of the keys. Every token is changed in the same way, by d x d weights that depend
+    on all of them.
+
+    Cost per image: 4 N C^2 MACs of projections and 2 N C d of attention products, linear in N. The scores are C d
+    elements, whatever the map: a fused kernel has nothing to save, and ``sdpa``, to which the d channels are tokens and
+    the N tokens are channels, needs Q, K and V with tokens last.
+
+    Differs from the paper:
+        - This is XCA with its norm. The local patch interaction (two depthwise 3 x 3 convolutions), in XCiT the one
+          place where neighbours exchange anything directly, is a sub-layer of its own there, and so is left out.
+        - LayerScale, drop path and position encoding are left to the network around the layer. There is no dropout.
+        - The temperature multiplies, as in the authors' code; the paper divides by it.
+        - In float16 a length below 6e-5 counts as that, elsewhere one below 1e-12, as in the authors' code: float16
+          rounds 1e-12 to zero, and channels that are zero all over the map would be divided by it.
+
+    Example:
+        >>> import torch
+        >>> from attnbench import Site
+        >>> from mechanisms.xca import CrossCovarianceAttention
+        >>> layer = CrossCovarianceAttention(Site(height=14, width=14, dim=64, heads=2))
+        >>> layer(torch.zeros(1, 14, 14, 64)).shape
+        torch.Size([1, 14, 14, 64])
+        >>> CrossCovarianceAttention.macs(layer.site)
+        Macs(projections=3211264, attention=802816, other=0)
+    """
 
     paper = "El-Nouby et al., NeurIPS 2021, arXiv:2106.09681"
     reach = "global"

@@ -24,6 +24,10 @@ class UsageError(AttnbenchError):
 
     Attributes:
         mistakes: every mistake found, one line each, so that all can be fixed at once.
+
+    Example:
+        >>> UsageError("unknown option 'windw'", "--res '0' is no size").mistakes
+        ("unknown option 'windw'", "--res '0' is no size")
     """
 
     def __init__(self, *mistakes: str) -> None:

@@ -23,6 +23,11 @@ class Site:
     """The place in a network that a layer is built for.
 
     A layer is built for one height and width, because windows, biases and token mixing are.
+
+    Example:
+        >>> site = Site(height=14, width=28, dim=64, heads=2, stride=16)
+        >>> site.tokens, site.head_dim
+        (392, 32)
     """
 
     height: int
@@ -61,6 +66,12 @@ class Macs:
 
     Raises:
         ValueError: a number is not a whole one from 0.
+
+    Example:
+        >>> Macs(projections=384, attention=288) + Macs(projections=16, attention=0, other=2)
+        Macs(projections=400, attention=288, other=2)
+        >>> Macs(projections=384, attention=288).total
+        672
     """
 
     projections: int
@@ -96,6 +107,21 @@ class Mechanism(nn.Module, ABC):
     of one layer (same parameters, same output) are an option named ``backend``.
 
     The first line of the class docstring is what ``attnbench list`` shows.
+
+    Example:
+        >>> class MeanAttention(Mechanism):
+        ...     '''Every token gets the mean of the map, times a gain.'''
+        ...
+        ...     def __init__(self, site: Site, *, gain: float = 1.0) -> None:
+        ...         super().__init__(site)
+        ...         self.gain = gain
+        ...
+        ...     def forward(self, x: Map) -> Map:
+        ...         return self.gain * x.mean((1, 2), keepdim=True).expand_as(x)
+        >>> option_defaults(MeanAttention)
+        {'gain': 1.0}
+        >>> MeanAttention.why_unsupported(Site(height=14, width=14, dim=64, heads=5))
+        'dim 64 does not divide into 5 heads'
     """
 
     paper: ClassVar[str] = ""

@@ -99,7 +99,15 @@ class Task(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell(Axes):
-    """One point of a sweep: everything that was asked, nothing that was found. Its axes stand in attnbench.axes."""
+    """One point of a sweep: everything that was asked, nothing that was found. Its axes stand in attnbench.axes.
+
+    Example:
+        >>> cell = Cell(mechanism="qna", height=224, width=224)
+        >>> cell.device, cell.batch
+        ('cpu', 1)
+        >>> cell.group == Cell(mechanism="hmhsa", height=224, width=224).group
+        True
+    """
 
     task: Task = Task.COST
     mechanism: str
@@ -143,7 +151,14 @@ class Cell(Axes):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What happened to one cell. ``metrics`` holds only what was measured, by the names in attnbench.metrics."""
+    """What happened to one cell. ``metrics`` holds only what was measured, by the names in attnbench.metrics.
+
+    Example:
+        >>> cell = Cell(mechanism="qna", height=224, width=224)
+        >>> record = Record(cell=cell, status=Status.OK, metrics={"macs": 7})
+        >>> Record.from_json(record.to_json()) == record
+        True
+    """
 
     cell: Cell
     status: Status

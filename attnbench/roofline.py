@@ -29,7 +29,13 @@ from attnbench.record import Mode, Value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineLimits:
-    """The best rates that a device was seen to reach."""
+    """The best rates that a device was seen to reach.
+
+    Example:
+        >>> limits = MachineLimits(device="cpu", threads=1, macs_per_s={"float32": 5e10}, bytes_per_s=1e10)
+        >>> limits.rate("float32")
+        50000000000.0
+    """
 
     device: str
     threads: int
@@ -69,6 +75,12 @@ class Work:
     """What one call has to do.
 
     A latency that is a share of a call, such as the mean layer of a stack, goes with the same share of its bytes.
+
+    Example:
+        >>> sizes = {"params_bytes": 400, "input_bytes": 100, "output_bytes": 100}
+        >>> work = Work(macs=2_000_000, batch=1, mode=Mode.INFER, dtype="float32", **sizes)
+        >>> bytes_lower_bound(work)
+        600
     """
 
     macs: int
@@ -93,7 +105,13 @@ class BoundBy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """The least time that a call takes on a machine."""
+    """The least time that a call takes on a machine.
+
+    Example:
+        >>> found = Bound(latency_s=0.002, by=BoundBy.BANDWIDTH, bytes_lower_bound=20_000_000)
+        >>> found.metrics(0.008)["roofline_fraction"]
+        0.25
+    """
 
     latency_s: float
     by: BoundBy

@@ -77,6 +77,10 @@ def check(
     Raises:
         PluginError: the mechanism cannot be loaded.
         UsageError: an option or a check that there is not, or no site.
+
+    Example:
+        >>> check("mhsa", checks=["shape"], sites=[Site(height=4, width=4, dim=24, heads=3)]).passed
+        True
     """
     unknown = [f"unknown check {name!r}; {did_you_mean(name, CHECKS)}" for name in checks if name not in CHECKS]
     if unknown:
@@ -114,6 +118,9 @@ def check_mechanism(
         AssertionError: a check failed; the message has what was expected, what was found, and a line to see it again.
         PluginError: the mechanism cannot be loaded.
         UsageError: an option or a check that there is not.
+
+    Example:
+        >>> check_mechanism("swin:window=2", checks=["shape"], sites=[Site(height=4, width=4, dim=24, heads=3)])
     """
     report = check(mechanism, checks=checks, sites=sites, **options)
     if not report.passed:

@@ -23,7 +23,14 @@ class CheckOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """The outcome of one check of one mechanism."""
+    """The outcome of one check of one mechanism.
+
+    Example:
+        >>> CheckResult(
+        ...     check="macs", outcome=CheckOutcome.NOT_CLAIMED, expected="a closed form", found="none", reproduce=""
+        ... ).passed
+        True
+    """
 
     check: str
     outcome: CheckOutcome
@@ -42,7 +49,20 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All findings about one mechanism, in the order of the checks."""
+    """All findings about one mechanism, in the order of the checks.
+
+    Example:
+        >>> wrong = CheckResult(
+        ...     check="shape", outcome=CheckOutcome.FAILED, expected="(1, 7, 7, 24)", found="(1, 1, 1, 24)",
+        ...     reproduce="attnbench check mine --checks shape",
+        ... )
+        >>> print(Report(name="mine", distribution="mine 1.0", findings=(wrong,)))
+        mine from mine 1.0: 1 of 1 checks failed
+        shape
+          expected  (1, 7, 7, 24)
+          found     (1, 1, 1, 24)
+          attnbench check mine --checks shape
+    """
 
     name: str
     distribution: str
@@ -73,7 +93,12 @@ class Report:
 
 
 class BrokenError(AssertionError):
-    """Raised by a check: the mechanism does not keep what the check is about."""
+    """Raised by a check: the mechanism does not keep what the check is about.
+
+    Example:
+        >>> BrokenError("a map of (1, 1, 1, 24)", expected="a map of (1, 7, 7, 24)").expected
+        'a map of (1, 7, 7, 24)'
+    """
 
     def __init__(self, found: str, *, expected: str = "", advice: str = "", site: object = None) -> None:
         """Say what was found.

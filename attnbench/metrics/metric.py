@@ -62,7 +62,12 @@ class Crossings(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """How a metric is drawn."""
+    """How a metric is drawn.
+
+    Example:
+        >>> Plot(name="pareto", title="Accuracy against latency", against="latency_median_s").against
+        'latency_median_s'
+    """
 
     name: str
     """First part of the file's name."""
@@ -76,6 +81,7 @@ class Metric:
     """How a metric is read.
 
     Example:
+        >>> from attnbench.metrics import METRICS
         >>> METRICS["latency_median_s"].low
         'latency_ci_low_s'
         >>> METRICS["macs"].compared

@@ -25,7 +25,12 @@ _MORE_DECIMALS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """The unit that numbers of one metric are printed in, so that those of a column or an axis can be compared."""
+    """The unit that numbers of one metric are printed in, so that those of a column or an axis can be compared.
+
+    Example:
+        >>> Scale(size=0.001, unit="ms").number(0.01234)
+        '12.3'
+    """
 
     size: float
     """The unit in the metric's own unit: 0.001 for ms."""

@@ -154,6 +154,15 @@ def adapt(
     Raises:
         PluginError: the constructor or ``forward`` needs an argument that cannot be filled in, or the layout is none
             of the three.
+
+    Example:
+        >>> import torch
+        >>> from timm.models.vision_transformer import Attention
+        >>> from attnbench import Site
+        >>> ViTAttention = adapt(Attention, layout="BNC", reach="global")
+        >>> layer = ViTAttention(Site(height=7, width=7, dim=64, heads=2))
+        >>> layer(torch.zeros(1, 7, 7, 64)).shape
+        torch.Size([1, 7, 7, 64])
     """
     name = getattr(layer, "__name__", type(layer).__name__)
     layout = layout or getattr(layer, "layout", None)

@@ -15,7 +15,13 @@ ASKED = "asked.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """Everything that was asked of one folder, by all commands since it was started."""
+    """Everything that was asked of one folder, by all commands since it was started.
+
+    Example:
+        >>> asked = Asked(by_command={"attnbench run": {"0f3a": "qna at 224", "77c1": "qna at 512"}})
+        >>> asked.missing(["0f3a"])
+        ('qna at 512',)
+    """
 
     by_command: Mapping[str, Mapping[str, str]]
     """The cells that each command last asked for, as it was typed: in a few words each, by their key."""

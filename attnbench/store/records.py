@@ -46,7 +46,17 @@ def read(folder: Path) -> list[Record]:
 
 
 class Store:
-    """A run's folder, open for appending by one process at a time. Use it as a context manager."""
+    """A run's folder, open for appending by one process at a time. Use it as a context manager.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> from attnbench.record import Cell, Status
+        >>> folder = Path(mkdtemp())
+        >>> with Store(folder) as store:
+        ...     store.append(Record(cell=Cell(mechanism="qna", height=224, width=224), status=Status.OK))
+        >>> [record.status.value for record in read(folder)]
+        ['ok']
+    """
 
     def __init__(self, folder: Path, *, fresh: bool = False) -> None:
         """Open the folder, making it if need be.

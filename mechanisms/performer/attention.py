@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from attnbench.mechanism import Macs, Map, Mechanism, Site
 
 Count: TypeAlias = int | Literal["auto"]
-Heads: TypeAlias = Float[Tensor, "batch heads tokens head_dim"]
+Queries: TypeAlias = Float[Tensor, "batch heads queries head_dim"]
+Keys: TypeAlias = Float[Tensor, "batch heads keys head_dim"]
 Features: TypeAlias = Float[Tensor, "features head_dim"]
 
 
@@ -116,7 +117,7 @@ class PerformerAttention(Mechanism):
         return Macs(projections=4 * site.tokens * site.dim**2, attention=4 * site.tokens * count * site.dim)
 
 
-def estimated_attention(q: Heads, k: Heads, v: Heads, features: Features) -> Heads:
+def estimated_attention(q: Queries, k: Keys, v: Keys, features: Features) -> Queries:
     """Return the estimate of softmax(Q K^T / sqrt d) V by features that are divided by d^(1/4)."""
     wide = torch.promote_types(q.dtype, torch.float32)
     lengths = k.to(wide).square().sum(-1) * (0.5 * k.shape[-1] ** -0.5)
@@ -129,7 +130,7 @@ def estimated_attention(q: Heads, k: Heads, v: Heads, features: Features) -> Hea
     root = k.shape[-2] ** 0.5
     means = (weights.to(v.dtype) @ (v / root)).to(wide) * (root / total)
     over_features = ((q @ features.mT).to(wide) + (largest + total.log()).mT).softmax(-1)
-    attended: Heads = over_features.to(v.dtype) @ means.to(v.dtype)
+    attended: Queries = over_features.to(v.dtype) @ means.to(v.dtype)
     return attended
 
 

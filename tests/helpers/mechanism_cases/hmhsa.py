@@ -78,6 +78,7 @@ CASE = Case(
     gradients_within=1e-7,
     std=0.5,
     usual=PLACES[1:2],
+    compiled_at=(),  # its own tests compile more of it
     counted=[Counted(places=PLACES, parts={"addmm": "projections", "mm": "projections", "bmm": "attention"})],
     macs=[(Site(height=2, width=3, dim=4, heads=2), {"grid": 1}, Macs(projections=384, attention=288))],
     refused=[

@@ -78,7 +78,7 @@ CASE = Case(
     defined_at=across(KINDS, window=(3,)) + across(kinds({"5x7": (5, 7)}, block=0, grid=1), window=(1, 2, 4)),
     std=0.5,
     usual=USUAL,
-    compiled_at=USUAL,
+    compiled_at=across(kinds({"7x3": (7, 3)}, block=0, grid=1), window=(3,)),
     exported_at=[USUAL[1]],
     counted=[
         Counted(

@@ -118,7 +118,10 @@ def run(
         StoreError: the folder cannot be written, or what is in it cannot be read.
 
     Example:
-        ``attnbench.run(mechanisms=["hmhsa", "qna"], res=[224, 512]).frame()``
+        >>> from tempfile import mkdtemp
+        >>> counted = run(mechanisms=["mhsa", "qna"], res=[64], until="counts", progress=False, out=mkdtemp())
+        >>> counted.frame()["mechanism"].tolist()
+        ['mhsa', 'qna']
     """
     from attnbench.plan.given import default_threads, read_request  # noqa: PLC0415
     from attnbench.runs import session  # noqa: PLC0415 - pandas
@@ -146,7 +149,14 @@ def load(*folders: str | Path) -> Run:
         StoreError: one cannot be read.
 
     Example:
-        ``attnbench.load("results/x").frame()``
+        >>> from tempfile import mkdtemp
+        >>> from attnbench.record import Cell
+        >>> from attnbench.store import Store
+        >>> folder = Path(mkdtemp())
+        >>> with Store(folder) as store:
+        ...     store.append(Record(cell=Cell(mechanism="qna", height=224, width=224), status=Status.OK))
+        >>> load(folder).frame()["mechanism"].tolist()
+        ['qna']
     """
     from attnbench.runs import session  # noqa: PLC0415 - pandas
 

@@ -16,6 +16,7 @@ import attnbench.testing
 from attnbench.plugins.registry import discover
 
 MODULES = [
+    "attnbench.api",
     "attnbench.mechanism",
     "attnbench.record",
     "attnbench.metrics.metric",

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias
 
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from jaxtyping import Float
@@ -26,7 +26,11 @@ from attnbench.models.tensors import check_fit, read
 
 Images: TypeAlias = Float[Tensor, "batch channels image_height image_width"]
 Feature: TypeAlias = Float[Tensor, "batch dim height width"]
-Pooled: TypeAlias = Float[Tensor, "batch dim"] | Feature
+Level: TypeAlias = Float[Tensor, "batch _ _ _"]
+"""One of several maps, each of its own channels, height and width."""
+Shrunk: TypeAlias = Float[Tensor, "batch new_height new_width new_dim"]
+"""What is left of a map (batch, height, width, dim) by layers that may change all but the batch."""
+Pooled: TypeAlias = Float[Tensor, "batch _"] | Level
 
 STRIDES = (4, 8, 16, 32)
 """Image pixels per token along a side, in the stages."""
@@ -78,14 +82,14 @@ class PyramidNetwork(nn.Module, ABC):
         """Return the tokens that the first stage starts from, (B, ceil(H / 4), ceil(W / 4), C)."""
 
     @abstractmethod
-    def stage(self, index: int, x: Map, carry: Any) -> tuple[Map, Any]:  # noqa: ANN401 - the mechanism's own
+    def stage(self, index: int, x: Map, carry: Any) -> tuple[Shrunk, Any]:  # noqa: ANN401 - the mechanism's own
         """Return the map after a stage, shrunk first in all but the first one, and what the mechanisms carry."""
 
     @abstractmethod
     def running(self, index: int) -> Sequence[nn.Module]:
         """Return the modules of a stage in the order in which they run."""
 
-    def through(self, blocks: Iterable[nn.Module], x: Map, carry: Any) -> tuple[Map, Any]:  # noqa: ANN401
+    def through(self, blocks: Iterable[nn.Module], x: Map, carry: Any) -> tuple[Shrunk, Any]:  # noqa: ANN401
         """Return the map and the carry after blocks, recomputed in the backward pass if that is switched on."""
         for block in blocks:
             run = partial(checkpoint, block, use_reentrant=False) if self.grad_checkpointing else block
@@ -118,7 +122,7 @@ class PyramidNetwork(nn.Module, ABC):
         stop_early: bool = False,
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
-    ) -> list[Feature] | tuple[Feature, list[Feature]]:
+    ) -> list[Level] | tuple[Feature, list[Level]]:
         """Return the maps after some stages, and before them the last one that was made, normed if it is the network's.
 
         Args:
@@ -214,7 +218,7 @@ class PyramidNetwork(nn.Module, ABC):
         """Keep only the blocks' inputs for the backward pass, or everything again."""
         self.grad_checkpointing = enable
 
-    def renamed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def renamed(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
         """Return the tensors of an authors' checkpoint as this network names and shapes them; its own as they are."""
         return dict(tensors)
 
@@ -242,10 +246,7 @@ class PyramidNetwork(nn.Module, ABC):
         return stages
 
 
-Network = TypeVar("Network", bound=PyramidNetwork)
-
-
-def create(network: type[Network], variant: str, *, pretrained: bool, **options: Any) -> Network:  # noqa: ANN401
+def create(network: type[PyramidNetwork], variant: str, *, pretrained: bool, **options: Any) -> nn.Module:  # noqa: ANN401
     """Return a network as timm builds its own; with ``features_only`` timm's wrapper around it.
 
     Raises:

@@ -36,7 +36,7 @@ from torch import nn
 from attnbench.mechanism import Map
 from attnbench.models.backbone import sites
 from attnbench.models.blocks import draw, drop_path_rates, linear_head
-from attnbench.models.network import NOMINAL, STRIDES, Images, PyramidNetwork, create
+from attnbench.models.network import NOMINAL, STRIDES, Images, PyramidNetwork, Shrunk, create
 from attnbench.models.network import default_cfgs as _default_cfgs
 from attnbench.models.pyramid import Pyramid
 from mechanisms.hmhsa.attention import HMHSA
@@ -95,9 +95,9 @@ class Downsample(nn.Module):
         self.conv = nn.Conv2d(in_dim, dim, 3, stride=2, padding=1)
         self.norm = norm(dim)
 
-    def forward(self, x: Map) -> Map:
+    def forward(self, x: Map) -> Shrunk:
         """Return (B, ceil(H / 2), ceil(W / 2), dim)."""
-        y: Map = self.norm(self.conv(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
+        y: Shrunk = self.norm(self.conv(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
         return y
 
 
@@ -167,7 +167,7 @@ class HATNet(PyramidNetwork):
         x: Map = self.patch_embed(images).permute(0, 2, 3, 1).contiguous()
         return x
 
-    def stage(self, index: int, x: Map, carry: Any) -> tuple[Map, Any]:  # noqa: ANN401 - handed through
+    def stage(self, index: int, x: Map, carry: Any) -> tuple[Shrunk, Any]:  # noqa: ANN401 - handed through
         """Return the map after a stage and the carry."""
         for shrink in self._shrinks(index):
             x = shrink(x)
@@ -204,27 +204,27 @@ default_cfgs = _default_cfgs(
 
 
 @register_model
-def hat_net_tiny(pretrained: bool = False, **options: Any) -> HATNet:  # noqa: ANN401
+def hat_net_tiny(pretrained: bool = False, **options: Any) -> nn.Module:  # noqa: ANN401
     """Return HAT-Net-T."""
     variant = {"dims": (48, 96, 240, 384), "depths": (2, 2, 6, 3), "head_dim": 48}
     return create(HATNet, "hat_net_tiny", pretrained=pretrained, **variant | options)
 
 
 @register_model
-def hat_net_small(pretrained: bool = False, **options: Any) -> HATNet:  # noqa: ANN401
+def hat_net_small(pretrained: bool = False, **options: Any) -> nn.Module:  # noqa: ANN401
     """Return HAT-Net-S."""
     return create(HATNet, "hat_net_small", pretrained=pretrained, **options)
 
 
 @register_model
-def hat_net_medium(pretrained: bool = False, **options: Any) -> HATNet:  # noqa: ANN401
+def hat_net_medium(pretrained: bool = False, **options: Any) -> nn.Module:  # noqa: ANN401
     """Return HAT-Net-M."""
     variant = {"depths": (3, 6, 18, 3), "kernel_sizes": (5, 3, 5, 3)}
     return create(HATNet, "hat_net_medium", pretrained=pretrained, **variant | options)
 
 
 @register_model
-def hat_net_large(pretrained: bool = False, **options: Any) -> HATNet:  # noqa: ANN401
+def hat_net_large(pretrained: bool = False, **options: Any) -> nn.Module:  # noqa: ANN401
     """Return HAT-Net-L."""
     variant = {"dims": (64, 128, 320, 640), "depths": (3, 8, 27, 3)}
     return create(HATNet, "hat_net_large", pretrained=pretrained, **variant | options)

@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from attnbench.mechanism import Map, Site
 from attnbench.models.backbone import sites
 from attnbench.models.blocks import MLP, Block, drop_path_rates, linear_head
-from attnbench.models.network import NOMINAL, Images, PyramidNetwork, create
+from attnbench.models.network import NOMINAL, Images, PyramidNetwork, Shrunk, create
 from attnbench.models.network import default_cfgs as _default_cfgs
 from attnbench.models.patches import Patches
 from attnbench.models.pyramid import Pyramid
@@ -135,7 +135,7 @@ class LaViT(PyramidNetwork):
         x: Map = self._stage(0).embed(images)
         return x
 
-    def stage(self, index: int, x: Map, carry: Any) -> tuple[Map, Any]:  # noqa: ANN401 - scores, or None
+    def stage(self, index: int, x: Map, carry: Any) -> tuple[Shrunk, Any]:  # noqa: ANN401 - scores, or None
         """Return the map after a stage, and the scores of its last layer."""
         stage = self._stage(index)
         if index > 0:
@@ -165,18 +165,18 @@ default_cfgs = _default_cfgs(
 
 
 @register_model
-def lavit_tiny(pretrained: bool = False, **options: Any) -> LaViT:  # noqa: ANN401
+def lavit_tiny(pretrained: bool = False, **options: Any) -> nn.Module:  # noqa: ANN401
     """Return LaViT-T on the assumptions above."""
     return create(LaViT, "lavit_tiny", pretrained=pretrained, **{"depths": (2, 2, 2, 2)} | options)
 
 
 @register_model
-def lavit_small(pretrained: bool = False, **options: Any) -> LaViT:  # noqa: ANN401
+def lavit_small(pretrained: bool = False, **options: Any) -> nn.Module:  # noqa: ANN401
     """Return LaViT-S on the assumptions above."""
     return create(LaViT, "lavit_small", pretrained=pretrained, **options)
 
 
 @register_model
-def lavit_base(pretrained: bool = False, **options: Any) -> LaViT:  # noqa: ANN401
+def lavit_base(pretrained: bool = False, **options: Any) -> nn.Module:  # noqa: ANN401
     """Return LaViT-B on the assumptions above."""
     return create(LaViT, "lavit_base", pretrained=pretrained, **{"depths": (3, 4, 18, 3)} | options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -40,7 +41,7 @@ _AROUND_BLOCKS = {
 }
 
 
-def from_flax(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def from_flax(tensors: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tensors under this package's names, those with unknown names as they are.
 
     Raises:
@@ -64,7 +65,7 @@ def _name(name: str) -> str:
     return ".".join([place, *filter(None, parts)])
 
 
-def _tensor(name: str, tensors: Mapping[str, Tensor]) -> Tensor:
+def _tensor(name: str, tensors: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a tensor, or what a file has in place of it
     tensor, (parent, _, last) = tensors[name], name.rpartition("/")
     if not isinstance(tensor, Tensor):  # which is said where its name is compared with the network's
         return tensor
@@ -109,13 +110,14 @@ def _projection(name: str, tensor: Tensor, heads: int) -> Tensor:
     return tensor.T.reshape(heads, 3, -1, len(tensor)).transpose(0, 1).flatten(0, 2)
 
 
-def _sibling(name: str, needed_by: str, tensors: Mapping[str, Tensor]) -> Tensor:
-    if not isinstance(tensors.get(name), Tensor):
+def _sibling(name: str, needed_by: str, tensors: Mapping[str, Any]) -> Tensor:
+    found = tensors.get(name)
+    if not isinstance(found, Tensor):
         raise DataError(f"the checkpoint has {needed_by} but not {name}, without which its layout is unknown")
-    return tensors[name]
+    return found
 
 
-def _rows(name: str, needed_by: str, tensors: Mapping[str, Tensor]) -> int:
+def _rows(name: str, needed_by: str, tensors: Mapping[str, Any]) -> int:
     tensor = _sibling(name, needed_by, tensors)
     _need(tensor.ndim == 2, name, tensor, "queries x channels")
     return len(tensor)

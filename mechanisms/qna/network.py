@@ -42,12 +42,12 @@ from typing import Any
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from timm.layers import DropPath
 from timm.models import register_model
-from torch import Tensor, nn
+from torch import nn
 
 from attnbench.mechanism import Map, Site
 from attnbench.models.backbone import sites
 from attnbench.models.blocks import MLP, Block, draw, drop_path_rates, linear_head
-from attnbench.models.network import NOMINAL, Images, PyramidNetwork, create
+from attnbench.models.network import NOMINAL, Images, PyramidNetwork, Shrunk, create
 from attnbench.models.network import default_cfgs as _default_cfgs
 from attnbench.models.pyramid import Pyramid
 from mechanisms.qna.attention import LearnedQueryAttention, QnA
@@ -69,9 +69,9 @@ class StridedAttention(nn.Module):
         self.norm = nn.LayerNorm(in_dim, eps=1e-6)
         self.attention = LearnedQueryAttention(in_dim, dim, heads, kernel_size=kernel_size, queries=QUERIES, stride=2)
 
-    def forward(self, x: Map) -> Map:
+    def forward(self, x: Map) -> Shrunk:
         """Return (B, ceil(H / 2), ceil(W / 2), dim)."""
-        attended: Map = self.attention(self.norm(x))
+        attended: Shrunk = self.attention(self.norm(x))
         return attended
 
 
@@ -85,7 +85,7 @@ class QnAShrink(nn.Module):
         self.mlp = MLP(dim, MLP_RATIO, "tanh")
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Map, carry: Any) -> tuple[Map, Any]:  # noqa: ANN401 - handed through
+    def forward(self, x: Map, carry: Any) -> tuple[Shrunk, Any]:  # noqa: ANN401 - handed through
         """Return the map, (B, ceil(H / 2), ceil(W / 2), dim), and the carry."""
         # The convolution ``skip`` as the product that it is: oneDNN takes longer.
         x = self.attention(x) + F.linear(x[:, ::2, ::2], self.skip.weight.flatten(1))
@@ -187,7 +187,7 @@ class QnAViT(PyramidNetwork):
         x: Map = self.stem(images).permute(0, 2, 3, 1).contiguous()
         return x
 
-    def stage(self, index: int, x: Map, carry: Any) -> tuple[Map, Any]:  # noqa: ANN401 - handed through
+    def stage(self, index: int, x: Map, carry: Any) -> tuple[Shrunk, Any]:  # noqa: ANN401 - handed through
         """Return the map after a stage and the carry."""
         return self.through(self.running(index), x, carry)
 
@@ -197,7 +197,7 @@ class QnAViT(PyramidNetwork):
         assert isinstance(stage, QnAStage)
         return stage.blocks
 
-    def renamed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def renamed(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
         """Return the tensors of an authors' Flax checkpoint under this network's names; its own as they are.
 
         Raises:
@@ -218,28 +218,28 @@ default_cfgs = _default_cfgs(
 
 
 @register_model
-def qna_vit_tiny(pretrained: bool = False, **options: Any) -> QnAViT:  # noqa: ANN401
+def qna_vit_tiny(pretrained: bool = False, **options: Any) -> nn.Module:  # noqa: ANN401
     """Return QnA-ViT-T."""
     variant = {"drop_path_rate": 0.05}
     return create(QnAViT, "qna_vit_tiny", pretrained=pretrained, **variant | options)
 
 
 @register_model
-def qna_vit_tiny_7x7(pretrained: bool = False, **options: Any) -> QnAViT:  # noqa: ANN401
+def qna_vit_tiny_7x7(pretrained: bool = False, **options: Any) -> nn.Module:  # noqa: ANN401
     """Return QnA-ViT-T with learned queries over 7 x 7 tokens."""
     variant = {"kernel_size": 7, "drop_path_rate": 0.05}
     return create(QnAViT, "qna_vit_tiny_7x7", pretrained=pretrained, **variant | options)
 
 
 @register_model
-def qna_vit_small(pretrained: bool = False, **options: Any) -> QnAViT:  # noqa: ANN401
+def qna_vit_small(pretrained: bool = False, **options: Any) -> nn.Module:  # noqa: ANN401
     """Return QnA-ViT-S."""
     variant = {"local_depths": (0, 0, 12, 2), "learned_depths": (2, 3, 6, 0), "drop_path_rate": 0.2}
     return create(QnAViT, "qna_vit_small", pretrained=pretrained, **variant | options)
 
 
 @register_model
-def qna_vit_base(pretrained: bool = False, **options: Any) -> QnAViT:  # noqa: ANN401
+def qna_vit_base(pretrained: bool = False, **options: Any) -> nn.Module:  # noqa: ANN401
     """Return QnA-ViT-B."""
     variant = {
         "base_dim": 96,

@@ -13,6 +13,7 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 
 from attnbench.models import networks
+from attnbench.models.network import Level
 
 STRIDES = (4, 8, 16, 32)
 """Image pixels per position along a side, in the maps that a network gives."""
@@ -56,7 +57,7 @@ class Features(nn.Module):
         self.taken = [deepest[stride] for stride in STRIDES]
         self.channels = [info.channels()[index] for index in self.taken]
 
-    def forward(self, images: Images) -> list[Feature]:
+    def forward(self, images: Images) -> list[Level]:
         """Return the four maps, the finest first."""
         maps = self.network(images)
         chosen = [maps[index] for index in self.taken]
@@ -80,10 +81,10 @@ class FeaturePyramid(nn.Module):
         self.skipped = skipped
         self.out_channels = WIDTH
 
-    def forward(self, images: Images) -> OrderedDict[str, Feature]:
+    def forward(self, images: Images) -> OrderedDict[str, Level]:
         """Return the maps by name, ``0`` the finest, as torchvision's detectors take them."""
         maps = self.body(images)[self.skipped :]
-        pyramid: OrderedDict[str, Feature] = self.fpn(OrderedDict((str(level), x) for level, x in enumerate(maps)))
+        pyramid: OrderedDict[str, Level] = self.fpn(OrderedDict((str(level), x) for level, x in enumerate(maps)))
         return pyramid
 
 

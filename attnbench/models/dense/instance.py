@@ -26,7 +26,8 @@ from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import roi_align
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from attnbench.models.dense.features import STRIDES, WIDTH, Feature, FeaturePyramid, Features, Images
+from attnbench.models.dense.features import STRIDES, WIDTH, FeaturePyramid, Features, Images
+from attnbench.models.network import Level
 
 BOXES, MASKS = 1000, 100
 """Proposals per image that the box head and the mask head are given."""
@@ -70,7 +71,7 @@ class MaskRCNN(nn.Module):
         masks = self.mask_predictor(self.mask_head(self.regions(maps, MASKS, MASK_SIDE)))
         return (*objectness, *offsets, *boxes, masks)
 
-    def regions(self, maps: list[Feature], count: int, side: int) -> Regions:
+    def regions(self, maps: list[Level], count: int, side: int) -> Regions:
         """Return what lies under the first so many proposals of each image, image by image."""
         share, batch = count // len(STRIDES), maps[0].shape[0]
         regions = []

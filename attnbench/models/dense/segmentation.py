@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attnbench.models.dense.features import STRIDES, WIDTH, Feature, FeaturePyramid, Features, Images
+from attnbench.models.network import Level
 
 BRANCH_WIDTH = 128
 """Channels of the maps that are added up."""
@@ -39,7 +40,7 @@ class SemanticFPN(nn.Module):
         logits: Tensor = self.classifier(total)
         return logits
 
-    def _to_finest(self, level: int, maps: list[Feature]) -> Feature:
+    def _to_finest(self, level: int, maps: list[Level]) -> Feature:
         """Return a map at stride 4: doubled after each stage of its branch, the finest one as it is."""
         branch, x = self.branches[level], maps[level]
         assert isinstance(branch, nn.ModuleList)

@@ -8,9 +8,10 @@ that none of its own code has to be trusted.
 from __future__ import annotations
 
 import re
+from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
@@ -43,7 +44,7 @@ class _StandIn:
     def __setstate__(self, _: object) -> None: ...
 
 
-def decode(file: Path | BinaryIO) -> Any:  # noqa: ANN401 - whatever the file holds
+def decode(file: Path | BytesIO) -> Any:  # noqa: ANN401 - whatever the file holds
     """Return what a file holds.
 
     Raises:

@@ -194,21 +194,21 @@ class PyramidNetwork(nn.Module, ABC):
         """Return the names of the parameters that weight decay must not touch, beside those of one dimension."""
         return {name for name, _ in self.named_parameters() if name.rpartition(".")[2] in self.undecayed}
 
-    def group_matcher(self, coarse: bool = False) -> Callable[[str], tuple[float, ...]]:
+    def group_matcher(self, coarse: bool = False) -> Callable[[str], tuple[int | float, ...]]:
         """Return what gives a parameter's place in the order of running, for learning rates that differ by depth.
 
         Args:
             coarse: tell stages apart, not what runs one after the other within them.
         """
         running = [(index, self.running(index)) for index in range(len(self._stages()))]
-        places: dict[int, tuple[float, ...]] = {
+        places: dict[int, tuple[int | float, ...]] = {
             id(module): (index, step) for index, modules in running for step, module in enumerate(modules)
         }
         prefixes = {f"{name}.": places[id(module)] for name, module in self.named_modules() if id(module) in places}
         prefixes |= {f"{self.stages_name}.{index}.": (index, 0) for index, _ in running}
         prefixes |= dict.fromkeys((f"{self.classifier_name}.", "norm."), (math.inf, 0))
 
-        def place(parameter: str) -> tuple[float, ...]:
+        def place(parameter: str) -> tuple[int | float, ...]:
             found = next((at for prefix, at in prefixes.items() if parameter.startswith(prefix)), (-1, 0))
             return found[:1] if coarse else found
 

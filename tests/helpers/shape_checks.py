@@ -13,7 +13,7 @@ class _WhereNothingIsTraced(type(jaxtyping.config)):  # type: ignore[misc]
 
     @property
     def jaxtyping_disable(self) -> bool:
-        return torch.compiler.is_compiling()
+        return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
     @jaxtyping_disable.setter
     def jaxtyping_disable(self, value: bool) -> None:

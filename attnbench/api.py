@@ -71,12 +71,11 @@ class Run:
 
     def table(self, *, width: int = 120) -> str:
         """Return the table that the command line shows, in lines of so many characters."""
-        from rich.console import Console  # noqa: PLC0415 - a tenth of a second
-
+        from attnbench.report.console import console as console_of  # noqa: PLC0415 - rich: a tenth of a second
         from attnbench.report.findings import Findings  # noqa: PLC0415 - pandas
         from attnbench.report.tables import screen_table  # noqa: PLC0415 - pandas
 
-        console = Console(file=io.StringIO(), width=width, record=False, color_system=None)
+        console = console_of(file=io.StringIO(), width=width, color_system=None)
         with console.capture() as captured:
             console.print(screen_table(Findings.of(self.records)))
         return captured.get()
@@ -186,6 +185,6 @@ def _typed(asked: Mapping[str, Any], out: str | Path | None) -> str:
 
 
 def _console(*, shown: bool) -> Console:
-    from rich.console import Console  # noqa: PLC0415 - a tenth of a second
+    from attnbench.report.console import console  # noqa: PLC0415 - rich: a tenth of a second
 
-    return Console(quiet=not shown)
+    return console(quiet=not shown)

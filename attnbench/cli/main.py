@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from attnbench import __version__
+from attnbench import __version__, inert
 from attnbench.cli.parameters import COMMAS, SIZE, axis_options
 from attnbench.errors import AttnbenchError, StoreError, UsageError
 
@@ -273,7 +273,7 @@ def check(mechanism: str, checks: tuple[str, ...] | None) -> None:
     if lines := printed.getvalue().count("\n"):
         click.echo(f"{mechanism} printed {lines} lines meanwhile, left out here")
     if not found.passed:
-        click.echo(str(found))
+        click.echo(inert.shown(found))
         sys.exit(GATE_FAILED)
 
 
@@ -319,12 +319,12 @@ def _write(path: Path, text: str) -> None:
 
 def _complain(mistakes: tuple[str, ...]) -> None:
     for mistake in mistakes:
-        click.echo(f"attnbench: {mistake}", err=True)
+        click.echo(f"attnbench: {inert.shown(mistake)}", err=True)
     sys.exit(2)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    click.echo(f"attnbench: warning: {message}", err=True)
+    click.echo(f"attnbench: warning: {inert.shown(message)}", err=True)
 
 
 def _interrupt(*_: object) -> None:
@@ -332,9 +332,9 @@ def _interrupt(*_: object) -> None:
 
 
 def _console() -> Console:
-    from rich.console import Console  # noqa: PLC0415 - half of what --help takes
+    from attnbench.report.console import console  # noqa: PLC0415 - rich: half of what --help takes
 
-    return Console()
+    return console()
 
 
 def _default_threads() -> int:

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from attnbench import inert
 from attnbench.axes import AXES, DEFAULTS, Axis, Told
 from attnbench.record import Cell, Record, Status, Task
 from attnbench.runs.job import Settings
@@ -26,7 +27,7 @@ _WEIGHTS = {"timing": 0.8}
 def loading(console: Console) -> Iterator[Callable[[str], None]]:
     """Show on a terminal what is being loaded, as it is told; what hangs is on the screen until its deadline."""
     with console.status("loading") as status:
-        yield lambda name: status.update(Text(f"loading {name}"))
+        yield lambda name: status.update(Text(inert.line(f"loading {name}")))
 
 
 class Screen:
@@ -78,7 +79,10 @@ class Screen:
             return
         done = self._fraction_done()
         row = Table.grid(padding=(0, 1))
-        row.add_row(ProgressBar(total=1.0, completed=done, width=24), Text(self._describe_now(), overflow="ellipsis"))
+        row.add_row(
+            ProgressBar(total=1.0, completed=done, width=24),
+            Text(inert.line(self._describe_now()), overflow="ellipsis"),
+        )
         row.add_row(Text(f"{self._total - len(self._left)} of {self._total} cells"), Text(self._time_left(done)))
         self._live.update(row, refresh=True)
 

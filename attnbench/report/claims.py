@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from attnbench import inert
 from attnbench.claims.answer import Answer
 from attnbench.claims.claim import Claim, Take
 from attnbench.claims.plan import ClaimPoint, command
@@ -87,7 +87,7 @@ def disturbances(records: Sequence[Record]) -> str:
     if not said:
         return ""
     most, _ = Counter(said).most_common(1)[0]
-    return f"Timing was disturbed in {len(said)} of {len(timed)} timed cells, for example by: {_text(most)}."
+    return f"Timing was disturbed in {len(said)} of {len(timed)} timed cells, for example by: {inert.markdown(most)}."
 
 
 def published(claim: Claim) -> str:
@@ -164,9 +164,9 @@ def _rows(judgements: Sequence[Judgement]) -> str:
         source = f"{claim.source} [{claim.certainty}]"
         verdict, _, why = said(one).partition(":")
         cells = [
-            f"`{claim.id}` {_text(claim.says + conditions)}",
-            *map(_text, (source, published(claim), measured(one), difference(one))),
-            f"**{verdict}**{_text(f':{why}' if why else '')}",
+            f"{inert.code(claim.id)} {inert.markdown(claim.says + conditions)}",
+            *map(inert.markdown, (source, published(claim), measured(one), difference(one))),
+            f"**{verdict}**{inert.markdown(f':{why}' if why else '')}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -215,16 +215,11 @@ def _way(one: Judgement) -> str:
         device = names.PRINTED if claim.hardware else ""
         return f"`{command(claim.check, device=device)}`{f', on a {claim.hardware}' if claim.hardware else ''}"
     if claim.would:
-        return _text(claim.would)
+        return inert.markdown(claim.would)
     what = f"training and evaluating on {claim.data}" if claim.data else f"measuring on a {claim.hardware}"
-    return _text(f"{what} with the authors' code; attnbench does not")
+    return inert.markdown(f"{what} with the authors' code; attnbench does not")
 
 
 def _pairs(facts: Sequence[tuple[str, str]]) -> str:
-    rows = [f"| {_text(name)} | {_text(value)} |" for name, value in facts]
+    rows = [f"| {inert.markdown(name)} | {inert.markdown(value)} |" for name, value in facts]
     return "\n".join(["| | |", "| :--- | :--- |", *rows])
-
-
-def _text(text: str) -> str:
-    """Return text that Markdown takes literally, on one line, so that it fits into a table."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(str(text).split()))

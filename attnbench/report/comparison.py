@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from attnbench import axes as table_of_axes
+from attnbench import inert
 from attnbench.metrics import METRICS, format_value, is_number
 
 _PLACES = {"device": {"machine": "{}"}}
@@ -62,7 +63,7 @@ def prepared(frame: pd.DataFrame) -> pd.DataFrame:
     rows = frame.reset_index(drop=True).reindex(columns=list(needed)).astype(object)
     rows = rows.where(rows.notna() & (rows != ""), None)
     names = zip(rows["label"], rows["network"], rows["mechanism"], strict=True)
-    rows["label"] = [str(label or network or mechanism or "unnamed") for label, network, mechanism in names]
+    rows["label"] = [inert.line(label or network or mechanism or "unnamed") for label, network, mechanism in names]
     rows["machine"] = _machines(rows)
     return rows
 

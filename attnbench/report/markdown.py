@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from attnbench import inert
 from attnbench.metrics import COLUMNS, METRICS, Better, Metric, format_interval, is_number
 from attnbench.report.comparison import AXES, resolution, sizes, split, varying
 from attnbench.report.environments import Lines
@@ -51,7 +52,7 @@ def write_report(
     """
     rows, pages = findings.rows, findings.book
     sections = (
-        f"# {_text(title)}",
+        f"# {inert.markdown(title)}",
         *_what_was_run(rows, pages),
         *_machines(findings.environments),
         *_results(pages, findings.accuracy),
@@ -79,7 +80,7 @@ def _what_was_run(rows: pd.DataFrame, pages: Book) -> Iterator[str]:
         "attnbench": _listed(rows["attnbench_version"]),
         "torch": _listed(rows["torch_version"]),
     }
-    yield "\n".join(f"- {name}: {_text(value)}" for name, value in said.items() if value)
+    yield "\n".join(f"- {name}: {inert.markdown(value)}" for name, value in said.items() if value)
 
 
 def _machines(environments: Mapping[str, Lines]) -> Iterator[str]:
@@ -88,8 +89,8 @@ def _machines(environments: Mapping[str, Lines]) -> Iterator[str]:
         yield "No environment was recorded."
     for name, facts in environments.items():
         if len(environments) > 1:
-            yield f"### {_text(name)}"
-        yield _table(("", ""), [(_text(fact), _text(value)) for fact, value in facts], numbers_from=2)
+            yield f"### {inert.markdown(name)}"
+        yield _table(("", ""), [(inert.markdown(fact), inert.markdown(value)) for fact, value in facts], numbers_from=2)
 
 
 def _results(pages: Book, kind: str) -> Iterator[str]:
@@ -102,9 +103,9 @@ def _results(pages: Book, kind: str) -> Iterator[str]:
         "Brackets: 95 % intervals."
     )
     if kind:
-        yield f"Accuracy: {_text(kind)}."
+        yield f"Accuracy: {inert.markdown(kind)}."
     for sheet in pages.sheets:
-        yield f"### {_text(sheet.title[:1].upper() + sheet.title[1:])}"
+        yield f"### {inert.markdown(sheet.title[:1].upper() + sheet.title[1:])}"
         yield _sheet(sheet)
 
 
@@ -114,7 +115,7 @@ def _sheet(sheet: Sheet) -> str:
     if any(line.failure and len(line.entries) == len(metrics) for line in sheet.lines):
         headings, metrics = [*headings, "status"], [*metrics, "status"]
     body = [(_name(line), *(_cell(line, metric) for metric in _with_failure(metrics, line))) for line in sheet.lines]
-    return _table(("mechanism", *map(_text, headings)), body)
+    return _table(("mechanism", *map(inert.markdown, headings)), body)
 
 
 def _heading(metric: str, heading: str, unit: str) -> str:
@@ -134,7 +135,7 @@ def _with_failure(metrics: Iterable[str], line: Line) -> list[str]:
 
 def _cell(line: Line, metric: str) -> str:
     if not metric:
-        return f"**{_text(line.failure.partition(':')[0])}**"
+        return f"**{inert.markdown(line.failure.partition(':')[0])}**"
     entry = line.entries.get(metric)
     return _number(entry) if entry else NOT_MEASURED
 
@@ -146,7 +147,7 @@ def _number(entry: Entry) -> str:
 
 def _name(line: Line) -> str:
     notes = ",".join(map(str, line.notes))
-    return f"{_text(line.name)} <sup>{notes}</sup>" if notes else _text(line.name)
+    return f"{inert.markdown(line.name)} <sup>{notes}</sup>" if notes else inert.markdown(line.name)
 
 
 def _side_by_side(rows: pd.DataFrame) -> Iterator[str]:
@@ -163,7 +164,7 @@ def _side_by_side(rows: pd.DataFrame) -> Iterator[str]:
     for height, width in sizes(rows):
         sized = rows[(rows["res_height"] == height) & (rows["res_width"] == width)]
         for conditions, part in split(sized, of=rows, axes=axes):
-            yield f"### {_text(', '.join([f'Resolution {resolution(height, width)}', *conditions]))}"
+            yield f"### {inert.markdown(', '.join([f'Resolution {resolution(height, width)}', *conditions]))}"
             yield _latencies(part, of=rows, places=places)
 
 
@@ -171,9 +172,10 @@ def _latencies(part: pd.DataFrame, *, of: pd.DataFrame, places: Sequence[str]) -
     columns = {", ".join(place): found for place, found in split(part, of=of, axes=places)}
     by_label = [dict(list(found.groupby("label", sort=False))) for found in columns.values()]
     body = [
-        (_text(label), *(_latency(found.get(label)) for found in by_label)) for label in dict.fromkeys(part["label"])
+        (inert.markdown(label), *(_latency(found.get(label)) for found in by_label))
+        for label in dict.fromkeys(part["label"])
     ]
-    return _table(("mechanism", *map(_text, columns)), body)
+    return _table(("mechanism", *map(inert.markdown, columns)), body)
 
 
 def _latency(found: pd.DataFrame | None) -> str:
@@ -182,7 +184,7 @@ def _latency(found: pd.DataFrame | None) -> str:
         if found is None
         else [
             format_interval(_TIMED, *(getattr(row, name) for name in (_TIMED, *METRICS[_TIMED].ends)))
-            or _text(str(row.status))
+            or inert.markdown(str(row.status))
             for row in found.itertuples()
         ]
     )
@@ -197,10 +199,10 @@ def _crossovers(findings: Findings) -> Iterator[str]:
     for part in parts:
         if part.conditions:
             said = ", ".join(part.conditions)
-            yield f"### {_text(said[:1].upper() + said[1:])}"
+            yield f"### {inert.markdown(said[:1].upper() + said[1:])}"
         if part.body:
-            body = [[_text(cell) or NOT_MEASURED for cell in line] for line in part.body]
-            yield _table([*map(_text, part.headings)], body, numbers_from=len(part.headings))
+            body = [[inert.markdown(cell) or NOT_MEASURED for cell in line] for line in part.body]
+            yield _table([*map(inert.markdown, part.headings)], body, numbers_from=len(part.headings))
         if part.unlisted:
             yield f"Pairs that cross in none of these: {part.unlisted}."
 
@@ -208,7 +210,7 @@ def _crossovers(findings: Findings) -> Iterator[str]:
 def _notes(pages: Book) -> Iterator[str]:
     if pages.notes:
         yield "## Notes"
-        yield "\n".join(f"{number}. {_text(note)}" for number, note in enumerate(pages.notes, start=1))
+        yield "\n".join(f"{number}. {inert.markdown(note)}" for number, note in enumerate(pages.notes, start=1))
 
 
 def _failures(pages: Book) -> Iterator[str]:
@@ -219,14 +221,21 @@ def _failures(pages: Book) -> Iterator[str]:
     body = []
     for sheet, line in failed:
         status, _, reason = line.failure.partition(": ")
-        body.append((_text(line.name), _text(sheet.title.removeprefix("resolution ")), status, _text(reason)))
+        body.append(
+            (
+                inert.markdown(line.name),
+                inert.markdown(sheet.title.removeprefix("resolution ")),
+                status,
+                inert.markdown(reason),
+            )
+        )
     yield _table(("mechanism", "resolution", "status", "reason"), body, numbers_from=4)
 
 
 def _missing(cells: Sequence[str]) -> Iterator[str]:
     if cells:
         yield "## What was asked for and not reached"
-        yield "\n".join(f"- {_text(cell)}" for cell in cells)
+        yield "\n".join(f"- {inert.markdown(cell)}" for cell in cells)
 
 
 def _pictures(plots: Iterable[Path], folder: Path, conditions: int) -> Iterator[str]:
@@ -237,7 +246,7 @@ def _pictures(plots: Iterable[Path], folder: Path, conditions: int) -> Iterator[
         yield f"The first {EXAMPLES} of {conditions} sets of conditions; the report of a run with fewer draws them all."
     for plot in pictures:
         link = Path(os.path.relpath(plot, folder)).as_posix().replace(" ", "%20")
-        yield f"![{_text(plot.stem.replace('-', ' '))}]({link})"
+        yield f"![{inert.markdown(plot.stem.replace('-', ' '))}]({link})"
 
 
 def _meanings(rows: pd.DataFrame, pages: Book) -> Iterator[str]:
@@ -247,7 +256,7 @@ def _meanings(rows: pd.DataFrame, pages: Book) -> Iterator[str]:
     yield "## What the columns mean"
     yield _table(
         ("column", "in records.csv", "meaning", "unit in records.csv", ""),
-        [(_text(METRICS[name].heading), f"`{name}`", *_meaning(METRICS[name])) for name in shown],
+        [(inert.markdown(METRICS[name].heading), f"`{name}`", *_meaning(METRICS[name])) for name in shown],
         numbers_from=5,
     )
     if any(map(is_number, rows["macs"])):
@@ -255,13 +264,13 @@ def _meanings(rows: pd.DataFrame, pages: Book) -> Iterator[str]:
 
 
 def _meaning(metric: Metric) -> tuple[str, str, str]:
-    return _text(metric.label), _text(metric.unit_in_file), _DIRECTIONS[metric.better]
+    return inert.markdown(metric.label), inert.markdown(metric.unit_in_file), _DIRECTIONS[metric.better]
 
 
 def _again(command: str) -> Iterator[str]:
     yield "## How to run it again"
     fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", command)), default=0))
-    yield f"{fence}sh\n{command.strip()}\n{fence}"
+    yield f"{fence}sh\n{inert.shown(command.strip())}\n{fence}"
 
 
 def _table(headings: Sequence[str], body: Iterable[Sequence[str]], *, numbers_from: int = 1) -> str:
@@ -272,8 +281,3 @@ def _table(headings: Sequence[str], body: Iterable[Sequence[str]], *, numbers_fr
 
 def _listed(values: pd.Series[str]) -> str:
     return ", ".join(str(value) for value in values.dropna().unique())
-
-
-def _text(text: str) -> str:
-    """Return text that Markdown takes literally, on one line, so that it fits into a table."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(str(text).split()))

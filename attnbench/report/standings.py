@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 from rich.text import Text
 
+from attnbench import inert
 from attnbench.metrics import METRICS
 from attnbench.report.crossover import SHOWN, Crossover
 
@@ -87,7 +88,7 @@ def write_csv(found: Sequence[Crossover], path: Path) -> None:
     if found:
         # As objects, sides stay whole numbers where some are empty.
         lines = pd.DataFrame([line for each in found for line in _csv_lines(each)], dtype=object)
-        lines.to_csv(path, index=False, lineterminator="\n")
+        lines.map(inert.spreadsheet).to_csv(path, index=False, lineterminator="\n")
 
 
 def _csv_lines(found: Crossover) -> Iterator[dict[str, object]]:

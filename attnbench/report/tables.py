@@ -14,6 +14,7 @@ import pandas as pd
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from attnbench import inert
 from attnbench.metrics import METRICS, Needs
 from attnbench.report.excerpt import excerpt
 from attnbench.report.findings import Findings
@@ -82,7 +83,13 @@ def screen_table(findings: Findings) -> ScreenTable:
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Write every row and column; those of ``CSV_COLUMNS`` come first, and are there even if nothing filled them."""
     others = [column for column in frame.columns if column not in {*CSV_COLUMNS, "machine"}]
-    frame.reindex(columns=[*CSV_COLUMNS, *others]).to_csv(path, index=False, lineterminator="\n")
+    as_text(frame.reindex(columns=[*CSV_COLUMNS, *others])).to_csv(path, index=False, lineterminator="\n")
+
+
+def as_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame whose texts no spreadsheet takes for formulas."""
+    texts = frame.select_dtypes(include=["object", "str"])
+    return frame.assign(**{str(name): texts[name].map(inert.spreadsheet) for name in texts.columns})
 
 
 def _heading_lines(sheet: Sheet, layout: Layout) -> list[Text]:

@@ -6,7 +6,6 @@ and why; which exact figures changed; what started or ceased to run.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from attnbench import inert
 from attnbench.compare.verdict import ACCURACY, ACCURACY_MARGIN, LATENCY, STATUS, Comparison, Outcome, Verdict
 from attnbench.metrics import METRICS, Compared, compared, format_interval, format_value, is_number
 from attnbench.report.naming import names, shared
@@ -61,9 +61,9 @@ def screen(comparison: Comparison) -> RenderableType:
 
 def to_markdown(comparison: Comparison) -> str:
     """Return a comparison as Markdown, the counts in its first line."""
-    parts = [f"**{_literal(comparison.summary())}**"]
+    parts = [f"**{inert.markdown(comparison.summary())}**"]
     for part in _parts(comparison):
-        parts.append(f"### {_literal(part.title)}")
+        parts.append(f"### {inert.markdown(part.title)}")
         parts.append(_markdown_table(part) if isinstance(part, _Rows) else _markdown_list(part))
     return "\n\n".join(parts) + "\n"
 
@@ -208,14 +208,9 @@ def _screen_list(part: _Lines) -> Table:
 
 def _markdown_table(part: _Rows) -> str:
     rules = ["---:" if heading in _FLUSH_RIGHT else ":---" for heading in part.headings]
-    body = [[_literal(cell) for cell in row] for row in part.rows]
+    body = [[inert.markdown(cell) for cell in row] for row in part.rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (part.headings, rules, *body))
 
 
 def _markdown_list(part: _Lines) -> str:
-    return "\n".join(f"- {_literal(line)}" for line in part.lines)
-
-
-def _literal(text: str) -> str:
-    """Return text on one line that Markdown takes as it stands."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
+    return "\n".join(f"- {inert.markdown(line)}" for line in part.lines)

@@ -1,0 +1,86 @@
+"""Text of strangers as text and nothing more: on a terminal, in Markdown, in a spreadsheet.
+
+The only place that escapes. Names, options and reasons come from plugins, exceptions and files of whoever: an escape
+code would move the cursor, a ``|`` end a cell of a table, ``<script>`` run in a page, and ``=cmd()`` in a spreadsheet.
+"""
+
+from __future__ import annotations
+
+import re
+
+_REPLACED = "\N{REPLACEMENT CHARACTER}"
+_CONTROLS = {
+    **dict.fromkeys((*range(32), *range(127, 160)), _REPLACED),
+    # What turns the direction of writing lets a name read as another.
+    **dict.fromkeys((8206, 8207, *range(8234, 8239), *range(8294, 8298)), _REPLACED),
+    **{ord(blank): " " for blank in "\t\v\f\x85\u2028\u2029"},
+    ord("\r"): "\n",
+    ord("\n"): "\n",
+}
+_OF_MARKDOWN = re.compile(r"([\\`*_\[\]<>|#&~$])")
+_FORMULA = ("=", "+", "-", "@")
+
+
+def shown(text: object) -> str:
+    r"""Return text whose characters a terminal shows and does not obey; lines stay lines.
+
+    Example:
+        >>> shown("\x1b[31mred")
+        '�[31mred'
+    """
+    plain = str(text)
+    return plain if plain.isprintable() else plain.translate(_CONTROLS)
+
+
+def line(text: object) -> str:
+    r"""Return text on one line.
+
+    Example:
+        >>> line("one\n  two")
+        'one two'
+    """
+    return " ".join(shown(text).split())
+
+
+def markdown(text: object) -> str:
+    r"""Return text that Markdown takes literally, on one line, so that it fits into a table.
+
+    Example:
+        >>> print(markdown("a|b <script>"))
+        a\|b \<script\>
+    """
+    return _OF_MARKDOWN.sub(r"\\\1", line(text))
+
+
+def code(text: object) -> str:
+    r"""Return text as code in Markdown, also within a table, whatever backticks and bars it has.
+
+    Example:
+        >>> print(code("a|b"), code("a`b"))
+        `a\|b` `` a`b ``
+    """
+    plain = line(text).replace("|", "\\|")
+    longest = max(map(len, re.findall(r"`+", plain)), default=0)
+    fence, blank = "`" * (longest + 1), " " if longest else ""
+    return f"{fence}{blank}{plain}{blank}{fence}"
+
+
+def spreadsheet(value: object) -> object:
+    """Return a value for a CSV file that a spreadsheet takes for no formula; numbers stay numbers.
+
+    Example:
+        >>> spreadsheet("=cmd()"), spreadsheet("-0.5"), spreadsheet(-0.5), spreadsheet("qna")
+        ("'=cmd()", '-0.5', -0.5, 'qna')
+    """
+    if not isinstance(value, str):
+        return value
+    text = shown(value).replace("\n", " ")
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

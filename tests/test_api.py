@@ -70,7 +70,7 @@ def test_several_runs_are_loaded_as_one() -> None:
     [
         ({"mechanism": "mhsa"}, "no 'mechanism'; did you mean mechanisms"),
         ({"mechanisms": "mhsa", "dtype": "float23", "until": "counts"}, "--dtype 'float23': did you mean float32"),
-        ({"mechanisms": "mhsa", "max_time": "long"}, "max_time = 'long': expected a number"),
+        ({"mechanisms": "mhsa", "max_time": "long"}, "max_time: expected a number, got 'long'"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_before_anything_runs(asked: dict[str, object], said: str) -> None:

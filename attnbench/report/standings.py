@@ -87,8 +87,11 @@ def write_csv(found: Sequence[Crossover], path: Path) -> None:
     path.unlink(missing_ok=True)
     if found:
         # As objects, sides stay whole numbers where some are empty.
-        lines = pd.DataFrame([line for each in found for line in _csv_lines(each)], dtype=object)
-        lines.map(inert.spreadsheet).to_csv(path, index=False, lineterminator="\n")
+        said = (line for each in found for line in _csv_lines(each))
+        lines = pd.DataFrame(
+            [{name: inert.spreadsheet(value) for name, value in line.items()} for line in said], dtype=object
+        )
+        lines.to_csv(path, index=False, lineterminator="\n")
 
 
 def _csv_lines(found: Crossover) -> Iterator[dict[str, object]]:

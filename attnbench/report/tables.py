@@ -89,7 +89,12 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame whose texts no spreadsheet takes for formulas."""
     texts = frame.select_dtypes(include=["object", "str"])
-    return frame.assign(**{str(name): texts[name].map(inert.spreadsheet) for name in texts.columns})
+    inertly = {
+        # As objects, whole numbers stay whole where some are empty.
+        str(name): pd.Series([inert.spreadsheet(value) for value in texts[name]], index=frame.index, dtype=object)
+        for name in texts.columns
+    }
+    return frame.assign(**inertly)
 
 
 def _heading_lines(sheet: Sheet, layout: Layout) -> list[Text]:

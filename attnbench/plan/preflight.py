@@ -1,23 +1,21 @@
 """Looks at the mechanisms and devices of a sweep before anything runs, in a process of its own.
 
 Plugins are strangers: importing or trying one may hang, print, or end the process. The parent asks, a child
-(``python -m attnbench.plan.preflight QUESTION EVENT_FD``) looks at one thing at a time and says each result as
-it comes. What kills the child or keeps it too long is a finding as well, and a new child looks at the rest.
+(``attnbench.worker.preflight``) looks at one thing at a time and says each result as it comes. What kills the child or
+keeps it too long is a finding as well, and a new child looks at the rest.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from attnbench.child import ENDED, Child, late
-from attnbench.errors import AttnbenchError, DataError, PluginError, UsageError
+from attnbench.errors import PluginError, UsageError
 from attnbench.plugins import options as option_syntax
 from attnbench.plugins.registry import discover
 from attnbench.reading import structured
@@ -27,9 +25,10 @@ from attnbench.runs.job import FORK, Event, Settings
 Size: TypeAlias = tuple[int, int]
 """Height and width in pixels."""
 
-MODULE = "attnbench.plan.preflight"
+MODULE = "attnbench.worker.preflight"
 TIMEOUT_S = Settings().timeout_s
-_PHASE = "loading"
+PHASE = "loading"
+"""What a child does all the time, for the reasons of those that it did not survive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +71,6 @@ class Preflight:
     def of(self, wanted: Wanted) -> Finding:
         """Return the finding for a mechanism that was asked for."""
         return next(finding for finding in self.findings if finding.wanted == wanted)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Data:
-    """What the checkpoints of networks must suit."""
-
-    sizes: Sequence[Size]
-    classes: int | None = None
-    """Of the images that networks are evaluated on; None where there are none."""
 
 
 def take(
@@ -148,10 +138,10 @@ class _Look:
                 self.watcher(self.wanted[len(self.findings)].spec)
             event = child.next_event(timeout_s=self.timeout_s)
             if event is None:
-                self._blame(Status.TIMEOUT, late(_PHASE, self.timeout_s))
+                self._blame(Status.TIMEOUT, late(PHASE, self.timeout_s))
                 return
             if event is ENDED:
-                self._blame(*child.cause_of_death(_PHASE))
+                self._blame(*child.cause_of_death(PHASE))
                 return
             self._take(event)
 
@@ -168,10 +158,10 @@ class _Look:
             raise PluginError(f"no plugin can be looked at: {reason}")
         if not self.data_seen:
             raise UsageError(f"--accuracy {self.dataset}: {reason}")
-        self.findings.append(_lost(self.wanted[len(self.findings)], status, reason))
+        self.findings.append(lost(self.wanted[len(self.findings)], status, reason))
 
 
-def _lost(wanted: Wanted, status: Status, reason: str) -> Finding:
+def lost(wanted: Wanted, status: Status, reason: str) -> Finding:
     """Return the finding for what cannot be looked at: its options are those given, as they are written."""
     name, given = option_syntax.split(wanted.spec)
     plugin = None if wanted.network else discover().find(name)
@@ -184,121 +174,3 @@ def _lost(wanted: Wanted, status: Status, reason: str) -> Finding:
         status=status,
         reason=reason,
     )
-
-
-def _examine(wanted: Wanted, data: _Data) -> Finding:
-    try:
-        name, given = option_syntax.split(wanted.spec)
-        if wanted.network:
-            return _with_checkpoint(_examine_network(wanted, name, given), data)
-        plugin = discover().find(name)
-        mechanism = plugin.load()
-        return _resolve(wanted, plugin.name, plugin.distribution, mechanism, given)
-    except UsageError as error:
-        return Finding(wanted=wanted, mistakes=tuple(f"{wanted.spec}: {mistake}" for mistake in error.mistakes))
-    except PluginError as error:
-        if isinstance(error.__cause__, SystemExit):
-            return _lost(wanted, Status.CRASHED, f"it called sys.exit({error.__cause__.code!r}) while {_PHASE}")
-        return Finding(wanted=wanted, mistakes=(str(error),))
-
-
-def _examine_network(wanted: Wanted, name: str, given: dict[str, str]) -> Finding:
-    from attnbench.models import networks  # noqa: PLC0415 - torch
-
-    distribution = networks.find(name)
-    options = networks.parse_options(given)
-    if options:
-        networks.check_options(name, options)
-    backend = wanted.backend or networks.BACKENDS[0]
-    return Finding(
-        wanted=wanted,
-        name=name,
-        options={"backend": backend} | options,
-        backends=networks.BACKENDS,
-        distribution=distribution,
-    )
-
-
-def _with_checkpoint(found: Finding, data: _Data) -> Finding:
-    """Return a network's finding with the hash of its checkpoint, if it has one.
-
-    Raises:
-        UsageError: the checkpoint cannot be read, or does not fit the network or the data.
-    """
-    if not found.wanted.checkpoint:
-        return found
-    from attnbench.models import checkpoint  # noqa: PLC0415 - torch
-
-    path = Path(found.wanted.checkpoint).expanduser()
-    try:
-        digest = checkpoint.check(
-            path, network=found.name, options=found.options, sizes=data.sizes, classes=data.classes
-        )
-    except DataError as error:
-        raise UsageError(str(error)) from None
-    return replace(found, checkpoint_sha256=digest)
-
-
-def _resolve(wanted: Wanted, name: str, distribution: str, mechanism: type, given: dict[str, str]) -> Finding:
-    backends = option_syntax.choices(mechanism, "backend")
-    if wanted.backend in backends:
-        given = given | {"backend": wanted.backend}
-    resolved = option_syntax.resolve(mechanism, given)
-    try:
-        mechanism.why_unsupported(_nominal_site(), **resolved)  # type: ignore[attr-defined]
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    except PluginError as error:
-        raise PluginError(f"{name} from {distribution}: {error}") from None
-    except Exception as error:
-        raise PluginError(
-            f"{name} from {distribution}: why_unsupported raised {type(error).__name__}: {error}"
-        ) from error
-    if wanted.backend and wanted.backend not in backends:
-        resolved = resolved | {"backend": wanted.backend}  # kept, so that the cell gets its row: unsupported
-    return Finding(wanted=wanted, name=name, options=resolved, backends=backends, distribution=distribution)
-
-
-def _nominal_site() -> Any:  # noqa: ANN401 - Site, whose module imports torch
-    from attnbench.mechanism import Site  # noqa: PLC0415
-
-    return Site(height=56, width=56, dim=96, heads=3, stride=4)
-
-
-def _look_at_data(name: str, sizes: Sequence[Size], wanted: Sequence[Wanted]) -> tuple[_Data, list[str]]:
-    """Return what networks are evaluated on, and what is wrong with it or with what mechanisms are trained on."""
-    if not name:
-        return _Data(sizes=sizes), []
-    from attnbench.accuracy import evaluation  # noqa: PLC0415
-    from attnbench.accuracy.data import datasets  # noqa: PLC0415 - torch
-
-    classes = None
-    try:
-        if not all(one.network for one in wanted):
-            datasets.check(name)
-        if name.startswith(evaluation.PREFIX) and any(one.checkpoint for one in wanted):
-            classes = evaluation.find(name.removeprefix(evaluation.PREFIX)).classes
-    except DataError as error:
-        return _Data(sizes=sizes), [f"--accuracy {name}: {error}"]
-    return _Data(sizes=sizes, classes=classes), []
-
-
-def _answer(question: Path, say: Callable[[Event], None]) -> None:
-    from attnbench import devices  # noqa: PLC0415 - its kinds import torch
-
-    asked = json.loads(question.read_text())
-    say({"event": "devices", "devices": devices.present()})
-    everything = [structured(each, Wanted) for each in asked["wanted"]]
-    data, mistakes = _look_at_data(asked["dataset"], asked["sizes"], everything)
-    say({"event": "data", "mistakes": mistakes})
-    for wanted in everything[asked["known"] :]:
-        try:
-            finding = _examine(wanted, data)
-        except AttnbenchError as error:
-            finding = Finding(wanted=wanted, mistakes=(str(error),))
-        say({"event": "finding", "finding": asdict(finding)})
-
-
-if __name__ == "__main__":
-    with os.fdopen(int(sys.argv[2]), "w", buffering=1) as _pipe:
-        _answer(Path(sys.argv[1]), lambda event: print(json.dumps(event), file=_pipe))

@@ -1,0 +1,141 @@
+"""The child of the preflight: looks at mechanisms, networks and data one by one, and says each result as it comes.
+
+Run as ``python -m attnbench.worker.preflight QUESTION EVENT_FD``; ``attnbench.plan.preflight`` asks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from attnbench import devices
+from attnbench.errors import AttnbenchError, DataError, PluginError, UsageError
+from attnbench.mechanism import Site
+from attnbench.models import checkpoint, networks
+from attnbench.plan.preflight import PHASE, Finding, Size, Wanted, lost
+from attnbench.plugins import options as option_syntax
+from attnbench.plugins.registry import discover
+from attnbench.reading import structured
+from attnbench.record import Status
+from attnbench.runs.job import Event
+
+_NOMINAL_SITE = Site(height=56, width=56, dim=96, heads=3, stride=4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Data:
+    """What the checkpoints of networks must suit."""
+
+    sizes: Sequence[Size]
+    classes: int | None = None
+    """Of the images that networks are evaluated on; None where there are none."""
+
+
+def _examine(wanted: Wanted, data: _Data) -> Finding:
+    try:
+        name, given = option_syntax.split(wanted.spec)
+        if wanted.network:
+            return _with_checkpoint(_examine_network(wanted, name, given), data)
+        plugin = discover().find(name)
+        mechanism = plugin.load()
+        return _resolve(wanted, plugin.name, plugin.distribution, mechanism, given)
+    except UsageError as error:
+        return Finding(wanted=wanted, mistakes=tuple(f"{wanted.spec}: {mistake}" for mistake in error.mistakes))
+    except PluginError as error:
+        if isinstance(error.__cause__, SystemExit):
+            return lost(wanted, Status.CRASHED, f"it called sys.exit({error.__cause__.code!r}) while {PHASE}")
+        return Finding(wanted=wanted, mistakes=(str(error),))
+
+
+def _examine_network(wanted: Wanted, name: str, given: dict[str, str]) -> Finding:
+    distribution = networks.find(name)
+    options = networks.parse_options(given)
+    if options:
+        networks.check_options(name, options)
+    backend = wanted.backend or networks.BACKENDS[0]
+    return Finding(
+        wanted=wanted,
+        name=name,
+        options={"backend": backend} | options,
+        backends=networks.BACKENDS,
+        distribution=distribution,
+    )
+
+
+def _with_checkpoint(found: Finding, data: _Data) -> Finding:
+    """Return a network's finding with the hash of its checkpoint, if it has one.
+
+    Raises:
+        UsageError: the checkpoint cannot be read, or does not fit the network or the data.
+    """
+    if not found.wanted.checkpoint:
+        return found
+    path = Path(found.wanted.checkpoint).expanduser()
+    try:
+        digest = checkpoint.check(
+            path, network=found.name, options=found.options, sizes=data.sizes, classes=data.classes
+        )
+    except DataError as error:
+        raise UsageError(str(error)) from None
+    return replace(found, checkpoint_sha256=digest)
+
+
+def _resolve(wanted: Wanted, name: str, distribution: str, mechanism: type, given: dict[str, str]) -> Finding:
+    backends = option_syntax.choices(mechanism, "backend")
+    if wanted.backend in backends:
+        given = given | {"backend": wanted.backend}
+    resolved = option_syntax.resolve(mechanism, given)
+    try:
+        mechanism.why_unsupported(_NOMINAL_SITE, **resolved)  # type: ignore[attr-defined]
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    except PluginError as error:
+        raise PluginError(f"{name} from {distribution}: {error}") from None
+    except Exception as error:
+        raise PluginError(
+            f"{name} from {distribution}: why_unsupported raised {type(error).__name__}: {error}"
+        ) from error
+    if wanted.backend and wanted.backend not in backends:
+        resolved = resolved | {"backend": wanted.backend}  # kept, so that the cell gets its row: unsupported
+    return Finding(wanted=wanted, name=name, options=resolved, backends=backends, distribution=distribution)
+
+
+def _look_at_data(name: str, sizes: Sequence[Size], wanted: Sequence[Wanted]) -> tuple[_Data, list[str]]:
+    """Return what networks are evaluated on, and what is wrong with it or with what mechanisms are trained on."""
+    if not name:
+        return _Data(sizes=sizes), []
+    from attnbench.accuracy import evaluation  # noqa: PLC0415 - a second, where there is a data set only
+    from attnbench.accuracy.data import datasets  # noqa: PLC0415
+
+    classes = None
+    try:
+        if not all(one.network for one in wanted):
+            datasets.check(name)
+        if name.startswith(evaluation.PREFIX) and any(one.checkpoint for one in wanted):
+            classes = evaluation.find(name.removeprefix(evaluation.PREFIX)).classes
+    except DataError as error:
+        return _Data(sizes=sizes), [f"--accuracy {name}: {error}"]
+    return _Data(sizes=sizes, classes=classes), []
+
+
+def _answer(question: Path, say: Callable[[Event], None]) -> None:
+    asked = json.loads(question.read_text())
+    say({"event": "devices", "devices": devices.present()})
+    everything = [structured(each, Wanted) for each in asked["wanted"]]
+    data, mistakes = _look_at_data(asked["dataset"], asked["sizes"], everything)
+    say({"event": "data", "mistakes": mistakes})
+    for wanted in everything[asked["known"] :]:
+        try:
+            finding = _examine(wanted, data)
+        except AttnbenchError as error:
+            finding = Finding(wanted=wanted, mistakes=(str(error),))
+        say({"event": "finding", "finding": asdict(finding)})
+
+
+if __name__ == "__main__":
+    with os.fdopen(int(sys.argv[2]), "w", buffering=1) as _pipe:
+        _answer(Path(sys.argv[1]), lambda event: print(json.dumps(event), file=_pipe))

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-PRELOADED = ("torch", "timm", "attnbench.worker.main", "attnbench.worker.preflight", "attnbench.probes.limits")
+PRELOADED = ("torch", "timm", "attnbench.worker.main", "attnbench.worker.preflight", "attnbench.worker.limits")
 IDLE_S = 120.0
 """A server that has no child for so long ends; the next child finds another."""
 _PARENT_DIED = 1

@@ -40,6 +40,11 @@ def test_a_type_that_is_asked_for_later_costs_the_others_no_limit(tmp_path: Path
     assert limits.macs_per_s.keys() == {"float32", "bfloat16", "float16"}
 
 
+def test_each_number_of_threads_has_limits_of_its_own(tmp_path: Path) -> None:
+    cells = [replace(CELL, threads=threads) for threads in (1, 2)]
+    assert len(machine_limits.measure(tmp_path, cells, budget_s=0.05)) == 2
+
+
 def test_a_device_that_cannot_be_measured_has_no_limits_and_why_is_said(tmp_path: Path) -> None:
     cell = Cell(mechanism="mhsa", height=224, width=224, device="cuda:77")
     with pytest.warns(UserWarning, match="rows on cuda:77 get no bound: the process ended with status 1 while"):

@@ -1,0 +1,45 @@
+"""The child that measures what the machine can do: sets itself up as the worker does, and adds to a run's limits.
+
+Run as ``python -m attnbench.worker.limits FILE DEVICE THREADS BUDGET_S DTYPE... EVENT_FD``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from attnbench import devices
+from attnbench.devices import environment
+from attnbench.probes import limits
+from attnbench.runs.limits import read
+
+
+def add(path: Path, device: str, threads: int, budget_s: float, dtypes: Sequence[str]) -> None:
+    """Measure what is not known of a device in this environment, and write all that is known.
+
+    Args:
+        path: of the run's limits.
+        device: by its full name.
+        threads: intra-op threads.
+        budget_s: time for each rate.
+        dtypes: of the products that are timed.
+    """
+    devices.of(device).set_up(threads=threads)
+    environment_id = environment.take(threads=threads, device=device).environment_id
+    known = read(path.parent)
+    before = known[environment_id].macs_per_s.keys() if environment_id in known else set()
+    if before and before >= set(dtypes):
+        return
+    known[environment_id] = limits.measure(device, list(dict.fromkeys([*dtypes, *before])), threads, budget_s=budget_s)
+    beside = path.with_suffix(".tmp")
+    beside.write_text(json.dumps({key: found.to_dict() for key, found in known.items()}, indent=1))
+    beside.replace(path)
+
+
+if __name__ == "__main__":
+    *_asked, _event_fd = sys.argv[1:]
+    add(Path(_asked[0]), _asked[1], int(_asked[2]), float(_asked[3]), _asked[4:])
+    os.write(int(_event_fd), b'{"event": "done"}\n')

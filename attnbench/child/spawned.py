@@ -20,14 +20,7 @@ class Spawned:
     def __init__(self, module: str, *arguments: str, log: Path, events: int, threads: int) -> None:
         with log.open("ab") as printed:
             self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    module,
-                    *arguments,
-                    str(events),
-                ],  # -P: where it runs is no library
+                [sys.executable, "-P", "-m", module, *arguments, str(events)],  # -P: where it runs is no library
                 stdin=subprocess.DEVNULL,
                 stdout=printed,
                 stderr=subprocess.STDOUT,

@@ -48,6 +48,11 @@ def across(sites: Mapping[str, Site], **values: Sequence[Any]) -> tuple[Place, .
     )
 
 
+def in_every(place: Place, **values: Sequence[Any]) -> tuple[Place, ...]:
+    """Return a place once for each choice of values of further options."""
+    return across({place.name: place.site}, **{name: [value] for name, value in place.options.items()}, **values)
+
+
 def sized(*rows: tuple[int, int], **place: int) -> dict[str, Site]:
     """Return sites of these heights and widths, named by them."""
     return {f"{height}x{width}": site_of(height, width, **place) for height, width in rows}

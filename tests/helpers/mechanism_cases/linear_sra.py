@@ -7,7 +7,7 @@ from math import ceil, floor
 import torch
 from case import Case, Counted, Memory, Other
 from layer_checks import FLOAT32_BYTES, attention_by_definition, site_of, with_weights_of
-from places import BACKENDS, SRA_MAP, SRA_MEMORY_SITE, across, at, sized
+from places import BACKENDS, SRA_MAP, SRA_MEMORY_SITE, across, at, in_every, sized
 from timm.models.pvt_v2 import Attention
 from torch.nn.functional import gelu, layer_norm, linear
 
@@ -64,9 +64,7 @@ CASE = Case(
     usual=[at("9x13", site_of(9, 13))],
     counted=[
         Counted(
-            places=across(
-                {place.name: place.site}, **{name: [value] for name, value in place.options.items()}, backend=BACKENDS
-            ),
+            places=in_every(place, backend=BACKENDS),
             parts={"addmm": "projections", "bmm": "attention", "convolution": "other"},
         )
         for place in PLACES

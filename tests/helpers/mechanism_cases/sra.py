@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from case import Case, Counted, Memory, Other
 from layer_checks import FLOAT32_BYTES, PVT_STAGES, attention_by_definition, site_of, with_weights_of
-from places import BACKENDS, SRA_MAP, SRA_MEMORY_SITE, across, at, sized
+from places import BACKENDS, SRA_MAP, SRA_MEMORY_SITE, across, at, in_every, sized
 from timm.models.pvt_v2 import Attention
 from torch.nn.functional import layer_norm, linear, pad
 
@@ -79,9 +79,7 @@ CASE = Case(
     usual=[at("7x5", site_of(7, 5))],
     counted=[
         Counted(
-            places=across(
-                {place.name: place.site}, **{name: [value] for name, value in place.options.items()}, backend=BACKENDS
-            ),
+            places=in_every(place, backend=BACKENDS),
             parts={"addmm": ("projections", "other"), "bmm": "attention"},
         )
         for place in PLACES

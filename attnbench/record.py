@@ -84,6 +84,8 @@ class Status(StrEnum):
     TIMEOUT = "timeout"
     CRASHED = "crashed"
     FAILED = "failed"
+    REJECTED = "rejected"
+    """It ended well, and what its figures say cannot be true of the layer."""
 
 
 class Task(StrEnum):

@@ -126,6 +126,8 @@ def _record(cell: Cell, records: Mapping[str, Record]) -> Record:
         raise Unanswered(f"{cell.label} was not run")
     if record.status is not Status.OK:
         raise Unanswered(f"{cell.label}: {record.status.value}: {record.reason}")
+    if record.metrics.get("suspicious"):
+        raise Unanswered(f"{cell.label}: suspicious: {record.metrics['suspicious']}")
     return record
 
 

@@ -57,6 +57,7 @@ _ROWS: dict[str, Metric] = {
     "latency_samples": Metric(label="timed calls", needs=Needs.LATENCY),
     "latency_outliers": Metric(label="timed calls flagged as outliers", needs=Needs.LATENCY),
     "latency_stopped_by": Metric(label="what ended the sampling", needs=Needs.LATENCY),
+    "suspicious": Metric(label="what speaks against the figures: the row is not ranked", needs=Needs.LATENCY),
     "latency_interference": Metric(label="what disturbed the timing", needs=Needs.LATENCY),
     "baseline": Metric(label="baseline of the ratio", needs=Needs.LATENCY),
     "latency_ratio": Metric(

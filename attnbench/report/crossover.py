@@ -196,9 +196,10 @@ def _curves(rows: pd.DataFrame, metric: str) -> Mapping[str, Curve]:
     found: dict[str, dict[int, Readings]] = {}
     sources = _sources(metric)
     ends = [(source, *(METRICS[source].ends or (source, source))) for source in sources]
-    columns = [rows[name] for name in (*_WHERE, metric, "baseline", *(end for each in ends for end in each))]
-    for label, height, width, value, baseline, *spans in zip(*columns, strict=True):
-        if height == width and is_number(value) and value > 0:
+    others = (metric, "suspicious", "baseline", *(end for each in ends for end in each))
+    columns = [rows[name] for name in (*_WHERE, *others)]
+    for label, height, width, value, suspicious, baseline, *spans in zip(*columns, strict=True):
+        if height == width and not suspicious and is_number(value) and value > 0:
             found.setdefault(label, {}).setdefault(int(height), _readings(sources, baseline, spans))
     return found
 

@@ -105,6 +105,7 @@ def notes_of(row: Row, *, timed_in: str) -> list[str]:
         timed_in: the run that timed it, where others beside it were timed in another.
     """
     notes = {
+        "suspicious, and not ranked: {}": row.suspicious,
         "adapted: {}": row.adaptation,
         "no energy: {}": row.energy_remark,
         "sets torch's global switches, which was undone: {}": row.torch_flags_restored,
@@ -123,11 +124,12 @@ def notes_of(row: Row, *, timed_in: str) -> list[str]:
 def best_of(rows: Sequence[Row], metric: str) -> set[Any]:
     """Return the index of every ok row that no other is better than, empty if that leaves nobody out.
 
+    Rows whose figures something speaks against are not ranked.
     With intervals, a row counts as worse only if its interval lies wholly beyond that of the best value.
     Accuracies of different kinds, data sets or epochs are not ranked against each other, nor are latencies of
     different runs; ratios are, which every run has to a baseline of its own.
     """
-    ranked = [row for row in rows if row.status == "ok" and is_number(getattr(row, metric))]
+    ranked = [row for row in rows if row.status == "ok" and not row.suspicious and is_number(getattr(row, metric))]
     learned = {(row.accuracy_kind, row.dataset, row.epochs) for row in ranked}
     if METRICS[metric].needs is Needs.ACCURACY and len(learned) > 1:
         return set()

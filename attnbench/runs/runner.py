@@ -227,7 +227,7 @@ def _now() -> str:
 
 def _attributed(reason: str, status: Status, distribution: str) -> str:
     """Name who answers for what went wrong, where that is the plugin."""
-    at_fault = status in {Status.FAILED, Status.CRASHED, Status.TIMEOUT} and distribution
+    at_fault = status in {Status.FAILED, Status.CRASHED, Status.TIMEOUT, Status.REJECTED} and distribution
     return f"{reason} [{distribution}]" if at_fault else reason
 
 

@@ -379,3 +379,8 @@ def test_crossovers_import_neither_torch_nor_matplotlib():
         "import sys, attnbench.report.standings\nsys.exit(any(name in sys.modules for name in ('torch', 'matplotlib')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_is_suspicious_crosses_nothing():
+    rows = timed("swin", (0.5, 0.8, 2), suspicious="faster than the machine") + timed("mhsa", (1, 1, 1))
+    assert crossings(pd.DataFrame(rows), "swin", "mhsa", "latency_median_s") == []

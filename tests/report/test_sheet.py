@@ -184,3 +184,9 @@ def test_latencies_of_different_runs_are_not_ranked_and_ratios_are():
     assert first.notes != second.notes
     assert not second.entries["latency_median_s"].best
     assert second.entries["latency_ratio"].best
+
+
+def test_a_suspicious_row_is_not_ranked_and_its_note_says_why():
+    found = book_of(timed("fast", 0.001, 0.0009, 0.0011, suspicious="its threads go on"), timed("slow", 2, 1.9, 2.1))
+    assert found.notes == ("suspicious, and not ranked: its threads go on",)
+    assert not any(line.entries["latency_median_s"].best for line in found.sheets[0].lines)

@@ -1,0 +1,50 @@
+"""What speaks against the figures of a cell, and what becomes of its row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from attnbench.record import Status
+from attnbench.worker.phases import Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objection:
+    """One thing that speaks against a cell's figures.
+
+    Example:
+        >>> found = Objection(said="0.1 ms is 3 times as fast as the machine's limit allows", sure=True)
+        >>> verdict([found], {"macs": 7}, timed={"latency_median_s": 1e-4})
+        (<Status.REJECTED: 'rejected'>, "0.1 ms is 3 times as fast as the machine's limit allows", {'macs': 7})
+    """
+
+    said: str
+    """What was found, with the figures that show it, in a line."""
+    sure: bool
+    """Whether an honest layer cannot have done it: the row is rejected; else it is suspicious, and not ranked."""
+    shown_by: str = ""
+    """A command that shows it again; empty where there is none."""
+
+    @property
+    def line(self) -> str:
+        """What a row says of it."""
+        return f"{self.said}; shown by: {self.shown_by}" if self.shown_by else self.said
+
+
+def verdict(objections: Sequence[Objection], found: Metrics, *, timed: Metrics) -> tuple[Status, str, Metrics]:
+    """Return status, reason and metrics of a cell that was timed.
+
+    A rejected cell keeps what was found before the timing, and nothing of the timing: its samples are on disk, and no
+    table, plot or ratio can take up a figure that is not there.
+
+    Args:
+        objections: what speaks against the figures.
+        found: metrics that do not come from the timed calls.
+        timed: metrics of the timed calls.
+    """
+    sure = [each.line for each in objections if each.sure]
+    if sure:
+        return Status.REJECTED, "; ".join(sure), found
+    suspicions = "; ".join(each.line for each in objections)
+    return Status.OK, "", {**found, **timed, **({"suspicious": suspicions} if suspicions else {})}

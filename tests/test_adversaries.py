@@ -1,0 +1,30 @@
+"""Layers that fool a benchmark, each beside an honest one and the baseline: it is caught, they are not touched."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+from adversary import HONEST, LAYERS, Adversary
+from adversary_cases import CASES
+
+import attnbench
+
+ASKED = {"scope": "layer", "res": [112], "max_time": 0.3, "threads": 1}
+
+
+@pytest.mark.parametrize("adversary", CASES, ids=lambda each: each.layer)
+def test_it_is_caught_and_its_neighbours_are_not_touched(adversary: Adversary, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(LAYERS), prepend=os.pathsep)  # they are made of the honest one
+    named = ["mhsa", HONEST, adversary.path]
+    run = attnbench.run(mechanisms=named, out=tmp_path, progress=False, **{**ASKED, **adversary.asked})
+    rows = {record.cell.mechanism: record for record in run.records}
+    caught = rows.pop(adversary.path)
+    suspicion = caught.metrics.get("suspicious")
+    status = "suspicious" if suspicion and caught.status == "ok" else caught.status
+    assert status == adversary.status, caught.reason
+    assert re.search(adversary.said, suspicion or caught.reason)
+    for record in rows.values():
+        assert (record.status, record.metrics.get("suspicious")) == ("ok", None), record.reason
+        assert record.metrics["latency_median_s"] > 0

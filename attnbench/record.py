@@ -14,7 +14,9 @@ from attnbench.axes import DEFAULTS, TOGETHER, Axes, Mode, Scope, variant
 from attnbench.reading import structured
 
 __all__ = [
+    "CHECKSUM",
     "FORMAT",
+    "SEALED",
     "Cell",
     "Mode",
     "Options",
@@ -23,14 +25,20 @@ __all__ = [
     "Status",
     "Task",
     "Value",
+    "checksum",
     "metrics_from_dict",
 ]
 
-FORMAT = 2
+FORMAT = 3
 """Version of the JSON below; a reader refuses records of a later one.
 
-History: 1, the first; 2, some metrics have other names, and a cell may lack fields that have their default.
+History: 1, the first; 2, some metrics have other names, and a cell may lack fields that have their default; 3, a line
+has its own checksum, that of its samples, the settings it was measured with and the limits that its bound follows from.
 """
+SEALED = 3
+"""The first format whose lines have a checksum."""
+CHECKSUM = "sha256"
+"""What a line calls the checksum of the rest of it."""
 _ALWAYS_IN_KEYS = frozenset(
     {
         "task",
@@ -168,6 +176,12 @@ class Record:
     """Why the status is not ok, in one line; empty if it is."""
     metrics: Mapping[str, Value] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """How it was measured, by the names in ``attnbench.runs.job.Settings``."""
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    """The machine's limits that the row's bound follows from; empty if it has none."""
+    samples_sha256: str = ""
+    """Of the file with its timed calls; empty if it was not timed."""
     run_id: str = ""
     started_at: str = ""
     """ISO 8601, UTC."""
@@ -175,7 +189,8 @@ class Record:
 
     def to_json(self) -> str:
         """Return the record as one line."""
-        return json.dumps({"format": FORMAT, "cell_key": self.cell.key, **asdict(self)}, sort_keys=True)
+        line = {"format": FORMAT, "cell_key": self.cell.key, **asdict(self)}
+        return json.dumps(line | {CHECKSUM: checksum(line)}, sort_keys=True)
 
     @classmethod
     def from_json(cls, line: str) -> Record:
@@ -190,9 +205,19 @@ class Record:
         found = read.pop("format")
         if found > FORMAT:
             raise ValueError(f"a record of format {found}; this attnbench reads up to {FORMAT}, a newer one is needed")
-        read.pop("cell_key", None)
+        for of_the_line in ("cell_key", CHECKSUM):
+            read.pop(of_the_line, None)
         record = structured(read, cls)
         return replace(record, metrics=metrics_from_dict(record.metrics))
+
+
+def checksum(line: Mapping[str, Any]) -> str:
+    """Return the checksum of a record's line, itself left out.
+
+    It finds what was changed by accident or by hand. It is no signature: whoever changes a line can work it out anew.
+    """
+    rest = {name: value for name, value in line.items() if name != CHECKSUM}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def metrics_from_dict(found: Mapping[str, Value]) -> dict[str, Value]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from attnbench.metrics import METRICS
-from attnbench.record import FORMAT, Cell, Mode, Record, Scope, Status
+from attnbench.record import CHECKSUM, FORMAT, Cell, Mode, Record, Scope, Status, checksum
 
 CELL = Cell(mechanism="swin", options={"window": 7}, height=224, width=448, scope=Scope.LAYER, mode=Mode.TRAIN)
 
@@ -84,3 +84,11 @@ def test_metrics_of_format_1_are_read_by_the_names_that_they_have_today() -> Non
         "params": 3,
     }
     assert set(read) <= set(METRICS)
+
+
+def test_a_line_has_a_checksum_of_all_the_rest_of_it() -> None:
+    record = Record(cell=CELL, status=Status.OK, metrics={"macs": 12}, settings={"precision": 0.01})
+    line = json.loads(record.to_json())
+    assert line[CHECKSUM] == checksum(line)
+    for name in line.keys() - {CHECKSUM}:
+        assert checksum(line | {name: "changed"}) != line[CHECKSUM], name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +167,7 @@ def _timed_ratio(samples: Path, point: ClaimPoint) -> Estimate:
         of, over = (_Timed.read(samples / f"{cell.key}.npz") for cell in (point.of, point.over))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         raise Unanswered(f"cannot read the timed calls of {point.of.label} and {point.over.label}") from None
+    of, over = _in_the_same_rounds(point.of.key, of, point.over.key, over)
     if of.group != over.group or len(of.seconds) != len(over.seconds):
         raise Unanswered(
             f"{point.of.label} and {point.over.label} were not timed in the same rounds; --fresh does that"
@@ -181,9 +182,26 @@ class _Timed:
     seconds: np.ndarray[tuple[int], np.dtype[np.float64]]
     group: tuple[str, ...]
     """Keys of the cells that took turns with it."""
+    baseline: str = ""
+    """Key of the baseline; empty if there was none, and in runs of formats 1 and 2."""
+    of_baseline: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
+    """The baseline's seconds in the same rounds."""
 
     @classmethod
     def read(cls, path: Path) -> _Timed:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             seconds = arrays["elapsed_ns"] / (1e9 * arrays["calls_per_sample"])
-            return cls(seconds=seconds, group=tuple(arrays["group"].tolist()))
+            found = cls(seconds=seconds, group=tuple(arrays["group"].tolist()))
+            if "baseline_key" not in arrays:
+                return found
+            reference = arrays["baseline_elapsed_ns"] / (1e9 * arrays["baseline_calls_per_sample"])
+            return replace(found, baseline=str(arrays["baseline_key"]), of_baseline=reference)
+
+
+def _in_the_same_rounds(of_key: str, of: _Timed, over_key: str, over: _Timed) -> tuple[_Timed, _Timed]:
+    """Return two cells' calls, those of a baseline as they were beside the other: it may have been timed before too."""
+    if of.baseline == over_key and of.of_baseline is not None:
+        return of, replace(of, seconds=of.of_baseline)
+    if over.baseline == of_key and over.of_baseline is not None:
+        return replace(over, seconds=over.of_baseline), over
+    return of, over

@@ -5,9 +5,10 @@ The runner imports no torch and never polls: while a worker measures, it sleeps.
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from attnbench.roofline import MachineLimits
 from attnbench.runs.job import Assignment, Event, Job, Running, Settings
 
 _START_UP = "starting"
+SAMPLES = "samples"
+"""Folder of the timed calls, in that of a run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +67,8 @@ def run(
         for cell in todo:
             if cell.key in sweep.endings:
                 status, reason = sweep.endings[cell.key]
-                yield _record(cell, status, reason, run_id=run_id, started_at=_now())
+                when = {"run_id": run_id, "started_at": _now()}
+                yield _record(cell, status, reason, settings=asdict(settings), **when)
         todo = [cell for cell in todo if cell.key not in sweep.endings]
         if not todo:
             continue
@@ -130,7 +134,7 @@ class _Group:
                 assignments=tuple(self.assignments),
                 baseline=self.baseline,
                 settings=self.settings,
-                samples=str(self.folder.resolve() / "samples"),
+                samples=str(self.folder.resolve() / SAMPLES),
                 limits=self.limits,
             ).write(job)
             page = Running(job.with_suffix(".running"))
@@ -212,13 +216,37 @@ class _Group:
         return self.assignments.pop(index)
 
     def _record(self, cell: Cell, status: Status, reason: str, metrics: Mapping[str, Value]) -> Record:
-        where = {"environment": self.environment, "run_id": self.run_id, "started_at": self.started_at}
-        return _record(cell, status, reason, metrics=metrics, **where)
+        bounded, timed = "latency_bound_s" in metrics, "latency_median_s" in metrics
+        return _record(
+            cell,
+            status,
+            reason,
+            metrics=metrics,
+            environment=self.environment,
+            settings=asdict(self.settings),
+            limits=self.limits.get(str(self.environment.get("environment_id")), {}) if bounded else {},
+            samples_sha256=_digest(samples_of(self.folder, cell)) if timed else "",
+            run_id=self.run_id,
+            started_at=self.started_at,
+        )
 
 
 def _record(cell: Cell, status: Status, reason: str, **what: Any) -> Record:  # noqa: ANN401 - the record's fields
     reason = _attributed(reason, status, cell.distribution)
     return Record(cell=cell, status=status, reason=reason, attnbench_version=__version__, **what)
+
+
+def samples_of(folder: Path, cell: Cell) -> Path:
+    """Return the file of a cell's timed calls in the folder of a run."""
+    return folder / SAMPLES / f"{cell.key}.npz"
+
+
+def _digest(path: Path) -> str:
+    """Return the SHA-256 of a file, empty if it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _now() -> str:

@@ -120,8 +120,11 @@ def _time(
     disturbed = "; ".join(watch.report().disturbances)
     names = {one.cell.key: one.cell.label for one in ready}
     limits = job.limits.get(environment_id)
+    reference = {} if baseline is None else _of_baseline(baseline, timings[baseline])
     for one in ready:
-        _keep_samples(Path(job.samples) / f"{one.cell.key}.npz", timings[one.cell.key], order=keys)
+        if not job.assignments[one.index].companion:  # whose row refers to the calls that were kept with it
+            arrays = timings[one.cell.key].to_arrays() | reference
+            _keep_samples(Path(job.samples) / f"{one.cell.key}.npz", arrays, order=keys)
     return {
         one.cell.key: _latency_metrics(one.cell, timings[one.cell.key], per=one.layers)
         | _bound(one, timings[one.cell.key], limits)
@@ -165,10 +168,16 @@ def _bound(one: Ready, timing: latency.Timing, limits: Mapping[str, Any] | None)
     return found.metrics(timing.median.value / one.layers)
 
 
-def _keep_samples(path: Path, timing: latency.Timing, *, order: list[str]) -> None:
+def _of_baseline(key: str, timing: latency.Timing) -> dict[str, Any]:
+    """Return what a ratio is taken to: a baseline may be timed again later, beside others."""
+    names = ("elapsed_ns", "calls_per_sample")
+    return {f"baseline_{name}": timing.to_arrays()[name] for name in names} | {"baseline_key": np.array(key)}
+
+
+def _keep_samples(path: Path, arrays: Mapping[str, Any], *, order: list[str]) -> None:
     beside = path.with_suffix(".tmp")
     with beside.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, group=np.array(order), **timing.to_arrays())
+        np.savez_compressed(file, allow_pickle=False, group=np.array(order), **arrays)
     beside.replace(path)
 
 

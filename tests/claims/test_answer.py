@@ -46,6 +46,22 @@ def test_a_ratio_of_times_is_taken_within_the_rounds(tmp_path: Path) -> None:
         answer(check, [ClaimPoint(of=of, over=over)], records, tmp_path)
 
 
+@pytest.mark.parametrize("baseline_first", [True, False])
+def test_a_baseline_that_was_timed_before_as_well_is_taken_as_it_was_beside_the_other(
+    tmp_path: Path, *, baseline_first: bool
+) -> None:
+    later, baseline = cell("a"), cell("b")
+    beside = {"baseline_key": baseline.key, "baseline_elapsed_ns": np.full(8, 1000), "baseline_calls_per_sample": 1}
+    own = {"elapsed_ns": np.full(8, 3000), "calls_per_sample": 1, "group": np.array([later.key, baseline.key])}
+    np.savez(tmp_path / f"{later.key}.npz", **own, **beside)
+    np.savez(tmp_path / f"{baseline.key}.npz", elapsed_ns=np.full(60, 9), calls_per_sample=1, group=[baseline.key])
+    check = Check(mechanism="a", over="b", metric="latency_median_s", scope="layer")
+    records = recorded(record(later, latency_median_s=1.0), record(baseline, latency_median_s=9.0))
+    point = ClaimPoint(of=baseline, over=later) if baseline_first else ClaimPoint(of=later, over=baseline)
+
+    assert answer(check, [point], records, tmp_path).estimate.value == pytest.approx(1 / 3 if baseline_first else 3)
+
+
 def test_a_ratio_of_energies_holds_what_both_intervals_admit(tmp_path: Path) -> None:
     def joules(value: float, low: float, high: float) -> dict[str, float]:
         return dict(zip(ENERGY, (value, low, high), strict=True))

@@ -1,5 +1,6 @@
 """The runner against a worker without torch whose cells hang, die and misbehave on request."""
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -108,6 +109,16 @@ def test_the_folder_that_it_runs_in_takes_the_place_of_no_library(
     (tmp_path / "queue.py").write_text("")
     monkeypatch.chdir(tmp_path)
     assert statuses(run(tmp_path, cells("a"))) == {"a": "ok"}
+
+
+def test_a_row_says_how_it_was_measured_and_which_file_has_its_timed_calls(tmp_path: Path) -> None:
+    (cell,) = cells("a")
+    samples = runner.samples_of(tmp_path, cell)
+    samples.parent.mkdir()
+    samples.write_bytes(b"timed")
+    found = run(tmp_path, [cell], timeout_s=17)["a"]
+    assert found.settings["timeout_s"] == 17
+    assert found.samples_sha256 == hashlib.sha256(b"timed").hexdigest()
 
 
 def test_cells_with_a_row_are_not_measured_again(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import fake_device
+import numpy as np
 import pytest
 import torch
 
@@ -101,6 +102,29 @@ def test_a_cell_whose_type_has_no_limit_has_a_latency_and_no_bound(tmp_path: Pat
     assert done["status"] == Status.OK
     assert done["metrics"]["latency_median_s"] > 0
     assert ("roofline_fraction" in done["metrics"]) is known
+
+
+def test_samples_hold_the_baseline_s_calls_and_those_of_a_row_that_is_there_stay(tmp_path: Path) -> None:
+    """A ratio can be worked out again from its own file, whatever the baseline is timed beside later."""
+    baseline, later = (replace(cell, device="cpu") for cell in CELLS[:2])
+    kept = tmp_path / f"{baseline.key}.npz"
+    kept.write_bytes(b"as they were")
+    beside = Job(
+        assignments=(Assignment(cell=later), Assignment(cell=baseline, companion=True)),
+        baseline=baseline.key,
+        settings=Settings(max_time_s=0.01),
+        samples=str(tmp_path),
+    )
+    cells = [replace(one, cell=cell) for one, cell in zip(ready(), (later, baseline), strict=False)]
+    events: list[Event] = []
+    timing.time_in_turn(cells, beside, events.append, Running(tmp_path / "running"), "", device=CpuDevice("cpu"))
+
+    assert kept.read_bytes() == b"as they were"
+    ratio = next(event["metrics"]["latency_ratio"] for event in events if event["event"] == "done")
+    with np.load(tmp_path / f"{later.key}.npz") as arrays:
+        own, reference = (arrays[f"{of}elapsed_ns"] / arrays[f"{of}calls_per_sample"] for of in ("", "baseline_"))
+        assert arrays["baseline_key"] == baseline.key
+    assert np.median(own / reference) == pytest.approx(ratio)
 
 
 def test_a_call_that_fails_leaves_the_kernels_of_attention_as_they_were(tmp_path: Path) -> None:

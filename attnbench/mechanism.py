@@ -132,6 +132,8 @@ class Mechanism(nn.Module, ABC):
     """Whether torch.compile is claimed to take the layer whole, as one graph."""
     exports: ClassVar[bool] = True
     """Whether torch.export is claimed to take the layer."""
+    trains: ClassVar[bool] = True
+    """Whether the layer has a backward pass; one that has none is measured in inference alone."""
 
     def __init__(self, site: Site) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from attnbench.conformance.finding import NotClaimedError
 from attnbench.mechanism import Map, Mechanism, Site
 from attnbench.models.backbone import Stack
 
@@ -61,13 +62,20 @@ class Candidate:
         """
         torch.manual_seed(seed)
         layer = self.mechanism(site, **{**self.options, **options}).double().eval()
-        return stir(layer)
+        # Without parameters that learn, no call of a layer that only infers asks for a backward pass.
+        return stir(layer).requires_grad_(self.mechanism.trains)
 
     def stack(self, site: Site, depth: int) -> Stack:
         """Build the layers of a stage of a given depth, in their initial state."""
         torch.manual_seed(0)
         placed = [replace(site, layer=index, depth=depth) for index in range(depth)]
         return Stack([self.mechanism(each, **self.options) for each in placed])
+
+
+def require_trains(candidate: Candidate) -> None:
+    """Raise NotClaimedError if a mechanism only infers."""
+    if not candidate.mechanism.trains:
+        raise NotClaimedError("it only infers: trains is False")
 
 
 def stir(layer: Mechanism) -> Mechanism:

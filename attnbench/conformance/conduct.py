@@ -44,9 +44,27 @@ def _run(candidate: Candidate, site: Site) -> None:
     except BaseException as error:
         raise BrokenError(
             f"accepted, but raises {in_a_line(error)}",
-            advice="fix it, or refuse the site in why_unsupported",
+            advice=_INFERS if _infers(candidate, site) else "fix it, or refuse the site in why_unsupported",
             site=site,
         ) from error
+
+
+_INFERS = (
+    "it runs where no gradient is asked for: if it only infers, say trains = False in the class, "
+    "or adapt(..., trains=False)"
+)
+
+
+def _infers(candidate: Candidate, site: Site) -> bool:
+    """Return whether a layer runs as long as nobody asks it for gradients."""
+    try:
+        with torch.no_grad():
+            candidate.layer(site)(image(site))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # it may raise anything
+        return False
+    return True
 
 
 def shape(candidate: Candidate) -> str:
@@ -94,7 +112,8 @@ def global_state(candidate: Candidate) -> str:
         x = image(site)
         torch.manual_seed(0)
     with torch_state.restored() as changes:
-        candidate.mechanism(site, **candidate.options).double().eval()(x)
+        layer = candidate.mechanism(site, **candidate.options).double().eval()
+        layer.requires_grad_(candidate.mechanism.trains)(x)
     if changes:
         raise BrokenError("; ".join(changes))
     return "nothing changed"

@@ -11,7 +11,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from attnbench.conformance.candidate import Candidate, distance, image
+from attnbench.conformance.candidate import Candidate, distance, image, require_trains
 from attnbench.conformance.finding import BrokenError, NotClaimedError, in_a_line
 from attnbench.mechanism import Macs, Site
 from attnbench.probes.weightless import build_on_meta
@@ -72,6 +72,7 @@ def reach(candidate: Candidate) -> str:
     claimed = candidate.mechanism.reach
     if claimed is None:
         raise NotClaimedError("it does not say whether it is local or global")
+    require_trains(candidate)  # influence is read off gradients
     site = candidate.near_base(height=_LARGE, width=_LARGE)
     if site is None:
         raise NotClaimedError(f"it does not support maps of {_LARGE}x{_LARGE} tokens")

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 from torch.func import functional_call
 
-from attnbench.conformance.candidate import Candidate, distance, image, stir
+from attnbench.conformance.candidate import Candidate, distance, image, require_trains, stir
 from attnbench.conformance.conduct import require_dtype
 from attnbench.conformance.finding import BrokenError, NotClaimedError, in_a_line
 from attnbench.mechanism import Mechanism
@@ -27,6 +27,7 @@ _CUT_OFF = "look for detach(), .data, no_grad(), a rounding or an index that a g
 
 def gradients_reach(candidate: Candidate) -> str:
     """Gradients reach the input and every parameter that is learned."""
+    require_trains(candidate)
     site = candidate.base
     stack = candidate.stack(site, _DEPTH).double()
     x = image(site).requires_grad_()
@@ -53,6 +54,7 @@ def gradients_reach(candidate: Candidate) -> str:
 
 def gradients_right(candidate: Candidate) -> str:
     """Gradients in float64 are those that finite differences give."""
+    require_trains(candidate)
     site = candidate.near_base(height=3, width=3) or min(candidate.supported, key=lambda each: each.tokens)
     layer = candidate.layer(site)
     learned = {name: p for name, p in layer.named_parameters() if p.requires_grad}

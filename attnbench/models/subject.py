@@ -96,6 +96,8 @@ class MechanismSubject(Subject):
         if backend is not None and backend not in backends:
             has = f"it has {', '.join(backends)}" if backends else "it has one implementation only"
             return f"{cell.mechanism} has no backend {backend!r}; {has}"
+        if cell.mode is Mode.TRAIN and not self.mechanism.trains:
+            return "it only infers: trains is False"
         for site in chain.from_iterable(self.stages):
             reason = self.mechanism.why_unsupported(site, **cell.options)
             if reason:

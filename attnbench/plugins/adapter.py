@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from attnbench.errors import PluginError
 from attnbench.mechanism import Map, Mechanism, Site
 from attnbench.plugins.arguments import check_forward, of_constructor, of_forward, options_of
+from attnbench.plugins.functional import between_projections
 from attnbench.plugins.layout import LAYOUTS, Layout, to_map, to_module
 from attnbench.probes.weightless import build_on_meta
 from attnbench.record import Value
@@ -35,12 +36,22 @@ class Recipe:
     options: Mapping[str, inspect.Parameter]
     layout: Layout | None
     """As declared, None if it is to be found by trying."""
+    prefix_tokens: int = 0
+    """Class and register tokens, which stand before those of the map."""
     tried: dict[object, list[Layout]] = field(default_factory=dict, repr=False)
     """What was found, by the arguments of the constructor and the size of the map."""
 
     def build(self, site: Site, options: Mapping[str, Value]) -> nn.Module:
         """Build the module for a site."""
-        return self.layer(**of_constructor(self.layer, site) | dict(self.fixed) | dict(options))
+        from_site = of_constructor(self.layer, site, prefix_tokens=self.prefix_tokens)
+        return self.layer(**from_site | dict(self.fixed) | dict(options))
+
+    def prefix(self, site: Site, device: torch.device | None = None) -> Tensor | None:
+        """Return the tokens (1, P, C) before those of a map, None for none.
+
+        They are alike and small, as class tokens are in the beginning; what they hold changes no cost.
+        """
+        return torch.full((1, self.prefix_tokens, site.dim), 0.02, device=device) if self.prefix_tokens else None
 
     def layouts_at(self, site: Site, options: Mapping[str, Value]) -> list[Layout]:
         """Return the layouts in which the module keeps the shape of a map, found without data where possible.
@@ -60,11 +71,19 @@ class Recipe:
         with torch.random.fork_rng(devices=[]):
             try:
                 model, _ = build_on_meta(lambda: (self.build(site, options), ()))
-                return _accepted(model, site, tried, torch.device("meta"))
+                return self._accepted(model, site, tried, torch.device("meta"))
             except Exception:
                 if site.tokens > _MOST_TOKENS:
                     raise
-                return _accepted(self.build(site, options), site, tried, torch.device("cpu"))
+                return self._accepted(self.build(site, options), site, tried, torch.device("cpu"))
+
+    def _accepted(self, model: nn.Module, site: Site, tried: tuple[Layout, ...], device: torch.device) -> list[Layout]:
+        accepted, said = _tried(model, site, tried, self.prefix(site, device), device)
+        if accepted:
+            return accepted
+        one_more = torch.full((1, 1, site.dim), 0.02, device=device)
+        hint = not self.prefix_tokens and _tried(model, site, ("BNC",), one_more, device)[0]
+        raise NoLayoutError(_refusal(said) + (_ONE_MORE if hint else ""))
 
 
 class NoLayoutError(Exception):
@@ -80,16 +99,19 @@ class Adapted(Mechanism):
     recipe: ClassVar[Recipe]
     found: ClassVar[Layout | None] = None
     """The layout, once it is known."""
+    prefix: Tensor | None
 
     def __init__(self, site: Site, **options: Any) -> None:  # noqa: ANN401 - options as the module has them
         super().__init__(site)
         self.layout = self.layout_at(site, options)
         self.layer = self.recipe.build(site, options)
+        self.register_buffer("prefix", self.recipe.prefix(site))
         self.further = of_forward(self.layer, site)
 
     def forward(self, x: Map) -> Map:
         """Return what the module makes of the map; of several outputs, the first."""
-        return to_map(_called(self.layer, to_module(x, self.layout), self.further), self.layout, x.shape)
+        y = _called(self.layer, to_module(x, self.layout, self.prefix), self.further)
+        return to_map(y, self.layout, x.shape, prefix_tokens=self.recipe.prefix_tokens)
 
     @classmethod
     def layout_at(cls, site: Site, options: Mapping[str, Value]) -> Layout:
@@ -104,7 +126,7 @@ class Adapted(Mechanism):
             if len(accepted) > 1:
                 raise PluginError(
                     f"{cls.__name__} runs on maps laid out as {' and as '.join(accepted)}; say which it is made for: "
-                    f'layout = "{accepted[0]}" in the class, or adapt({cls.__name__}, layout="{accepted[0]}")'
+                    f'layout = "{accepted[0]}" in the class, or adapt(..., layout="{accepted[0]}")'
                 )
             cls.found = accepted[0]
         return cls.found
@@ -132,10 +154,13 @@ class Adapted(Mechanism):
 
 
 def adapt(
-    layer: Callable[..., nn.Module],
+    layer: Callable[..., nn.Module] | None = None,
     *,
+    qkv: Callable[..., Tensor] | None = None,
     layout: Layout | None = None,
+    prefix_tokens: int = 0,
     reach: Literal["local", "global"] | None = None,
+    trains: bool | None = None,
     **fixed: object,
 ) -> type[Mechanism]:
     """Return a mechanism that builds and calls a module which knows nothing of attnbench.
@@ -146,14 +171,19 @@ def adapt(
 
     Args:
         layer: a module class, or a function that returns a module.
+        qkv: instead of it, a function of q, k and v, each (B, h, N, d), that returns the attended values, (B, h, N, d);
+            it is called between the usual projections. Its further arguments are options.
         layout: ``BHWC``, ``BNC`` or ``BCHW``; the attribute ``layout`` of the class if it has one, else found by
             trying which of the three keeps its shape.
+        prefix_tokens: class and register tokens that the module takes before those of the map, in ``BNC``; the
+            attribute of the class if it has one.
         reach: whether a token can be influenced by every other one, see ``Mechanism``.
+        trains: False for one that only infers; the attribute of the class if it has one.
         fixed: constructor arguments that are the same at every site.
 
     Raises:
-        PluginError: the constructor or ``forward`` needs an argument that cannot be filled in, or the layout is none
-            of the three.
+        PluginError: the constructor or ``forward`` needs an argument that cannot be filled in, the layout is none
+            of the three, or not one of a layer and a function is given.
 
     Example:
         >>> import torch
@@ -163,25 +193,39 @@ def adapt(
         >>> layer = ViTAttention(Site(height=7, width=7, dim=64, heads=2))
         >>> layer(torch.zeros(1, 7, 7, 64)).shape
         torch.Size([1, 7, 7, 64])
+        >>> Plain = adapt(qkv=torch.nn.functional.scaled_dot_product_attention, reach="global")
+        >>> Plain(Site(height=7, width=7, dim=64, heads=2))(torch.zeros(1, 7, 7, 64)).shape
+        torch.Size([1, 7, 7, 64])
     """
+    if (layer is None) == (qkv is None):
+        raise PluginError("adapt takes a layer, or a function of q, k and v: adapt(MyLayer) or adapt(qkv=my_attention)")
+    if qkv is not None:
+        layer, layout = between_projections(qkv), "BNC"
+    assert layer is not None
     name = getattr(layer, "__name__", type(layer).__name__)
-    layout = layout or getattr(layer, "layout", None)
+    prefix_tokens = prefix_tokens or getattr(layer, "prefix_tokens", 0)
+    layout = layout or getattr(layer, "layout", None) or ("BNC" if prefix_tokens else None)
+    if prefix_tokens and layout != "BNC":
+        raise PluginError(f"{name}: prefix_tokens stand before tokens in a row, layout BNC, and not in {layout}")
     if layout is not None and layout not in LAYOUTS:
         raise PluginError(f"{name}: layout {layout!r} is not known; write one of {', '.join(LAYOUTS)}")
     options = options_of(name, layer, fixed)
     check_forward(name, layer)
     claims = {
-        claim: getattr(layer, claim) for claim in ("compiles", "exports", "paper", "reach") if hasattr(layer, claim)
+        claim: getattr(layer, claim)
+        for claim in ("compiles", "exports", "paper", "reach", "trains")
+        if hasattr(layer, claim)
     }
     members = {
         "__init__": _constructor(options),
         "__signature__": inspect.Signature([_SITE, *options.values()]),
         "__module__": getattr(layer, "__module__", __name__),
         "__doc__": inspect.getdoc(layer),
-        "recipe": Recipe(layer=layer, fixed=fixed, options=options, layout=layout),
+        "recipe": Recipe(layer=layer, fixed=fixed, options=options, layout=layout, prefix_tokens=prefix_tokens),
         "found": layout,
         **claims,
         **({"reach": reach} if reach else {}),
+        **({"trains": trains} if trains is not None else {}),
     }
     return type(name, (Adapted,), members)
 
@@ -205,12 +249,20 @@ def _called(model: nn.Module, x: Tensor, further: Mapping[str, object]) -> Tenso
     return first
 
 
-def _accepted(model: nn.Module, site: Site, tried: tuple[Layout, ...], device: torch.device) -> list[Layout]:
-    """Return the layouts in which a module keeps the shape; if there is none, raise what it raised in each."""
+_ONE_MORE = (
+    "; with one token before those of the map it does: is that a class token? "
+    "say prefix_tokens = 1 in the class, or adapt(..., prefix_tokens=1)"
+)
+
+
+def _tried(
+    model: nn.Module, site: Site, layouts: tuple[Layout, ...], prefix: Tensor | None, device: torch.device
+) -> tuple[list[Layout], dict[str, str]]:
+    """Return the layouts in which a module keeps the shape, and what it raised or returned in the others."""
     accepted: list[Layout] = []
     said: dict[str, str] = {}
-    for layout in tried:
-        x = to_module(torch.zeros(1, site.height, site.width, site.dim, device=device), layout)
+    for layout in layouts:
+        x = to_module(torch.zeros(1, site.height, site.width, site.dim, device=device), layout, prefix)
         try:
             with torch.no_grad():
                 y = _called(model.eval(), x, of_forward(model, site))
@@ -221,11 +273,13 @@ def _accepted(model: nn.Module, site: Site, tried: tuple[Layout, ...], device: t
             accepted.append(layout)
         else:
             said[layout] = f"{_described(y)} for {tuple(x.shape)}"
-    if not accepted:
-        alike = set(said.values())
-        each = "; ".join(f"{layout}: {text}" for layout, text in said.items())
-        raise NoLayoutError(f"it keeps the shape of a map in no layout: {each if len(alike) > 1 else alike.pop()}")
-    return accepted
+    return accepted, said
+
+
+def _refusal(said: Mapping[str, str]) -> str:
+    alike = set(said.values())
+    each = "; ".join(f"{layout}: {text}" for layout, text in said.items())
+    return f"it keeps the shape of a map in no layout: {each if len(alike) > 1 else alike.pop()}"
 
 
 def _described(y: object) -> str:

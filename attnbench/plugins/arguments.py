@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
@@ -15,7 +15,10 @@ _CHANNELS = "dim embed_dim embed_dims channels in_channels in_dim in_chans d_mod
 _HEADS = "heads num_heads n_heads n_head nhead num_attention_heads"
 _HEAD_DIM = "head_dim dim_head head_size"
 _SIZE = "input_resolution resolution map_size feat_size fmap_size input_size size"
-_TOKENS = "tokens num_tokens n_tokens num_patches seq_len"
+_PATCHES = "num_patches"
+_TOKENS = "tokens num_tokens n_tokens seq_len"
+_PREFIX = "prefix_tokens num_prefix_tokens"
+_CONFIGS = ("config", "cfg", "conf", "configuration", "args")
 _FORWARD_SIZE = "size hw hw_shape x_size resolution input_resolution"
 _ANY_SITE = Site(height=1, width=1, dim=1, heads=1)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -23,11 +26,18 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 Layer = Callable[..., nn.Module]
 
 
-def of_constructor(layer: Layer, site: Site) -> dict[str, object]:
-    """Return the arguments of a constructor that a site fills in; not those that default to None."""
-    known = _constructor_values(site)
+def of_constructor(layer: Layer, site: Site, *, prefix_tokens: int = 0) -> dict[str, object]:
+    """Return the arguments of a constructor that a site fills in; of those that default to None, the site alone.
+
+    Args:
+        layer: what is called.
+        site: where it is built.
+        prefix_tokens: tokens that stand before those of the map.
+    """
+    known = _constructor_values(site, prefix_tokens)
     takes = inspect.signature(layer).parameters
-    return {name: known[name] for name in takes if name in known and takes[name].default is not None}
+    wanted = (name for name in takes if name in known)
+    return {name: known[name] for name in wanted if name == "site" or takes[name].default is not None}
 
 
 def of_forward(model: nn.Module, site: Site) -> dict[str, object]:
@@ -57,8 +67,7 @@ def options_of(name: str, layer: Layer, fixed: Mapping[str, object]) -> dict[str
             options[parameter.name] = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hint)
     if missing:
         raise PluginError(
-            f"{name} needs {', '.join(missing)}, which no site has; give each a default, or fix it: "
-            f"{name} = adapt({name}, {missing[0]}=...)"
+            f"{name} needs {', '.join(missing)}, which no site has; {_advice(name, missing, known_hints)}"
         )
     unknown = (
         [] if any(p.kind is p.VAR_KEYWORD for p in takes.values()) else [each for each in fixed if each not in takes]
@@ -66,6 +75,15 @@ def options_of(name: str, layer: Layer, fixed: Mapping[str, object]) -> dict[str
     if unknown:
         raise PluginError(f"{name} takes no {unknown[0]!r}; {did_you_mean(unknown[0], takes)}")
     return options
+
+
+def _advice(name: str, missing: Sequence[str], known_hints: Mapping[str, object]) -> str:
+    configs = [each for each in missing if each in _CONFIGS]
+    if not configs:
+        return f"give each a default, or fix it: {name} = adapt({name}, {missing[0]}=...)"
+    kind = getattr(known_hints.get(configs[0]), "__name__", "Config")
+    built = f"{name}({kind}(hidden_size=site.dim, num_attention_heads=site.heads))"
+    return f"a configuration is made for a site, by the names that it has there: Mine = adapt(lambda site: {built})"
 
 
 def check_forward(name: str, layer: Layer) -> None:
@@ -80,7 +98,7 @@ def check_forward(name: str, layer: Layer) -> None:
         raise PluginError(f"{name}.forward {wanted}; write a module whose forward(x) calls it, and name that one")
 
 
-def _constructor_values(site: Site) -> dict[str, object]:
+def _constructor_values(site: Site, prefix_tokens: int = 0) -> dict[str, object]:
     """Return what a site has to give, under every name that a constructor may ask for it by."""
     return {
         "site": site,
@@ -90,7 +108,9 @@ def _constructor_values(site: Site) -> dict[str, object]:
         **dict.fromkeys(_HEADS.split(), site.heads),
         **dict.fromkeys(_HEAD_DIM.split(), site.head_dim),
         **dict.fromkeys(_SIZE.split(), (site.height, site.width)),
-        **dict.fromkeys(_TOKENS.split(), site.tokens),
+        **dict.fromkeys(_PATCHES.split(), site.tokens),
+        **dict.fromkeys(_TOKENS.split(), prefix_tokens + site.tokens),
+        **(dict.fromkeys(_PREFIX.split(), prefix_tokens) if prefix_tokens else {}),
     }
 
 

@@ -13,15 +13,22 @@ Layout: TypeAlias = Literal["BHWC", "BNC", "BCHW"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 
-def to_module(x: Map, layout: Layout) -> Tensor:
-    """Return a map (B, H, W, C) in another layout, contiguous, as the layers that take it expect it to be."""
+def to_module(x: Map, layout: Layout, prefix: Tensor | None = None) -> Tensor:
+    """Return a map (B, H, W, C) in another layout, contiguous, as the layers that take it expect it to be.
+
+    Args:
+        x: the map.
+        layout: the other one.
+        prefix: tokens (1, P, C) to stand before those of each map, for ``BNC`` alone.
+    """
     if layout == "BNC":
-        return x.flatten(1, 2)
+        tokens = x.flatten(1, 2)
+        return tokens if prefix is None else torch.cat([prefix.expand(len(tokens), -1, -1), tokens], dim=1)
     return x.permute(0, 3, 1, 2).contiguous() if layout == "BCHW" else x
 
 
-def to_map(y: Tensor, layout: Layout, shape: torch.Size) -> Map:
-    """Return a map of a given shape (B, H, W, C) from another layout."""
+def to_map(y: Tensor, layout: Layout, shape: torch.Size, *, prefix_tokens: int = 0) -> Map:
+    """Return a map of a given shape (B, H, W, C) from another layout; the tokens before it are dropped."""
     if layout == "BNC":
-        return y.reshape(shape)
+        return y[:, prefix_tokens:].reshape(shape)
     return y.permute(0, 2, 3, 1) if layout == "BCHW" else y

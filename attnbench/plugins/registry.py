@@ -45,19 +45,30 @@ class Plugin:
 
         from attnbench.mechanism import Mechanism  # noqa: PLC0415
         from attnbench.plugins.adapter import adapt  # noqa: PLC0415
+        from attnbench.plugins.functional import is_of_qkv  # noqa: PLC0415
 
         found = self._import()
-        if not (isinstance(found, type) and issubclass(found, Module)):
-            raise PluginError(
-                f"{self.name} from {self.distribution}: {self.module}:{self.attribute} is {_kind(found)}; "
-                "a subclass of attnbench.mechanism.Mechanism or of torch.nn.Module is needed"
-            )
-        if issubclass(found, Mechanism):
+        if isinstance(found, type) and issubclass(found, Mechanism):
             return found
+        takes_a_site = callable(found) and not isinstance(found, Module)
+        if not takes_a_site or (isinstance(found, type) and not issubclass(found, Module)):
+            raise PluginError(self._unfit(found))
         try:
-            return adapt(found)
+            return adapt(qkv=found) if is_of_qkv(found) else adapt(found)  # type: ignore[arg-type]
         except PluginError as error:
-            raise PluginError(f"{self.name} from {self.distribution}: {error}") from None
+            said = str(error) if isinstance(found, type) else f"{self._unfit(found)}; {error}"
+            raise PluginError(said if said.startswith(self.name) else f"{self._who}: {said}") from None
+
+    @property
+    def _who(self) -> str:
+        return f"{self.name} from {self.distribution}"
+
+    def _unfit(self, found: object) -> str:
+        return (
+            f"{self._who}: {self.module}:{self.attribute} is {_kind(found)}; a subclass of "
+            "attnbench.mechanism.Mechanism or of torch.nn.Module is needed, a function of q, k and v, or one that "
+            "returns a module for dim, heads and the like, or for a site"
+        )
 
     def _import(self) -> object:
         try:

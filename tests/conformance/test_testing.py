@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pytest
 import torch
 from rich.console import Console
+from timm.models.vision_transformer import Attention
 from torch import Tensor, nn
 
 from attnbench.conformance.finding import in_a_line
@@ -438,3 +439,32 @@ def test_the_table_has_every_check_and_how_it_ended() -> None:
     assert [line.split()[:2] for line in shown.splitlines()[2:]] == [
         ["supported", "passed"], ["macs", "failed"], ["backends", "not"],
     ]  # fmt: skip
+
+
+class InfersOnly(nn.Module):
+    """Attention whose kernel has no backward pass."""
+
+    layout = "BNC"
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.attention = Attention(dim, heads)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and any(p.requires_grad for p in (x, *self.parameters())):
+            raise RuntimeError("no backward on this device")
+        return self.attention(x)
+
+
+def test_a_layer_without_a_backward_pass_is_told_how_to_say_so() -> None:
+    broken, *_ = check(InfersOnly, checks=["supported"]).findings
+    assert broken.outcome is CheckOutcome.FAILED
+    assert "trains = False" in broken.advice
+
+
+def test_a_layer_that_only_infers_passes_and_claims_no_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(InfersOnly, "trains", False, raising=False)
+    report = check(InfersOnly)
+    assert report.passed, str(report)
+    outcomes = {each.check: each.outcome for each in report.findings}
+    assert outcomes["gradients-right"] is outcomes["gradients-reach"] is CheckOutcome.NOT_CLAIMED

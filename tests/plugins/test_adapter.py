@@ -200,7 +200,10 @@ def test_a_plain_class_is_counted_by_machine_where_it_has_no_closed_form(file: P
     [
         ("Secret", r"theirs.py sha256:\w+: Secret needs window_size, .*Secret = adapt\(Secret, window_size=...\)"),
         ("Gives", r"theirs.py sha256:\w+: Gives.forward needs key, value beside the map"),
-        ("a_function", "theirs.py:a_function is a function; a subclass of .*Mechanism or of torch.nn.Module is needed"),
+        (
+            "a_function",
+            r"theirs.py:a_function is a function; a subclass of .* is needed, .*; a_function needs x, which no",
+        ),
     ],
 )
 def test_what_cannot_be_adapted_is_refused_with_what_would_do(file: Path, name: str, said: str) -> None:
@@ -278,3 +281,155 @@ def test_claims_that_a_foreign_class_makes_are_kept_and_none_are_made_for_it() -
     kept, plain = adapt(Claims), adapt(Attention)
     assert (kept.reach, kept.compiles, kept.exports, kept.paper) == ("global", True, False, "Somebody, 2026")
     assert (plain.reach, plain.compiles, plain.exports, plain.paper) == (None, False, False, "")
+
+
+class WithClassToken(nn.Module):
+    """Takes a token before those of the map, as a ViT's attention with a fixed number of tokens does."""
+
+    def __init__(self, dim: int, heads: int, seq_len: int = 25) -> None:
+        super().__init__()
+        self.attention, self.seq_len = nn.MultiheadAttention(dim, heads, batch_first=True), seq_len
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[1] == self.seq_len, "expects a class token"
+        return self.attention(x, x, x)[0]
+
+
+def test_tokens_before_the_map_are_given_and_dropped() -> None:
+    torch.manual_seed(0)
+    mechanism = adapt(WithClassToken, prefix_tokens=1)(SITE).eval()
+    x = torch.randn(2, SITE.height, SITE.width, SITE.dim)
+    tokens = torch.cat([mechanism.prefix.expand(2, -1, -1), x.reshape(2, SITE.tokens, SITE.dim)], dim=1)
+    assert mechanism.layer.seq_len == SITE.tokens + 1
+    torch.testing.assert_close(mechanism(x).reshape(2, SITE.tokens, SITE.dim), mechanism.layer(tokens)[:, 1:])
+    assert sum(p.numel() for p in mechanism.parameters()) == sum(p.numel() for p in mechanism.layer.parameters())
+
+
+def test_a_layer_that_takes_one_token_more_is_told_of_class_tokens() -> None:
+    class Fixed(WithClassToken):
+        def __init__(self, dim: int, heads: int) -> None:
+            super().__init__(dim, heads, SITE.tokens + 1)
+
+    reason = adapt(Fixed).why_unsupported(SITE)
+    assert reason is not None
+    assert "is that a class token? say prefix_tokens = 1 in the class" in reason
+    Fixed.prefix_tokens = 1
+    assert adapt(Fixed).why_unsupported(SITE) is None
+
+
+def test_tokens_before_the_map_need_a_row_of_tokens() -> None:
+    with pytest.raises(PluginError, match="layout BNC, and not in BCHW"):
+        adapt(Nchw, layout="BCHW", prefix_tokens=1)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, scale: float = 2.0, dropout: float | None = None) -> Tensor:
+    assert dropout is None
+    return (scale * q @ k.mT).softmax(-1) @ v
+
+
+def test_a_function_of_q_k_and_v_stands_between_projections() -> None:
+    mechanism = adapt(qkv=attend)
+    assert options.resolve(mechanism, {}) == {"scale": 2.0}
+    torch.manual_seed(0)
+    layer = mechanism(SITE, scale=SITE.head_dim**-0.5).eval()
+    theirs = Attention(SITE.dim, SITE.heads, qkv_bias=True).eval()  # timm's, the same mathematics
+    theirs.load_state_dict({k.replace("project", "proj"): v for k, v in layer.layer.state_dict().items()})
+    x = torch.randn(2, SITE.height, SITE.width, SITE.dim)
+    torch.testing.assert_close(layer(x).flatten(1, 2), theirs(x.flatten(1, 2)))
+
+
+def test_a_function_that_changes_the_shape_says_so() -> None:
+    reason = adapt(qkv=lambda query, key, value: value.mean(1)).why_unsupported(SITE)
+    assert reason is not None
+    assert "returned (1, 24, 8) for (1, 3, 24, 8) (B, h, N, d); the shape must be kept" in reason
+
+
+@pytest.mark.parametrize("given", [{}, {"layer": Attention, "qkv": attend}])
+def test_a_layer_or_a_function_is_adapted(given: dict[str, object]) -> None:
+    with pytest.raises(PluginError, match=r"adapt\(MyLayer\) or adapt\(qkv=my_attention\)"):
+        adapt(**given)
+
+
+NAMED = """
+import functools
+from timm.models.vision_transformer import Attention
+from torch import nn
+
+def attend(q, k, v, *, scale: float = 1.0):
+    return scale * v
+
+def build(dim, num_heads):
+    return Attention(dim, num_heads)
+
+Biased = functools.partial(Attention, qkv_bias=True)
+built = nn.Linear(3, 3)
+NOT_ONE = 7
+
+class Config:
+    def __init__(self, hidden_size, num_attention_heads):
+        self.hidden_size = hidden_size
+
+class Configured(nn.Module):
+    def __init__(self, config: Config):
+        super().__init__()
+        self.linear = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, hidden_states):
+        batch, tokens, channels = hidden_states.shape
+        return self.linear(hidden_states)
+
+class Placed(nn.Module):
+    layout = "BHWC"
+
+    def __init__(self, dim, site=None):
+        super().__init__()
+        self.linear, self.site = nn.Linear(dim, dim), site
+
+    def forward(self, x):
+        return self.linear(x)
+"""
+
+
+@pytest.fixture
+def named(tmp_path: Path) -> Path:
+    path = tmp_path / "named.py"
+    path.write_text(NAMED)
+    return path
+
+
+@pytest.mark.parametrize(("name", "option"), [("attend", {"scale": 1.0}), ("build", {}), ("Biased", {})])
+def test_functions_and_partials_of_a_file_are_named_as_they_are(
+    named: Path, name: str, option: dict[str, object]
+) -> None:
+    mechanism = load(named, name)
+    assert option.items() <= options.resolve(mechanism, {}).items()
+    assert mechanism(SITE)(torch.zeros(1, 6, 4, 24)).shape == (1, 6, 4, 24)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("built", "named.py:built is a Linear; a subclass of .* is needed, a function of q, k and v, or one that"),
+        ("NOT_ONE", "named.py:NOT_ONE is a int; a subclass of"),
+        ("Config", "named.py:Config is the class Config; a subclass of"),
+        (
+            "Configured",
+            r"Configured needs config, which no site has; a configuration is made for .*: Mine = adapt\(lambda site:",
+        ),
+    ],
+)
+def test_what_cannot_be_taken_leads_to_what_can(named: Path, name: str, said: str) -> None:
+    with pytest.raises(PluginError, match=said):
+        load(named, name)
+
+
+def test_the_line_that_a_message_shows_for_a_configuration_works(named: Path) -> None:
+    named.write_text(
+        NAMED + "\nfrom attnbench import adapt\n"
+        "Mine = adapt(lambda site: Configured(Config(hidden_size=site.dim, num_attention_heads=site.heads)))\n"
+    )
+    assert load(named, "Mine")(SITE).layer.linear.in_features == SITE.dim
+
+
+def test_an_argument_called_site_gets_the_site_whatever_its_default(named: Path) -> None:
+    assert load(named, "Placed")(SITE).layer.site == SITE

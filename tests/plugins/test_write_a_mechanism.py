@@ -28,20 +28,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def python(folder: Path, *command: str) -> str:
     done = subprocess.run(
         [sys.executable, *command], cwd=folder, capture_output=True, text=True, check=False,
-        env=os.environ | {"PYTHONPATH": str(folder)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def test_every_file_of_the_page_is_tried(folder: Path) -> None:
-    files = {"theirs.py", "wrapped.py", "mine.py", "mine.claims.toml", "test_mine.py"}
+    files = {"theirs.py", "wrapped.py", "others.py", "mine.py", "mine.claims.toml", "test_mine.py"}
     assert {path.name for path in folder.iterdir()} == files
-    assert TEXT.count("```python\n") == 4
+    assert TEXT.count("```python\n") == 5
 
 
 def test_its_mechanisms_pass_the_kit_under_the_names_that_it_gives(folder: Path) -> None:
     names = ["./theirs.py:TokenAttention:qkv_bias=on", "./wrapped.py:Biased", "./wrapped.py:Narrow"]
+    names += [f"./others.py:{name}" for name in ("Functional", "Classed", "Inferring")]
     code = f"from attnbench.testing import check_mechanism\nfor name in {names}: check_mechanism(name)"
     python(folder, "-c", code)
 

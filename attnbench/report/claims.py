@@ -24,6 +24,13 @@ from attnbench.record import Cell, Record
 
 _STYLES = {ClaimVerdict.REPRODUCED: "green", ClaimVerdict.DIFFERS: "bold red", ClaimVerdict.NOT_MEASURED: "red"}
 _ELSEWHERE = (ClaimVerdict.NEEDS_GPU, ClaimVerdict.NEEDS_DATA)
+_OF_SEVERAL = {
+    ClaimVerdict.DIFFERS: "differ",
+    ClaimVerdict.NEEDS_GPU: "need a GPU",
+    ClaimVerdict.NEEDS_DATA: "need their data set",
+}
+_READ_AS_FACTOR = 1.0
+"""From twice the figure stated, a difference is printed as a factor."""
 _MEANINGS = {
     ClaimVerdict.REPRODUCED: "what was measured, or its interval, rounds to the figure stated; a formula is right to "
     "1 % at every size",
@@ -51,8 +58,12 @@ def table(judgements: Sequence[Judgement]) -> RenderableType:
 def summary(judgements: Sequence[Judgement]) -> str:
     """Return how many claims ended how, in a line."""
     counts = Counter(one.verdict for one in judgements)
-    ended = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ClaimVerdict if counts[verdict])
-    return f"{len(judgements)} claims: {ended}"
+    ended = ", ".join(
+        f"{count} {_OF_SEVERAL.get(verdict, verdict) if count > 1 else verdict}"
+        for verdict in ClaimVerdict
+        if (count := counts[verdict])
+    )
+    return f"{len(judgements)} claim{'' if len(judgements) == 1 else 's'}: {ended}"
 
 
 def to_markdown(
@@ -103,7 +114,7 @@ def measured(one: Judgement) -> str:
     check = one.claim.check
     assert check is not None
     if check.formula:
-        return _growth(one.answer)
+        return _growth(one.answer) if check.take is Take.EXPONENT else _against_formula(one.answer)
     figure = _number(one)
     if check.take is Take.EXPONENT:
         return f"exponent {figure}"
@@ -113,7 +124,9 @@ def measured(one: Judgement) -> str:
 
 def difference(one: Judgement) -> str:
     """Return by how much measured and stated differ."""
-    return "" if one.difference is None else f"{one.difference:+.1%}"
+    if one.difference is None:
+        return ""
+    return f"{one.difference:+.1%}" if one.difference < _READ_AS_FACTOR else f"{1 + one.difference:.3g} x"
 
 
 def said(one: Judgement) -> str:
@@ -129,6 +142,14 @@ def _number(one: Judgement) -> str:
         f"{number:.{decimals}f}" for number in (one.measured.value, one.measured.low, one.measured.high)
     )
     return value if one.measured.low == one.measured.high else f"{value} [{low}, {high}]"
+
+
+def _against_formula(answer: Answer) -> str:
+    """Return how many times the formula was measured, at the size where it fits best and where it fits worst."""
+    factors = sorted(figure.estimate.value / figure.formula for figure in answer.figures if figure.formula)
+    ends = list(dict.fromkeys(f"{factor:.4g}" for factor in (factors[0], factors[-1]))) if factors else []
+    sizes = f"at {len(factors)} size{'' if len(factors) == 1 else 's'}"
+    return f"{' to '.join(ends)} times the formula {sizes}" if ends else ""
 
 
 def _growth(answer: Answer) -> str:

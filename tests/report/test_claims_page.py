@@ -15,7 +15,7 @@ from attnbench.claims.plan import ClaimPoint
 from attnbench.claims.verdict import ClaimVerdict, Judgement, judge
 from attnbench.errors import StoreError
 from attnbench.probes.interval import Estimate
-from attnbench.report.claims import disturbances, summary, table, to_markdown
+from attnbench.report.claims import difference, disturbances, measured, summary, table, to_markdown
 from attnbench.report.plots.claims import draw
 
 
@@ -86,3 +86,39 @@ def test_a_plot_is_shown_where_it_belongs_and_is_found_in_a_folder_of_any_name()
     assert [line for line in page.splitlines() if line.startswith("![")] == [
         "![windows infer](my%20runs%20%282%29/windows-infer.png)"
     ]
+
+
+def against_formula(*factors: float) -> Judgement:
+    figures = tuple(
+        MeasuredFigure(
+            point=ClaimPoint(of=cell()), estimate=Estimate(value=100 * f, low=100 * f, high=100 * f), formula=100.0
+        )
+        for f in factors
+    )
+    check = replace(MACS, formula="N")
+    found = Answer(
+        estimate=Estimate(value=1, low=1, high=1),
+        figures=figures,
+        deviation=max(abs(f - 1) for f in factors),
+        formula_exponent=1.0,
+    )
+    return judge(replace(claim(), check=check, value="N"), {check: found}, hardware="")
+
+
+@pytest.mark.parametrize(
+    ("factors", "said", "apart"),
+    [
+        ((602.125, 602.125), "602.1 times the formula at 2 sizes", "602 x"),
+        ((1.1, 1.25), "1.1 to 1.25 times the formula at 2 sizes", "+25.0%"),
+        ((1.0, 1.0), "1 times the formula at 2 sizes", "+0.0%"),
+    ],
+)
+def test_a_figure_beside_a_formula_is_a_factor_of_it(factors: tuple[float, ...], said: str, apart: str) -> None:
+    one = against_formula(*factors)
+    assert (measured(one), difference(one)) == (said, apart)
+
+
+def test_verdicts_of_several_claims_are_in_the_plural() -> None:
+    differs = against_formula(3.0)
+    assert summary([differs]) == "1 claim: 1 differs"
+    assert summary([differs, differs]) == "2 claims: 2 differ"

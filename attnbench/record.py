@@ -33,7 +33,8 @@ FORMAT = 3
 """Version of the JSON below; a reader refuses records of a later one.
 
 History: 1, the first; 2, some metrics have other names, and a cell may lack fields that have their default; 3, a line
-has its own checksum, that of its samples, the settings it was measured with and the limits that its bound follows from.
+has its own checksum, that of its samples, the settings it was measured with and the limits that its bound follows from,
+and the throughput of a layer is that of one layer, as its latency is.
 """
 SEALED = 3
 """The first format whose lines have a checksum."""
@@ -208,7 +209,18 @@ class Record:
         for of_the_line in ("cell_key", CHECKSUM):
             read.pop(of_the_line, None)
         record = structured(read, cls)
-        return replace(record, metrics=metrics_from_dict(record.metrics))
+        metrics = metrics_from_dict(record.metrics)
+        return replace(
+            record, metrics=metrics if found >= SEALED else _with_throughput_of_a_layer(record.cell, metrics)
+        )
+
+
+def _with_throughput_of_a_layer(cell: Cell, metrics: dict[str, Value]) -> dict[str, Value]:
+    """Return the metrics of a format in which a layer's throughput was that of the whole stack beside its latency."""
+    latency = metrics.get("latency_median_s")
+    if cell.scope is not Scope.LAYER or not isinstance(latency, float) or "throughput_img_per_s" not in metrics:
+        return metrics
+    return metrics | {"throughput_img_per_s": cell.batch / latency}
 
 
 def checksum(line: Mapping[str, Any]) -> str:

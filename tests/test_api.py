@@ -98,3 +98,24 @@ def test_a_run_says_what_failed() -> None:
     run = api.Run(folders=(KEPT,), records=broken, interrupted=True)
     assert run.failed == broken
     assert repr(run).endswith("interrupted)")
+
+
+@pytest.mark.parametrize("scope", ["layer", "backbone"])
+def test_columns_that_are_functions_of_each_other_agree(scope: str, tmp_path: Path) -> None:
+    run = attnbench.run(
+        mechanisms=["mhsa", "qna"],
+        scope=scope,
+        res=[64],
+        batch=3,
+        threads=1,
+        max_time=0.2,
+        out=tmp_path,
+        progress=False,
+    )
+    for row in run.frame().itertuples():
+        assert row.throughput_img_per_s == pytest.approx(row.batch / row.latency_median_s)
+        assert row.flops == 2 * row.macs
+        assert row.macs == row.macs_closed == row.macs_torch
+        assert row.roofline_fraction == pytest.approx(row.latency_bound_s / row.latency_median_s)
+        assert row.latency_ci_low_s <= row.latency_median_s <= row.latency_ci_high_s
+        assert (row.latency_ratio == 1) == bool(row.is_baseline)

@@ -92,3 +92,11 @@ def test_a_line_has_a_checksum_of_all_the_rest_of_it() -> None:
     assert line[CHECKSUM] == checksum(line)
     for name in line.keys() - {CHECKSUM}:
         assert checksum(line | {name: "changed"}) != line[CHECKSUM], name
+
+
+@pytest.mark.parametrize(("scope", "throughput"), [(Scope.LAYER, 8.0), (Scope.BACKBONE, 2.0)])
+def test_before_format_3_the_throughput_of_a_layer_was_that_of_its_stack(scope: Scope, throughput: float) -> None:
+    cell = replace(CELL, scope=scope, batch=4)
+    line = json.loads(Record(cell=cell, status=Status.OK).to_json())
+    line |= {"format": 2, "metrics": {"latency_median_s": 0.5, "throughput_img_per_s": 2.0}}
+    assert Record.from_json(json.dumps(line)).metrics["throughput_img_per_s"] == throughput

@@ -68,7 +68,7 @@ def _record(benchmark: _Benchmark, started_at: str) -> Record:
     timed: dict[str, Value] = {
         "latency_median_s": benchmark.median / noted.cell.depth,
         "latency_samples": benchmark.rounds,
-        "throughput_img_per_s": noted.cell.batch / benchmark.median,
+        "throughput_img_per_s": noted.cell.batch * noted.cell.depth / benchmark.median,
     }
     return Record(
         cell=noted.cell,

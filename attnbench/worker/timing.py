@@ -148,7 +148,7 @@ def _latency_metrics(cell: Cell, timing: latency.Timing, *, per: int) -> Metrics
         "latency_samples": timing.rounds,
         "latency_outliers": int(timing.outlier.sum()),
         "latency_stopped_by": timing.stopped_by.value,
-        "throughput_img_per_s": cell.batch / median.value,
+        "throughput_img_per_s": cell.batch * per / median.value,
         "latency_ratio": ratio.value if ratio else None,
         "latency_ratio_ci_low": ratio.low if ratio else None,
         "latency_ratio_ci_high": ratio.high if ratio else None,

@@ -73,6 +73,8 @@ _ALWAYS_IN_KEYS = frozenset(
 A field that is added later is part of a key only where it differs from its default, so that no key changes by it.
 """
 
+_FOR_PEOPLE = frozenset({"alias"})
+"""Fields of a cell that are no part of what is asked."""
 _FORMER_METRICS = {
     "bound_share": "roofline_fraction",
     "least_bytes": "bytes_lower_bound",
@@ -121,6 +123,8 @@ class Cell(Axes):
     """
 
     task: Task = Task.COST
+    alias: str = ""
+    """What the user calls it, for people; the same cell under another name is the same cell."""
     mechanism: str
     """Name of a registered mechanism, or ``FILE.py:Class``; empty for a network of somebody else's."""
     options: Options = field(default_factory=dict)
@@ -156,8 +160,8 @@ class Cell(Axes):
 
     @property
     def label(self) -> str:
-        """The name, and what tells it from others of the name that are timed in turn with it, for people."""
-        return ", ".join([self.name, *variant(self)])
+        """The user's name for it or its own, and what tells it from others of that name in its group."""
+        return ", ".join([self.alias or self.name, *variant(self)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,7 +251,8 @@ def _asked(cell: Cell) -> dict[str, Any]:
     """Return what a key is made of."""
     defaults = _defaults(type(cell))  # type: ignore[arg-type]  # the hash of a cell is taken for that of its class
     # Not asdict, which copies: a report asks a hundred thousand cells for their keys.
-    asked = {name: getattr(cell, name) for name in defaults} | {"options": dict(cell.options)}
+    asked = {name: getattr(cell, name) for name in defaults if name not in _FOR_PEOPLE}
+    asked["options"] = dict(cell.options)
     return {name: value for name, value in asked.items() if name in _ALWAYS_IN_KEYS or value != defaults[name]}
 
 

@@ -100,3 +100,9 @@ def test_before_format_3_the_throughput_of_a_layer_was_that_of_its_stack(scope: 
     line = json.loads(Record(cell=cell, status=Status.OK).to_json())
     line |= {"format": 2, "metrics": {"latency_median_s": 0.5, "throughput_img_per_s": 2.0}}
     assert Record.from_json(json.dumps(line)).metrics["throughput_img_per_s"] == throughput
+
+
+def test_what_the_user_calls_a_cell_is_no_part_of_what_is_asked() -> None:
+    named = replace(CELL, alias="ours")
+    assert (named.key, named.group) == (CELL.key, CELL.group)
+    assert (named.label, CELL.label) == ("ours", "swin")

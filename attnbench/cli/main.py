@@ -66,7 +66,9 @@ def env() -> None:
 
 @attnbench.command(short_help="Measure a sweep into tables, plots and a report.")
 @click.argument("sweep_file", required=False, type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--mechanisms", type=COMMAS, help="Names, name:option=value, or FILE.py:Class. [all installed]")
+@click.option(
+    "--mechanisms", type=COMMAS, help="Names, name:option=value, FILE.py:Class, or ours=any of them. [all installed]"
+)
 @click.option("--networks", type=COMMAS, help="Published networks: of plugins, and every model of timm.")
 @axis_options()
 @click.option("--backend", type=COMMAS, help="Implementations of a mechanism, such as sdpa,unfused. [each's default]")

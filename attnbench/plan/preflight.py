@@ -40,6 +40,8 @@ class Wanted:
     network: bool = False
     checkpoint: str = ""
     """File of a network's weights."""
+    alias: str = ""
+    """What the user calls it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,6 +104,19 @@ def unknown_backends(request: Request, findings: Sequence[Finding]) -> list[str]
     ]
 
 
+def ambiguous(findings: Sequence[Finding]) -> list[str]:
+    """Say which aliases are the names of something else, or are given to two things."""
+    named: dict[str, set[str]] = {}
+    for finding in findings:
+        named.setdefault(finding.wanted.alias or finding.name, set()).add(finding.wanted.spec)
+    aliases = dict.fromkeys(finding.wanted.alias for finding in findings if finding.wanted.alias)
+    return [
+        f"{alias}= is the name of {' and of '.join(sorted(named[alias]))}; give each a name of its own"
+        for alias in aliases
+        if len(named[alias]) > 1
+    ]
+
+
 def duplicates(name: str, values: Iterable[object]) -> list[str]:
     """Say which values are given more than once."""
     return [

@@ -11,6 +11,7 @@ from typing import Any
 
 from attnbench.axes import AXES, CLASSIFICATION, resolution, texts
 from attnbench.plan.preflight import Wanted
+from attnbench.plugins.options import aliased
 
 USUAL = "224"
 """Image size of classification where none is asked for."""
@@ -73,10 +74,20 @@ class Request:
     def wanted(self) -> tuple[Wanted, ...]:
         """The mechanisms to look at, the baseline first if it was not asked for."""
         backends = self.backend or ("",)
-        asked = [Wanted(spec=spec, backend=backend) for spec in self.mechanisms for backend in backends]
+        asked = [
+            Wanted(spec=spec, alias=alias, backend=backend)
+            for alias, spec in map(aliased, self.mechanisms)
+            for backend in backends
+        ]
         asked += [
-            Wanted(spec=spec, backend=each, network=True, checkpoint=self.checkpoints.get(spec.partition(":")[0], ""))
-            for spec in self.networks
+            Wanted(
+                spec=spec,
+                alias=alias,
+                backend=each,
+                network=True,
+                checkpoint=self.checkpoints.get(spec.partition(":")[0], ""),
+            )
+            for alias, spec in map(aliased, self.networks)
             for each in backends
         ]
         extra = [Wanted(spec=self.baseline)] if self._baseline_is_extra else []
@@ -114,4 +125,5 @@ class Request:
 
     @property
     def _baseline_is_extra(self) -> bool:
-        return bool(self.mechanisms) and self.baseline not in ("none", *self.mechanisms, *self.networks)
+        named = [each for spec in (*self.mechanisms, *self.networks) for each in aliased(spec)]
+        return bool(self.mechanisms) and self.baseline not in ("none", *named)

@@ -15,6 +15,7 @@ from attnbench.plan import reading as axes_of
 from attnbench.plan.preflight import Finding, Preflight
 from attnbench.plan.reading import Values
 from attnbench.plan.request import USUAL, Request
+from attnbench.plugins.options import aliased
 from attnbench.record import Cell, Mode, Options, Scope, Status, Task
 
 _OF_A_SCENE = ("scope", "task", "res")
@@ -44,6 +45,7 @@ def plan(request: Request, looked_at: Preflight) -> Sweep:
     mistakes += axes_of.missing(request, values) + axes_of.wrong_checkpoints(request)
     findings = _without_repeated_baseline(request, looked_at.findings)
     mistakes += axes_of.duplicates("mechanisms", [written(f.name, f.options) for f in findings if f.name])
+    mistakes += axes_of.ambiguous(findings)
     if mistakes:
         raise UsageError(*dict.fromkeys(mistakes))
     timed = tuple(_cells(values, findings, task))
@@ -142,8 +144,9 @@ def _evaluations(request: Request, values: Values, finding: Finding) -> Iterator
 
 
 def _named(cell: Cell, finding: Finding) -> Cell:
-    cell = replace(cell, options=finding.options, distribution=finding.distribution)
-    return replace(cell, network=finding.name) if finding.wanted.network else replace(cell, mechanism=finding.name)
+    wanted = finding.wanted
+    cell = replace(cell, alias=wanted.alias, options=finding.options, distribution=finding.distribution)
+    return replace(cell, network=finding.name) if wanted.network else replace(cell, mechanism=finding.name)
 
 
 def _endings(cells: Sequence[Cell], findings: Sequence[Finding]) -> dict[str, tuple[Status, str]]:
@@ -158,7 +161,8 @@ def _endings(cells: Sequence[Cell], findings: Sequence[Finding]) -> dict[str, tu
 
 def _without_repeated_baseline(request: Request, findings: Sequence[Finding]) -> list[Finding]:
     """Drop the baseline that was added where the same mechanism was asked for in other words."""
-    asked = [finding for finding in findings if finding.wanted.spec in request.mechanisms]
+    specs = {spec for _, spec in map(aliased, request.mechanisms)}
+    asked = [finding for finding in findings if finding.wanted.spec in specs]
     same = {(finding.name, tuple(finding.options.items())) for finding in asked}
     added = [f for f in findings if f not in asked and (f.name, tuple(f.options.items())) not in same]
     return added + asked
@@ -169,7 +173,7 @@ def _baselines(cells: Iterable[Cell], request: Request, findings: Sequence[Findi
 
     A group of networks without the baseline that was asked for refers to its first network.
     """
-    baseline = next((f for f in findings if f.wanted.spec == request.baseline), None)
+    baseline = next((f for f in findings if request.baseline in (f.wanted.alias, f.wanted.spec)), None)
     baseline = baseline or next((f for f in findings if f.name == request.baseline), None)
     chosen: dict[str, Cell] = {}
     for cell in cells:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -15,6 +16,20 @@ from attnbench.errors import UsageError, did_you_mean
 from attnbench.record import Value
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+_ALIAS = re.compile(r"([A-Za-z_][\w.+-]*)=(.+)", re.DOTALL)
+
+
+def aliased(spec: str) -> tuple[str, str]:
+    """Split ``alias=name:key=value`` into the alias, empty if there is none, and the rest.
+
+    Example:
+        >>> aliased("ours=./mine.py:Mine:window=7"), aliased("swin:window=7")
+        (('ours', './mine.py:Mine:window=7'), ('', 'swin:window=7'))
+    """
+    named = _ALIAS.fullmatch(spec)
+    return (named[1], named[2]) if named else ("", spec)
 
 
 def split(spec: str) -> tuple[str, dict[str, str]]:

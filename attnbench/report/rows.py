@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -63,6 +64,7 @@ def _row(record: Record) -> dict[str, Any]:
         "attnbench_version": record.attnbench_version,
         "torch_version": environment.get("torch_version"),
         "label": cell.label,
+        "alias": cell.alias,
         "is_baseline": bool(record.metrics.get("is_baseline")),
         **known,
     }
@@ -90,13 +92,36 @@ def _accuracy(record: Record | None) -> dict[str, Any]:
 
 
 def _tell_apart(found: Sequence[dict[str, Any]]) -> None:
-    """Add to the labels those options in which rows of one name differ."""
+    """Give the rows their labels: a short name, and those options in which rows of one name differ.
+
+    What a row says of its baseline is the name that the worker knew it by, and follows.
+    """
+    told = {row["label"]: set[str]() for row in found}
+    short = _short_names(found)
     by_name: dict[str, list[dict[str, Any]]] = {}
     for row in found:
-        by_name.setdefault(row["network"] or row["mechanism"], []).append(row)
-    for same in by_name.values():
+        by_name.setdefault(_name(row), []).append(row)
+    for name, same in by_name.items():
         options = [json.loads(row["options"]) for row in same]
         names = dict.fromkeys(name for each in options for name in each)
         differing = [name for name in names if len({str(each.get(name)) for each in options}) > 1]
         for row, each in zip(same, options, strict=True):
-            row["label"] = ", ".join([row["label"], *(f"{name}={each[name]}" for name in differing if name in each)])
+            known, label = row["label"], short.get(name, name) + row["label"].removeprefix(name)
+            row["label"] = ", ".join([label, *(f"{name}={each[name]}" for name in differing if name in each)])
+            told[known].add(row["label"])
+    for row in found:
+        labels = told.get(row.get("baseline"), set())
+        if len(labels) == 1:
+            (row["baseline"],) = labels
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return str(row["alias"] or row["network"] or row["mechanism"])
+
+
+def _short_names(found: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the class of a local file for its path and class, where no other row goes by that name."""
+    names = dict.fromkeys(map(_name, found))
+    classes = {name: name.rpartition(".py:")[2] for name in names if ".py:" in name}
+    taken = Counter([*classes.values(), *(name for name in names if name not in classes)])
+    return {name: short for name, short in classes.items() if taken[short] == 1}

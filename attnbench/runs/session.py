@@ -16,6 +16,7 @@ from attnbench.compare.verdict import Comparison
 from attnbench.errors import StoreError, UsageError
 from attnbench.plan import preflight, sweep
 from attnbench.plan.request import Request
+from attnbench.plugins.options import aliased
 from attnbench.record import Record, Scope, Status, Task
 from attnbench.report import folder as report_folder
 from attnbench.report import standings, verdicts
@@ -249,6 +250,9 @@ def folder_of(request: Request) -> Path:
 
 
 def _short(spec: str) -> str:
-    """Return a mechanism's or network's name without its options, a local file's class instead of its path."""
+    """Return what the user calls a mechanism or network, or its name: no options, of a local file the class alone."""
+    alias, spec = aliased(spec)
+    if alias:
+        return alias
     path, _, attribute = spec.partition(".py:")
     return attribute.partition(":")[0] if attribute else path.partition(":")[0]

@@ -184,3 +184,15 @@ def test_heads_of_dense_tasks_go_on_networks_at_the_sizes_that_papers_state() ->
     assert [(cell.head, cell.height) for cell in asked.cells] == [("segmentation", 64)]
     assert "heads are put on networks" in mistakes(task=("detection",))[0]
     assert "did you mean detection" in mistakes(task=("detecton",))[0]
+
+
+def test_a_mechanism_can_be_given_a_name_and_be_the_baseline_by_it() -> None:
+    sweep = planned(mechanisms=("ours=hmhsa", "qna"), baseline="ours")
+    assert [cell.label for cell in sweep.cells] == ["ours", "qna"]
+    assert [cell.mechanism for cell in sweep.cells] == ["hmhsa", "qna"]
+    assert set(sweep.baselines.values()) == {sweep.cells[0].key}
+
+
+@pytest.mark.parametrize("named", [("qna=hmhsa", "qna"), ("ours=hmhsa", "ours=qna")])
+def test_a_name_of_two_things_is_refused(named: tuple[str, ...]) -> None:
+    assert any("give each a name of its own" in said for said in mistakes(mechanisms=named))

@@ -59,3 +59,30 @@ def test_rows_of_one_mechanism_are_told_apart_by_the_options_in_which_they_diffe
     frame = rows([record("a", options={"k": 3, "same": 1}), record("a", options={"k": 5, "same": 1}), record("b")])
     assert list(frame["label"]) == ["a, k=3", "a, k=5", "b"]
     assert json.loads(frame["options"][0]) == {"k": 3, "same": 1}
+
+
+def labels(*cells: Cell) -> list[str]:
+    return rows([Record(cell=cell, status=Status.OK) for cell in cells])["label"].tolist()
+
+
+def test_a_class_of_a_file_is_labelled_without_its_path_where_that_tells_it_apart():
+    mine, same, other = (
+        Cell(mechanism=name, height=224, width=224) for name in ("./a.py:Mine", "./b.py:Mine", "./b.py:Other")
+    )
+    assert labels(mine, other) == ["Mine", "Other"]
+    assert labels(mine, same, other) == ["./a.py:Mine", "./b.py:Mine", "Other"]
+    assert labels(mine, Cell(mechanism="Mine", height=224, width=224)) == ["./a.py:Mine", "Mine"]
+
+
+def test_a_row_goes_by_the_name_that_the_user_gave_it():
+    narrow = Cell(alias="ours", mechanism="./a.py:Mine", options={"window": 7, "bias": True}, height=224, width=224)
+    wide = replace(narrow, alias="wide", options={"window": 9, "bias": True})
+    assert labels(narrow, wide) == ["ours", "wide"]
+    assert labels(narrow, replace(wide, alias="ours")) == ["ours, window=7", "ours, window=9"]
+    assert labels(replace(narrow, compiled=True)) == ["ours, compiled"]
+
+
+def test_the_baseline_of_a_ratio_goes_by_its_label():
+    cells = [Cell(mechanism=name, height=224, width=224) for name in ("./a.py:Mine", "./a.py:Other")]
+    records = [Record(cell=cell, status=Status.OK, metrics={"baseline": "./a.py:Mine"}) for cell in cells]
+    assert rows(records)["baseline"].tolist() == ["Mine", "Mine"]

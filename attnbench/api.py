@@ -73,11 +73,12 @@ class Run:
         """Return the table that the command line shows, in lines of so many characters."""
         from attnbench.report.console import console as console_of  # noqa: PLC0415 - rich: a tenth of a second
         from attnbench.report.findings import Findings  # noqa: PLC0415 - pandas
-        from attnbench.report.tables import screen_table  # noqa: PLC0415 - pandas
+        from attnbench.report.page.screen import screen  # noqa: PLC0415 - rich
+        from attnbench.report.summary import tables  # noqa: PLC0415 - pandas
 
         console = console_of(file=io.StringIO(), width=width, color_system=None)
         with console.capture() as captured:
-            console.print(screen_table(Findings.of(self.records)))
+            console.print(screen(tables(Findings.of(self.records))))
         return captured.get()
 
     def __repr__(self) -> str:

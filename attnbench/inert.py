@@ -7,6 +7,7 @@ code would move the cursor, a ``|`` end a cell of a table, ``<script>`` run in a
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 _CONTROLS = {
@@ -63,6 +64,30 @@ def code(text: object) -> str:
     longest = max(map(len, re.findall(r"`+", plain)), default=0)
     fence, blank = "`" * (longest + 1), " " if longest else ""
     return f"{fence}{blank}{plain}{blank}{fence}"
+
+
+def code_block(text: object, *, language: str) -> str:
+    r"""Return lines as a block of code in Markdown, whatever fences they have.
+
+    Example:
+        >>> print(code_block("attnbench list", language="sh"))
+        ```sh
+        attnbench list
+        ```
+    """
+    plain = shown(text).strip()
+    fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", plain)), default=0))
+    return f"{fence}{language}\n{plain}\n{fence}"
+
+
+def link(path: str) -> str:
+    """Return a path as the target of a link in Markdown.
+
+    Example:
+        >>> link("plots/a b)c.png")
+        'plots/a%20b%29c.png'
+    """
+    return quote(path, safe="/")
 
 
 def spreadsheet(value: object) -> object:

@@ -97,7 +97,7 @@ def test_only_the_table_of_axes_lists_axes() -> None:
         "attnbench/axes.py",
         "attnbench/record.py",  # the keys of format 1
         "attnbench/plan/request.py",  # the names of folders before axes had a table
-        "attnbench/report/tables.py",  # the columns that records.csv promises to begin with
+        "attnbench/report/spreadsheet.py",  # the columns that records.csv promises to begin with
         "attnbench/claims/plan.py",  # the order in which commands of claims were always written
         "attnbench/claims/claim.py",  # those that a check says in its own way
         "attnbench/plan/sweep.py",  # a scope, its heads and sizes go together
@@ -204,7 +204,7 @@ METRIC_TABLES = {
     "attnbench.compare.rerun": "measures them",
     "attnbench.record": "what they were called in format 1",
     "attnbench.report.roofline": "the terms of one formula",
-    "attnbench.report.tables": "the order of records.csv, which outlives that of the table",
+    "attnbench.report.spreadsheet": "the order of records.csv, which outlives that of the table",
 }
 """Who may name three metrics in one place, and why."""
 

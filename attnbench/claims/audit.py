@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,8 +21,10 @@ from attnbench.metrics import Needs
 from attnbench.plan.given import settings_of
 from attnbench.plugins.registry import Plugin, discover
 from attnbench.record import Record
-from attnbench.report.claims import disturbances, table, to_markdown
+from attnbench.report import claims as claim_pages
 from attnbench.report.environments import describe_all
+from attnbench.report.page.markdown import markdown as as_markdown
+from attnbench.report.page.screen import screen
 from attnbench.report.plots import claims as claim_plots
 from attnbench.runs import session
 from attnbench.runs.job import Settings
@@ -80,7 +81,7 @@ def run(
     found = judge(claims, means, settings=settings, folder=folder, fresh=fresh, console=console, command=command)
     if found.interrupted:
         return True
-    console.print(table(found.judgements))
+    console.print(screen(claim_pages.brief(found.judgements)))
     plots = claim_plots.draw(found.judgements, folder / "plots")
     if markdown is not None:
         _write_page(found, markdown, plots, command)
@@ -88,21 +89,19 @@ def run(
     return False
 
 
-def _write_page(found: Audit, page: Path, plots: Iterable[Path], command: str) -> None:
-    environments = describe_all(record.environment for record in found.records)
-    beside = [Path(os.path.relpath(plot, page.parent)) for plot in plots]
-    text = to_markdown(
+def _write_page(found: Audit, file: Path, plots: Iterable[Path], command: str) -> None:
+    page = claim_pages.page(
         found.judgements,
         command_line=command,
-        environments=environments,
-        disturbances=disturbances(found.records),
-        plots=beside,
+        environments=describe_all(record.environment for record in found.records),
+        disturbances=claim_pages.disturbances(found.records),
+        plots=plots,
     )
     try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(text, encoding="utf-8")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(as_markdown(page, file.parent), encoding="utf-8")
     except OSError as error:
-        raise StoreError(f"cannot write {page}: {error.strerror}; give another file") from None
+        raise StoreError(f"cannot write {file}: {error.strerror}; give another file") from None
 
 
 def claims_of(mechanisms: Sequence[str]) -> list[Claim]:

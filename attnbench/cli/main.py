@@ -200,13 +200,14 @@ def selfcheck(repeats: int, load: bool, device: str, threads: int, json_file: Pa
     after the other and by torch.utils.benchmark. Exit status 1 if a bar is missed.
     """
     from attnbench.cli.progress import counted  # noqa: PLC0415
-    from attnbench.report.selfcheck import table  # noqa: PLC0415
+    from attnbench.report.page.screen import screen  # noqa: PLC0415 - rich
+    from attnbench.report.selfcheck import page  # noqa: PLC0415
     from attnbench.selfcheck import engine  # noqa: PLC0415 - torch
 
     console = _console()
     with counted(console, "self-check", total=2 * repeats) as advance:
         found = engine.run(repeats=repeats, load=load, device=device, threads=threads, on_trial=lambda _: advance())
-    console.print(table(found))
+    console.print(screen(page(found)))
     if json_file:
         _write(json_file, json.dumps(found.to_dict(), indent=1))
     if not found.passed:

@@ -2,11 +2,10 @@
 
 from attnbench.metrics.metric import Better, Compared, Crossings, Form, Metric, Needs, Plot
 from attnbench.metrics.printing import Scale, format_interval, format_value, is_number, scale
-from attnbench.metrics.table import COLUMNS, GIVEN_UP, METRICS, compared, crossed_in, drawn, of
+from attnbench.metrics.table import COLUMNS, METRICS, compared, crossed_in, drawn, of
 
 __all__ = [
     "COLUMNS",
-    "GIVEN_UP",
     "METRICS",
     "Better",
     "Compared",

@@ -173,12 +173,6 @@ METRICS: Mapping[str, Metric] = dict(_with_ends(_ROWS))
 """Every metric that a record can hold, by its name, in the order of columns."""
 COLUMNS = tuple(name for name, metric in METRICS.items() if metric.heading)
 """The metrics that tables show."""
-GIVEN_UP = tuple(
-    sorted(
-        (name for name in COLUMNS if METRICS[name].gives_way is not None), key=lambda name: METRICS[name].gives_way or 0
-    )
-)
-"""The columns that go when a screen is too narrow, the first to go first."""
 
 
 def of(needs: Needs) -> tuple[str, ...]:

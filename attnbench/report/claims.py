@@ -1,4 +1,4 @@
-"""Claims and their verdicts, for the screen and as a Markdown page."""
+"""Claims and their verdicts: in short for a screen, in full for a page."""
 
 from __future__ import annotations
 
@@ -6,13 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import quote
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
-from attnbench import inert
 from attnbench.claims.answer import Answer
 from attnbench.claims.claim import Claim, Take
 from attnbench.claims.plan import ClaimPoint, command
@@ -21,8 +15,29 @@ from attnbench.devices import names
 from attnbench.metrics import is_number
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.record import Cell, Record
+from attnbench.report.environments import Lines
+from attnbench.report.machines import machines
+from attnbench.report.page.blocks import (
+    Align,
+    Block,
+    Column,
+    Heading,
+    Listing,
+    Page,
+    Paragraph,
+    Picture,
+    Piece,
+    Table,
+    Tone,
+    Words,
+)
 
-_STYLES = {ClaimVerdict.REPRODUCED: "green", ClaimVerdict.DIFFERS: "bold red", ClaimVerdict.NOT_MEASURED: "red"}
+_TONES = {
+    ClaimVerdict.REPRODUCED: Tone.GOOD,
+    ClaimVerdict.DIFFERS: Tone.BAD,
+    ClaimVerdict.NOT_MEASURED: Tone.BAD,
+}
+_FIGURES = ("published", "measured", "difference")
 _ELSEWHERE = (ClaimVerdict.NEEDS_GPU, ClaimVerdict.NEEDS_DATA)
 _OF_SEVERAL = {
     ClaimVerdict.DIFFERS: "differ",
@@ -42,17 +57,10 @@ _MEANINGS = {
 }
 
 
-def table(judgements: Sequence[Judgement]) -> RenderableType:
-    """Return the claims for ``Console.print``, a row each, and how many ended how."""
-    found = Table(box=None, pad_edge=False, header_style="dim")
-    found.add_column("claim", overflow="fold")
-    for heading in ("published", "measured", "difference"):
-        found.add_column(heading, justify="right", overflow="fold")
-    found.add_column("verdict", overflow="fold")
-    for one in judgements:
-        cells = (one.claim.id, published(one.claim), measured(one), difference(one))
-        found.add_row(*map(Text, cells), Text(said(one), style=_STYLES.get(one.verdict, "")))
-    return Group(found, Text(), Text(summary(judgements)))
+def brief(judgements: Sequence[Judgement]) -> Page:
+    """Return the claims, a row each, and how many ended how."""
+    rows = ((one.claim.id, published(one.claim), measured(one), difference(one), said(one)) for one in judgements)
+    return _table(("claim", *_FIGURES, "verdict"), rows), Paragraph(summary(judgements))
 
 
 def summary(judgements: Sequence[Judgement]) -> str:
@@ -66,27 +74,37 @@ def summary(judgements: Sequence[Judgement]) -> str:
     return f"{len(judgements)} claim{'' if len(judgements) == 1 else 's'}: {ended}"
 
 
-def to_markdown(
+def page(
     judgements: Sequence[Judgement],
     *,
     command_line: str,
-    environments: Mapping[str, Sequence[tuple[str, str]]],
+    environments: Mapping[str, Lines],
     disturbances: str = "",
     plots: Iterable[Path] = (),
-) -> str:
-    """Return the page: every claim with what was measured, where, and what would check the rest."""
-    parts = [
-        "# What the papers claim, measured",
-        f"{summary(judgements)}. Made by `{command_line}`, on:",
-        *(_pairs(facts) for facts in environments.values()),
-        *filter(None, [disturbances]),
-        "\n".join(f"- **{verdict}**: {_MEANINGS[verdict]}." for verdict in ClaimVerdict),
-        "Figures in brackets are 95 % intervals. An exponent is that of a power law fitted over the sizes.",
-    ]
-    for mechanism in dict.fromkeys(one.claim.mechanism for one in judgements):
-        mine = [one for one in judgements if one.claim.mechanism == mechanism]
-        parts += [f"## {mechanism}", _rows(mine), *_pictures(mine, plots), *_ranges(mine), *_elsewhere(mine)]
-    return "\n\n".join(parts) + "\n"
+) -> Page:
+    """Return the page: every claim with what was measured, what would check the rest, and where it was measured."""
+    return (
+        Heading(text="What the papers claim, measured", level=1),
+        Paragraph((f"{summary(judgements)}. Made by ", Piece(command_line, Tone.CODE), ".")),
+        *([Paragraph(disturbances)] if disturbances else []),
+        Listing(points=tuple((Piece(verdict, Tone.STRONG), f": {_MEANINGS[verdict]}.") for verdict in ClaimVerdict)),
+        Paragraph("Figures in brackets are 95 % intervals. An exponent is that of a power law fitted over the sizes."),
+        *(block for mechanism in _mechanisms(judgements) for block in _section(mechanism, judgements, plots)),
+        *machines(environments),
+    )
+
+
+def _mechanisms(judgements: Sequence[Judgement]) -> Iterable[str]:
+    return dict.fromkeys(one.claim.mechanism for one in judgements)
+
+
+def _section(mechanism: str, judgements: Sequence[Judgement], plots: Iterable[Path]) -> Iterator[Block]:
+    mine = [one for one in judgements if one.claim.mechanism == mechanism]
+    yield Heading(text=mechanism)
+    yield _rows(mine)
+    yield from _pictures(mine, plots)
+    yield from _ranges(mine)
+    yield from _elsewhere(mine)
 
 
 def disturbances(records: Sequence[Record]) -> str:
@@ -98,7 +116,7 @@ def disturbances(records: Sequence[Record]) -> str:
     if not said:
         return ""
     most, _ = Counter(said).most_common(1)[0]
-    return f"Timing was disturbed in {len(said)} of {len(timed)} timed cells, for example by: {inert.markdown(most)}."
+    return f"Timing was disturbed in {len(said)} of {len(timed)} timed cells, for example by: {most}."
 
 
 def published(claim: Claim) -> str:
@@ -129,9 +147,10 @@ def difference(one: Judgement) -> str:
     return f"{one.difference:+.1%}" if one.difference < _READ_AS_FACTOR else f"{1 + one.difference:.3g} x"
 
 
-def said(one: Judgement) -> str:
+def said(one: Judgement) -> Words:
     """Return the verdict with its reason."""
-    return f"{one.verdict}: {'; '.join(one.because)}" if one.because else str(one.verdict)
+    verdict = Piece(one.verdict, _TONES.get(one.verdict, Tone.STRONG))
+    return (verdict, f": {'; '.join(one.because)}") if one.because else verdict
 
 
 def _number(one: Judgement) -> str:
@@ -174,73 +193,83 @@ def _where(point: ClaimPoint | None, along: str) -> str:
     return ", ".join(filter(None, [f"{along}={point.at}" if along else "", *place, cell.mode.value]))
 
 
-def _rows(judgements: Sequence[Judgement]) -> str:
-    lines = [
-        "| claim | source | published | measured | difference | verdict |",
-        "| :--- | :--- | ---: | ---: | ---: | :--- |",
-    ]
-    for one in judgements:
-        claim = one.claim
-        conditions = f" ({claim.conditions})" if claim.conditions else ""
-        source = f"{claim.source} [{claim.certainty}]"
-        verdict, _, why = said(one).partition(":")
-        cells = [
-            f"{inert.code(claim.id)} {inert.markdown(claim.says + conditions)}",
-            *map(inert.markdown, (source, published(claim), measured(one), difference(one))),
-            f"**{verdict}**{inert.markdown(f':{why}' if why else '')}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+def _rows(judgements: Sequence[Judgement]) -> Table:
+    return _table(("claim", "source", *_FIGURES, "verdict"), map(_row, judgements))
 
 
-def _pictures(judgements: Sequence[Judgement], plots: Iterable[Path]) -> Iterator[str]:
+def _row(one: Judgement) -> tuple[Words, ...]:
+    claim = one.claim
+    says = f"{claim.says} ({claim.conditions})" if claim.conditions else claim.says
+    source = f"{claim.source} [{claim.certainty}]"
+    return (
+        (Piece(claim.id, Tone.CODE), f" {says}"),
+        source,
+        published(claim),
+        measured(one),
+        difference(one),
+        said(one),
+    )
+
+
+def _table(headings: Sequence[str], rows: Iterable[tuple[Words, ...]]) -> Table:
+    columns = (
+        Column(heading=heading, align=Align.RIGHT if heading in _FIGURES else Align.LEFT) for heading in headings
+    )
+    return Table(columns=tuple(columns), rows=tuple(rows))
+
+
+def _pictures(judgements: Sequence[Judgement], plots: Iterable[Path]) -> Iterator[Picture]:
     names = {one.claim.plot for one in judgements if one.claim.plot}
     for path in plots:
         if path.suffix == ".png" and path.stem.rpartition("-")[0] in names:
-            yield f"![{path.stem.replace('-', ' ')}]({quote(path.as_posix())})"
+            yield Picture(path=path, caption=path.stem.replace("-", " "))
 
 
-def _ranges(judgements: Sequence[Judgement]) -> Iterator[str]:
+def _ranges(judgements: Sequence[Judgement]) -> Iterator[Listing]:
     """Yield, of claims that take the largest or smallest of many figures, from where to where these go."""
-    said = []
-    for one in judgements:
-        check = one.claim.check
-        if one.answer is None or check is None or check.take not in {Take.LARGEST, Take.SMALLEST}:
-            continue
-        figures = sorted(one.answer.figures, key=lambda figure: figure.estimate.value)
-        least, most = figures[0], figures[-1]
-        met = sum(holds(one.claim, check, replace(one.answer, estimate=each.estimate)) for each in figures)
-        said.append(
-            f"- `{one.claim.id}`: from {least.estimate.value:.2f} at {_where(least.point, check.along)} to "
-            f"{most.estimate.value:.2f} at {_where(most.point, check.along)}; {met} of {len(figures)} are "
-            f"{published(one.claim)}."
-        )
-    if said:
-        yield "\n".join(said)
+    found = tuple(said for one in judgements for said in _range(one))
+    if found:
+        yield Listing(points=found)
 
 
-def _elsewhere(judgements: Sequence[Judgement]) -> Iterator[str]:
+def _range(one: Judgement) -> Iterator[Words]:
+    check = one.claim.check
+    if one.answer is None or check is None or check.take not in {Take.LARGEST, Take.SMALLEST}:
+        return
+    figures = sorted(one.answer.figures, key=lambda figure: figure.estimate.value)
+    least, most = figures[0], figures[-1]
+    met = sum(holds(one.claim, check, replace(one.answer, estimate=each.estimate)) for each in figures)
+    said = (
+        f": from {least.estimate.value:.2f} at {_where(least.point, check.along)} to "
+        f"{most.estimate.value:.2f} at {_where(most.point, check.along)}; {met} of {len(figures)} are "
+        f"{published(one.claim)}."
+    )
+    yield Piece(one.claim.id, Tone.CODE), said
+
+
+def _elsewhere(judgements: Sequence[Judgement]) -> Iterator[Block]:
     """Yield what would check the claims that this machine cannot, one line for each way."""
-    ways: dict[str, list[str]] = {}
+    ways: dict[tuple[str | Piece, ...], list[str]] = {}
     for one in judgements:
         if one.verdict in _ELSEWHERE:
-            ways.setdefault(_way(one), []).append(f"`{one.claim.id}`")
+            ways.setdefault(_way(one), []).append(one.claim.id)
     if ways:
-        yield "What would check the rest:"
-        yield "\n".join(f"- {', '.join(ids)}: {way}" for way, ids in ways.items())
+        yield Paragraph("What would check the rest:")
+        yield Listing(points=tuple((*_codes(ids), ": ", *way) for way, ids in ways.items()))
 
 
-def _way(one: Judgement) -> str:
+def _codes(names: Sequence[str]) -> Iterator[str | Piece]:
+    for place, name in enumerate(names):
+        yield from [", "] if place else []
+        yield Piece(name, Tone.CODE)
+
+
+def _way(one: Judgement) -> tuple[str | Piece, ...]:
     claim = one.claim
     if claim.check is not None:
-        device = names.PRINTED if claim.hardware else ""
-        return f"`{command(claim.check, device=device)}`{f', on a {claim.hardware}' if claim.hardware else ''}"
+        typed = Piece(command(claim.check, device=names.PRINTED if claim.hardware else ""), Tone.CODE)
+        return (typed, f", on a {claim.hardware}") if claim.hardware else (typed,)
     if claim.would:
-        return inert.markdown(claim.would)
+        return (claim.would,)
     what = f"training and evaluating on {claim.data}" if claim.data else f"measuring on a {claim.hardware}"
-    return inert.markdown(f"{what} with the authors' code; attnbench does not")
-
-
-def _pairs(facts: Sequence[tuple[str, str]]) -> str:
-    rows = [f"| {inert.markdown(name)} | {inert.markdown(value)} |" for name, value in facts]
-    return "\n".join(["| | |", "| :--- | :--- |", *rows])
+    return (f"{what} with the authors' code; attnbench does not",)

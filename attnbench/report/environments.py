@@ -9,6 +9,7 @@ _FIRST = ("hardware", "environment_id")
 _PARTS = ("cpu", "gpu", "software", "flags", "variables", "code", "state")
 """In the order in which they are said; others come after them."""
 
+_NOT_KNOWN = "not known"
 _NEVER = object()
 
 Lines = list[tuple[str, str]]
@@ -42,6 +43,24 @@ def describe_all(environments: Iterable[Mapping[str, Any]]) -> dict[str, Lines]:
     return {key: [(name, _joined(name, [*values])) for name, values in names.items()] for key, names in seen.items()}
 
 
+def known(lines: Lines) -> Lines:
+    """Return the lines that say something."""
+    return [(name, value) for name, value in lines if value != _NOT_KNOWN]
+
+
+def apart(environments: Mapping[str, Lines]) -> tuple[Lines, dict[str, Lines]]:
+    """Return what several environments have in common, and by id what is each one's own; all of a single one is common.
+
+    Example:
+        >>> apart({"a": [("cpu", "Xeon"), ("threads", "1")], "b": [("cpu", "Xeon"), ("threads", "2")]})
+        ([('cpu', 'Xeon')], {'a': [('threads', '1')], 'b': [('threads', '2')]})
+    """
+    common = set.intersection(*(set(lines) for lines in environments.values()))
+    first = next(iter(environments.values()))
+    own = {key: [line for line in lines if line not in common] for key, lines in environments.items()}
+    return [line for line in first if line in common], {key: lines for key, lines in own.items() if lines}
+
+
 def _joined(name: str, values: list[str]) -> str:
     if len(values) > 1 and name.startswith("state "):
         least, most = min(values, key=_order), max(values, key=_order)
@@ -61,4 +80,4 @@ def _label(part: str, name: str) -> str:
 
 
 def _said(value: object) -> str:
-    return "not known" if value is None else str(value)
+    return _NOT_KNOWN if value is None else str(value)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from attnbench.report.sheet import Book, Line, Sheet
+from attnbench.report.page.blocks import Book, Line, Sheet
 
 MOST_LINES = 130
 """Lines of the tables, headings included."""
@@ -17,20 +17,10 @@ _NAME = 16
 """Characters of a name in a narrow column: longer ones take more lines."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Excerpt:
-    """Part of a book."""
-
-    book: Book
-    """With those notes alone that its lines refer to, numbered anew."""
-    left_out: str
-    """What is not in it, in words; empty if nothing is."""
-
-
-def excerpt(whole: Book) -> Excerpt:
-    """Return what of a book is shown on a screen."""
+def excerpt(whole: Book) -> Book:
+    """Return what of a book is shown on a screen, with those notes alone that it refers to, numbered anew."""
     if sum(map(_height, whole.sheets)) <= MOST_LINES:
-        return Excerpt(book=whole, left_out="")
+        return whole
     sheets: list[Sheet] = []
     room = MOST_LINES
     most = max(_OF_A_SHEET, MOST_LINES // len(whole.sheets) - _OF_HEADINGS)
@@ -40,7 +30,7 @@ def excerpt(whole: Book) -> Excerpt:
             break
         sheets.append(cut)
         room -= _height(cut)
-    return Excerpt(book=_renumbered(whole, sheets), left_out=_told(whole, sheets))
+    return replace(_renumbered(whole, sheets), left_out=_told(whole, sheets))
 
 
 def _height(sheet: Sheet) -> int:

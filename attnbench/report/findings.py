@@ -9,11 +9,12 @@ from functools import cached_property
 import pandas as pd
 
 from attnbench.record import Record
-from attnbench.report.comparison import accuracy_conditions, prepared
+from attnbench.report.comparison import accuracy_conditions, constants, prepared
 from attnbench.report.crossover import Crossover, crossovers
 from attnbench.report.environments import Lines, describe_all
+from attnbench.report.page.blocks import Book
 from attnbench.report.rows import rows as rows_of
-from attnbench.report.sheet import Book, book
+from attnbench.report.sheet import book
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +40,12 @@ class Findings:
     @cached_property
     def book(self) -> Book:
         """The rows as sheets."""
-        return book(self.rows)
+        return book(self.rows, accuracy=accuracy_conditions(self.rows))
 
     @cached_property
-    def accuracy(self) -> str:
-        """What accuracy figures are, where they all share it."""
-        return accuracy_conditions(self.rows)
+    def constants(self) -> tuple[str, ...]:
+        """What all rows have in common, in phrases."""
+        return constants(self.rows)
 
     @cached_property
     def baselines(self) -> set[str]:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from attnbench.errors import StoreError
 from attnbench.report import standings, superseded
+from attnbench.report.document import document
 from attnbench.report.findings import Findings
-from attnbench.report.markdown import write_report
-from attnbench.report.tables import write_csv
+from attnbench.report.page.markdown import markdown
+from attnbench.report.spreadsheet import write_csv
 from attnbench.roofline import MachineLimits
 
 
@@ -36,7 +37,8 @@ def write(
         standings.write_csv(findings.crossovers, folder / "crossovers.csv")
         pictures = folder / "plots"
         drawn = [*plots.draw(findings.rows, pictures), *roofline.draw(findings.rows, limits, pictures)]
-        write_report(findings, folder / "report.md", command=command, missing=missing, plots=drawn)
+        page = document(findings, command=command, missing=missing, plots=drawn)
+        (folder / "report.md").write_text(markdown(page, folder), encoding="utf-8")
         superseded.remove(pictures, drawn=drawn)
     except OSError as error:
         raise StoreError(f"cannot write {folder}: {error.strerror}; give another folder with --out") from None

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
+from attnbench.report.page.blocks import Align, Column, Page, Paragraph, Piece, Table, Tone
 from attnbench.selfcheck.trials import TRUTHS, Bar, Result, Trial, Way
 
 _WHY = (
@@ -17,17 +14,14 @@ _WHY = (
 )
 
 
-def table(result: Result) -> RenderableType:
-    """Return a self-check for ``Console.print``."""
-    return Group(
-        Text(_conditions(result), style="bold"),
-        Text(),
+def page(result: Result) -> Page:
+    """Return a self-check: under which conditions, the errors of each way, and whether they are small enough."""
+    return (
+        Paragraph(Piece(_conditions(result), Tone.STRONG)),
         _errors(result),
-        Text(),
-        Text(_WHY, style="dim"),
-        Text(),
+        Paragraph(Piece(_WHY, Tone.FAINT)),
         _bars(result.bars),
-        *(Text(f"Meanwhile {said}.") for said in result.disturbances),
+        *(Paragraph(f"Meanwhile {said}.") for said in result.disturbances),
     )
 
 
@@ -38,16 +32,21 @@ def _conditions(result: Result) -> str:
 
 
 def _errors(result: Result) -> Table:
-    found = Table(box=None, pad_edge=False, header_style="dim")
-    found.add_column("true ratio", justify="right")
-    found.add_column("timed by")
-    for heading in ("median error", "worst", f"within {result.tolerance:.0%}"):
-        found.add_column(heading, justify="right", no_wrap=True)
-    for truth in TRUTHS:
-        for way in Way:
-            style = "bold" if way is Way.INTERLEAVED else ""
-            found.add_row(str(truth), way.value, *_error_cells(result.of(truth), way, result.tolerance), style=style)
-    return found
+    figures = ("median error", "worst", f"within {result.tolerance:.0%}")
+    return Table(
+        columns=(
+            Column(heading="true ratio", align=Align.RIGHT),
+            Column(heading="timed by"),
+            *(Column(heading=heading, align=Align.RIGHT, unbroken=True) for heading in figures),
+        ),
+        rows=tuple(_row(result, truth, way) for truth in TRUTHS for way in Way),
+    )
+
+
+def _row(result: Result, truth: int, way: Way) -> tuple[Piece, ...]:
+    tone = Tone.STRONG if way is Way.INTERLEAVED else Tone.PLAIN
+    cells = (str(truth), way.value, *_error_cells(result.of(truth), way, result.tolerance))
+    return tuple(Piece(cell, tone) for cell in cells)
 
 
 def _error_cells(trials: Sequence[Trial], way: Way, tolerance: float) -> tuple[str, str, str]:
@@ -57,8 +56,10 @@ def _error_cells(trials: Sequence[Trial], way: Way, tolerance: float) -> tuple[s
 
 
 def _bars(bars: Sequence[Bar]) -> Table:
-    verdicts = Table.grid(padding=(0, 2))
-    for bar in bars:
-        said = Text("PASSED", style="green") if bar.passed else Text("FAILED", style="bold red")
-        verdicts.add_row(said, Text(bar.demand), Text(bar.found))
-    return verdicts
+    return Table(
+        columns=(Column(heading=""),) * 3,
+        rows=tuple(
+            (Piece("PASSED", Tone.GOOD) if bar.passed else Piece("FAILED", Tone.BAD), bar.demand, bar.found)
+            for bar in bars
+        ),
+    )

@@ -1,16 +1,17 @@
-"""One comparison in words and numbers, before it is turned into text for a screen or into Markdown."""
+"""Rows as a book: a sheet for each comparison, its values in units that suit them, its notes numbered."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from attnbench.metrics import COLUMNS, METRICS, Better, Needs, Scale, format_value, is_number, scale
-from attnbench.report.comparison import comparisons, constants
+from attnbench.report.comparison import comparisons
+from attnbench.report.page.blocks import Book, Entry, Line, Measure, Sheet
 from attnbench.report.span import Span
 
 Row = Any
@@ -19,54 +20,13 @@ DISAGREEMENT = 0.01
 """Fraction by which counts of the same operations may differ before it is shown."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """A measured value in the unit of its column."""
+def book(rows: pd.DataFrame, *, accuracy: str = "") -> Book:
+    """Return prepared rows as sheets.
 
-    value: str
-    interval: str = ""
-    """Both ends, ``[15.8, 16.3]``."""
-    brief: str = ""
-    """The same with less room: ``±0.3`` to the farther of two ends about as far, or both ends with fewer digits."""
-    best: bool = False
-    """Whether nothing in the comparison is better; ends of intervals that overlap are not better."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """A mechanism in a comparison."""
-
-    name: str
-    notes: tuple[int, ...]
-    entries: Mapping[str, Entry]
-    """By metric; what was not measured is not there."""
-    failure: str
-    """Status and reason of a cell that did not end ok, empty if it did."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sheet:
-    """A comparison, ready to be set in type."""
-
-    title: str
-    headings: Mapping[str, tuple[str, str]]
-    """By metric: what the column is called and the unit of its numbers."""
-    lines: tuple[Line, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Book:
-    """All sheets of a frame with what they share."""
-
-    constants: tuple[str, ...]
-    """What all rows have in common, in phrases."""
-    sheets: tuple[Sheet, ...]
-    notes: tuple[str, ...]
-    """What the numbers beside the names refer to, from 1."""
-
-
-def book(rows: pd.DataFrame) -> Book:
-    """Return prepared rows as sheets."""
+    Args:
+        rows: what is shown.
+        accuracy: what accuracy figures are, where they all share it.
+    """
     parts = comparisons(rows)
     # Once: a row of a frame takes longer to come by than to set.
     everything: list[Row] = list(rows.itertuples())
@@ -79,8 +39,12 @@ def book(rows: pd.DataFrame) -> Book:
     marks = {place: tuple(numbers[note] for note in notes) for place, notes in told.items()}
     shown = [metric for metric in COLUMNS if any(map(is_number, rows[metric]))]
     scales = {metric: _scale(metric, rows) for metric in shown}
-    sheets = tuple(_sheet(part.title, each, shown, scales, marks) for part, each in zip(parts, taken, strict=True))
-    return Book(constants=constants(rows), sheets=sheets, notes=tuple(numbers))
+    measures = {metric: _measure(metric, scales[metric], accuracy) for metric in shown}
+    sheets = tuple(
+        Sheet(title=part.title, measures=_against(measures, each), lines=_lines(each, scales, marks))
+        for part, each in zip(parts, taken, strict=True)
+    )
+    return Book(sheets=sheets, notes=tuple(numbers))
 
 
 def _with_runs(rows: Sequence[Row]) -> Iterator[tuple[Row, str]]:
@@ -163,38 +127,41 @@ def _scale(metric: str, rows: pd.DataFrame) -> Scale:
     return scale(metric, rows[shared] if shared and any(map(is_number, rows[shared])) else rows[metric])
 
 
-def _sheet(
-    title: str,
-    rows: Sequence[Row],
-    shown: Sequence[str],
-    scales: Mapping[str, Scale],
-    marks: Mapping[int, tuple[int, ...]],
-) -> Sheet:
-    best = {metric: best_of(rows, metric) for metric in shown}
-    lines = tuple(
+def _measure(metric: str, unit: Scale, accuracy: str) -> Measure:
+    found = METRICS[metric]
+    return Measure(
+        heading=found.heading,
+        unit="" if found.ratio_of else unit.unit,
+        meaning=found.label if found.explained else accuracy if found.needs is Needs.ACCURACY else "",
+        gives_way=found.gives_way,
+    )
+
+
+def _against(measures: Mapping[str, Measure], rows: Iterable[Row]) -> dict[str, Measure]:
+    """Return columns with the baseline's name where they are of ratios."""
+    baselines = {row.baseline for row in rows if row.baseline is not None}
+    baseline = str(baselines.pop()) if len(baselines) == 1 else "baseline"
+    return {
+        metric: replace(measure, against=baseline) if METRICS[metric].ratio_of else measure
+        for metric, measure in measures.items()
+    }
+
+
+def _lines(rows: Sequence[Row], scales: Mapping[str, Scale], marks: Mapping[int, tuple[int, ...]]) -> tuple[Line, ...]:
+    best = {metric: best_of(rows, metric) for metric in scales}
+    return tuple(
         Line(
             name=row.label,
             notes=marks[row.Index],
             entries={
-                metric: _entry(row, metric, scales[metric], best=row.Index in best[metric])
-                for metric in shown
+                metric: _entry(row, metric, unit, best=row.Index in best[metric])
+                for metric, unit in scales.items()
                 if is_number(getattr(row, metric))
             },
             failure=failure_of(row),
         )
         for row in rows
     )
-    return Sheet(title=title, headings=_headings(shown, scales, rows), lines=lines)
-
-
-def _headings(shown: Iterable[str], scales: Mapping[str, Scale], rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
-    """Return what columns are called and the units under it; a ratio has the baseline's name there."""
-    baselines = {row.baseline for row in rows if row.baseline is not None}
-    baseline = str(baselines.pop()) if len(baselines) == 1 else "baseline"
-    return {
-        metric: (METRICS[metric].heading, baseline if METRICS[metric].ratio_of else scales[metric].unit)
-        for metric in shown
-    }
 
 
 def _entry(row: Row, metric: str, unit: Scale, *, best: bool) -> Entry:

@@ -1,22 +1,17 @@
-"""Crossovers in words, as lines for a screen, as tables for a report and as ``crossovers.csv``."""
+"""Crossovers in words, as tables for a report and as ``crossovers.csv``."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from rich.text import Text
 
 from attnbench import inert
 from attnbench.metrics import METRICS
 from attnbench.report.crossover import SHOWN, Crossover
 
-_LATENCY = "latency_median_s"
-_MOST_LINES = 8
-_MOST_NAMES = 20
 _OF_CROSSING = ("resolution", "low", "high", "kind", "below", "above", "leads_below", "leads_above")
 
 
@@ -54,32 +49,6 @@ def standings(found: Sequence[Crossover], baselines: Collection[str]) -> Iterato
                 ),
                 unlisted=len(pairs) - len(listed),
             )
-
-
-def screen_lines(crossed: Iterable[Crossover], baselines: Collection[str], width: int) -> Text:
-    """Return how latencies stand to the baseline's, a few lines that each end in a line break, or none.
-
-    Who crosses the baseline's comes first, and of whom the same is to be said share a line.
-
-    Args:
-        crossed: Of all metrics.
-        baselines: Labels of the mechanisms that others are compared with.
-        width: Characters of a line.
-    """
-    found = [one for one in crossed if one.metric == _LATENCY and one.second in baselines]
-    said: dict[str, list[str]] = {}
-    for each in sorted(found, key=lambda one: not one.certain):
-        said.setdefault(f"against {', '.join([each.second, *each.conditions])}: {each.words}", []).append(each.first)
-    lines = [f"{_few(names)} {words}" for words, names in said.items()]
-    if len(lines) > _MOST_LINES:
-        lines[_MOST_LINES:] = [f"and {len(lines) - _MOST_LINES} more in report.md"]
-    shown = ["Crossovers of latency, in pixels a side:", *lines] if lines else []
-    return Text("".join(f"{row}\n" for line in shown for row in textwrap.wrap(line, width)), style="dim")
-
-
-def _few(names: Sequence[str]) -> str:
-    more = [f"{len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else []
-    return ", ".join([*names[:_MOST_NAMES], *more])
 
 
 def write_csv(found: Sequence[Crossover], path: Path) -> None:

@@ -19,9 +19,10 @@ from attnbench.plan.request import Request
 from attnbench.plugins.options import aliased
 from attnbench.record import Record, Scope, Status, Task
 from attnbench.report import folder as report_folder
-from attnbench.report import standings, verdicts
+from attnbench.report import summary, verdicts
 from attnbench.report.findings import Findings
-from attnbench.report.tables import screen_table
+from attnbench.report.page.markdown import markdown
+from attnbench.report.page.screen import screen
 from attnbench.roofline import MachineLimits
 from attnbench.runs import limits as machine_limits
 from attnbench.runs import runner
@@ -194,19 +195,19 @@ def rerun(
     )
 
 
-def show_verdicts(found: Comparison, console: Console, markdown: Path | None) -> None:
+def show_verdicts(found: Comparison, console: Console, file: Path | None) -> None:
     """Show verdicts, and write them as Markdown if a file is given.
 
     Raises:
         StoreError: the file cannot be written.
     """
-    console.print(verdicts.screen(found))
-    if markdown is None:
+    console.print(screen(verdicts.page(found)))
+    if file is None:
         return
     try:
-        markdown.write_text(verdicts.to_markdown(found), encoding="utf-8")
+        file.write_text(markdown(verdicts.page(found), file.parent), encoding="utf-8")
     except OSError as error:
-        raise StoreError(f"cannot write {markdown}: {error.strerror}; give another file") from None
+        raise StoreError(f"cannot write {file}: {error.strerror}; give another file") from None
 
 
 def plan(request: Request, settings: Settings, *, watcher: Callable[[str], None] = lambda _: None) -> sweep.Sweep:
@@ -227,8 +228,8 @@ def plan(request: Request, settings: Settings, *, watcher: Callable[[str], None]
 
 
 def _show(findings: Findings, console: Console) -> None:
-    console.print(screen_table(findings))
-    console.print(standings.screen_lines(findings.crossovers, findings.baselines, console.width), end="")
+    console.print(screen(summary.summary(findings)))
+    console.print()
 
 
 def _write(

@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_up_claims import MACS, cell, claim, exactly, record
@@ -15,7 +16,9 @@ from attnbench.claims.plan import ClaimPoint
 from attnbench.claims.verdict import ClaimVerdict, Judgement, judge
 from attnbench.errors import StoreError
 from attnbench.probes.interval import Estimate
-from attnbench.report.claims import difference, disturbances, measured, summary, table, to_markdown
+from attnbench.report.claims import brief, difference, disturbances, measured, page, summary
+from attnbench.report.page.markdown import markdown
+from attnbench.report.page.screen import screen
 from attnbench.report.plots.claims import draw
 
 
@@ -28,16 +31,18 @@ def judgements() -> list[Judgement]:
     ]
 
 
+def page_of(found: list[Judgement], **options: Any) -> str:
+    return markdown(page(found, **options), Path())
+
+
 def test_the_page_has_every_claim_with_its_verdict_and_what_would_check_the_rest() -> None:
-    page = to_markdown(
-        judgements(), command_line="attnbench claims", environments={"e": [("hardware", "Xeon, 2 cores")]}
-    )
-    assert "3 claims: 1 differs, 1 needs a GPU, 1 needs its data set" in page
-    assert "| `a.macs` it costs | table 1 \\[verbatim\\] | 2.0 G | 2.13 G | +6.5% | **differs** |" in page
-    assert "**needs its data set**: ImageNet-1K" in page
-    assert "- `b.time`: `attnbench run --mechanisms a --scope layer" in page
-    assert "--device cuda`, on a V100" in page
-    assert "Xeon, 2 cores" in page
+    text = page_of(judgements(), command_line="attnbench claims", environments={"e": [("hardware", "Xeon, 2 cores")]})
+    assert "3 claims: 1 differs, 1 needs a GPU, 1 needs its data set" in text
+    assert "| `a.macs` it costs | table 1 \\[verbatim\\] | 2.0 G | 2.13 G | +6.5% | **differs** |" in text
+    assert "**needs its data set**: ImageNet-1K" in text
+    assert "- `b.time`: `attnbench run --mechanisms a --scope layer" in text
+    assert "--device cuda`, on a V100" in text
+    assert "Xeon, 2 cores" in text
 
 
 def test_the_page_says_what_disturbed_the_timing() -> None:
@@ -50,7 +55,7 @@ def test_the_page_says_what_disturbed_the_timing() -> None:
 
 def test_the_screen_has_a_row_for_every_claim() -> None:
     console = Console(width=100, file=io.StringIO(), record=True)
-    console.print(table(judgements()))
+    console.print(screen(brief(judgements())))
     text = console.export_text()
     assert "a.macs" in text
     assert "differs" in text
@@ -60,9 +65,9 @@ def test_the_screen_has_a_row_for_every_claim() -> None:
 def test_what_no_command_checks_says_what_it_was_measured_on() -> None:
     timed = claim(hardware="V100", check=None)
     scored = claim(data="ADE20K", check=None)
-    page = to_markdown([judge(one, {}, hardware="") for one in (timed, scored)], command_line="", environments={})
-    assert "- `a.macs`: measuring on a V100 with the authors' code; attnbench does not" in page
-    assert "- `a.macs`: training and evaluating on ADE20K with the authors' code; attnbench does not" in page
+    text = page_of([judge(one, {}, hardware="") for one in (timed, scored)], command_line="", environments={})
+    assert "- `a.macs`: measuring on a V100 with the authors' code; attnbench does not" in text
+    assert "- `a.macs`: training and evaluating on ADE20K with the authors' code; attnbench does not" in text
 
 
 def test_a_plot_that_cannot_be_written_is_an_error_of_the_folder(tmp_path: Path) -> None:
@@ -82,8 +87,8 @@ def test_a_plot_that_cannot_be_written_is_an_error_of_the_folder(tmp_path: Path)
 def test_a_plot_is_shown_where_it_belongs_and_is_found_in_a_folder_of_any_name() -> None:
     one = replace(judge(claim(), {MACS: exactly(2e9)}, hardware=""), claim=claim(plot="windows"))
     plots = [Path("my runs (2)/windows-infer.png"), Path("my runs (2)/windows-small-infer.png")]
-    page = to_markdown([one], command_line="", environments={}, plots=plots)
-    assert [line for line in page.splitlines() if line.startswith("![")] == [
+    text = page_of([one], command_line="", environments={}, plots=plots)
+    assert [line for line in text.splitlines() if line.startswith("![")] == [
         "![windows infer](my%20runs%20%282%29/windows-infer.png)"
     ]
 

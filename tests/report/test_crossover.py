@@ -13,8 +13,7 @@ from records_for_reports import default_run, failed, many_mechanisms, row
 from attnbench.report.comparison import prepared
 from attnbench.report.crossing import Gap, along
 from attnbench.report.crossover import KEPT, CrossingKind, baseline_of, crossings, crossovers
-from attnbench.report.findings import Findings
-from attnbench.report.standings import screen_lines, write_csv
+from attnbench.report.standings import write_csv
 
 SIDES = (112, 224, 448)
 
@@ -348,30 +347,6 @@ def test_without_pairs_there_is_no_file_and_none_left_from_before(tmp_path):
     write_csv(crossovers(prepared(default_run().query("res_height == 224"))), path)
     assert not path.exists()
     assert crossovers(prepared(pd.DataFrame())) == []
-
-
-def on_screen(frame):
-    found = Findings(rows=prepared(frame))
-    return screen_lines(found.crossovers, found.baselines, 80).plain
-
-
-def test_a_screen_has_few_lines_whoever_takes_part():
-    lines = on_screen(many_mechanisms(20, sizes=(112, 224, 384, 512))).splitlines()
-    assert len(lines) <= 2 * 9 + 1
-    assert max(map(len, lines)) <= 80
-    assert lines[0] == "Crossovers of latency, in pixels a side:"
-    assert "ahead from" in lines[1]
-    assert lines[-1].endswith("more in report.md")
-
-
-def test_mechanisms_of_which_the_same_is_said_share_a_line():
-    lines = on_screen(default_run()).splitlines()
-    assert "hmhsa, qna against mhsa: ahead at 224 and 384" in lines
-
-
-def test_a_screen_stays_as_it_was_where_nothing_can_cross():
-    assert on_screen(default_run().query("res_height == 224")) == ""
-    assert on_screen(pd.DataFrame()) == ""
 
 
 def test_crossovers_import_neither_torch_nor_matplotlib():

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from attnbench.report.comparison import prepared
 from attnbench.report.excerpt import MOST_LINES, excerpt
-from attnbench.report.sheet import Book, book
+from attnbench.report.page.blocks import Book
+from attnbench.report.sheet import book
 from attnbench.runs import session
 
 
@@ -25,8 +26,8 @@ def many(count: int, **columns: object) -> pd.DataFrame:
 
 def test_what_fits_is_shown_as_it_is() -> None:
     whole = book_of(default_run())
-    assert excerpt(whole).book is whole
-    assert excerpt(whole).left_out == ""
+    assert excerpt(whole) is whole
+    assert whole.left_out == ""
 
 
 def test_of_many_rows_the_best_and_the_failed_stay_in_their_order() -> None:
@@ -34,7 +35,7 @@ def test_of_many_rows_the_best_and_the_failed_stay_in_their_order() -> None:
     fastest = rows["latency_median_s"].idxmin()
     rows = pd.concat([rows, pd.DataFrame([failed("last", 224, "crashed", "killed by signal 9")])], ignore_index=True)
     found = excerpt(book_of(rows))
-    names = [line.name for line in found.book.sheets[0].lines]
+    names = [line.name for line in found.sheets[0].lines]
     assert len(names) <= MOST_LINES
     assert f"m{fastest}" in names
     assert "last" in names
@@ -43,7 +44,7 @@ def test_of_many_rows_the_best_and_the_failed_stay_in_their_order() -> None:
 
 def test_notes_of_what_is_shown_alone_are_told_and_numbered_from_one() -> None:
     rows = many(500).assign(adaptation=[f"padded by {place}" for place in range(500)])
-    found = excerpt(book_of(rows)).book
+    found = excerpt(book_of(rows))
     used = [note for line in found.sheets[0].lines for note in line.notes]
     assert sorted(set(used)) == list(range(1, len(found.notes) + 1))
     assert all(

@@ -5,7 +5,7 @@ import pandas as pd
 
 from attnbench.record import Cell, Record, Status, Task
 from attnbench.report.rows import COLUMNS, rows
-from attnbench.report.tables import CSV_COLUMNS
+from attnbench.report.spreadsheet import CSV_COLUMNS
 
 
 def record(mechanism: str, status: Status = Status.OK, *, options: dict | None = None, **metrics: object) -> Record:

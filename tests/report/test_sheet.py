@@ -89,12 +89,12 @@ def test_a_failed_cell_keeps_its_place_and_what_was_counted():
 
 def test_every_sheet_has_the_same_units():
     sheets = book(prepared(default_run())).sheets
-    assert len({tuple(sheet.headings.items()) for sheet in sheets}) == 1
+    assert len({tuple(sheet.measures.items()) for sheet in sheets}) == 1
 
 
 def test_macs_and_those_of_attention_share_a_unit():
     (sheet,) = book_of(row(macs=4.49e9, macs_attention=0.26e9)).sheets
-    assert sheet.headings["macs"][1] == sheet.headings["macs_attention"][1] == "GMACs"
+    assert sheet.measures["macs"].unit == sheet.measures["macs_attention"].unit == "GMACs"
     assert sheet.lines[0].entries["macs_attention"].value == "0.260"
 
 
@@ -126,7 +126,7 @@ def test_a_ratio_is_read_on_the_side_of_one_where_its_interval_lies(value, low, 
 def test_columns_nobody_asked_for_are_not_there():
     (plain,) = book(prepared(single_resolution())).sheets
     (trained,) = book(prepared(with_accuracy(single_resolution()).assign(memory_saved_bytes=2**20))).sheets
-    assert set(trained.headings) - set(plain.headings) == {"accuracy_top1", "memory_saved_bytes"}
+    assert set(trained.measures) - set(plain.measures) == {"accuracy_top1", "memory_saved_bytes"}
 
 
 def test_rows_that_share_a_note_share_its_number():
@@ -155,7 +155,7 @@ def test_an_accuracy_that_failed_is_a_note_with_its_reason():
 
 def test_several_baselines_are_not_called_by_one_name():
     (sheet,) = book_of(row("a", baseline="a"), row("b", baseline="b")).sheets
-    assert sheet.headings["latency_ratio"] == ("vs", "baseline")
+    assert sheet.measures["latency_ratio"].against == "baseline"
 
 
 def test_the_rows_of_a_frame_are_gone_through_once_for_notes_and_sheets(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,13 @@ from attnbench.compare.verdict import Comparison, Outcome, Verdict
 from attnbench.probes.interval import Estimate
 from attnbench.record import Cell, Task
 from attnbench.report import naming
-from attnbench.report.verdicts import screen, to_markdown
+from attnbench.report.page.markdown import markdown
+from attnbench.report.page.screen import screen
+from attnbench.report.verdicts import page
+
+
+def page_of(comparison: Comparison) -> str:
+    return markdown(page(comparison), Path())
 
 
 def cell(mechanism: str = "mhsa", **asked: Any) -> Cell:
@@ -73,7 +80,7 @@ EVERYTHING = Comparison(
 def shown(comparison: Comparison, width: int = 80) -> str:
     console = Console(width=width, force_terminal=False, color_system=None)
     with console.capture() as capture:
-        console.print(screen(comparison))
+        console.print(screen(page(comparison)))
     return capture.get()
 
 
@@ -96,7 +103,7 @@ def test_counts_of_nothing_are_said_for_the_four_verdicts_only() -> None:
 
 
 def test_both_forms_begin_with_the_summary() -> None:
-    assert to_markdown(EVERYTHING).splitlines()[0].strip("*") == EVERYTHING.summary()
+    assert page_of(EVERYTHING).splitlines()[0].strip("*") == EVERYTHING.summary()
     assert " ".join(shown(EVERYTHING).split()).startswith(EVERYTHING.summary())
 
 
@@ -109,7 +116,7 @@ def test_the_screen_keeps_to_80_columns_and_cuts_no_verdict_and_no_interval() ->
 
 
 def test_cells_are_named_by_what_they_differ_in() -> None:
-    text = to_markdown(EVERYTHING)
+    text = page_of(EVERYTHING)
     assert "| swin, window=7 |" in text
     assert "| mhsa on digits |" in text
     assert "| swin, window=14 |" in text
@@ -118,49 +125,49 @@ def test_cells_are_named_by_what_they_differ_in() -> None:
 
 def test_resolutions_and_modes_are_named_where_they_differ() -> None:
     pair = (latency("mhsa", Outcome.SAME), latency("mhsa", Outcome.SAME, height=512, width=512, mode="train"))
-    assert re.findall(r"\| (mhsa[^|]*) \|", to_markdown(Comparison(verdicts=pair))) == [
+    assert re.findall(r"\| (mhsa[^|]*) \|", page_of(Comparison(verdicts=pair))) == [
         "mhsa, 224, infer",
         "mhsa, 512, train",
     ]
 
 
 def test_a_refusal_is_told_once_with_all_its_cells_and_both_values() -> None:
-    text = to_markdown(EVERYTHING)
+    text = page_of(EVERYTHING)
     assert text.count("2.11.0 / 2.12.0") == 1
     assert "latency of lavit; hmhsa: environments differ in software.torch: 2.11.0 / 2.12.0" in text
 
 
 def test_a_change_too_small_for_three_digits_is_shown() -> None:
-    assert "+1 (+3.5e-06 %)" in to_markdown(EVERYTHING)
+    assert "+1 (+3.5e-06 %)" in page_of(EVERYTHING)
 
 
 def test_exact_figures_that_stayed_are_not_listed() -> None:
-    assert "MACs per image" not in to_markdown(EVERYTHING)
+    assert "MACs per image" not in page_of(EVERYTHING)
 
 
 def test_what_ceased_to_run_is_listed_with_its_reason() -> None:
-    assert "lavit: ok before, out-of-memory now: worse (needs 9 GiB)" in to_markdown(EVERYTHING)
+    assert "lavit: ok before, out-of-memory now: worse (needs 9 GiB)" in page_of(EVERYTHING)
 
 
 def test_cells_of_one_run_alone_are_listed() -> None:
-    text = to_markdown(EVERYTHING)
+    text = page_of(EVERYTHING)
     assert "### Only in base\n\n- performer" in text
     assert "### Only in head\n\n- linformer" in text
 
 
 def test_a_plain_comparison_says_no_more_than_its_table_and_how_to_read_it() -> None:
-    headings = re.findall("^### (.*)", to_markdown(Comparison(verdicts=(latency("mhsa", Outcome.SAME),))), re.MULTILINE)
+    headings = re.findall("^### (.*)", page_of(Comparison(verdicts=(latency("mhsa", Outcome.SAME),))), re.MULTILINE)
     assert [heading.partition(":")[0] for heading in headings] == ["Latency", "How to read it"]
 
 
 def test_a_runs_own_words_cannot_break_the_table() -> None:
-    text = to_markdown(Comparison(verdicts=(latency("a|b`c`", Outcome.SAME),)))
+    text = page_of(Comparison(verdicts=(latency("a|b`c`", Outcome.SAME),)))
     (row,) = [line for line in text.splitlines() if "SAME" in line]
     assert len(re.findall(r"(?<!\\)\|", row)) == 6
 
 
 def test_the_bounds_shown_are_those_of_the_threshold() -> None:
-    text = to_markdown(Comparison(verdicts=(latency("mhsa", Outcome.SAME),), threshold=0.1))
+    text = page_of(Comparison(verdicts=(latency("mhsa", Outcome.SAME),), threshold=0.1))
     assert "all of it above 1.1; faster: all of it below 0.9091" in text
 
 
@@ -189,4 +196,4 @@ def test_energies_have_a_table_of_their_own_and_count_in_the_first_line() -> Non
     table = text[text.index("Energy per image") :]
     assert re.search(r"mhsa.* 500 mJ +600 mJ +1.20 \[1.15, 1.25\] +WORSE", table)
     assert "energy per image of mhsa" in text
-    assert "| 1.20 \\[1.15, 1.25\\] |" in to_markdown(Comparison(verdicts=(energy,)))
+    assert "| 1.20 \\[1.15, 1.25\\] |" in page_of(Comparison(verdicts=(energy,)))

@@ -23,7 +23,8 @@ from attnbench.probes.interval import Estimate, median_estimate
 from attnbench.probes.latency import Timing, TimingSettings, time_interleaved
 from attnbench.probes.load import one_core_busy
 from attnbench.probes.twins import Twins, layers
-from attnbench.report.selfcheck import table
+from attnbench.report.page.screen import screen
+from attnbench.report.selfcheck import page
 from attnbench.selfcheck import engine as selfcheck
 from attnbench.selfcheck.trials import Bar, Result, Trial, Way
 
@@ -335,7 +336,7 @@ def test_a_result_survives_json():
 
 def test_the_page_says_everything_in_80_columns():
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(table(result(*[trial(1.005)] * 2, *[trial(1.5)] * 2, loaded=True)))
+    console.print(screen(page(result(*[trial(1.005)] * 2, *[trial(1.5)] * 2, loaded=True))))
     lines = console.export_text().splitlines()
     assert lines[0] == "a layer, on cpu with 1 thread, beside a process that keeps one core busy"
     shown = [re.split(r" {2,}", line.strip()) for line in lines]

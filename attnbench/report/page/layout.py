@@ -1,12 +1,14 @@
-"""How a table is set on a screen: which columns, how wide, and with which form of interval."""
+"""How sheets are set on a screen: which columns, how wide, and with which form of interval."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from attnbench.metrics import GIVEN_UP
-from attnbench.report.sheet import Book, Entry, Line
+from rich.cells import cell_len
+
+from attnbench import inert
+from attnbench.report.page.blocks import Book, Entry, Measure
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LABEL_WIDTHS = (30, 16)
@@ -46,12 +48,14 @@ def fitting(book: Book, room: int) -> Layout:
 
     Names take what is left over before any of them is broken.
     """
-    metrics = list(book.sheets[0].headings)
-    longest = max(len(line.name) + len(superscript(*line.notes)) for sheet in book.sheets for line in sheet.lines)
+    measures = book.sheets[0].measures
+    metrics = list(measures)
+    names = {(line.name, line.notes) for sheet in book.sheets for line in sheet.lines}
+    longest = max(cell_len(inert.line(name) + superscript(*notes)) for name, notes in names)
     wide, narrow = (min(width, longest) for width in _LABEL_WIDTHS)
     tried = [_layout(book, metrics, label=wide, short=short, gap=2) for short in (False, True)]
     tried.append(_layout(book, metrics, label=narrow, short=True, gap=1))
-    for given_up in GIVEN_UP:
+    for given_up in _in_order(measures):
         metrics = [metric for metric in metrics if metric != given_up]
         tried.append(_layout(book, metrics, label=narrow, short=True, gap=1))
     found = next((layout for layout in tried if layout.width <= room), tried[-1])
@@ -63,14 +67,26 @@ def superscript(*notes: int) -> str:
     return " ".join(str(note).translate(_SUPERSCRIPTS) for note in notes)
 
 
-def _layout(book: Book, metrics: list[str], *, label: int, short: bool, gap: int) -> Layout:
-    lines: list[Line] = [line for sheet in book.sheets for line in sheet.lines]
+def _in_order(measures: Mapping[str, Measure]) -> list[str]:
+    """Return the metrics that a narrow screen gives up, the first to go first."""
+    ranks = {metric: measure.gives_way for metric, measure in measures.items() if measure.gives_way is not None}
+    return sorted(ranks, key=ranks.__getitem__)
+
+
+def _layout(book: Book, metrics: Sequence[str], *, label: int, short: bool, gap: int) -> Layout:
+    layout = Layout(label=label, widths={}, short=short, gap=gap)
+    lines = [line for sheet in book.sheets for line in sheet.lines]
     widths = {}
     for metric in metrics:
         entries = [line.entries[metric] for line in lines if metric in line.entries]
         value = max([len(entry.value) for entry in entries], default=1)
-        interval = max([len(entry.brief if short else entry.interval) for entry in entries], default=0)
-        heading = max(len(word) for sheet in book.sheets for word in sheet.headings[metric])
+        interval = max([len(layout.interval(entry)) for entry in entries], default=0)
+        heading = max(cell_len(word) for sheet in book.sheets for word in heading_of(sheet.measures[metric]))
         taken = value + 1 + (interval + 1 if interval else 0)
         widths[metric] = (value + max(0, heading - taken), interval)
-    return Layout(label=label, widths=widths, short=short, gap=gap)
+    return replace(layout, widths=widths)
+
+
+def heading_of(measure: Measure) -> tuple[str, str]:
+    """Return what stands above a column, and under that its unit or what its ratios are taken over."""
+    return measure.heading, measure.unit or inert.line(measure.against)

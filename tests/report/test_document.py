@@ -16,8 +16,9 @@ from records_for_reports import (
 )
 
 from attnbench.report.comparison import prepared
+from attnbench.report.document import document
 from attnbench.report.findings import Findings
-from attnbench.report.markdown import NOT_MEASURED, write_report
+from attnbench.report.page.markdown import NOT_MEASURED, markdown
 from attnbench.report.plots import draw
 
 COMMAND = "attnbench run --mechanisms hmhsa,qna --res 224,512"
@@ -27,11 +28,8 @@ HERE = {"e1f0": [("cpu", "Xeon 8480"), ("torch", "2.11.0")]}
 @pytest.fixture
 def report(tmp_path):
     def written(frame, environments=HERE, **options):
-        path = tmp_path / "run" / "report.md"
-        path.parent.mkdir(exist_ok=True)
         findings = Findings(rows=prepared(frame), environments=environments)
-        write_report(findings, path, **({"command": COMMAND} | options))
-        return path.read_text(encoding="utf-8")
+        return markdown(document(findings, **({"command": COMMAND} | options)), tmp_path / "run")
 
     return written
 
@@ -116,7 +114,7 @@ def test_machines_stand_side_by_side_and_no_ratio_joins_them(report):
     text = report(pd.concat([single_resolution(), there]), environments=HERE | {"b": [("gpu", "H200")]})
     beside = section(text, "Machines and runs side by side")
     assert cells(beside, "mechanism") == ["mechanism", "cpu, Xeon 8480, 2 cores", "cuda, H200"]
-    assert cells(beside, "mhsa") == ["mhsa", "16.0 ms [15.8, 16.3]", "16.0 ms [15.8, 16.3]"]
+    assert cells(beside, "mhsa") == ["mhsa", r"16.0 ms \[15.8, 16.3\]", r"16.0 ms \[15.8, 16.3\]"]
     assert cells(beside, "lavit")[1] == "unsupported"
     assert "### Resolution 224, cuda, H200" in section(text, "Results")
 
@@ -215,3 +213,24 @@ def test_a_report_is_written_whatever_happened(report, frame):
 
 def test_names_are_not_read_as_markup(report):
     assert r"my\_\*x\*" in report(pd.DataFrame([row(label="my_*x*")]))
+
+
+def test_results_come_first_and_the_machine_last(report):
+    headings = re.findall("^## (.*)", report(default_run(), missing=["qna at 1024"]), flags=re.MULTILINE)
+    assert headings[:2] == ["What was run", "Results"]
+    assert headings[-1] == "Machine and software"
+
+
+def test_of_a_machine_what_is_known_is_told(report):
+    machine = section(
+        report(default_run(), environments={"a": [("cpu", "Xeon"), ("gpu", "not known")]}), "Machine and software"
+    )
+    assert "Xeon" in machine
+    assert "not known" not in machine
+
+
+def test_what_machines_share_is_told_once(report):
+    one = {"a": [("cpu", "Xeon 8480"), ("threads", "1")], "b": [("cpu", "Xeon 8480"), ("threads", "2")]}
+    machine = section(report(default_run(), environments=one), "Machine and software")
+    assert machine.count("Xeon 8480") == 1
+    assert [line for line in machine.splitlines() if "threads" in line] == ["| threads | 1 |", "| threads | 2 |"]

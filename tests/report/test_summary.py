@@ -22,14 +22,15 @@ from rich.console import Console
 
 from attnbench.report.comparison import prepared
 from attnbench.report.findings import Findings
-from attnbench.report.folding import folded
-from attnbench.report.tables import CSV_COLUMNS, screen_table, write_csv
+from attnbench.report.page.screen import screen
+from attnbench.report.summary import summary, tables
 
 
 def shown(frame, width=80, **console):
     out = io.StringIO()
-    Console(file=out, width=width, **console).print(screen_table(Findings(rows=prepared(frame))))
-    return out.getvalue()
+    Console(file=out, width=width, **console).print(screen(tables(Findings(rows=prepared(frame)))))
+    # What rich sets is as wide as its table: blanks at the end of a line say nothing.
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
 def line_of(text, name, resolution="224"):
@@ -111,7 +112,7 @@ def test_colour_adds_nothing_that_the_text_does_not_say():
     frame = default_run()
     plain = Console(file=io.StringIO(), width=80, force_terminal=True, no_color=True)
     with plain.capture() as captured:
-        plain.print(screen_table(Findings(rows=prepared(frame))))
+        plain.print(screen(tables(Findings(rows=prepared(frame)))))
     assert "[32m" not in captured.get()
     assert "12.5*" in captured.get()
 
@@ -173,7 +174,7 @@ def test_a_padded_map_has_a_mark_and_a_note():
 
 
 def test_accuracy_says_of_which_kind_it_is():
-    assert "top-1: proxy, on digits, 10 epochs, 3 seeds" in shown(with_accuracy(single_resolution()))
+    assert "top-1: proxy, on digits, 10 epochs, 3 seeds" in " ".join(shown(with_accuracy(single_resolution())).split())
 
 
 def test_long_names_are_folded_and_not_cut():
@@ -188,22 +189,6 @@ def test_names_take_the_width_that_is_left_before_they_are_folded():
     assert name in shown(pd.DataFrame([row(), row(name, label=name)]), 140)
 
 
-@pytest.mark.parametrize(
-    ("name", "lines"),
-    [
-        ("shapes.py:MacsInInt", ["shapes.py:", "MacsInInt"]),
-        ("dil.py:DilatedGates, dilation=2", ["dil.py:", "DilatedGates,", "dilation=2¹"]),
-        ("a_b+c-d", ["a_b+c-d"]),
-        ("AttentionWithManyHumps", ["AttentionWith", "ManyHumps"]),
-        ("window_attention-v2", ["window_", "attention-v2"]),
-        ("x" * 20, ["x" * 16, "x" * 4]),
-    ],
-)
-def test_names_break_between_their_parts_and_humps(name, lines):
-    mark = "¹" if lines[-1].endswith("¹") else ""
-    assert folded(name, 16, mark=mark) == lines
-
-
 def test_brackets_in_a_name_are_text():
     assert "[bold]x" in shown(pd.DataFrame([row("x", label="[bold]x")]))
 
@@ -212,27 +197,9 @@ def test_an_empty_frame_says_so():
     assert shown(default_run().iloc[:0]) == "nothing was recorded\n"
 
 
-def test_the_csv_has_the_agreed_columns_first_then_the_others(tmp_path):
-    frame = default_run().assign(recompilations=0)
-    write_csv(prepared(frame), tmp_path / "records.csv")
-    found = pd.read_csv(tmp_path / "records.csv")
-    assert tuple(found.columns[: len(CSV_COLUMNS)]) == CSV_COLUMNS
-    assert set(found.columns) == {*CSV_COLUMNS, *prepared(frame).columns} - {"machine"}
-    assert CSV_COLUMNS[:3] == ("run_id", "cell_key", "started_at")
-    assert CSV_COLUMNS[-1] == "torch_version"
-
-
-def test_the_csv_keeps_every_digit_and_leaves_empty_what_was_not_measured(tmp_path):
-    frame = default_run()
-    write_csv(prepared(frame), tmp_path / "records.csv")
-    found = pd.read_csv(tmp_path / "records.csv")
-    pd.testing.assert_series_equal(found["latency_median_s"], frame["latency_median_s"], check_exact=True)
-    assert found["accuracy_top1"].isna().all()
-
-
 def test_tables_import_neither_torch_nor_matplotlib():
     code = (
-        "import sys, attnbench.report.tables, attnbench.report.markdown\n"
+        "import sys, attnbench.report.summary, attnbench.report.document, attnbench.report.page.markdown\n"
         "sys.exit(bool({'torch', 'matplotlib', 'seaborn', 'mechanisms'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -242,3 +209,33 @@ def test_a_heading_as_wide_as_its_column_does_not_shift_those_after_it():
     headings, _, rule = shown(default_run()).splitlines()[3:6]
     assert headings.endswith("peak")
     assert len(headings) == len(rule) - 1  # the last character of the rule is above the sign
+
+
+CROSSOVERS = "\nCrossovers of latency, in pixels a side\n"
+
+
+def whole_screen(frame):
+    out = io.StringIO()
+    Console(file=out, width=80).print(screen(summary(Findings(rows=prepared(frame)))))
+    return out.getvalue()
+
+
+def crossovers_on_screen(frame):
+    return [line.rstrip() for line in whole_screen(frame).split(CROSSOVERS)[1].splitlines()]
+
+
+def test_a_screen_has_few_lines_whoever_takes_part():
+    lines = crossovers_on_screen(many_mechanisms(20, sizes=(112, 224, 384, 512)))
+    assert len(lines) <= 2 * 9
+    assert max(map(len, lines)) <= 80
+    assert "ahead from" in lines[0]
+    assert lines[-1].endswith("more in report.md")
+
+
+def test_mechanisms_of_which_the_same_is_said_share_a_line():
+    assert "- hmhsa, qna against mhsa: ahead at 224 and 384" in crossovers_on_screen(default_run())
+
+
+@pytest.mark.parametrize("frame", [default_run().query("res_height == 224"), pd.DataFrame()])
+def test_a_screen_stays_as_it_was_where_nothing_can_cross(frame):
+    assert CROSSOVERS not in whole_screen(frame)

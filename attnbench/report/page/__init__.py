@@ -1,0 +1,1 @@
+"""What a reader sees: its parts (``blocks``), set on a terminal (``screen``) or as Markdown (``markdown``)."""

@@ -115,6 +115,8 @@ class Metric:
     """Metric that it is a constant over: its interval follows from that one's."""
     of_one_run: bool = False
     """Whether it is ranked only among rows that one run timed."""
+    doubted_by: tuple[str, ...] = ("suspicious",)
+    """Metrics that say, where they are not empty, what speaks against the value: it is neither ranked nor compared."""
     gives_way: int | None = None
     """Rank in which its column goes when a screen is too narrow, the lowest first; None for a column that stays."""
     plot: Plot | None = None

@@ -15,6 +15,7 @@ _KERNELS = ("torch_version", "gpu.name", "software.cpu_capability")
 
 
 _count = partial(Metric, unit="MACs", form=Form.DECIMAL, better=Better.LOWER, compared=Compared.EXACT)
+_doubted = ("suspicious", "macs_doubt")
 _memory = partial(Metric, unit="B", form=Form.BINARY, better=Better.LOWER, needs=Needs.MEMORY)
 _time = partial(Metric, unit="s", form=Form.TIME, better=Better.LOWER, needs=Needs.LATENCY)
 
@@ -23,6 +24,7 @@ _ROWS: dict[str, Metric] = {
     "macs": _count(
         label="MACs per image",
         heading="MACs",
+        doubted_by=_doubted,
         gives_way=50,
         plot=Plot(name="macs", title="Multiply-adds for one image"),
         crossings=Crossings.REPORT,
@@ -30,17 +32,19 @@ _ROWS: dict[str, Metric] = {
     "macs_attention": _count(
         label="MACs of the attention products",
         heading="attn",
+        doubted_by=_doubted,
         explained=True,
         unit_of="macs",
         gives_way=20,
         crossings=Crossings.FILE,
     ),
-    "flops": _count(label="FLOPs per image (2 MACs)", unit="FLOPs"),
+    "flops": _count(label="FLOPs per image (2 MACs)", unit="FLOPs", doubted_by=_doubted),
     "macs_closed": _count(label="MACs by closed form"),
     "macs_torch": _count(label="MACs by torch's counter", depends_on=("torch_version",)),
     "macs_fvcore": _count(label="MACs by fvcore", depends_on=("torch_version", "software.fvcore")),
     "macs_remark": Metric(label="why the counts differ"),
     "uncounted_ops": Metric(label="operators that no counter counts"),
+    "macs_doubt": Metric(label="what speaks against the MACs: they are not ranked"),
     "adaptation": Metric(label="what was done to a map that does not fit"),
     "torch_flags_restored": Metric(label="torch's global switches that the plugin set, undone"),
     "latency_median_s": _time(

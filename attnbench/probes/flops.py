@@ -1,12 +1,12 @@
 """Multiply-adds of a module by independent counters, side by side. A disagreement is shown, never averaged.
 
-Figures are multiply-adds (MACs) in matrix products and convolutions for one image, in a forward pass in evaluation
-mode; a training step is counted as its forward pass. One MAC is two FLOPs.
+Figures are multiply-adds (MACs) in matrix products, convolutions and elementwise products that are then summed, for
+one image, in a forward pass in evaluation mode; a training step is counted as its forward pass. One MAC is two FLOPs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -35,6 +35,9 @@ class Counts:
     """Operators that did work which torch's counter has no formula for, and fvcore none either. Sorted."""
     remark: str = ""
     """Why the two differ by over 1 %, or why a counter has no figure; empty if there is nothing to say."""
+    unseen: Mapping[str, float] = field(default_factory=dict, compare=False)
+    """What those, and elementwise products that nothing sums, may be worth in multiply-adds, by name; infinity where
+    nobody can tell."""
     output_bytes: int = field(default=0, compare=False)
     """Of what the module returns; 0 where torch's counter cannot run it."""
 
@@ -59,6 +62,7 @@ def count(build: Build) -> Counts:
         macs_fvcore=by_fvcore.macs if by_fvcore else None,
         macs_attention=by_torch.macs_attention if by_torch else None,
         uncounted=by_torch.uncounted if by_torch else (),
+        unseen=by_torch.unseen if by_torch else {},
         remark="; ".join(filter(None, [torch_fault, fvcore_fault, difference])),
         output_bytes=by_torch.output_bytes if by_torch else 0,
     )

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from attnbench.probes import summed_in_trace
 from attnbench.probes.meta_trace import traceable_on_meta
 from attnbench.probes.weightless import Inputs
 from attnbench.probes.workless import is_workless_kind
@@ -102,12 +104,23 @@ def _spelled_out(term: str, sides: int) -> str:
     return term.replace("...", "".join(str(side) for side in reversed(range(hidden))))
 
 
+def _distances(inputs: Sequence[Any], _: Sequence[Any]) -> int:
+    first, second = (get_shape(each) for each in inputs[:2])
+    batch = np.broadcast_shapes(first[:-2], second[:-2])
+    return int(prod(batch) * first[-2] * second[-2] * first[-1])
+
+
+def _rows(inputs: Sequence[Any], _: Sequence[Any]) -> int:
+    first, second = inputs[:2]
+    nothing = all(map(summed_in_trace.of_weights, (first, second)))
+    return 0 if nothing else prod(np.broadcast_shapes(get_shape(first), get_shape(second)))
+
+
 def _nothing(_: Sequence[Any], __: Sequence[Any]) -> int:
     return 0
 
 
 _NOT_PRODUCTS = (
-    "adaptive_avg_pool2d",
     "batch_norm",
     "grid_sampler",
     "group_norm",
@@ -118,9 +131,12 @@ _NOT_PRODUCTS = (
 )
 _HANDLES: dict[str, Handle] = {
     **{f"aten::{name}": _nothing for name in _NOT_PRODUCTS},  # a handler of None leaves fvcore's own in force
-    **{f"aten::{name}": _product(0) for name in ("matmul", "mm", "bmm", "mv", "dot")},
+    **{f"aten::{name}": _product(0) for name in ("matmul", "mm", "bmm", "mv", "dot", "_int_mm")},
     **{f"aten::{name}": _product(1) for name in ("addmm", "baddbmm", "addmv")},
     "aten::addbmm": _sum_of_products,
     "aten::einsum": _einsum,
     "aten::scaled_dot_product_attention": _attention,
+    "aten::cdist": _distances,
+    "aten::linalg_vecdot": _rows,
+    **summed_in_trace.HANDLES,
 }

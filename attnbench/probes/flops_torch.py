@@ -7,11 +7,12 @@ whose operands both depend on the input, where a projection multiplies the input
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from math import prod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -19,12 +20,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from attnbench.probes import unseen
 from attnbench.probes.shapes import leaves, result_of
+from attnbench.probes.summed import SummedProducts
 from attnbench.probes.weightless import Inputs
 from attnbench.probes.workless import is_workless
 
 _aten = torch.ops.aten
 
+_DISTANCES = _aten._cdist_forward  # noqa: SLF001 - what ``torch.cdist`` calls
 _OPERANDS = {
     _aten.mm: (0, 1),
     _aten.bmm: (0, 1),
@@ -34,8 +38,14 @@ _OPERANDS = {
     _aten.addmv: (1, 2),
     _aten.baddbmm: (1, 2),
     _aten.addbmm: (1, 2),
+    _aten._int_mm: (0, 1),  # noqa: SLF001 - the product of whole numbers
+    _DISTANCES: (0, 1),
 }
-"""Matrix products, and which of their arguments are multiplied."""
+"""Matrix products, and which of their arguments are multiplied; distances of rows cost as many."""
+_FORMULAS = dict(flop_registry)
+"""Torch's own as they were before any plugin was loaded. What a plugin adds for an operator of its own is counted, and
+the operator stays one that no counter knows."""
+ELEMENTWISE = "elementwise products"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +54,13 @@ class TorchCount:
 
     macs: int
     macs_attention: int
-    """Those of matrix products of two tensors that both depend on the input."""
+    """Those of products of two tensors that both depend on the input."""
     products: int
-    """Those of all matrix products; the rest are convolutions."""
+    """Those of all matrix products, and of elementwise ones that are then summed; the rest are convolutions."""
     uncounted: tuple[str, ...]
     """Operators that did more than elementwise work, norms, pooling or moving data, and have no formula. Sorted."""
+    unseen: Mapping[str, float] = field(default_factory=dict)
+    """What those may be worth in multiply-adds, infinity where nobody can tell, and elementwise products with them."""
     output_bytes: int
     """Of all tensors that the pass returned."""
 
@@ -66,26 +78,31 @@ def count_torch(model: nn.Module, inputs: Inputs) -> TorchCount:
     """
     lineage = _Lineage(inputs)
     counter = FlopCounterMode(display=False, custom_mapping=_formulas())
+    counter.flop_registry |= _FORMULAS
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), lineage, counter:
         output = model(*inputs)
     counts: dict[Any, int] = counter.get_flop_counts().get("Global", {})
+    summed = lineage.summed
     return TorchCount(
-        macs=sum(counts.values()) // 2,
-        macs_attention=lineage.flops_attention // 2,
-        products=sum(flops for op, flops in counts.items() if op in _OPERANDS) // 2,
-        uncounted=tuple(sorted(lineage.ops - {str(op) for op in counts})),
+        macs=sum(counts.values()) // 2 + summed.macs,
+        macs_attention=lineage.flops_attention // 2 + summed.macs_attention,
+        products=sum(flops for op, flops in counts.items() if op in _OPERANDS) // 2 + summed.macs,
+        uncounted=tuple(sorted(lineage.unseen)),
+        unseen=lineage.unseen | ({ELEMENTWISE: float(summed.unsummed)} if summed.unsummed else {}),
         output_bytes=sum(leaf.nbytes for leaf in tree_leaves(output) if isinstance(leaf, Tensor)),
     )
 
 
 def _formulas() -> dict[Any, Any]:
-    """Return formulas for the matrix products that torch lacks, which a later torch's own replace."""
-    missing = [op for op in _OPERANDS if op not in flop_registry]
-    return {op: partial(_formula, op) for op in missing}
+    """Return formulas for the products that torch lacks, which a later torch's own replace."""
+    return {op: partial(_formula, op) for op in _OPERANDS if op not in _FORMULAS}
 
 
 def _formula(op: Any, *shapes: Any, **_: Any) -> int:  # noqa: ANN401
     first, second = (shapes[index] for index in _OPERANDS[op])
+    if op is _DISTANCES:
+        batch = np.broadcast_shapes(first[:-2], second[:-2])
+        return int(2 * prod(batch) * first[-2] * second[-2] * first[-1])
     return int(2 * prod(first) * (second[-1] if len(second) > 1 else 1))
 
 
@@ -95,7 +112,9 @@ class _Lineage(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, inputs: Inputs) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.flops_attention = 0
-        self.ops: set[str] = set()
+        self.summed = SummedProducts(self._depends)
+        self.unseen: dict[str, float] = {}
+        """What operators outside the classes of workless ones may be worth, by name."""
         self._from_input: dict[int, torch.UntypedStorage] = {}  # held, so that an id stays its own
         self._mark(inputs)
 
@@ -122,6 +141,8 @@ class _Lineage(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._mark(out)
         if op in _OPERANDS and all(self._depends(args[index]) for index in _OPERANDS[op]):
             self.flops_attention += _formula(op, *(getattr(each, "shape", each) for each in args))
-        if not is_workless(func):
-            self.ops.add(str(op))
+        if op in _OPERANDS or op in _FORMULAS:
+            self.summed.hand_on(args)
+        elif not self.summed.see(func, args, out) and not is_workless(func):
+            self.unseen[str(op)] = self.unseen.get(str(op), 0) + unseen.estimate(func, args, out)
         return out

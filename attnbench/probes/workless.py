@@ -31,15 +31,19 @@ _POOLING = """
 """
 _MOVES = """
     as_strided block_diag cat channel_shuffle clone col2im constant_pad_nd contiguous copy diag_embed embedding
-    empty_like expand_as fill flip full_like gather im2col index index_copy index_fill index_put index_select
-    lift_fresh lift_fresh_copy local_scalar_dense masked_fill masked_scatter native_channel_shuffle new_empty
-    new_empty_strided new_full new_ones new_zeros nonzero one_hot ones_like pad pixel_shuffle pixel_unshuffle
-    rand_like randn_like reflection_pad1d reflection_pad2d repeat repeat_interleave replication_pad1d
-    replication_pad2d reshape_as resize roll rot90 scatter select_scatter slice_scatter stack take take_along_dim
-    to_copy tril triu unsafe_chunk unsafe_index unsafe_split unsafe_split_with_sizes unsafe_view upsample_nearest1d
-    upsample_nearest2d upsample_nearest_exact2d zero zeros_like
+    expand_as flip gather im2col index index_copy index_fill index_put index_select lift_fresh lift_fresh_copy
+    masked_fill masked_scatter native_channel_shuffle pad pixel_shuffle pixel_unshuffle reflection_pad1d
+    reflection_pad2d repeat repeat_interleave replication_pad1d replication_pad2d reshape_as resize roll rot90 scatter
+    select_scatter slice_scatter stack take take_along_dim to_copy tril triu unsafe_chunk unsafe_index unsafe_split
+    unsafe_split_with_sizes unsafe_view upsample_nearest1d upsample_nearest2d upsample_nearest_exact2d
 """
-_NAMES = frozenset(" ".join([_ELEMENTWISE, _REDUCTIONS, _NORMS, _POOLING, _MOVES]).split())
+_MAKES = """
+    empty_like fill full_like local_scalar_dense new_empty new_empty_strided new_full new_ones new_zeros nonzero one_hot
+    ones_like rand_like randn_like zero zeros_like
+"""
+MOVES = frozenset(_MOVES.split())
+"""What puts what it is given elsewhere, or parts of it."""
+_NAMES = frozenset(" ".join([_ELEMENTWISE, _REDUCTIONS, _NORMS, _POOLING, _MOVES, _MAKES]).split())
 _TAGS = frozenset(getattr(torch.Tag, name) for name in ("pointwise", "reduction") if hasattr(torch.Tag, name))
 
 

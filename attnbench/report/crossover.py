@@ -196,10 +196,12 @@ def _curves(rows: pd.DataFrame, metric: str) -> Mapping[str, Curve]:
     found: dict[str, dict[int, Readings]] = {}
     sources = _sources(metric)
     ends = [(source, *(METRICS[source].ends or (source, source))) for source in sources]
-    others = (metric, "suspicious", "baseline", *(end for each in ends for end in each))
-    columns = [rows[name] for name in (*_WHERE, *others)]
-    for label, height, width, value, suspicious, baseline, *spans in zip(*columns, strict=True):
-        if height == width and not suspicious and is_number(value) and value > 0:
+    doubts = METRICS[metric].doubted_by
+    doubted = rows[list(doubts)].astype(bool).any(axis=1)
+    others = (metric, "baseline", *(end for each in ends for end in each))
+    columns = [doubted, *(rows[name] for name in (*_WHERE, *others))]
+    for doubtful, label, height, width, value, baseline, *spans in zip(*columns, strict=True):
+        if height == width and not doubtful and is_number(value) and value > 0:
             found.setdefault(label, {}).setdefault(int(height), _readings(sources, baseline, spans))
     return found
 

@@ -78,6 +78,7 @@ def notes_of(row: Row, *, timed_in: str) -> list[str]:
         "timing ended by its time limit, before the interval was as narrow as asked": row.latency_stopped_by
         == "max-time",
         "MACs leave out what no counter counts: {}": row.uncounted_ops,
+        "MACs are not ranked: {}": row.macs_doubt,
         "MACs disagree: {}": _disagreement(row),
         "recompiled while it ran: {} times": row.recompilations,
         "no accuracy: {}": _accuracy_failure(row),
@@ -93,7 +94,12 @@ def best_of(rows: Sequence[Row], metric: str) -> set[Any]:
     Accuracies of different kinds, data sets or epochs are not ranked against each other, nor are latencies of
     different runs; ratios are, which every run has to a baseline of its own.
     """
-    ranked = [row for row in rows if row.status == "ok" and not row.suspicious and is_number(getattr(row, metric))]
+    doubts = METRICS[metric].doubted_by
+    ranked = [
+        row
+        for row in rows
+        if row.status == "ok" and is_number(getattr(row, metric)) and not any(getattr(row, each) for each in doubts)
+    ]
     learned = {(row.accuracy_kind, row.dataset, row.epochs) for row in ranked}
     if METRICS[metric].needs is Needs.ACCURACY and len(learned) > 1:
         return set()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +31,7 @@ def count(asked: subject.Subject) -> dict[str, Value]:
         "macs_fvcore": _each(counts.macs_fvcore, per),
         "macs_remark": counts.remark or None,
         "uncounted_ops": " ".join(counts.uncounted) or None,
+        "macs_doubt": doubt(closed[0] if closed else None, macs, counts) or None,
         "adaptation": asked.adaptation() or None,
         "bytes_lower_bound": roofline.bytes_lower_bound(work) // per,
     }
@@ -43,6 +46,32 @@ def multiply_adds(closed: tuple[int, Macs] | None, counts: flops.Counts) -> tupl
     if closed is None or _refuted(closed[0], counts):
         return counts.macs_torch, counts.macs_attention
     return closed[0], closed[1].attention
+
+
+def doubt(closed: int | None, macs: int | None, counts: flops.Counts) -> str:
+    """Return what speaks against the multiply-adds that a row goes by; empty if nothing does.
+
+    Args:
+        closed: those by closed form.
+        macs: those that the row goes by.
+        counts: those that were counted.
+    """
+    if macs is None:
+        return ""
+    said = [below] if (below := too_low(closed, counts.macs_torch)) and macs == closed else []
+    known = {name: unseen for name, unseen in counts.unseen.items() if isfinite(unseen)}
+    said += [f"{name} may do any amount of work" for name in counts.unseen if name not in known]
+    if sum(known.values()) > flops.TOLERANCE * macs:
+        largest = sorted(known, key=lambda name: -known[name])
+        said.append(f"they leave out {', '.join(f'{name}, worth some {known[name]:,.0f}' for name in largest)}")
+    return "; ".join(said)
+
+
+def too_low(closed: int | None, counted: int | None) -> str:
+    """Return by how much a closed form is below what torch counts, empty if it is by no more than 1 %."""
+    if closed is None or not counted or closed >= (1 - flops.TOLERANCE) * counted:
+        return ""
+    return f"the closed form says {closed:,}, {1 - closed / counted:.0%} less than torch counts, {counted:,}"
 
 
 def _refuted(closed: int, counts: flops.Counts) -> bool:

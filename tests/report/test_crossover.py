@@ -356,6 +356,13 @@ def test_crossovers_import_neither_torch_nor_matplotlib():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_multiply_adds_that_are_in_doubt_cross_nothing_and_the_latencies_do():
+    rows = timed("swin", (0.5, 0.8, 2), macs_doubt="they leave out aten.cumsum") + timed("mhsa", (1, 1, 1))
+    rows = pd.DataFrame([row | {"macs": place} for place, row in enumerate(rows, start=1)])
+    assert crossings(rows, "swin", "mhsa", "macs") == []
+    assert crossings(rows, "swin", "mhsa", "latency_median_s")
+
+
 def test_what_is_suspicious_crosses_nothing():
     rows = timed("swin", (0.5, 0.8, 2), suspicious="faster than the machine") + timed("mhsa", (1, 1, 1))
     assert crossings(pd.DataFrame(rows), "swin", "mhsa", "latency_median_s") == []

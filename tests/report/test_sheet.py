@@ -190,3 +190,12 @@ def test_a_suspicious_row_is_not_ranked_and_its_note_says_why():
     found = book_of(timed("fast", 0.001, 0.0009, 0.0011, suspicious="its threads go on"), timed("slow", 2, 1.9, 2.1))
     assert found.notes == ("suspicious, and not ranked: its threads go on",)
     assert not any(line.entries["latency_median_s"].best for line in found.sheets[0].lines)
+
+
+def test_multiply_adds_that_are_in_doubt_are_not_ranked_and_the_latency_is():
+    doubted = timed("fast", 0.001, 0.0009, 0.0011, macs=7, macs_doubt="mine.attend may do any amount of work")
+    found = book_of(doubted, timed("slow", 2, 1.9, 2.1, macs=9))
+    assert found.notes == ("MACs are not ranked: mine.attend may do any amount of work",)
+    first, _ = found.sheets[0].lines
+    assert first.entries["latency_median_s"].best
+    assert not any(line.entries["macs"].best for line in found.sheets[0].lines)

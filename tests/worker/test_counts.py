@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -66,3 +68,25 @@ def test_a_kernel_that_cannot_run_without_data_leaves_the_least_bytes_of_what_is
 def test_multiply_adds_are_whole_numbers_from_nought(wrong: object) -> None:
     with pytest.raises(ValueError, match=r"Macs.attention is .*; multiply-adds are whole numbers from 0"):
         Macs(projections=1, attention=wrong)
+
+
+@pytest.mark.parametrize(
+    ("closed", "macs", "counted", "said"),
+    [
+        (None, 100, {}, ""),
+        (100, 100, {}, ""),
+        (99, 99, {}, ""),
+        (50, 50, {}, "the closed form says 50, 50% less than torch counts, 100"),
+        (50, 100, {}, ""),  # both counters know better, and the row goes by them
+        (200, 200, {}, ""),
+        (None, 100, {"aten.cumsum": 1.0}, ""),
+        (None, 100, {"aten.cumsum": 2.0}, "they leave out aten.cumsum, worth some 2"),
+        (None, 100, {"a": 0.6, "b": 0.7}, "they leave out b, worth some 1, a, worth some 1"),
+        (None, 0, {"a": 7.0}, "they leave out a, worth some 7"),
+        (200, 200, {"mine.attend": math.inf}, "mine.attend may do any amount of work"),
+        (None, None, {"mine.attend": math.inf}, ""),
+    ],
+)
+def test_what_speaks_against_the_multiply_adds_is_said(closed, macs, counted, said: str) -> None:
+    found = Counts(macs_torch=100, macs_fvcore=100, macs_attention=0, unseen=counted)
+    assert counts.doubt(closed, macs, found) == said

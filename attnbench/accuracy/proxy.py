@@ -7,6 +7,7 @@ comparable with a published accuracy.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +16,17 @@ import torch
 
 from attnbench import devices
 from attnbench.accuracy.data.splits import Dataset
-from attnbench.accuracy.training import TrainingRecipe, fit, share_right
+from attnbench.accuracy.training import Score, TrainingRecipe, fit, score
 from attnbench.mechanism import Mechanism
 from attnbench.models.backbone import Backbone, Build
 from attnbench.models.pyramid import Pyramid
 from attnbench.probes.interval import mean_interval
 from attnbench.record import Value
 
+FEWEST_SEEDS = 3
+"""Fewer seeds give an interval that says next to nothing, or none."""
+_ERRORS = 3
+"""Standard errors above chance up to which an accuracy is near it."""
 Progress = Callable[[int, int], None]
 
 _FOR_DIGITS = Pyramid(dims=(24, 48, 96), depths=(2, 2, 1), heads=(2, 4, 8), mlp_ratio=2, patch=1)
@@ -44,6 +49,8 @@ class Accuracy:
     """Upper end, not above 1."""
     per_seed: tuple[float, ...]
     """Each seed's own, in the order of the seeds."""
+    remark: str = ""
+    """What a reader must know of it: that it is near chance, or of few seeds."""
 
     def to_metrics(self) -> dict[str, Value]:
         """Return the metrics of a record."""
@@ -53,6 +60,7 @@ class Accuracy:
             "accuracy_ci_low": self.ci_low,
             "accuracy_ci_high": self.ci_high,
             "accuracy_seeds": len(self.per_seed),
+            "accuracy_remark": self.remark or None,
             "accuracy_per_seed": " ".join(f"{value:.6g}" for value in self.per_seed),
             "epochs": self.epochs,
         }
@@ -85,7 +93,7 @@ def train(
         FloatingPointError: a training diverged.
     """
     on, epochs, recipe = devices.of(device), epochs or data.epochs, recipe or TrainingRecipe()
-    per_seed: list[float] = []
+    scores: list[Score] = []
     for seed in seeds:
         # What a layer draws, dropout included, follows from the seed too, and ends with the training.
         with on.forked_random():
@@ -94,8 +102,9 @@ def train(
             model = model.double() if dtype is torch.float64 else model.float()  # complex weights stay complex
             for done in fit(model, data, seed=seed, epochs=epochs, dtype=dtype, recipe=recipe):
                 if progress is not None:
-                    progress(len(per_seed) * epochs + done, len(seeds) * epochs)
-            per_seed.append(share_right(model, data.held_out, size=4 * data.batch, dtype=dtype))
+                    progress(len(scores) * epochs + done, len(seeds) * epochs)
+            scores.append(score(model, data.held_out, size=4 * data.batch, dtype=dtype))
+    per_seed = [each.share for each in scores]
     ci_low, ci_high = interval(per_seed)
     return Accuracy(
         dataset=data.name,
@@ -104,7 +113,28 @@ def train(
         ci_low=ci_low,
         ci_high=ci_high,
         per_seed=tuple(per_seed),
+        remark=remark(scores),
     )
+
+
+def remark(scores: Sequence[Score]) -> str:
+    """Say what a reader must know of the mean of some seeds' scores; empty for nothing.
+
+    A mean is near chance if it is no more than three standard errors above the share of the commonest class, where
+    the errors are those of naming as many images by chance: seeds that see the same images are no further images.
+    """
+    mean, (low, _), chance = (
+        statistics.fmean(each.share for each in scores),
+        interval([each.share for each in scores]),
+        scores[0].chance,
+    )
+    reach = chance + _ERRORS * math.sqrt(chance * (1 - chance) / scores[0].images)
+    near = mean <= reach or (low is not None and low <= chance)
+    said = [f"not told from always naming the commonest class, {chance:.1%} right"] if near else []
+    if len(scores) < FEWEST_SEEDS:
+        seeds = f"{len(scores)} seed{'' if len(scores) == 1 else 's'}"
+        said.append(f"of {seeds} only, which says little of another; give --seeds {FEWEST_SEEDS} or more")
+    return "; ".join(said)
 
 
 def backbone(build: Build, data: Dataset, *, seed: int) -> Backbone:

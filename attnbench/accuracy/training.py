@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -111,16 +112,43 @@ def fit(
             yield step // batches.steps
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """How many images of a split a model names right.
+
+    Example:
+        >>> score = Score(right=30, images=100, commonest=25)
+        >>> score.share, score.chance
+        (0.3, 0.25)
+    """
+
+    right: int
+    images: int
+    commonest: int
+    """Images of the class that most of them are of."""
+
+    @property
+    def share(self) -> float:
+        """The fraction that is named right."""
+        return self.right / self.images
+
+    @property
+    def chance(self) -> float:
+        """The fraction that is named right by who always names the commonest class."""
+        return self.commonest / self.images
+
+
 @torch.no_grad()
-def share_right(model: nn.Module, split: Split, *, size: int, dtype: torch.dtype) -> float:
-    """Return the fraction of a split's images that a model names right, ``size`` of them at a time."""
+def score(model: nn.Module, split: Split, *, size: int, dtype: torch.dtype) -> Score:
+    """Show a model the images of a split, ``size`` of them at a time."""
     model.eval()
     weight = next(model.parameters())
-    right = 0
+    right, of_class = 0, Counter[int]()
     for images, labels in loader(InOrder(split, size=size), split):
         with autocast(weight, dtype):
             right += int((model(images.to(weight)).argmax(1).cpu() == labels).sum())
-    return right / len(split)
+        of_class.update(labels.tolist())
+    return Score(right=right, images=len(split), commonest=max(of_class.values()))
 
 
 def loader(batches: Indexed[Batch], split: Split) -> DataLoader[Batch]:

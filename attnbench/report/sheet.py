@@ -81,6 +81,7 @@ def notes_of(row: Row, *, timed_in: str) -> list[str]:
         "MACs are not ranked: {}": row.macs_doubt,
         "MACs disagree: {}": _disagreement(row),
         "recompiled while it ran: {} times": row.recompilations,
+        "accuracy {}": row.accuracy_remark,
         "no accuracy: {}": _accuracy_failure(row),
     }
     return [note.format(format_value("adaptation", value) or value) for note, value in notes.items() if value]

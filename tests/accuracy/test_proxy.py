@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
+import re
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from torch import nn
 from attnbench.accuracy import proxy
 from attnbench.accuracy.data import datasets
 from attnbench.accuracy.data.splits import Dataset, Pixels
+from attnbench.accuracy.training import Score, score
 from attnbench.mechanism import Macs, Mechanism, Site
 from mechanisms.hmhsa import HMHSA
 from mechanisms.lavit import LessAttention
@@ -197,3 +199,25 @@ def test_complex_weights_are_trained_as_complex_numbers(digits):
 
     proxy.train(functools.partial(built_into, layers, Filter), few(digits), seeds=[0], epochs=1)
     assert all(layer.gain.is_complex() and layer.gain.grad.imag.any() for layer in layers)
+
+
+@pytest.mark.parametrize(
+    ("right", "said"),
+    [
+        ((45, 46, 44), "not told from always naming the commonest class, 10.2% right"),
+        ((100, 440, 98), "not told from always naming the commonest class, 10.2% right"),  # [0, 1] holds everything
+        ((440, 441, 439), ""),
+        ((440, 441), "of 2 seeds only, which says little of another; give --seeds 3 or more"),
+        ((44,), "not told from always .*; of 1 seed only"),
+    ],
+)
+def test_an_accuracy_near_chance_or_of_few_seeds_says_so(right, said):
+    scores = [Score(right=each, images=450, commonest=46) for each in right]
+    assert re.fullmatch(f"{said}.*" if said else "", proxy.remark(scores))
+
+
+def test_chance_is_the_share_of_the_commonest_class(digits):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    found = score(model, digits.held_out, size=64, dtype=torch.float32)
+    labels = digits.held_out.labels
+    assert found.chance == labels.bincount().max() / len(labels)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from attnbench.accuracy.data.splits import Dataset, Pixels
-from attnbench.accuracy.training import InOrder, Shuffled, TrainingRecipe, fit, loader, share_right
+from attnbench.accuracy.training import InOrder, Shuffled, TrainingRecipe, fit, loader, score
 
 
 def numbered(count: int) -> Pixels:
@@ -77,10 +77,10 @@ def test_a_model_learns_in_every_precision_and_keeps_its_weights_in_single(dtype
     with torch.no_grad():
         model[1].weight.copy_(torch.tensor([[0.01], [-0.01]]))
         model[1].bias.zero_()
-    assert share_right(model, data.held_out, size=5, dtype=dtype) == 0
+    assert score(model, data.held_out, size=5, dtype=dtype).share == 0
     recipe = TrainingRecipe(learning_rate=0.1)
     assert list(fit(model, data, seed=0, epochs=3, dtype=dtype, recipe=recipe)) == [1, 2, 3]
-    assert share_right(model, data.held_out, size=5, dtype=dtype) == 1
+    assert score(model, data.held_out, size=5, dtype=dtype).share == 1
     assert model[1].weight.dtype is torch.float32
 
 

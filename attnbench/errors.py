@@ -51,11 +51,16 @@ class MisfitError(DataError, RuntimeError):
     """Tensors do not fit a network; a RuntimeError too, which is what torch raises where it finds that itself."""
 
 
+_MOST_KNOWN, _FEW = 40, 5
+
+
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """Return the end of a message that names what would do: the nearest names, or all of them."""
+    """Return the end of a message that names what would do: the nearest names, or all of them, or some of very many."""
     names = sorted(known)
     begin = sorted((name for name in names if given and name.startswith(given)), key=len)
     near = list(dict.fromkeys([*begin, *get_close_matches(given, names, n=3, cutoff=0.5)]))[:3]
     if near:
         return f"did you mean {' or '.join(near)}?"
+    if len(names) > _MOST_KNOWN:
+        return f"known are {len(names):,}, such as {', '.join(names[:: len(names) // _FEW])}"
     return f"known: {', '.join(names)}" if names else "none are known"

@@ -2,41 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.table import Table
 from rich.text import Text
 
-from attnbench.errors import PluginError, UsageError
+from attnbench.errors import PluginError, UsageError, did_you_mean
 from attnbench.models import networks
 from attnbench.plugins import source
 from attnbench.plugins.registry import Registry, discover
+from attnbench.plugins.source import Facts
+
+
+def named_tables(names: Sequence[str]) -> Iterator[Table]:
+    """Yield tables of the mechanisms and of the networks that are named.
+
+    Raises:
+        PluginError: one cannot be read or imported.
+        UsageError: there is neither a mechanism nor a network of a name.
+    """
+    registry = discover()
+    mechanisms = [name for name in names if name in registry.plugins or name in registry.conflicts or ".py" in name]
+    if mechanisms:
+        yield mechanisms_table(mechanisms, registry)
+    others = [name for name in names if name not in mechanisms]
+    if others:
+        yield _networks_named(others, registry)
+
+
+def _networks_named(names: Sequence[str], registry: Registry) -> Table:
+    table = Table(show_edge=False, pad_edge=False)
+    for heading in ("network, for --networks", "from"):
+        table.add_column(heading, overflow="fold")
+    mistakes = []
+    for name in names:
+        try:
+            table.add_row(Text(name, style="bold"), Text(networks.find(name)))
+        except UsageError as error:
+            mistakes += [f"unknown mechanism {name!r}; {did_you_mean(name, registry.plugins)}", str(error)]
+    if mistakes:
+        raise UsageError(*mistakes)
+    return table
 
 
 def mechanisms_table(names: Sequence[str] = (), registry: Registry | None = None) -> Table:
-    """Return the installed mechanisms, or those named, a row each.
+    """Return the installed mechanisms, or those named with what their options admit, a row each.
 
     Raises:
         PluginError: a name that is not installed.
-        UsageError: a network's name.
     """
-    registry, published = registry or discover(), networks.plugins()
-    if mistaken := [name for name in names if name in published and name not in registry.plugins]:
-        raise UsageError(
-            *(f"{name} is a network, for --networks; {published[name].module} says what it is" for name in mistaken)
-        )
+    registry = registry or discover()
     table = Table(show_edge=False, pad_edge=False, show_lines=True)
     for heading in ("mechanism", "what it is, paper, options", "from"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "mechanism")
     for name in names or registry.plugins:
         plugin = registry.find(name)
         facts = source.read(plugin)
-        options = "  ".join(f"{option}={default}" for option, default in facts.options.items())
+        options = "\n".join(_options(facts)) if names else "  ".join(_defaults(facts))
         about = [Text(facts.summary), Text(facts.paper, style="italic"), Text(options, style="cyan")]
         table.add_row(Text(name, style="bold"), Text("\n").join(filter(None, about)), Text(plugin.distribution))
     for name in () if names else registry.conflicts:
         table.add_row(Text(name), Text(_conflict(registry, name), style="red"), "")
     return table
+
+
+def _defaults(facts: Facts) -> list[str]:
+    return [f"{option}={default}" for option, default in facts.options.items()]
+
+
+def _options(facts: Facts) -> list[str]:
+    """Return a line for each option: its default, and what else it admits."""
+    return [
+        f"{line}: {facts.admits[option]}" if option in facts.admits else line
+        for option, line in zip(facts.options, _defaults(facts), strict=True)
+    ]
 
 
 def networks_table() -> Table:

@@ -39,14 +39,18 @@ def attnbench() -> None:
 @attnbench.command("list", short_help="Show mechanisms and networks.")
 @click.argument("names", nargs=-1)
 def list_(names: tuple[str, ...]) -> None:
-    """Show the mechanisms and networks that are installed: paper, options, where each comes from."""
-    from attnbench.cli.listing import mechanisms_table, networks_table  # noqa: PLC0415 - only this command needs rich
+    """Show the mechanisms and networks that are installed: paper, options, where each comes from.
+
+    With NAMES, those alone, and what each option admits.
+    """
+    from attnbench.cli import listing  # noqa: PLC0415 - only this command needs rich
 
     console = _console()
-    console.print(mechanisms_table(names))
-    if not names:
-        console.print()
-        console.print(networks_table())
+    tables = listing.named_tables(names) if names else (listing.mechanisms_table(), listing.networks_table())
+    for place, table in enumerate(list(tables)):
+        if place:
+            console.print()
+        console.print(table)
 
 
 @attnbench.command(short_help="Show the machine and the software.")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from attnbench.plugins.admitted import admitted
 from attnbench.plugins.registry import Plugin
 
 _MOST_REEXPORTS = 4
@@ -24,6 +25,8 @@ class Facts:
     paper: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
     """Arguments of the constructor after the site, name to default as written."""
+    admits: Mapping[str, str] = field(default_factory=dict)
+    """What each of them admits, in words; those left out of which the text does not tell."""
 
 
 def read(plugin: Plugin) -> Facts:
@@ -38,7 +41,7 @@ def read(plugin: Plugin) -> Facts:
             break
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and node.name == name:
-                return _facts_of(node)
+                return _facts_of(node, _named(tree, path))
         path, name = _follow_import(tree, path, name)
     return Facts()
 
@@ -84,9 +87,45 @@ def _import_target(node: ast.ImportFrom, path: Path) -> Path | None:
     return next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()), None)
 
 
-def _facts_of(node: ast.ClassDef) -> Facts:
+def _facts_of(node: ast.ClassDef, named: Mapping[str, ast.expr]) -> Facts:
     summary = (ast.get_docstring(node) or "").partition("\n\n")[0].replace("\n", " ")
-    return Facts(summary=summary, paper=_constant(node, "paper"), options=_options(node))
+    arguments = _arguments(node)
+    options = {arg.arg: ast.unparse(default) if default else "required" for arg, default in arguments}
+    admits = {arg.arg: admitted(arg.annotation, named) for arg, _ in arguments}
+    return Facts(
+        summary=summary,
+        paper=_constant(node, "paper"),
+        options=options,
+        admits={name: words for name, words in admits.items() if words},
+    )
+
+
+def _named(tree: ast.Module, path: Path) -> dict[str, ast.expr]:
+    """Return what the names of a module stand for, those included that it has from another file of its package."""
+    found = _assigned(tree)
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and (target := _import_target(node, path)) is not None:
+            found |= _imported(node, target) if target.parent == path.parent else {}
+    return found
+
+
+def _imported(node: ast.ImportFrom, target: Path) -> dict[str, ast.expr]:
+    try:
+        there = _assigned(ast.parse(target.read_bytes()))
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    return {each.asname or each.name: there[each.name] for each in node.names if each.name in there}
+
+
+def _assigned(tree: ast.Module) -> dict[str, ast.expr]:
+    found: dict[str, ast.expr] = {}
+    for node in tree.body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                found[name] = value
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                found[name] = value
+    return found
 
 
 def _constant(node: ast.ClassDef, name: str) -> str:
@@ -99,11 +138,11 @@ def _constant(node: ast.ClassDef, name: str) -> str:
     return ""
 
 
-def _options(node: ast.ClassDef) -> dict[str, str]:
+def _arguments(node: ast.ClassDef) -> list[tuple[ast.arg, ast.expr | None]]:
     for statement in node.body:
         if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
-            return {arg.arg: ast.unparse(default) if default else "required" for arg, default in _pairs(statement.args)}
-    return {}
+            return _pairs(statement.args)
+    return []
 
 
 def _pairs(arguments: ast.arguments) -> list[tuple[ast.arg, ast.expr | None]]:

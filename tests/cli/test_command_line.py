@@ -317,6 +317,9 @@ def test_help_and_list_and_env_work(tmp_path: Path) -> None:
     listed = attnbench("list", folder=tmp_path).stdout
     for name in ("mhsa", "swin", "hmhsa", "qna", "lavit", "arXiv:2106.03180", "window=7"):
         assert name in listed
+    named = attnbench("list", "swin", "convnext_nano", "hat_net_tiny", folder=tmp_path).stdout
+    for said in ("shift='cyclic': cyclic, padded, none", "window=7: a whole number", "convnext_nano", "hat_net_tiny"):
+        assert said in named
     described = attnbench("env", folder=tmp_path).stdout
     assert "hardware" in described
     assert "software torch" in described

@@ -19,7 +19,7 @@ from attnbench.errors import UsageError
         (["compare", "a", "b", "--res", "224", "--max-time", "1"], ["--res", "--max-time"]),
         (["compare", "a", "b", "--out", "c"], ["--out does nothing without --rerun"]),
         (["compare", "a", "--rerun", "HEAD"], ["--rerun REF compares REF with the working tree"]),
-        (["list", "hat_net_tiny"], ["hat_net_tiny is a network, for --networks; mechanisms.hmhsa.network says what"]),
+        (["list", "swinn"], ["unknown mechanism 'swinn'; did you mean swin", "unknown network 'swinn'; known are "]),
         (["claims", "--threads", "0", "--until", "counts"], ["--threads '0': expected a whole number from 1"]),
         (["run", "--accuracy", "digits", "--epochs", "-1", "--mechanisms", "mhsa"], ["--epochs -1: expected"]),
     ],

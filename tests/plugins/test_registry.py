@@ -172,3 +172,23 @@ def test_every_built_in_says_what_it_is_in_its_source(name: str) -> None:
 def test_what_cannot_be_read_has_no_facts(tmp_path: Path) -> None:
     plugin = registry.Plugin(name="x", module="no_such_package.x", attribute="X", distribution="x 1")
     assert source.read(plugin) == source.Facts()
+
+
+def test_what_an_option_admits_is_read_from_its_annotation(tmp_path: Path) -> None:
+    (tmp_path / "kinds.py").write_text("from typing import Literal\nForm: object = Literal['a', 2]\n")
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from typing import Literal\nimport typing\nfrom .kinds import Form as Kind\n"
+        "Size = int | Literal['auto']\nLoop = Loop\n"
+        "class Mine:\n"
+        "    def __init__(self, site, *, size: Size = 'auto', kind: Kind = 2, bias: bool = True,"
+        " one: typing.Literal['x'] = 'x', maybe: float | None = None, odd: list = (), loop: Loop = 1, bare=3): ...\n"
+    )
+    facts = source.read(registry.from_file(path, "Mine"))
+    assert facts.admits == {
+        "size": "a whole number or auto",
+        "kind": "a, 2",
+        "bias": "on or off",
+        "one": "x",
+        "maybe": "a number or none",
+    }

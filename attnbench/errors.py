@@ -7,6 +7,7 @@ exit statuses.
     - UsageError: options, names or values that cannot be used (exit status 2)
     - PluginError: a plugin that cannot be loaded, with the distribution or file to blame
     - StoreError: a results folder that cannot be read or written
+    - ProcessError: no process can be started
     - DataError: a data set or checkpoint that is not there or does not fit
         - MisfitError: tensors that do not fit a network, for callers that expect torch's RuntimeError too
 """
@@ -41,6 +42,10 @@ class PluginError(AttnbenchError):
 
 class StoreError(AttnbenchError):
     """A results folder cannot be read or written."""
+
+
+class ProcessError(AttnbenchError):
+    """No process can be started: the system allows no more."""
 
 
 class DataError(AttnbenchError):

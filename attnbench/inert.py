@@ -43,6 +43,31 @@ def line(text: object) -> str:
     return " ".join(shown(text).split())
 
 
+def brief(text: object, *, most: int = 500) -> str:
+    r"""Return what a stranger says on one line of printable characters, cut where it is long and said to be.
+
+    Every error, reason and last word of a plugin passes here before it becomes a part of anything of ours.
+
+    Args:
+        text: whatever was said; an exception may fail to say what it is.
+        most: characters that are kept.
+
+    Example:
+        >>> brief("one\n  two")
+        'one two'
+        >>> brief("x" * 5_000_000, most=10)
+        'xxxxxxxxxx... (5,000,000 characters)'
+    """
+    try:
+        said = str(text)
+    except Exception:
+        said = f"a {type(text).__name__} that cannot say what it is"
+    start = "".join(one if one.isprintable() else _REPLACED for one in line(said[: 2 * most]))
+    if len(start) <= most and len(said) <= 2 * most:
+        return start
+    return f"{start[:most]}... ({len(said):,} characters)"
+
+
 def markdown(text: object) -> str:
     r"""Return text that Markdown takes literally, on one line, so that it fits into a table.
 

@@ -1,7 +1,9 @@
 """The processes that are started: children of ours, and other people's programs. No other folder starts one."""
 
 from attnbench.child.child import ENDED, Child, late
+from attnbench.child.death import Death
+from attnbench.child.ear import EventTypes, Reached
 from attnbench.child.forked import start_server
 from attnbench.child.spawned import ProgramError, run_program
 
-__all__ = ["ENDED", "Child", "ProgramError", "late", "run_program", "start_server"]
+__all__ = ["ENDED", "Child", "Death", "EventTypes", "ProgramError", "Reached", "late", "run_program", "start_server"]

@@ -5,83 +5,131 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import queue
-import signal
+import select
+import socket
 import sys
-import threading
+import time
 import warnings
+from collections import deque
+from collections.abc import Iterator, Mapping
+from enum import Enum, auto
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Final
+from typing import Any, Final
 
+from attnbench import inert
+from attnbench.child import death
+from attnbench.child.death import Death
+from attnbench.child.ear import Ear, EventTypes
 from attnbench.child.forked import Forked, NoForkError
-from attnbench.child.spawned import Spawned, last_line
-from attnbench.record import Status
-from attnbench.runs.job import FORK, SPAWN, Event
+from attnbench.child.spawned import Spawned
+from attnbench.errors import ProcessError
+from attnbench.runs.job import FORK, SPAWN
 
-ENDED: Final[Event] = {"event": "ended"}
-_LAST_WORDS_S = 1.0
+
+class Ended(Enum):
+    """What comes after the last event."""
+
+    ENDED = auto()
+
+
+ENDED: Final = Ended.ENDED
+
+_LOG_BYTES = 10_000_000
+"""A log that has grown beyond this is set aside before another child adds to it."""
+_FAREWELL_S = 15.0
+"""What a guardian needs at most to end everything."""
+_LONGEST_WAIT_S = 86_400.0
 
 
 class Child:
-    """A module of ours that runs in a process. Use it as a context manager: leaving it ends the child's whole session.
+    """A module of ours that runs in a process. Use it as a context manager: leaving it ends all that has come of it.
 
-    The module is run as ``python -m MODULE ARGUMENTS... EVENT_FD``, where EVENT_FD is the descriptor of a pipe that
-    takes a JSON object a line. The child is a session of its own: Ctrl-C reaches the parent alone.
+    The module is run as ``python -m MODULE ARGUMENTS... EVENT_FD``, where EVENT_FD is what ``attnbench.child.voice``
+    makes its voice of. The child is a session of its own: Ctrl-C reaches the parent alone. It ends when this process
+    does, however that ends, and with it all that it has started: see ``attnbench.child.guardian``. What is no event on
+    its channel ends the child: see ``attnbench.child.ear``.
     """
 
-    def __init__(self, module: str, *arguments: str, log: Path, threads: int, isolation: str = SPAWN) -> None:
+    def __init__(
+        self, module: str, *arguments: str, events: EventTypes, log: Path, threads: int, isolation: str = SPAWN
+    ) -> None:
         """Start the child.
 
         Args:
             module: what is run.
             arguments: what it is given, the descriptor of its events aside.
-            log: file for what the child prints. A pipe would be held open by whatever the child leaves behind.
+            events: what it may say.
+            log: file for what the child prints. One that cannot be written is warned of, and nothing is kept.
             threads: intra-op threads, for libraries that read them from the environment.
             isolation: FORK or SPAWN. A fork starts in milliseconds; it shares the layout of its memory with the others.
+
+        Raises:
+            ProcessError: there is no process to be had.
         """
         self.log = log
         self.exit_status: int | None = None
-        """The child's exit status, negative for a signal; None while it runs, and if its server ended it."""
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._kills_before = _out_of_memory_kills()
-        receiving, sending = os.pipe()
+        """The child's exit status, negative for a signal; None while it runs, and if its guardian was ended first."""
+        self._ended = False
+        self._said = ""
+        self._heard: deque[Any] = deque()
+        self._kills_before = death.out_of_memory_kills()
+        self._ear = Ear(events)
+        self._control, told = socket.socketpair()
         try:
-            self._process = _start(module, *arguments, log=log, events=sending, threads=threads, isolation=isolation)
-        except BaseException:
-            os.close(receiving)
+            with told, self._ear.of_the_child as channel, _printed_to(log) as printed:
+                descriptors = {"control": told.fileno(), "log": printed, "events": channel.fileno()}
+                self._process = _start(
+                    module, *arguments, descriptors=descriptors, threads=threads, isolation=isolation
+                )
+        except BaseException as error:
+            self._close()
+            if isinstance(error, OSError):
+                raise _no_process(error.strerror or str(error)) from None
             raise
-        finally:
-            os.close(sending)
-        self._reader = threading.Thread(target=self._read, args=(os.fdopen(receiving, "rb"),), daemon=True)
-        self._waiter = threading.Thread(target=self._wait, daemon=True)
-        self._reader.start()
-        self._waiter.start()
 
-    def next_event(self, *, timeout_s: float) -> Event | None:
-        """Return the next event, ENDED after the last one, or None if nothing came in time."""
-        try:
-            return self._events.get(timeout=timeout_s)
-        except queue.Empty:
-            return None
+    def next_event(self, *, timeout_s: float) -> Any:  # noqa: ANN401 - of one of the types of its events
+        """Return the next event, ENDED after the last one, or None if nothing came in time.
+
+        Raises:
+            ProcessError: there was no process to be had for the child.
+        """
+        deadline = time.monotonic() + min(timeout_s, _LONGEST_WAIT_S)
+        while not self._heard:
+            if self._ended:
+                return ENDED
+            if self._ear.foreign:
+                self.end()
+            elif not self._listen(deadline - time.monotonic()):
+                return None
+        return self._heard.popleft()
+
+    def disbelieve(self, said: str) -> None:
+        """End a child for the event that came last, which cannot be; what it has said since is dropped."""
+        self._ear.disbelieve(said)
+        self._heard.clear()
+        self.end()
 
     def end(self) -> None:
-        """End the child and everything in its session at once."""
-        self._process.kill()
-        self._waiter.join()
+        """End the child and everything that it has started, at once."""
+        with contextlib.suppress(OSError):  # its guardian has gone before
+            self._control.shutdown(socket.SHUT_WR)
+        deadline = time.monotonic() + _FAREWELL_S
+        while not self._ended:
+            if not self._listen(deadline - time.monotonic()):
+                self._process.kill()  # somebody has stopped the guardian; the kernel ends the child with it
+                deadline = time.monotonic() + _FAREWELL_S
 
-    def cause_of_death(self, phase: str) -> tuple[Status, str]:
+    def death(self, phase: str) -> Death:
         """Return what a child that has ended before its time died of while it was in a phase."""
-        said = last_line(self.log)
-        hint = f" ({said})" if said else ""
-        if self.exit_status is None:
-            return Status.CRASHED, f"the process that it was forked from ended while {phase}{hint}"
-        if self.exit_status >= 0:
-            return Status.CRASHED, f"the process ended with status {self.exit_status} while {phase}{hint}"
-        name = _signal_name(-self.exit_status)
-        if name == "SIGKILL" and _out_of_memory_kills() > self._kills_before:
-            return Status.OUT_OF_MEMORY, f"the kernel ended the process for lack of memory while {phase}"
-        return Status.CRASHED, f"killed by {name} while {phase}{hint}"
+        kills, before = death.out_of_memory_kills(), self._kills_before
+        return death.of(
+            self.exit_status,
+            phase=phase,
+            said=self._said,
+            foreign=self._ear.foreign,
+            memory_ran_out=kills is not None and before is not None and kills > before,
+        )
 
     def __enter__(self) -> Child:
         return self
@@ -90,42 +138,80 @@ class Child:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end()
+        self._close()
 
-    def _read(self, pipe: IO[bytes]) -> None:
-        with pipe:
-            for line in pipe:
-                with contextlib.suppress(ValueError):  # a line cut short by the child's death
-                    self._events.put(json.loads(line))
+    def _listen(self, timeout_s: float) -> bool:
+        """Wait for something to be said or to end; return whether it came in time."""
+        waiting = select.poll()
+        waiting.register(self._control, select.POLLIN)
+        if self._ear.open:
+            waiting.register(self._ear.socket, select.POLLIN)
+        ready = [descriptor for descriptor, _ in waiting.poll(max(0.0, timeout_s) * 1000)]
+        self._heard += self._ear.hear()
+        if self._control.fileno() in ready:
+            self._bury()
+        return bool(ready)
 
-    def _wait(self) -> None:
-        self.exit_status = self._process.wait()
-        # What was said before the end is still in the pipe; an orphan that left the session may hold it open for ever.
-        self._reader.join(_LAST_WORDS_S)
-        self._events.put(ENDED)
+    def _bury(self) -> None:
+        """Take in what the guardian tells of the end; it tells nothing if it was killed."""
+        told = b""
+        with contextlib.suppress(ConnectionError):
+            while data := self._control.recv(65536):
+                told += data
+        self._process.bury()
+        self._heard += self._ear.hear()  # said before the end
+        self._ended = True
+        end: Mapping[str, Any] = json.loads(told) if told else {}
+        if "failed" in end:
+            raise _no_process(end["failed"])
+        self.exit_status = end.get("status")
+        self._said = inert.brief(_last_line(end.get("said", "")))
+
+    def _close(self) -> None:
+        self._ear.close()
+        self._control.close()
 
 
-def _start(module: str, *arguments: str, log: Path, events: int, threads: int, isolation: str) -> Forked | Spawned:
+def _start(
+    module: str, *arguments: str, descriptors: Mapping[str, int], threads: int, isolation: str
+) -> Forked | Spawned:
     if isolation == FORK and sys.platform == "linux":
         try:
-            return Forked(module, *arguments, log=log, events=events, threads=threads)
+            return Forked(module, *arguments, descriptors=descriptors, threads=threads)
         except NoForkError as error:
             warnings.warn(f"processes are started anew, which takes seconds each: {error}", stacklevel=3)
-    return Spawned(module, *arguments, log=log, events=events, threads=threads)
+    return Spawned(module, *arguments, descriptors=descriptors, threads=threads)
+
+
+@contextlib.contextmanager
+def _printed_to(log: Path) -> Iterator[int]:
+    """Yield the descriptor of a log, of nothing where it cannot be written; one that is too large is set aside."""
+    try:
+        if log.is_file() and log.stat().st_size > _LOG_BYTES:
+            aside = log.with_suffix(f".old{log.suffix}")
+            log.replace(aside)
+            log.write_text(f"[attnbench: what was printed before is in {aside.name}]\n")
+        file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        warnings.warn(f"what processes print is not kept: cannot write {log}: {error.strerror}", stacklevel=4)
+        file = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _last_line(said: str) -> str:
+    return said.strip().rpartition("\n")[2]
+
+
+def _no_process(why: str) -> ProcessError:
+    return ProcessError(
+        f"no process can be started: {why}; allow more processes (ulimit -u, or the container's limit) "
+        "and run the same command to go on: what was measured is kept"
+    )
 
 
 def late(phase: str, timeout_s: float) -> str:
     """Return the reason of a cell that was ended because a phase took too long."""
     return f"{phase} took longer than {timeout_s:g} s; raise --timeout to wait longer"
-
-
-def _signal_name(number: int) -> str:
-    # Signals between SIGRTMIN and SIGRTMAX have no name.
-    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
-
-
-def _out_of_memory_kills(vmstat: Path = Path("/proc/vmstat")) -> int:
-    try:
-        counters = dict(line.split() for line in vmstat.read_text().splitlines())
-    except OSError:
-        return 0
-    return int(counters.get("oom_kill", 0))

@@ -42,10 +42,10 @@ class _EndedError(NoForkError):
 
 
 class Forked:
-    """A fork of a server's, the leader of a session of its own."""
+    """A child that is forked from a server, under a guardian that is as well."""
 
-    def __init__(self, module: str, *arguments: str, log: Path, events: int, threads: int) -> None:
-        """Fork a child.
+    def __init__(self, module: str, *arguments: str, descriptors: Mapping[str, int], threads: int) -> None:
+        """Have guardian and child forked; the arguments are those of ``Spawned``.
 
         Raises:
             NoForkError: there is no server, or no fork of it would be sound.
@@ -55,32 +55,18 @@ class Forked:
             "arguments": arguments,
             "environment": environment_for(threads),
             "folder": str(Path.cwd()),
+            "parent": os.getpid(),
         }
-        receiving, sending = os.pipe()
-        try:
-            with log.open("ab") as printed:
-                self._server, self._number = _fork(message, [printed.fileno(), events, sending])
-        except BaseException:
-            os.close(receiving)
-            raise
-        finally:
-            os.close(sending)
-        self._ended = receiving
-
-    def wait(self) -> int | None:
-        """Wait for the end and return the exit status, None if the server has died, which ends its children."""
-        with os.fdopen(self._ended, "rb") as pipe:
-            status = pipe.read()
-        self._server.children.discard(self._number)
-        if status:
-            return int(status)
-        self.kill()
-        return None
+        self._server, self._number = _fork(message, [descriptors[name] for name in ("log", "events", "control")])
 
     def kill(self) -> None:
-        """End the process and everything in its session."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._number, signal.SIGKILL)
+        """End the guardian by force, and the child with it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._number, signal.SIGKILL)
+
+    def bury(self) -> None:
+        """Take leave of a guardian that has told the end or was killed."""
+        self._server.children.discard(self._number)
 
 
 def start_server() -> None:

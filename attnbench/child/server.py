@@ -1,8 +1,9 @@
 """The process that children are forked from: it has loaded what they would load first, and nothing else.
 
 Run as ``python -m attnbench.child.server CONTROL_FD``, the descriptor of a socket. A message on it is what a child
-is to run; with it come the descriptors of its log, of its events, and of a pipe on which it is told how the child
-ended. The answer is the child's number, or why there is none. When the socket is closed, children and server end.
+is to run; with it come the descriptors of its log, of its events, and of its guardian's socket. The guardian is forked,
+and forks the child. The answer is the guardian's number, or why there is none. The server ends when its socket is
+closed.
 
 A fork copies the calling thread only, and a device that has been touched is of no use to the copy. So nothing is
 computed here, no pool of threads is started, no device is asked for, and no plugin is imported.
@@ -11,7 +12,6 @@ computed here, no pool of threads is started, no device is asked for, and no plu
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import importlib
 import json
@@ -28,23 +28,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from attnbench.child import guardian
+
 PRELOADED = ("torch", "timm", "attnbench.worker.main", "attnbench.worker.preflight", "attnbench.worker.limits")
 IDLE_S = 120.0
 """A server that has no child for so long ends; the next child finds another."""
-_PARENT_DIED = 1
-"""PR_SET_PDEATHSIG."""
 _MEMORY = 1
 """Major number of /dev/null, /dev/urandom and their like."""
 
 
+class _NoForkError(Exception):
+    """Nothing can be forked; the message says why."""
+
+
 @dataclass(slots=True)
 class Server:
-    """Forks a child for every message, and tells the parent how each ended."""
+    """Forks a guardian, and by it a child, for every message."""
 
     control: socket.socket
     idle_s: float = IDLE_S
-    ends: dict[int, int] = field(default_factory=dict)
-    """By the number of every child that runs, the pipe on which its end is told."""
+    guardians: set[int] = field(default_factory=set)
+    """The numbers of those that run, of a child each."""
 
     def serve(self) -> Callable[[], None] | None:
         """Serve until nobody asks any more and return None; in a child that was forked, return what it is to do."""
@@ -54,7 +58,7 @@ class Server:
         heard: list[socket.socket | int] = [self.control, waking]
         try:
             while True:
-                ready, _, _ = select.select(heard, [], [], None if self.ends else self.idle_s)
+                ready, _, _ = select.select(heard, [], [], None if self.guardians else self.idle_s)
                 if not ready:
                     return None
                 if waking in ready:
@@ -73,44 +77,35 @@ class Server:
             os.close(waking)
             os.close(woken)
 
-    def end(self) -> None:
-        """End all children with what they have started."""
-        for number in self.ends:
-            _end_session(number)
-
     def _answer(self, message: Mapping[str, Any], descriptors: list[int]) -> Callable[[], None] | None:
-        log, events, ended = descriptors
-        why_not = _why_no_fork()
-        if why_not:
-            self.control.send(json.dumps({"error": why_not}).encode())
-            for descriptor in descriptors:
-                os.close(descriptor)
-            return None
-        server = os.getpid()
-        number = os.fork()
-        if number == 0:
-            self.control.close()
-            for descriptor in (ended, *self.ends.values()):
-                os.close(descriptor)
-            self.ends.clear()
-            return lambda: _become(message, log=log, events=events, server=server)
-        os.close(log)
-        os.close(events)
-        self.ends[number] = ended
-        self.control.send(json.dumps({"number": number}).encode())
+        try:
+            number = self._fork()
+        except _NoForkError as error:
+            self.control.send(json.dumps({"error": str(error)}).encode())
+        else:
+            if number == 0:
+                self.control.close()
+                return lambda: _become(message, *descriptors)
+            self.guardians.add(number)
+            self.control.send(json.dumps({"number": number}).encode())
+        for descriptor in descriptors:
+            os.close(descriptor)
         return None
 
+    def _fork(self) -> int:
+        why_not = _why_no_fork()
+        if why_not:
+            raise _NoForkError(why_not)
+        try:
+            return os.fork()
+        except OSError as error:
+            raise _NoForkError(error.strerror) from None
+
     def _bury(self) -> None:
-        for number in list(self.ends):
-            # Not reaped before its session is ended, so that its number is nobody else's.
-            if os.waitid(os.P_PID, number, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-                continue
-            _end_session(number)
-            status = os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
-            ended = self.ends.pop(number)
-            with contextlib.suppress(BrokenPipeError):
-                os.write(ended, str(status).encode())
-            os.close(ended)
+        with contextlib.suppress(ChildProcessError):
+            while (number := os.waitpid(-1, os.WNOHANG)[0]) > 0:
+                self.guardians.discard(number)
+        guardian.end_by_force(guardian.descendants(but=self.guardians))  # of a guardian that was killed
 
 
 def load() -> None:
@@ -143,15 +138,9 @@ def _devices_open() -> list[str]:
     return found
 
 
-def _become(message: Mapping[str, Any], *, log: int, events: int, server: int) -> None:
-    """Make this fork what a process with an interpreter of its own would be, and run the module."""
-    os.setsid()
-    ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGKILL)
-    if os.getppid() != server:
-        os._exit(1)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
+def _become(message: Mapping[str, Any], log: int, events: int, control: int) -> None:
+    """Go on as the guardian, and in its child as what a process with an interpreter of its own would be."""
+    guardian.watch(control=control, log=log, events=events, parent=message["parent"])
     os.environ.clear()
     os.environ.update(message["environment"])
     os.chdir(message["folder"])
@@ -176,11 +165,6 @@ def _like_a_fresh_process() -> None:
     threadpoolctl.threadpool_limits(int(os.environ.get("OPENBLAS_NUM_THREADS") or threads), user_api="blas")
 
 
-def _end_session(number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(number, signal.SIGKILL)
-
-
 def _end_as_python_does(task: Callable[[], None]) -> NoReturn:
     """Do a task and end the process as the interpreter would, but for taking apart what has been loaded: a second."""
     status = 0
@@ -202,12 +186,12 @@ def _end_as_python_does(task: Callable[[], None]) -> NoReturn:
 
 def main(control: int) -> None:
     """Serve, and go on as the child in a child."""
+    guardian.adopt_orphans()
     load()
     server = Server(socket.socket(fileno=control))
     task = server.serve()
     if task is not None:
         _end_as_python_does(task)
-    server.end()
 
 
 if __name__ == "__main__":

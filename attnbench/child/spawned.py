@@ -2,55 +2,59 @@
 
 from __future__ import annotations
 
-import contextlib
+import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+
+from attnbench.child import guardian
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Variables that say how many threads libraries may use."""
 
 
 class Spawned:
-    """A process with an interpreter of its own, the leader of a session of its own."""
+    """A child with an interpreter of its own, under a guardian with one as well."""
 
-    def __init__(self, module: str, *arguments: str, log: Path, events: int, threads: int) -> None:
-        with log.open("ab") as printed:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", module, *arguments, str(events)],  # -P: where it runs is no library
-                stdin=subprocess.DEVNULL,
-                stdout=printed,
-                stderr=subprocess.STDOUT,
-                pass_fds=[events],
-                start_new_session=True,
-                env=environment_for(threads),
-            )
+    def __init__(self, module: str, *arguments: str, descriptors: Mapping[str, int], threads: int) -> None:
+        """Start the guardian, which starts the child.
 
-    def wait(self) -> int:
-        """Wait for the end, end what the process has left behind, and return its exit status."""
-        # Not reaped before its session is ended, so that its number is nobody else's.
-        if hasattr(os, "waitid"):  # not on macOS before Python 3.13
-            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
-            self.kill()
-        return self._process.wait()
+        Args:
+            module: what the child runs.
+            arguments: what it is given, the descriptor of its events aside.
+            descriptors: ``control``, ``log`` and ``events``, as ``attnbench.child.guardian`` wants them.
+            threads: intra-op threads.
+
+        Raises:
+            OSError: there is no process to be had.
+        """
+        events = descriptors["events"]
+        # -P: where it runs is no library
+        program = [sys.executable, "-P", "-m", module, *arguments, str(events)]
+        watched = {"program": program, "parent": os.getpid(), **descriptors}
+        self._guardian = subprocess.Popen(
+            [sys.executable, "-I", "-S", guardian.__file__, json.dumps(watched)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=descriptors["log"],
+            pass_fds=list(descriptors.values()),
+            start_new_session=True,
+            env=environment_for(threads),
+        )
 
     def kill(self) -> None:
-        """End the process and everything in its session."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        """End the guardian by force, and the child with it."""
+        self._guardian.kill()
+
+    def bury(self) -> None:
+        """Take leave of a guardian that has told the end or was killed."""
+        self._guardian.wait()
 
 
 def environment_for(threads: int) -> dict[str, str]:
     """Return the variables of a child that may use so many threads."""
     return os.environ | dict.fromkeys(THREADS, str(threads))
-
-
-def last_line(log: Path) -> str:
-    """Return the last line that a process printed into a file, empty if it printed nothing."""
-    return log.read_text(errors="replace").strip().rpartition("\n")[2].strip() if log.is_file() else ""
 
 
 class ProgramError(Exception):

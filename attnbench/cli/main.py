@@ -298,6 +298,8 @@ def new(name: str, out: Path | None) -> None:
 def main() -> None:
     """Run the command line; every error that attnbench raises on purpose becomes a line and a status."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+        signal.signal(signal.SIGHUP, _interrupt)
     warnings.showwarning = _show_warning
     try:
         attnbench(standalone_mode=False)

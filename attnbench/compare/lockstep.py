@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -17,15 +16,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from attnbench import devices
+from attnbench.child import voice
 from attnbench.devices import attention, environment
 from attnbench.devices.clock import Timer
 from attnbench.errors import PluginError
 from attnbench.mechanism import option_defaults
 from attnbench.plugins.registry import Plugin, discover
-from attnbench.probes import memory
-from attnbench.record import Cell, Status
+from attnbench.record import Cell
 from attnbench.runs.job import Event, Job
-from attnbench.worker.phases import Metrics, Ready, Unmeasurable, prepare
+from attnbench.worker.events import outcome
+from attnbench.worker.phases import Metrics, Ready, prepare
 
 Say = Callable[[Event], None]
 
@@ -48,7 +48,7 @@ def serve(job: Job, turns: Iterable[str], say: Say, *, packages: Path) -> None:
         say({"event": "ready", "layers": ready.layers, "shortest_ns": timer.shortest_ns})
         _take_turns(ready, timer, turns, say)
     except Exception as error:  # a plugin may raise anything
-        status, reason = _outcome(error)
+        status, reason = outcome(error)
         say({"event": "done", "status": status, "reason": reason})
 
 
@@ -96,13 +96,6 @@ def _check_origin(plugin: Plugin, packages: Path) -> None:
         raise PluginError(f"{top.__name__} was loaded from {top.__file__} rather than from {packages}")
 
 
-def _outcome(error: Exception) -> tuple[Status, str]:
-    if isinstance(error, Unmeasurable):
-        return error.status, error.reason
-    said = " ".join(f"{type(error).__name__}: {error}".split())
-    return (Status.OUT_OF_MEMORY if memory.ran_out(error) else Status.FAILED), said
-
-
 def _enter(say: Say) -> Callable[[str], None]:
     return lambda phase: say({"event": "phase", "phase": phase})
 
@@ -111,11 +104,12 @@ def _learn(say: Say) -> Callable[[str, Metrics], None]:
     return lambda phase, metrics: say({"event": "metrics", "phase": phase, "metrics": metrics})
 
 
-def _main(path: Path, event_fd: int) -> None:
+def _main(path: Path, channel: int) -> None:
+    say = voice.opened(channel)
     packages = path.with_name("packages")
     sys.path.insert(0, str(packages))
-    with os.fdopen(event_fd, "w", buffering=1) as pipe, path.with_name("turns").open() as turns:
-        serve(Job.read(path), turns, lambda event: print(json.dumps(event), file=pipe), packages=packages)
+    with path.with_name("turns").open() as turns:
+        serve(Job.read(path), turns, say, packages=packages)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ Imports torch with the probe, which computes nothing here.
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from attnbench.child.scratch import scratch
 from attnbench.compare import side, worktree
 from attnbench.compare.account import Account, Say
 from attnbench.compare.pairing import Matched, Pair
@@ -170,14 +170,14 @@ class _Both:
     ) -> tuple[dict[str, LockstepSide], Timings | None]:
         """Start the two processes, which prepare side by side and are then timed by turns."""
         with ExitStack() as stack:
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="attnbench-")))
+            folder = stack.enter_context(scratch())
             sides = {
                 name: stack.enter_context(
                     side.start(
                         Assignment(cell=self.cell, phases_done=done[name]),
                         source,
                         settings=self.settings,
-                        scratch=scratch / name,
+                        scratch=folder / name,
                         log=self.folder / "logs" / f"{self.cell.key}.{name}.log",
                         watcher=self._tell,
                         module=self.worker_module,

@@ -8,13 +8,56 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from attnbench import __version__
+from attnbench import __version__, inert
 from attnbench.child import ENDED, Child, late
 from attnbench.devices.clock import Call, Elapsed
-from attnbench.record import Cell, Record, Status, Value
-from attnbench.runs.job import Assignment, Event, Job, Settings
+from attnbench.record import Cell, Options, Record, Status, Value
+from attnbench.runs.heard import EnvironmentTaken, Learned, PhaseEntered
+from attnbench.runs.job import Assignment, Job, Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptionsKnown:
+    """The options that this revision of the mechanism has."""
+
+    options: Options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellReady:
+    """The cell can be timed."""
+
+    layers: int
+    shortest_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleTaken:
+    """How long the calls of one turn took."""
+
+    ns: int
+    host_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideEnded:
+    """The child can go no further."""
+
+    status: Status
+    reason: str
+
+
+EVENTS: Final[Mapping[str, type]] = {
+    "environment": EnvironmentTaken,
+    "options": OptionsKnown,
+    "phase": PhaseEntered,
+    "metrics": Learned,
+    "ready": CellReady,
+    "sample": SampleTaken,
+    "done": SideEnded,
+}
 
 
 class SideEndedError(Exception):
@@ -46,11 +89,11 @@ class LockstepSide:
     def prepare(self) -> bool:
         """Follow the child until its cell can be timed; return whether it came to that."""
         try:
-            while (event := self._next())["event"] != "ready":
+            while not isinstance(event := self._next(), CellReady):
                 self._take(event)
         except SideEndedError:
             return False
-        self.layers, self.shortest_ns = event["layers"], event["shortest_ns"]
+        self.layers, self.shortest_ns = event.layers, event.shortest_ns
         self.phase = "timing"
         return True
 
@@ -66,7 +109,10 @@ class LockstepSide:
         """
         os.write(self.turns, f"{calls}\n".encode())
         event = self._next()
-        return Elapsed(ns=event["ns"], host_ns=event["host_ns"])
+        if not isinstance(event, SampleTaken):
+            self.child.disbelieve(f"{type(event).__name__} in its turn")
+            event = self._next()
+        return Elapsed(ns=event.ns, host_ns=event.host_ns)
 
     def record(self, cell: Cell, metrics: Mapping[str, Value]) -> Record:
         """Return what happened to a cell, which gets the options that this side's mechanism knows."""
@@ -79,27 +125,31 @@ class LockstepSide:
             attnbench_version=__version__,
         )
 
-    def _take(self, event: Event) -> None:
-        if event["event"] == "environment":
-            self.environment = event["environment"]
-        elif event["event"] == "options":
-            self.cell = replace(self.cell, options=event["options"])
-        elif event["event"] == "metrics":
-            self.metrics |= event["metrics"]
-            self.phases_done = (*self.phases_done, event["phase"])
-        else:
-            self.phase = event["phase"]
-            self.watcher(self.phase)
+    def _take(self, event: object) -> None:
+        match event:
+            case EnvironmentTaken():
+                self.environment = event.environment
+            case OptionsKnown():
+                self.cell = replace(self.cell, options=event.options)
+            case Learned():
+                self.metrics |= event.metrics
+                self.phases_done = (*self.phases_done, event.phase)
+            case PhaseEntered():
+                self.phase = inert.brief(event.phase)
+                self.watcher(self.phase)
+            case _:
+                self.child.disbelieve(f"{type(event).__name__} before its turn")
 
-    def _next(self) -> Event:
+    def _next(self) -> Any:  # noqa: ANN401 - one of EVENTS
         event = self.child.next_event(timeout_s=self.timeout_s)
         if event is None:
             self.status = Status.TIMEOUT
             self.reason = late(self.phase, self.timeout_s)
         elif event is ENDED:
-            self.status, self.reason = self.child.cause_of_death(self.phase)
-        elif event["event"] == "done":
-            self.status, self.reason = Status(event["status"]), event["reason"]
+            death = self.child.death(self.phase)
+            self.status, self.reason = death.status, death.reason
+        elif isinstance(event, SideEnded):
+            self.status, self.reason = event.status, inert.brief(event.reason)
         else:
             return event
         raise SideEndedError
@@ -139,7 +189,7 @@ def start(
     # Opened both ways, so as not to wait for a reader. The child only reads, and sees the end if this process dies.
     turns = os.open(scratch / "turns", os.O_RDWR | os.O_CLOEXEC)
     try:
-        with Child(module, str(job), log=log, threads=cell.threads) as child:
+        with Child(module, str(job), events=EVENTS, log=log, threads=cell.threads) as child:
             yield LockstepSide(cell=cell, child=child, turns=turns, timeout_s=settings.timeout_s, watcher=watcher)
     finally:
         os.close(turns)

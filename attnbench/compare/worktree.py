@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from attnbench.child import ProgramError, run_program
+from attnbench.child.scratch import scratch
 from attnbench.errors import UsageError
 from attnbench.plugins.registry import Plugin
 
@@ -36,8 +36,8 @@ def checked_out(repository: Path, revision: str) -> Iterator[Path]:
         UsageError: there is no such revision, or git cannot check it out.
     """
     commit = _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    with tempfile.TemporaryDirectory(prefix="attnbench-") as folder:
-        tree = Path(folder).resolve() / "tree"
+    with scratch() as folder:
+        tree = folder.resolve() / "tree"
         try:
             _git(repository, "worktree", "add", "--detach", "--quiet", str(tree), commit)
             yield tree

@@ -8,25 +8,26 @@ keeps it too long is a finding as well, and a new child looks at the rest.
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final, TypeAlias
 
-from attnbench.child import ENDED, Child, late
+from attnbench import inert
+from attnbench.child import ENDED, Child, Death, late
+from attnbench.child.scratch import scratch
 from attnbench.errors import PluginError, UsageError
 from attnbench.plugins import options as option_syntax
 from attnbench.plugins.registry import discover
-from attnbench.reading import structured
 from attnbench.record import Options, Status
-from attnbench.runs.job import FORK, Event, Settings
+from attnbench.runs.job import FORK, Settings
 
 Size: TypeAlias = tuple[int, int]
 """Height and width in pixels."""
 
 MODULE = "attnbench.worker.preflight"
 TIMEOUT_S = Settings().timeout_s
+_TEXT = 2000
+"""Characters of a mistake or a reason that are kept."""
 PHASE = "loading"
 """What a child does all the time, for the reasons of those that it did not survive."""
 
@@ -75,6 +76,30 @@ class Preflight:
         return next(finding for finding in self.findings if finding.wanted == wanted)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevicesSeen:
+    """The devices that torch sees."""
+
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSeen:
+    """What is wrong with the data set."""
+
+    mistakes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What is to be said of one mechanism or network."""
+
+    finding: Finding
+
+
+EVENTS: Final[Mapping[str, type]] = {"devices": DevicesSeen, "data": DataSeen, "finding": Found}
+
+
 def take(
     wanted: Sequence[Wanted],
     *,
@@ -101,11 +126,11 @@ def take(
         UsageError: the data set killed or hung it.
     """
     look = _Look(wanted=tuple(wanted), dataset=dataset, sizes=tuple(sizes), timeout_s=timeout_s, watcher=watcher)
-    with tempfile.TemporaryDirectory(prefix="attnbench-") as folder:
+    with scratch() as folder:
         while not look.over:
-            question, log = (Path(folder) / f"{len(look.findings)}.{name}" for name in ("json", "log"))
+            question, log = (folder / f"{len(look.findings)}.{name}" for name in ("json", "log"))
             question.write_text(json.dumps(look.question))
-            with Child(module, str(question), log=log, threads=1, isolation=isolation) as child:
+            with Child(module, str(question), events=EVENTS, log=log, threads=1, isolation=isolation) as child:
                 look.follow(child)
     return Preflight(findings=tuple(look.findings), devices=look.devices, mistakes=look.mistakes)
 
@@ -123,6 +148,8 @@ class _Look:
     mistakes: tuple[str, ...] = ()
     findings: list[Finding] = field(default_factory=list)
     data_seen: bool = False
+    tried: set[tuple[bool, bool, int]] = field(default_factory=set)
+    """How far a look had come where a death struck that nobody answers for."""
 
     @property
     def over(self) -> bool:
@@ -140,27 +167,39 @@ class _Look:
                 self.watcher(self.wanted[len(self.findings)].spec)
             event = child.next_event(timeout_s=self.timeout_s)
             if event is None:
-                self._blame(Status.TIMEOUT, late(PHASE, self.timeout_s))
+                self._blame(Death(status=Status.TIMEOUT, reason=late(PHASE, self.timeout_s)))
                 return
             if event is ENDED:
-                self._blame(*child.cause_of_death(PHASE))
+                self._blame(child.death(PHASE))
                 return
-            self._take(event)
+            self._take(event, child)
 
-    def _take(self, event: Event) -> None:
-        if event["event"] == "devices":
-            self.devices = tuple(event["devices"])
-        elif event["event"] == "data":
-            self.mistakes, self.data_seen = tuple(event["mistakes"]), True
-        else:
-            self.findings.append(structured(event["finding"], Finding))
+    def _take(self, event: object, child: Child) -> None:
+        match event:
+            case DevicesSeen():
+                self.devices = event.devices
+            case DataSeen():
+                self.mistakes, self.data_seen = tuple(map(_brief, event.mistakes)), True
+            case Found(finding=found) if self.data_seen and found.wanted == self.wanted[len(self.findings)]:
+                mistakes = tuple(map(_brief, found.mistakes))
+                self.findings.append(replace(found, mistakes=mistakes, reason=_brief(found.reason)))
+            case _:
+                child.disbelieve("a finding that nobody asked for")
 
-    def _blame(self, status: Status, reason: str) -> None:
+    def _blame(self, death: Death) -> None:
+        here = (bool(self.devices), self.data_seen, len(self.findings))
+        if (death.from_outside or not self.devices) and here not in self.tried:
+            self.tried.add(here)
+            return
         if not self.devices:
-            raise PluginError(f"no plugin can be looked at: {reason}")
+            raise PluginError(f"no plugin can be looked at: {death.reason}")
         if not self.data_seen:
-            raise UsageError(f"--accuracy {self.dataset}: {reason}")
-        self.findings.append(lost(self.wanted[len(self.findings)], status, reason))
+            raise UsageError(f"--accuracy {self.dataset}: {death.reason}")
+        self.findings.append(lost(self.wanted[len(self.findings)], death.status, death.reason))
+
+
+def _brief(text: str) -> str:
+    return inert.brief(text, most=_TEXT)
 
 
 def lost(wanted: Wanted, status: Status, reason: str) -> Finding:

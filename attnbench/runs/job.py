@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 import struct
 import time
 from collections.abc import Mapping
@@ -79,8 +80,7 @@ class Job:
 
 
 Event = dict[str, Any]
-"""One line from worker to runner, by its ``event``: ``environment``, ``phase`` (cell, phase), ``metrics`` (cell,
-phase, metrics), ``progress`` (fraction of the phase), ``done`` (cell, status, reason, metrics)."""
+"""What a child says, by its ``event``; ``attnbench.runs.heard`` has what a worker may say."""
 
 
 class Running:
@@ -95,11 +95,16 @@ class Running:
     def __init__(self, path: Path) -> None:
         if not path.exists():
             path.write_bytes(self._LAYOUT.pack(self.IDLE, 0))
+        self._owner = os.getpid()
+        self._path = path
         with path.open("r+b") as file:
+            file.seek(0, os.SEEK_END)  # the page keeps a descriptor, on which a plugin may write as on any other
             self._page = mmap.mmap(file.fileno(), self._LAYOUT.size)
 
     def start(self, cell: int) -> None:
         """Note that a call of a cell starts now."""
+        if os.getpid() != self._owner:  # a fork that a plugin has let go on would time calls as well
+            os._exit(0)
         self._LAYOUT.pack_into(self._page, 0, cell, time.monotonic_ns())
 
     def stop(self) -> None:
@@ -108,7 +113,11 @@ class Running:
 
     def current(self) -> tuple[int | None, float]:
         """Return the cell whose call is running (None if none is) and for how many seconds."""
-        cell, since = self._LAYOUT.unpack_from(self._page, 0)
+        # Read from the file: a plugin that has cut it short would end whoever looks into the page.
+        try:
+            cell, since = self._LAYOUT.unpack_from(self._path.read_bytes(), 0)
+        except (OSError, struct.error):
+            return None, 0.0
         if cell == self.IDLE:
             return None, 0.0
         return cell, (time.monotonic_ns() - since) / 1e9

@@ -5,12 +5,13 @@ Kept in ``limits.json`` of the run's folder, by environment id; ``attnbench.work
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from attnbench.child import ENDED, Child
+from attnbench.child import ENDED, Child, Reached
 from attnbench.reading import structured
 from attnbench.record import Cell
 from attnbench.roofline import MachineLimits
@@ -51,22 +52,29 @@ def measure(
         module: module that does the work.
     """
     log = folder / "logs" / "limits.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):  # a log that cannot be written is warned of
+        log.parent.mkdir(parents=True, exist_ok=True)
     for device, threads in dict.fromkeys((cell.device, cell.threads) for cell in cells):
         here = [cell for cell in cells if (cell.device, cell.threads) == (device, threads)]
         dtypes = dict.fromkeys(["float32", *(cell.dtype for cell in here)])
         asked = [str(folder / LIMITS), device, str(threads), str(budget_s), *dtypes]
-        with Child(module, *asked, log=log, threads=threads, isolation=isolation) as child:
-            reason = _why_not(child, device, timeout_s)
+        reason = _measure(module, *asked, log=log, threads=threads, isolation=isolation, timeout_s=timeout_s)
         if reason:
             warnings.warn(f"rows on {device} get no bound: {reason}", stacklevel=2)
     return read(folder)
 
 
-def _why_not(child: Child, device: str, timeout_s: float) -> str:
-    """Wait for a child to have measured a device, and return why it has not; empty if it has."""
-    phase = f"measuring what {device} can do"
-    said = child.next_event(timeout_s=timeout_s)
-    if said is None:
-        return f"{phase} took longer than {timeout_s:g} s"
-    return child.cause_of_death(phase)[1] if said is ENDED else ""
+def _measure(module: str, *asked: str, log: Path, threads: int, isolation: str, timeout_s: float) -> str:
+    """Have a device measured, and return why it was not; empty if it was."""
+    phase = f"measuring what {asked[1]} can do"
+    for last in (False, True):
+        with Child(module, *asked, events={"done": Reached}, log=log, threads=threads, isolation=isolation) as child:
+            said = child.next_event(timeout_s=timeout_s)
+            if said is None:
+                return f"{phase} took longer than {timeout_s:g} s"
+            if said is not ENDED:
+                return ""
+            death = child.death(phase)
+        if last or not death.from_outside:
+            return death.reason
+    raise AssertionError("the last attempt is one")

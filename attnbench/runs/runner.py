@@ -5,24 +5,38 @@ The runner imports no torch and never polls: while a worker measures, it sleeps.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from attnbench import __version__
-from attnbench.child import ENDED, Child, late
+from attnbench import __version__, inert
+from attnbench.child import ENDED, Child, Death, late
+from attnbench.child.scratch import scratch
+from attnbench.errors import StoreError
 from attnbench.plan.sweep import Sweep
 from attnbench.record import Cell, Record, Status, Task, Value
 from attnbench.roofline import MachineLimits
-from attnbench.runs.job import Assignment, Event, Job, Running, Settings
+from attnbench.runs.heard import (
+    WORKER,
+    CellEnded,
+    EnvironmentTaken,
+    Learned,
+    PhaseEntered,
+    Progressed,
+    Warned,
+)
+from attnbench.runs.job import Assignment, Job, Running, Settings
 
 _START_UP = "starting"
 SAMPLES = "samples"
 """Folder of the timed calls, in that of a run."""
+_TEXT = 2000
+"""Characters of a reason, or of a metric that is a text, that are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +81,7 @@ def run(
         for cell in todo:
             if cell.key in sweep.endings:
                 status, reason = sweep.endings[cell.key]
+                reason = _attributed(reason, status, cell.distribution)
                 when = {"run_id": run_id, "started_at": _now()}
                 yield _record(cell, status, reason, settings=asdict(settings), **when)
         todo = [cell for cell in todo if cell.key not in sweep.endings]
@@ -106,6 +121,25 @@ def _only_counted(cell: Cell) -> bool:
 
 
 @dataclass(slots=True, kw_only=True)
+class _Seen:
+    """What a worker was last heard of."""
+
+    cells: tuple[Cell, ...]
+    at_work: int | None = None
+    """Place of the cell at work; None for all of them, or none yet."""
+    phase: str = _START_UP
+
+    @property
+    def shown(self) -> tuple[Cell, ...]:
+        return self.cells if self.at_work is None else (self.cells[self.at_work],)
+
+    def blamed(self, running: int | None) -> Sequence[Cell]:
+        """Return the cell at work, or the one whose call is running; nothing where there is none."""
+        index = running if running is not None and 0 <= running < len(self.cells) else self.at_work
+        return [] if index is None else [self.cells[index]]
+
+
+@dataclass(slots=True, kw_only=True)
 class _Group:
     """The cells of one group on their way to their records, over as many workers as it takes."""
 
@@ -119,6 +153,8 @@ class _Group:
     worker_module: str
     environment: Mapping[str, Any] = field(default_factory=dict)
     started_at: str = ""
+    tried: set[tuple[str, int]] = field(default_factory=set)
+    """Where deaths that nobody answers for have struck: the cell at work, and how many were left."""
 
     def run(self) -> Iterator[Record]:
         while any(not assignment.companion for assignment in self.assignments):
@@ -127,80 +163,111 @@ class _Group:
     def _run_worker(self) -> Iterator[Record]:
         self.started_at = _now()
         log = self.folder / "logs" / f"{self.assignments[0].cell.group}.log"
-        log.parent.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="attnbench-") as scratch:
-            job = Path(scratch) / "job.json"
-            Job(
-                assignments=tuple(self.assignments),
-                baseline=self.baseline,
-                settings=self.settings,
-                samples=str(self.folder.resolve() / SAMPLES),
-                limits=self.limits,
-            ).write(job)
+        with contextlib.suppress(OSError):  # a log that cannot be written is warned of
+            log.parent.mkdir(parents=True, exist_ok=True)
+        with scratch() as folder:
+            job = folder / "job.json"
+            self._write(job)
             page = Running(job.with_suffix(".running"))
             threads = self.assignments[0].cell.threads
             isolation = self.settings.isolation
-            with Child(self.worker_module, str(job), log=log, threads=threads, isolation=isolation) as worker:
+            with Child(
+                self.worker_module, str(job), events=WORKER, log=log, threads=threads, isolation=isolation
+            ) as worker:
                 yield from self._follow(worker, page)
+
+    def _write(self, path: Path) -> None:
+        job = Job(
+            assignments=tuple(self.assignments),
+            baseline=self.baseline,
+            settings=self.settings,
+            samples=str(self.folder.resolve() / SAMPLES),
+            limits=self.limits,
+        )
+        try:
+            job.write(path)
+        except OSError as error:
+            raise StoreError(f"cannot write {path}: {error.strerror}; make room, or set TMPDIR") from None
 
     def _follow(self, worker: Child, page: Running) -> Iterator[Record]:
         """Turn a worker's events into records until it has ended, whichever way."""
-        cells = [assignment.cell for assignment in self.assignments]
-        at_work, phase = None, _START_UP
+        seen = _Seen(cells=tuple(assignment.cell for assignment in self.assignments))
         wait_s = self.settings.timeout_s
         while True:
             event = worker.next_event(timeout_s=wait_s)
+            wait_s = self.settings.timeout_s
             if event is None:
                 running, since_s = page.current()
                 if running is not None and since_s < self.settings.timeout_s:
                     wait_s = self.settings.timeout_s - since_s
                     continue
                 worker.end()
-                reason = late(phase, self.settings.timeout_s)
-                yield from self._blame(_blamed(cells, at_work, running), Status.TIMEOUT, reason)
+                delay = Death(status=Status.TIMEOUT, reason=late(seen.phase, self.settings.timeout_s))
+                yield from self._blame(seen.blamed(running), delay)
                 return
-            wait_s = self.settings.timeout_s
             if event is ENDED:
                 running, _ = page.current()
-                yield from self._bury(worker, _blamed(cells, at_work, running), phase)
+                yield from self._bury(worker, seen.blamed(running), seen.phase)
                 return
-            if event["event"] == "phase":
-                at_work, phase = event["cell"], event["phase"]
-                self.watcher(Progress(cells=_shown(cells, at_work), phase=phase))
-            elif event["event"] == "progress":
-                self.watcher(Progress(cells=_shown(cells, at_work), phase=phase, fraction=event["fraction"]))
+            index = getattr(event, "cell", None)
+            if index is None or self._open(seen.cells, index):
+                yield from self._hear(event, seen)
             else:
-                if event["event"] == "done":
-                    at_work = event["cell"]  # a worker that ends after it leaves the others to the next
-                yield from self._take(event, cells)
+                worker.disbelieve(f"cell {index} of {len(seen.cells)}")
 
-    def _take(self, event: Event, cells: Sequence[Cell]) -> Iterator[Record]:
-        if event["event"] == "environment":
-            self.environment = event["environment"]
-        elif event["event"] == "metrics":
-            self._learn(cells[event["cell"]], event["phase"], event["metrics"])
-        elif event["event"] == "done":
-            assignment = self._drop(cells[event["cell"]])
-            if not assignment.companion:
-                metrics = {**assignment.known, **event["metrics"]}
-                yield self._record(assignment.cell, Status(event["status"]), event["reason"], metrics)
+    def _hear(self, event: object, seen: _Seen) -> Iterator[Record]:
+        match event:
+            case PhaseEntered(cell=index, phase=phase):
+                seen.at_work, seen.phase = index, inert.brief(phase)
+                self.watcher(Progress(cells=seen.shown, phase=seen.phase))
+            case Progressed(fraction=fraction):
+                self.watcher(Progress(cells=seen.shown, phase=seen.phase, fraction=fraction))
+            case CellEnded(cell=index):
+                seen.at_work = index  # a worker that ends after it leaves the others to the next
+                yield from self._end(seen.cells[index], event)
+            case Learned(cell=index, phase=phase, metrics=metrics):
+                self._learn(seen.cells[index], phase, _cut(metrics))
+            case EnvironmentTaken(environment=environment):
+                self.environment = environment
+            case Warned(text=text):
+                warnings.warn(inert.brief(text), stacklevel=2)
+
+    def _open(self, cells: Sequence[Cell], index: int) -> bool:
+        """Return whether a worker has a cell of this place that has not ended."""
+        return 0 <= index < len(cells) and any(assignment.cell is cells[index] for assignment in self.assignments)
+
+    def _end(self, cell: Cell, event: CellEnded) -> Iterator[Record]:
+        assignment = self._drop(cell)
+        if not assignment.companion:
+            metrics = {**assignment.known, **_cut(event.metrics)}
+            reason = _attributed(inert.brief(event.reason, most=_TEXT), event.status, cell.distribution)
+            yield self._record(cell, event.status, reason, metrics)
 
     def _bury(self, worker: Child, blamed: Sequence[Cell], phase: str) -> Iterator[Record]:
         """Give the cells that an ended worker leaves behind their due; none are left if it ended well."""
         if not self.assignments or all(a.companion for a in self.assignments):
             return
-        status, reason = worker.cause_of_death(phase)
+        death = worker.death(phase)
         if worker.exit_status is not None and worker.exit_status >= 0:
-            reason += f"; see {worker.log}"
-        yield from self._blame(blamed, status, reason)
+            death = replace(death, reason=f"{death.reason}; see {worker.log}")
+        yield from self._blame(blamed, death)
 
-    def _blame(self, blamed: Sequence[Cell], status: Status, reason: str) -> Iterator[Record]:
+    def _blame(self, blamed: Sequence[Cell], death: Death) -> Iterator[Record]:
+        """Give the cells that are to blame for a death their rows; where none is, all get theirs if it comes again."""
+        nobodys = death.from_outside or not blamed
+        if nobodys:
+            here = (blamed[0].key if blamed else "", len(self.assignments))
+            if here not in self.tried:
+                self.tried.add(here)
+                return
+            death = replace(death, reason=f"{death.reason}; it was tried twice")
         still_here = {assignment.cell.key for assignment in self.assignments}
         for cell in blamed or [assignment.cell for assignment in self.assignments]:
             if cell.key in still_here:
                 assignment = self._drop(cell)
                 if not assignment.companion:
-                    yield self._record(cell, status, reason, assignment.known)
+                    reason = _attributed(death.reason, death.status, "" if nobodys else cell.distribution)
+                    yield self._record(cell, death.status, reason, assignment.known)
 
     def _learn(self, cell: Cell, phase: str, metrics: Mapping[str, Value]) -> None:
         for index, assignment in enumerate(self.assignments):
@@ -232,7 +299,6 @@ class _Group:
 
 
 def _record(cell: Cell, status: Status, reason: str, **what: Any) -> Record:  # noqa: ANN401 - the record's fields
-    reason = _attributed(reason, status, cell.distribution)
     return Record(cell=cell, status=status, reason=reason, attnbench_version=__version__, **what)
 
 
@@ -259,10 +325,7 @@ def _attributed(reason: str, status: Status, distribution: str) -> str:
     return f"{reason} [{distribution}]" if at_fault else reason
 
 
-def _blamed(cells: Sequence[Cell], at_work: int | None, running: int | None) -> list[Cell]:
-    index = running if running is not None else at_work
-    return [] if index is None else [cells[index]]
-
-
-def _shown(cells: Sequence[Cell], at_work: int | None) -> tuple[Cell, ...]:
-    return tuple(cells) if at_work is None else (cells[at_work],)
+def _cut(metrics: Mapping[str, Value]) -> dict[str, Value]:
+    return {
+        name: inert.brief(value, most=_TEXT) if isinstance(value, str) else value for name, value in metrics.items()
+    }

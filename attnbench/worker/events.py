@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from attnbench import inert
 from attnbench.errors import PluginError
 from attnbench.probes import memory
 from attnbench.record import Status
@@ -35,16 +36,22 @@ def done(index: int, metrics: Metrics) -> Event:
 
 def failed(index: int, error: Exception) -> Event:
     """Return the event of a cell that an error ended."""
-    status, reason = _verdict(error)
+    status, reason = outcome(error)
     return {"event": "done", "cell": index, "status": status, "reason": reason, "metrics": {}}
 
 
-def _verdict(error: Exception) -> tuple[Status, str]:
-    said = " ".join(str(error).split())[:500]
+def warning(text: str) -> Event:
+    """Return the event of what went wrong and costs no cell anything."""
+    return {"event": "warning", "text": text}
+
+
+def outcome(error: Exception) -> tuple[Status, str]:
+    """Return how a cell ends by an error, and the reason."""
     if isinstance(error, Unmeasurable):
         return error.status, error.reason
+    said, kind = inert.brief(error), type(error).__name__
     if memory.ran_out(error):
-        return Status.OUT_OF_MEMORY, said
+        return Status.OUT_OF_MEMORY, said or kind
     if isinstance(error, PluginError):
         return Status.FAILED, said
-    return Status.FAILED, f"{type(error).__name__}: {said}"
+    return Status.FAILED, f"{kind}: {said}"

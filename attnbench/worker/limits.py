@@ -6,12 +6,12 @@ Run as ``python -m attnbench.worker.limits FILE DEVICE THREADS BUDGET_S DTYPE...
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from attnbench import devices
+from attnbench.child import voice
 from attnbench.devices import environment
 from attnbench.probes import limits
 from attnbench.runs.limits import read
@@ -41,5 +41,6 @@ def add(path: Path, device: str, threads: int, budget_s: float, dtypes: Sequence
 
 if __name__ == "__main__":
     *_asked, _event_fd = sys.argv[1:]
+    _say = voice.opened(int(_event_fd))
     add(Path(_asked[0]), _asked[1], int(_asked[2]), float(_asked[3]), _asked[4:])
-    os.write(int(_event_fd), b'{"event": "done"}\n')
+    _say({"event": "done"})

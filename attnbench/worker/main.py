@@ -6,12 +6,12 @@ ends the process is the runner's to tell.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
 
 from attnbench import devices
+from attnbench.child import voice
 from attnbench.devices import environment
 from attnbench.record import Task
 from attnbench.runs.job import Assignment, Job, Running
@@ -61,14 +61,9 @@ def _by_itself(index: int, assignment: Assignment, job: Job, say: events.Say, *,
     return ready if assignment.cell.task is Task.COST else {}
 
 
-def main(job: Path, sending: int) -> None:
-    """Do a job, saying what happens on a file descriptor."""
-    with os.fdopen(sending, "w", buffering=1) as pipe:
-        work(
-            Job.read(job),
-            lambda event: print(json.dumps(event), file=pipe),
-            Running(job.with_suffix(".running")),
-        )
+def main(job: Path, channel: int) -> None:
+    """Do a job, saying what happens on the channel to the parent."""
+    work(Job.read(job), voice.opened(channel), Running(job.with_suffix(".running")))
 
 
 if __name__ == "__main__":

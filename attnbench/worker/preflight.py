@@ -6,13 +6,13 @@ Run as ``python -m attnbench.worker.preflight QUESTION EVENT_FD``; ``attnbench.p
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from attnbench import devices
+from attnbench import devices, inert
+from attnbench.child import voice
 from attnbench.errors import AttnbenchError, DataError, PluginError, UsageError
 from attnbench.mechanism import Site
 from attnbench.models import checkpoint, networks
@@ -47,7 +47,9 @@ def _examine(wanted: Wanted, data: _Data) -> Finding:
         return Finding(wanted=wanted, mistakes=tuple(f"{wanted.spec}: {mistake}" for mistake in error.mistakes))
     except PluginError as error:
         if isinstance(error.__cause__, SystemExit):
-            return lost(wanted, Status.CRASHED, f"it called sys.exit({error.__cause__.code!r}) while {PHASE}")
+            return lost(
+                wanted, Status.CRASHED, f"it called sys.exit({inert.brief(repr(error.__cause__.code))}) while {PHASE}"
+            )
         return Finding(wanted=wanted, mistakes=(str(error),))
 
 
@@ -97,7 +99,7 @@ def _resolve(wanted: Wanted, name: str, distribution: str, mechanism: type, give
         raise PluginError(f"{name} from {distribution}: {error}") from None
     except Exception as error:
         raise PluginError(
-            f"{name} from {distribution}: why_unsupported raised {type(error).__name__}: {error}"
+            f"{name} from {distribution}: why_unsupported raised {type(error).__name__}: {inert.brief(error)}"
         ) from error
     if wanted.backend and wanted.backend not in backends:
         resolved = resolved | {"backend": wanted.backend}  # kept, so that the cell gets its row: unsupported
@@ -137,5 +139,4 @@ def _answer(question: Path, say: Callable[[Event], None]) -> None:
 
 
 if __name__ == "__main__":
-    with os.fdopen(int(sys.argv[2]), "w", buffering=1) as _pipe:
-        _answer(Path(sys.argv[1]), lambda event: print(json.dumps(event), file=_pipe))
+    _answer(Path(sys.argv[1]), voice.opened(int(sys.argv[2])))

@@ -17,6 +17,7 @@ from installations import put_mechanisms
 from attnbench import store
 from attnbench.child import Child
 from attnbench.record import Cell
+from attnbench.runs.heard import WORKER, EnvironmentTaken
 from attnbench.runs.job import FORK, Assignment, Job, Settings
 
 COMMAND = ["run", "--mechanisms", "hmhsa,qna", "--res", "224,512"]
@@ -117,10 +118,11 @@ def test_a_group_starts_in_three_tenths_of_a_second_after_the_first(tmp_path: Pa
     def start_s() -> float:
         started = time.monotonic()
         arguments = [str(tmp_path / "job.json")]
-        with Child("attnbench.worker.main", *arguments, log=tmp_path / "log", threads=1, isolation=FORK) as child:
+        with Child(
+            "attnbench.worker.main", *arguments, events=WORKER, log=tmp_path / "log", threads=1, isolation=FORK
+        ) as child:
             event = child.next_event(timeout_s=300)
-        assert event is not None
-        assert event["event"] == "environment"
+        assert isinstance(event, EnvironmentTaken)
         return time.monotonic() - started
 
     first_s, later_s = start_s(), sorted(start_s() for _ in range(8))

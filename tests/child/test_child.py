@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from processes import runs
+from told import EVENTS, Told
 
 from attnbench.child import ENDED, Child
 
@@ -22,18 +24,18 @@ ENOUGH_S = 100.0
 def start(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     """Start a child that runs some lines of code."""
     monkeypatch.setenv("PYTHONPATH", str(HELPERS), prepend=os.pathsep)
-    return partial(Child, "does_as_told", log=tmp_path / "log", threads=3, isolation=request.param)
+    return partial(Child, "does_as_told", events=EVENTS, log=tmp_path / "log", threads=3, isolation=request.param)
 
 
-def heard(child: Child) -> dict:
+def heard(child: Child) -> Any:
     event = child.next_event(timeout_s=ENOUGH_S)
     assert event is not None
-    return event
+    return event.told if isinstance(event, Told) else event
 
 
 def test_what_a_child_says_is_heard_in_order_and_then_its_end(start: Start) -> None:
-    with start("for number in range(3): say({'event': number})") as child:
-        assert [heard(child) for _ in range(4)] == [{"event": 0}, {"event": 1}, {"event": 2}, ENDED]
+    with start("for number in range(3): say(number)") as child:
+        assert [heard(child) for _ in range(4)] == [0, 1, 2, ENDED]
     assert child.exit_status == 0
 
 
@@ -69,7 +71,8 @@ print(os.getsid(0) == os.getpid(), repr(sys.stdin.read()), "" in sys.path, os.en
 def test_the_cause_of_a_death_is_said_in_words(start: Start, code: str, cause: str) -> None:
     with start(code) as child:
         assert heard(child) is ENDED
-        assert child.cause_of_death("at it") == ("crashed", cause)
+        death = child.death("at it")
+        assert (death.status, death.reason, death.from_outside) == ("crashed", cause, False)
 
 
 def test_a_deadline_passes_and_the_end_is_by_force(start: Start) -> None:

@@ -1,21 +1,16 @@
 """What a fork is: soon there, as fresh as a process that starts from nothing, and gone with whoever it comes from."""
 
-import json
 import os
-import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import runs
+from told import EVENTS
 
-from attnbench.child import ENDED, Child, server
+from attnbench.child import Child, server
 from attnbench.child.child import FORK, SPAWN
 from attnbench.plan.sweep import Sweep
 from attnbench.record import Cell, Record, Scope
@@ -24,24 +19,30 @@ from attnbench.runs.job import Settings
 
 HELPERS = Path(__file__).parents[1] / "helpers"
 ENOUGH_S = 100.0
+OF_ITS_SERVER = """
+def parent(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+server = parent(os.getppid())
+"""
 
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Child]:
     monkeypatch.setenv("PYTHONPATH", str(HELPERS), prepend=os.pathsep)
-    return partial(Child, "does_as_told", log=tmp_path / "log", threads=2, isolation=FORK)
+    return partial(Child, "does_as_told", events=EVENTS, log=tmp_path / "log", threads=2, isolation=FORK)
 
 
 def said(child: Child) -> Any:
     with child:
-        return child.next_event(timeout_s=ENOUGH_S)
+        return child.next_event(timeout_s=ENOUGH_S).told
 
 
 def test_what_it_comes_from_has_loaded_torch_and_no_plugin_and_has_started_nothing(start: Callable[..., Child]) -> None:
-    code = """
+    code = f"""{OF_ITS_SERVER}
 loaded = [name for name in ("torch", "timm", "numpy", "mechanisms") if name in sys.modules]
 import torch
-say([loaded, len(os.listdir(f"/proc/{os.getppid()}/task")), torch.cuda.is_initialized(), torch.cuda._is_in_bad_fork()])
+say([loaded, len(os.listdir(f"/proc/{{server}}/task")), torch.cuda.is_initialized(), torch.cuda._is_in_bad_fork()])
 """
     assert said(start(code)) == [["torch", "timm", "numpy"], 1, False, False]
 
@@ -72,14 +73,11 @@ def test_a_module_that_has_changed_is_loaded_as_it_is_now(start: Callable[..., C
     assert (first, said(start(code, str(tmp_path)))) == (1, "another")
 
 
-def test_a_child_that_ends_what_it_comes_from_has_its_cause_and_the_next_has_another(
-    start: Callable[..., Child],
-) -> None:
-    with start("say(os.getppid()); os.kill(os.getppid(), signal.SIGKILL); time.sleep(3600)") as child:
-        first = child.next_event(timeout_s=ENOUGH_S)
-        assert child.next_event(timeout_s=ENOUGH_S) is ENDED
-        assert child.cause_of_death("at it") == ("crashed", "the process that it was forked from ended while at it")
-    assert said(start("say(os.getppid())")) not in {first, os.getpid()}
+def test_a_child_outlives_what_it_comes_from_and_the_next_comes_from_another(start: Callable[..., Child]) -> None:
+    with start(f"{OF_ITS_SERVER}say(server); os.kill(server, signal.SIGKILL); time.sleep(0.1); say('here')") as child:
+        first = child.next_event(timeout_s=ENOUGH_S).told
+        assert child.next_event(timeout_s=ENOUGH_S).told == "here"
+    assert said(start(f"{OF_ITS_SERVER}say(server)")) not in {first, os.getpid()}
 
 
 def test_where_nothing_can_be_forked_a_process_is_spawned_and_why_is_said(
@@ -88,7 +86,7 @@ def test_where_nothing_can_be_forked_a_process_is_spawned_and_why_is_said(
     (tmp_path / "torch.py").write_text("raise ImportError('broken')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     with pytest.warns(UserWarning, match=r"processes are started anew.*has ended \(ImportError: broken\)"):
-        child = start("say(os.getppid())")
+        child = start(f"{OF_ITS_SERVER}say(server)")  # the guardian's parent
     assert said(child) == os.getpid()
 
 
@@ -108,31 +106,6 @@ def test_a_process_that_holds_a_device_open_is_not_forked(monkeypatch: pytest.Mo
         assert os.devnull not in server._devices_open()
         monkeypatch.setattr(server, "_MEMORY", -1)
         assert os.devnull in server._devices_open()
-
-
-PARENT = """
-import sys, time
-from pathlib import Path
-from attnbench.child import Child
-
-code = "say([os.getpid(), os.getppid(), subprocess.Popen(['sleep', '3600']).pid]); time.sleep(3600)"
-child = Child("does_as_told", code, log=Path(sys.argv[1]), threads=1, isolation="fork")
-print(child.next_event(timeout_s=100), flush=True)
-time.sleep(3600)
-"""
-
-
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=lambda each: each.name)
-def test_everything_ends_with_the_parent_however_that_ends(
-    end: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(HELPERS), prepend=os.pathsep)
-    with subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path / "log")], stdout=subprocess.PIPE) as parent:
-        assert parent.stdout is not None
-        pids = json.loads(parent.stdout.readline())
-        parent.send_signal(end)
-    while any(map(runs, pids)):
-        time.sleep(0.01)
 
 
 def test_a_fork_measures_as_a_process_of_its_own_does(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """A child that runs the code it is given, which finds ``say``, and the other arguments in ``given``."""
 
-import json
 import os
 import signal
 import subprocess
@@ -9,13 +8,17 @@ import threading
 import time
 from pathlib import Path
 
-__all__ = ["Path", "signal", "subprocess", "threading", "time"]  # for the code
+from attnbench.child import voice
+
+__all__ = ["Path", "os", "signal", "subprocess", "threading", "time"]  # for the code
 
 _code, *given, _events = sys.argv[1:]
 
+_say = voice.opened(int(_events))
 
-def say(event):
-    os.write(int(_events), f"{json.dumps(event)}\n".encode())
+
+def say(told):
+    _say({"event": "told", "told": told})
 
 
 exec(_code)

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from attnbench.child import voice
 from attnbench.runs.job import Job
 
 
@@ -39,5 +40,5 @@ def drift() -> float:
 
 if __name__ == "__main__":
     path = Path(sys.argv[1])
-    with os.fdopen(int(sys.argv[2]), "w", buffering=1) as pipe, path.with_name("turns").open() as commands:
-        main(Job.read(path), commands, lambda event: print(json.dumps(event), file=pipe))
+    with path.with_name("turns").open() as commands:
+        main(Job.read(path), commands, voice.opened(int(sys.argv[2])))

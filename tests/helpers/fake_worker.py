@@ -1,6 +1,6 @@
 """A worker without torch, whose cells do what their mechanism's name says. Run as the real one is."""
 
-import json
+import contextlib
 import os
 import signal
 import subprocess
@@ -8,10 +8,22 @@ import sys
 import time
 from pathlib import Path
 
+from attnbench.child import voice
 from attnbench.runs.job import Job, Running
+
+SAYS = {
+    "cell-99": {"event": "done", "cell": 99, "status": "ok", "reason": "", "metrics": {}},
+    "cell-minus-1": {"event": "metrics", "cell": -1, "phase": "counting", "metrics": {}},
+    "no-status": {"event": "done", "cell": 0, "status": "fine", "reason": "", "metrics": {}},
+    "another-cell-again": {"event": "done", "cell": 0, "status": "failed", "reason": "", "metrics": {}},
+}
 
 
 def main(job: Job, say, running: Running) -> None:
+    names = [assignment.cell.mechanism for assignment in job.assignments]
+    for name in names:
+        if name.startswith("starting-"):
+            act(name.removeprefix("starting-"))
     say({"event": "environment", "environment": {"environment_id": "fake"}})
     left = []
     for index, assignment in enumerate(job.assignments):
@@ -40,8 +52,13 @@ def main(job: Job, say, running: Running) -> None:
         say({"event": "done", "cell": index, "status": "ok", "reason": "", "metrics": metrics})
 
 
-def act(name: str) -> None:
-    if name == "hang":
+def act(name: str) -> None:  # noqa: C901, PLR0912 - a table of what they do
+    once, _, what = name.partition("once-")
+    if what and not once:
+        if not Path("was-here").exists():
+            Path("was-here").touch()
+            act(what)
+    elif name == "hang":
         time.sleep(3600)
     elif name == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -53,11 +70,28 @@ def act(name: str) -> None:
         sys.exit("I had enough")
     elif name == "orphan":
         subprocess.Popen(["sleep", "3600"], close_fds=False)
+    elif name == "prints":
+        os.write(2, b"x" * 5_000_000)
+        os.abort()
+    elif name == "warns":
+        _say({"event": "warning", "text": "no room for samples" + "!" * 5000})
+    elif name.startswith("says-"):
+        _say(SAYS[name.removeprefix("says-")])
+    elif name == "writes":
+        for descriptor in range(3, 64):
+            with contextlib.suppress(OSError):
+                os.write(descriptor, b"5\n")
+        time.sleep(3600)
+    elif name == "forks":
+        os.fork()
+    elif name == "cuts-the-page":
+        Path(sys.argv[1]).with_suffix(".running").write_bytes(b"")
+        os.abort()
     elif name == "slow":
         time.sleep(1.2)
 
 
 if __name__ == "__main__":
     path = Path(sys.argv[1])
-    with os.fdopen(int(sys.argv[2]), "w", buffering=1) as pipe:
-        main(Job.read(path), lambda event: print(json.dumps(event), file=pipe), Running(path.with_suffix(".running")))
+    _say = voice.opened(int(sys.argv[2]))
+    main(Job.read(path), _say, Running(path.with_suffix(".running")))

@@ -58,8 +58,17 @@ def require_nothing_kept(model: nn.Module, x: Tensor) -> None:
 def _bytes_alive() -> int:
     """Return the bytes of all tensors that Python reaches, each storage once."""
     gc.collect()
-    alive = [each for each in gc.get_objects() if type(each) in {Tensor, nn.Parameter} and each.layout == torch.strided]
-    return sum({each.untyped_storage()._cdata: each.untyped_storage().nbytes() for each in alive}.values())  # noqa: SLF001 - data_ptr is 0 on meta
+    alive = [each for each in gc.get_objects() if type(each) in {Tensor, nn.Parameter}]
+    storages = [storage for each in alive if (storage := _storage(each)) is not None]
+    return sum({each._cdata: each.nbytes() for each in storages}.values())  # noqa: SLF001 - data_ptr is 0 on meta
+
+
+def _storage(tensor: Tensor) -> torch.UntypedStorage | None:
+    """Return where a tensor's numbers lie; None for sparse ones and for the wrappers of transforms such as vmap."""
+    try:
+        return tensor.untyped_storage() if tensor.layout == torch.strided else None
+    except (NotImplementedError, RuntimeError):  # a wrapper whose transform has ended cannot even say its layout
+        return None
 
 
 @contextmanager

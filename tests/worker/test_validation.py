@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from attnbench.errors import PluginError
 from attnbench.mechanism import Map, Mechanism, Site
 from attnbench.models.backbone import Stack
-from attnbench.worker.validation import validate, watched
+from attnbench.worker.validation import require_nothing_kept, validate, watched
 
 SITE = Site(height=3, width=4, dim=8, heads=2)
 KEPT: list[Tensor] = []
@@ -103,3 +103,16 @@ def test_what_is_neither_a_tensor_nor_several_is_named(returned: object) -> None
 
     with pytest.raises(PluginError, match=f"Odd returned a {type(returned).__name__}; a tensor, or a list or tuple"):
         validate(Odd(), torch.zeros(1))
+
+
+def test_tensors_without_storage_that_somebody_else_keeps_are_passed_over() -> None:
+    kept: list[Tensor] = []
+
+    def keep(x: Tensor) -> Tensor:
+        kept.append(x)
+        return x
+
+    torch.vmap(keep)(torch.ones(2, 3))  # as create_block_mask of FlexAttention does
+    with pytest.raises((NotImplementedError, RuntimeError)):
+        kept[0].untyped_storage()
+    require_nothing_kept(nn.Linear(4, 4), torch.ones(1, 4))

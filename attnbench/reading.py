@@ -1,10 +1,14 @@
 """From JSON and TOML to the frozen types that they are read into, nothing taken for what it is not. Imports no torch.
 
 A number in quotes is no number, ``true`` is no 1, a text is no list, and a name that a type does not have is a mistake.
+Whatever a text holds, it is read or refused with a ``MisreadError``: ``attnbench.files`` reads those on disk.
 """
 
 from __future__ import annotations
 
+import json
+import re
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
@@ -26,6 +30,13 @@ _EXPECTED: Mapping[type, tuple[tuple[type, ...], str]] = {
     str: ((str,), "a text"),
 }
 """What stands for a type where it is read, and how that is called."""
+_DEEPEST = 64
+"""Lists and tables within each other; ours have six. Whatever goes through them goes no deeper than this."""
+_MOST_DIGITS = 30
+"""Of a whole number: a sweep of the largest images has counts of 20, and a float holds any of these."""
+_MOST_MISTAKES, _LONGEST = 20, 80
+"""Mistakes that are said of one text, and characters of what was given in one of them."""
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
 class MisreadError(ValueError):
@@ -38,6 +49,60 @@ class MisreadError(ValueError):
     def __init__(self, mistakes: Sequence[str]) -> None:
         super().__init__("; ".join(mistakes))
         self.mistakes = tuple(mistakes)
+
+
+def from_json(text: str) -> Any:  # noqa: ANN401 - whatever it holds
+    """Return what a JSON text holds.
+
+    Raises:
+        MisreadError: it is no JSON, or has more in it than any of ours; with the line where that is known.
+    """
+    if text.count("[") + text.count("{") > _DEEPEST and _nested(text) > _DEEPEST:
+        raise MisreadError([f"lists or tables within more than {_DEEPEST} others"])
+    try:
+        return json.loads(text, parse_int=_whole)
+    except json.JSONDecodeError as error:
+        raise MisreadError([f"line {error.lineno}: not JSON, {error.msg[:1].lower()}{error.msg[1:]}"]) from None
+    except RecursionError:
+        raise MisreadError([f"lists or tables within more than {_DEEPEST} others"]) from None
+
+
+def from_toml(text: str, *, parse_float: Callable[[str], Any] = float) -> dict[str, Any]:
+    """Return what a TOML text holds.
+
+    Raises:
+        MisreadError: it is no TOML, or has more in it than any of ours; with the line where that is known.
+    """
+    try:
+        content = tomllib.loads(text, parse_float=parse_float)
+    except (ValueError, ArithmeticError) as error:  # a number with a million digits is neither's own error
+        raise MisreadError([f"is not TOML: {error}"]) from None
+    except RecursionError:
+        raise MisreadError([f"lists or tables within more than {_DEEPEST} others"]) from None
+    level: list[Any] = [content]
+    for _ in range(_DEEPEST + 1):  # dotted keys nest without brackets
+        level = [one for each in level for one in _within(each)]
+    if level:
+        raise MisreadError([f"lists or tables within more than {_DEEPEST} others"])
+    return content
+
+
+def _nested(text: str) -> int:
+    depth = deepest = 0
+    for found in _BRACKETS.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _within(content: object) -> list[Any]:
+    return list(content.values()) if isinstance(content, dict) else content if isinstance(content, list) else []
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise MisreadError([f"a whole number of {len(digits)} digits"])
+    return int(digits)
 
 
 def structured(content: object, kind: type[T]) -> T:
@@ -62,8 +127,16 @@ def _mistakes(content: object, kind: type) -> list[str]:
     try:
         _converter(detailed=True).structure(content, kind)
     except Exception as error:
-        return [_placed(line) for line in transform_error(error, format_exception=_said)]
+        found = [_placed(line) for line in transform_error(error, format_exception=_said)]
+        more = [f"and {len(found) - _MOST_MISTAKES} more"] if len(found) > _MOST_MISTAKES else []
+        return [*found[:_MOST_MISTAKES], *more]
     raise AssertionError("the two readers differ")
+
+
+def given_as(value: object) -> str:
+    """Return what was given as a message says it: as it would be written, cut where it is long."""
+    said = repr(value)
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
 
 
 def _said(error: BaseException, _: type | None) -> str:
@@ -107,7 +180,7 @@ def _strict(kind: type) -> Callable[[object, Any], Any]:
         if isinstance(asked, type) and issubclass(asked, Enum):  # cattrs takes an enumeration of texts for a text
             return _one_of(given, asked)
         if not isinstance(given, accepted) or (isinstance(given, bool) and kind is not bool):
-            raise ValueError(f"expected {called}, got {given!r}")
+            raise ValueError(f"expected {called}, got {given_as(given)}")
         return given if isinstance(given, kind) else kind(given)
 
     return structure
@@ -116,14 +189,14 @@ def _strict(kind: type) -> Callable[[object, Any], Any]:
 def _figure(given: object, _: object) -> Decimal | str:
     """Read a number as exactly as it is written, or a text."""
     if isinstance(given, bool) or not isinstance(given, str | int | Decimal):
-        raise ValueError(f"expected a number or a text, got {given!r}")
+        raise ValueError(f"expected a number or a text, got {given_as(given)}")
     return given if isinstance(given, str) else Decimal(given)
 
 
 def _one_of(given: object, kind: type[Enum]) -> Enum:
     known = {each.value: each for each in kind}
     if not isinstance(given, str) or given not in known:
-        raise ValueError(f"expected one of {', '.join(map(str, known))}, got {given!r}")
+        raise ValueError(f"expected one of {', '.join(map(str, known))}, got {given_as(given)}")
     return known[given]
 
 
@@ -142,7 +215,7 @@ def _refuse_other_than(
             if type(given) is kind:  # read before
                 return given
             if not isinstance(given, accepted):
-                raise ValueError(f"expected {called}, got {given!r}")
+                raise ValueError(f"expected {called}, got {given_as(given)}")
             return usual(given, kind)
 
         return structure

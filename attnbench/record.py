@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from attnbench.axes import DEFAULTS, TOGETHER, Axes, Mode, Scope, variant
-from attnbench.reading import structured
+from attnbench.reading import MisreadError, from_json, structured
 
 __all__ = [
     "CHECKSUM",
@@ -202,14 +202,15 @@ class Record:
         """Return the record that a line holds.
 
         Raises:
-            ValueError: the line is not a record, or one of a later format.
+            MisreadError: the line is not a record, or one of a later format.
         """
-        read = json.loads(line)
-        if not isinstance(read, dict) or not isinstance(read.get("format"), int) or "cell" not in read:
-            raise ValueError("not a record of attnbench")
+        read = from_json(line)
+        if not isinstance(read, dict) or type(read.get("format")) is not int or "cell" not in read:
+            raise MisreadError(["not a record of attnbench"])
         found = read.pop("format")
         if found > FORMAT:
-            raise ValueError(f"a record of format {found}; this attnbench reads up to {FORMAT}, a newer one is needed")
+            said = f"a record of format {found}; this attnbench reads up to {FORMAT}, a newer one is needed"
+            raise MisreadError([said])
         for of_the_line in ("cell_key", CHECKSUM):
             read.pop(of_the_line, None)
         record = structured(read, cls)

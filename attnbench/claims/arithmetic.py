@@ -6,6 +6,8 @@ import ast
 import operator
 from collections.abc import Callable, Collection, Mapping
 
+_LONGEST = 500
+"""Characters of a formula: ten times the longest that a paper prints."""
 _OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -21,9 +23,11 @@ def parse(formula: str, *, names: Collection[str]) -> ast.expr:
     Raises:
         ValueError: it is no arithmetic, or has a name that is not among ``names``.
     """
+    if len(formula) > _LONGEST:  # whatever goes through its tree goes deeper with each sign
+        raise ValueError(f"a formula of {len(formula)} characters; {_LONGEST} are the most")
     try:
         tree = ast.parse(formula, mode="eval").body
-    except SyntaxError:
+    except (SyntaxError, ValueError, MemoryError):  # a NUL, and more brackets than Python takes
         raise ValueError(f"{formula!r} is not a formula; write it as 4*N*C**2 + 2*N**2*C") from None
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id not in names:

@@ -6,13 +6,13 @@ Finding and reading ledgers imports no plugin and no torch.
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from attnbench import files
 from attnbench.axes import AXES, texts
 from attnbench.claims import arithmetic
 from attnbench.claims.claim import AXES_OF_A_CHECK, CERTAINTIES, UNITS, Check, Claim, Reason, Take
@@ -20,7 +20,7 @@ from attnbench.errors import UsageError, did_you_mean
 from attnbench.metrics import METRICS
 from attnbench.plugins import source
 from attnbench.plugins.registry import Plugin
-from attnbench.reading import structured
+from attnbench.reading import MisreadError, given_as, structured
 
 
 def find(plugins: Iterable[Plugin]) -> list[Claim]:
@@ -50,11 +50,9 @@ def read(path: Path) -> list[Claim]:
         UsageError: the file cannot be read, or what stands in it is no claim; all its mistakes.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}") from None
+        content = files.toml_of(path, parse_float=Decimal)
+    except MisreadError as error:
+        raise UsageError(*error.mistakes) from None
     found, mistakes = (
         [],
         [f"{path}: unknown name {name!r}; claims stand under [[claim]]" for name in content.keys() - {"claim"}],
@@ -65,8 +63,8 @@ def read(path: Path) -> list[Claim]:
     for place, entry in enumerate(entries, start=1):
         try:
             found.append(_claim(entry))
-        except (ValueError, TypeError) as error:
-            mistakes.append(f"{path}: claim {entry.get('id', place)!r}: {error}")
+        except ValueError as error:
+            mistakes.append(f"{path}: claim {given_as(entry.get('id', place))}: {error}")
     ids = [claim.id for claim in found]
     mistakes += [f"{path}: claim {one!r} is there twice" for one in dict.fromkeys(ids) if ids.count(one) > 1]
     if mistakes:
@@ -99,8 +97,11 @@ def _places(module: Path | None) -> Sequence[Path]:
 def _claim(entry: Mapping[str, Any]) -> Claim:
     given = dict(entry)
     if "check" in given:
-        given["check"] = _check(given["check"])
-    given["reasons"] = [_reason(reason, given.get("check")) for reason in given.get("reasons", ())]
+        given["check"] = _check(_table("check", given["check"]))
+    reasons = given.get("reasons", [])
+    if not isinstance(reasons, list):
+        raise ValueError(f"reasons: expected a list, got {given_as(reasons)}")
+    given["reasons"] = [_reason(_table("reasons", reason), given.get("check")) for reason in reasons]
     if "mechanism" in given:
         raise ValueError("unknown name 'mechanism'; a claim is of the mechanism beside whose code its ledger lies")
     claim = structured(given, Claim)
@@ -114,7 +115,7 @@ def _check(entry: Mapping[str, Any]) -> Check:
     given |= {name: _listed(given[name]) for name in ("values", "dim") if name in given}
     if "values" in given:
         given["values"] = [str(one) for one in given["values"]]
-    given["symbols"] = list(dict(given.get("symbols", {})).items())
+    given["symbols"] = _symbols(given.get("symbols", {}))
     given.setdefault("scope", "network" if given.get("network") else "layer")
     given["axes"] = [(name, texts(entry[name])) for name in AXES_OF_A_CHECK if name in entry]
     check = structured(given, Check)
@@ -173,7 +174,7 @@ def _refuse_contradictions(claim: Claim) -> None:
         raise ValueError(f"unknown unit {claim.unit!r}; known: {', '.join(filter(None, UNITS))}")
     if claim.certainty not in CERTAINTIES:
         raise ValueError(f"certainty {claim.certainty!r}; expected {', '.join(CERTAINTIES)}")
-    if isinstance(claim.value, Decimal) and not claim.value.is_finite():
+    if isinstance(claim.value, Decimal) and not (claim.value.is_finite() and _is_a_float(claim.value)):
         raise ValueError(f"value {claim.value} is no figure")
     if claim.plot and claim.check:
         _refuse_text_along(claim.check, f"the plot {claim.plot!r} is drawn")
@@ -186,6 +187,11 @@ def _refuse_contradictions(claim: Claim) -> None:
         raise ValueError("there is no check; say with data, hardware or missing why")
 
 
+def _is_a_float(value: Decimal) -> bool:
+    """Whether a number and its last digit are neither too large nor too small for a float."""
+    return max(abs(value.adjusted()), abs(int(value.as_tuple().exponent))) < 300
+
+
 def _refuse_text_along(check: Check, what: str) -> None:
     try:
         finite = [math.isfinite(float(value)) for value in check.values]
@@ -193,6 +199,17 @@ def _refuse_text_along(check: Check, what: str) -> None:
         finite = []
     if not finite or not all(finite):
         raise ValueError(f"{what} along an option whose 'values' are numbers, got {', '.join(check.values) or 'none'}")
+
+
+def _symbols(given: object) -> Sequence[Any]:
+    """Return symbols with their values, from a table or as a check that was read before has them."""
+    return given if isinstance(given, tuple) else list(_table("symbols", given).items())
+
+
+def _table(name: str, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name}: expected names with values, got {given_as(value)}")
+    return value
 
 
 def _listed(value: object) -> Sequence[Any]:

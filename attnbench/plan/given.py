@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tomllib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from attnbench import files
 from attnbench.axes import AXES, Scope, texts
 from attnbench.devices.machine import usable_cores
 from attnbench.errors import UsageError, did_you_mean
@@ -127,11 +127,9 @@ def settings_of(given: Mapping[str, Any]) -> Settings:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}") from None
+        content = files.toml_of(path)
+    except MisreadError as error:
+        raise UsageError(*error.mistakes) from None
     names = known_names()
     read = {name.replace("-", "_"): value for name, value in content.items()}
     unknown = [name for name in read if name not in names]

@@ -9,6 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
+
+from attnbench import files
+from attnbench.reading import MisreadError
 
 MADE = ".made.json"
 """Name of the list, in the folder of the plots."""
@@ -28,15 +32,14 @@ def remove(plots: Path, *, drawn: Collection[Path]) -> None:
     for name in _listed(plots / MADE) - set(names):
         (plots / name).unlink(missing_ok=True)
     if plots.is_dir():
-        (plots / MADE).write_text(json.dumps(names, indent=1) + "\n", encoding="utf-8")
+        files.put(plots / MADE, json.dumps(names, indent=1) + "\n")
 
 
 def _listed(made: Path) -> set[str]:
     """Return the plots that a list names; none if it is not there or is no list. A name with a folder in it is none."""
     try:
-        content = json.loads(made.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        names = files.json_of(made, tuple[Any, ...])
+    except MisreadError:
         return set()
-    names = content if isinstance(content, list) else []
     pictures = (name for name in names if isinstance(name, str) and Path(name).suffix in {".png", ".svg"})
     return {name for name in pictures if Path(name).name == name}

@@ -6,13 +6,13 @@ Kept in ``limits.json`` of the run's folder, by environment id; ``attnbench.work
 from __future__ import annotations
 
 import contextlib
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from attnbench import files
 from attnbench.child import ENDED, Child, Reached
-from attnbench.reading import structured
+from attnbench.reading import MisreadError
 from attnbench.record import Cell
 from attnbench.roofline import MachineLimits
 from attnbench.runs.job import FORK
@@ -23,10 +23,14 @@ MODULE = "attnbench.worker.limits"
 
 
 def read(folder: Path) -> dict[str, MachineLimits]:
-    """Return the limits that a run's folder holds, by environment id; none if it holds none."""
+    """Return the limits that a run's folder holds, by environment id; none if it holds none that can be read."""
+    path = folder / LIMITS
+    if not path.is_file():
+        return {}
     try:
-        return structured(json.loads((folder / LIMITS).read_text()), dict[str, MachineLimits])
-    except (OSError, ValueError):
+        return files.json_of(path, dict[str, MachineLimits])
+    except MisreadError as error:
+        warnings.warn(f"{error}; the limits of the machine are not known", stacklevel=2)
         return {}
 
 

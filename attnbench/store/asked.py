@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from attnbench import files
 from attnbench.errors import StoreError
-from attnbench.reading import structured
+from attnbench.reading import MisreadError
 
 ASKED = "asked.json"
 
@@ -46,22 +48,21 @@ NOTHING = Asked(by_command={})
 
 
 def read(folder: Path) -> Asked:
-    """Return what a run was asked for; nothing if it does not say.
-
-    Raises:
-        StoreError: what is there is not what ``keep`` writes.
-    """
+    """Return what a run was asked for; nothing if it does not say, with a warning if that cannot be read."""
     path = folder / ASKED
     if not path.is_file():
         return NOTHING
     try:
-        return structured(json.loads(path.read_text(encoding="utf-8")), Asked)
-    except (OSError, ValueError) as error:
-        raise StoreError(f"cannot read {path}: {error}; remove it to go without") from None
+        return files.json_of(path, Asked)
+    except MisreadError as error:
+        warnings.warn(f"{error}; what was asked for before is not known", stacklevel=2)
+        return NOTHING
 
 
 def keep(folder: Path, *, command: str, cells: Mapping[str, str], fresh: bool) -> None:
     """Add a command and its cells to what a run was asked for, in place of what the same command asked for before.
+
+    What was there and cannot be read, torn by a power cut or of a later attnbench, is set aside with a warning.
 
     Args:
         folder: of the run.
@@ -72,9 +73,22 @@ def keep(folder: Path, *, command: str, cells: Mapping[str, str], fresh: bool) -
     Raises:
         StoreError: the folder cannot be written.
     """
-    before = NOTHING if fresh else read(folder)
-    asked = Asked(by_command={**before.by_command, command: dict(cells)})
     try:
-        (folder / ASKED).write_text(json.dumps(asdict(asked), indent=1) + "\n", encoding="utf-8")
+        before = NOTHING if fresh else _read_or_set_aside(folder)
+        asked = Asked(by_command={**before.by_command, command: dict(cells)})
+        files.put(folder / ASKED, json.dumps(asdict(asked), indent=1) + "\n", sync=True)
     except OSError as error:
-        raise StoreError(f"cannot write {folder}: {error.strerror}; give another folder with --out") from None
+        said = files.reason_of(error)
+        raise StoreError(f"cannot write {folder}: {said}; give another folder with --out") from None
+
+
+def _read_or_set_aside(folder: Path) -> Asked:
+    path = folder / ASKED
+    if not path.exists():
+        return NOTHING
+    try:
+        return files.json_of(path, Asked)
+    except MisreadError as error:
+        aside = files.set_aside(path, "unread")
+        warnings.warn(f"{error}; it is kept as {aside.name}, and begun anew", stacklevel=3)
+        return NOTHING

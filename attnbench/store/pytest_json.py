@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from attnbench import files
 from attnbench.errors import StoreError
 from attnbench.reading import MisreadError, structured
 from attnbench.record import Cell, Record, Status, Value, metrics_from_dict
@@ -24,13 +24,28 @@ class _Noted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Stats:
+    """What is read of a benchmark's statistics."""
+
+    median: float
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Benchmark:
     """What is read of one benchmark."""
 
     fullname: str
-    median: float
-    rounds: int
+    stats: _Stats
     noted: _Noted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Content:
+    """What is read of a file."""
+
+    datetime: str
+    benchmarks: tuple[dict[str, Any], ...]
 
 
 def records_from(path: Path) -> list[Record]:
@@ -42,33 +57,44 @@ def records_from(path: Path) -> list[Record]:
         StoreError: the file cannot be read, is not pytest-benchmark's, or holds no benchmark of a mechanism.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        ours = [_picked(each) for each in content["benchmarks"] if "attnbench" in each["extra_info"]]
-        found = [structured(each, _Benchmark) for each in ours]
-        started_at = str(content["datetime"])
-    except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}; give what --benchmark-json wrote") from None
+        content = structured(_of(files.json_of(path, dict[str, Any]), _Content), _Content)
+    except MisreadError as error:
+        raise StoreError(f"{path} is not what pytest --benchmark-json writes: {error}") from None
+    try:
+        ours = [each for each in content.benchmarks if "attnbench" in (each.get("extra_info") or ())]
+        found = [structured(_picked(each), _Benchmark) for each in ours]
+        records = [_record(each, content.datetime) for each in found]
     except MisreadError as error:
         raise StoreError(f"{path} is not what mechanism_benchmark writes: {error}") from None
-    except (ValueError, KeyError, TypeError):
-        raise StoreError(f"{path} is not what pytest --benchmark-json writes") from None
-    if not found:
+    if not records:
         raise StoreError(f"{path} holds no benchmark made with mechanism_benchmark")
-    return [_record(each, started_at) for each in found]
+    return records
+
+
+def _of(content: object, kind: type) -> object:
+    """Return what is used of the many things that pytest-benchmark writes."""
+    names = {each.name for each in fields(kind)}
+    return {name: content[name] for name in names & content.keys()} if isinstance(content, dict) else content
 
 
 def _picked(benchmark: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is used of the many things that pytest-benchmark writes."""
-    stats = {name: benchmark["stats"][name] for name in ("median", "rounds")}
-    return {"fullname": benchmark["fullname"], "noted": benchmark["extra_info"]["attnbench"], **stats}
+    info = benchmark["extra_info"]
+    noted = info["attnbench"] if isinstance(info, dict) else info
+    return {name: benchmark[name] for name in ("fullname",) if name in benchmark} | {
+        "stats": _of(benchmark.get("stats"), _Stats),
+        "noted": noted,
+    }
 
 
 def _record(benchmark: _Benchmark, started_at: str) -> Record:
     noted = benchmark.noted
+    if not (benchmark.stats.median > 0 and noted.cell.depth > 0):
+        said = f"a median of {benchmark.stats.median} s over {noted.cell.depth} layers; both are to be above 0"
+        raise MisreadError([f"{benchmark.fullname}: {said}"])
     timed: dict[str, Value] = {
-        "latency_median_s": benchmark.median / noted.cell.depth,
-        "latency_samples": benchmark.rounds,
-        "throughput_img_per_s": noted.cell.batch * noted.cell.depth / benchmark.median,
+        "latency_median_s": benchmark.stats.median / noted.cell.depth,
+        "latency_samples": benchmark.stats.rounds,
+        "throughput_img_per_s": noted.cell.batch * noted.cell.depth / benchmark.stats.median,
     }
     return Record(
         cell=noted.cell,

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
-import json
 import os
+import stat
 import time
 import warnings
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
 
+from attnbench import files
 from attnbench.errors import StoreError
+from attnbench.reading import MisreadError, from_json
 from attnbench.record import Record
 
 RECORDS = "records.jsonl"
+_BLANK = " \t\r\n\f\v\0\ufeff"
+"""Of a line without a record: some editors begin a file with a mark, and a power cut leaves zeros."""
 
 
 class TornRecordWarning(UserWarning):
     """The last line of a records file was cut short and has been set aside."""
+
+
+class LostRecordsWarning(UserWarning):
+    """The records file was removed while it was written, and has been written anew."""
 
 
 def read(folder: Path) -> list[Record]:
@@ -27,20 +35,25 @@ def read(folder: Path) -> list[Record]:
     Raises:
         StoreError: there are no records, a line is no record, or a later attnbench wrote them.
     """
-    path = folder / RECORDS if folder.is_dir() else folder
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        path = folder / RECORDS if folder.is_dir() else folder
+        lines = files.text_of(path, errors="replace").split("\n")
     except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}; give the folder of a run") from None
+        raise StoreError(f"cannot read {folder}: {files.reason_of(error)}; give the folder of a run") from None
+    except MisreadError as error:
+        raise StoreError(f"{error}; give the folder of a run") from None
     latest: dict[str, Record] = {}
     for number, line in enumerate(lines, start=1):
+        if not line.strip(_BLANK):
+            continue
         try:
-            record = Record.from_json(line)
-        except ValueError as error:
-            if number == len(lines) and not line.endswith("\n"):
+            record = Record.from_json(line.strip(_BLANK))
+        except MisreadError as error:
+            if number == len(lines) and not _is_whole(line):
                 warnings.warn(TornRecordWarning(f"{path}: the last line is cut short and was left out"), stacklevel=2)
                 continue
-            raise StoreError(f"{path}, line {number}: {_why(error)}") from None
+            said = str(error).removeprefix("line 1: ")
+            raise StoreError(f"{path}, line {number}: {said}; remove the line or give another folder") from None
         latest[record.cell.key] = record
     return list(latest.values())
 
@@ -63,7 +76,7 @@ class Store:
 
         Args:
             folder: where the run is kept.
-            fresh: put the records that are there aside, under another name, and start over.
+            fresh: put the records and samples that are there aside, under other names, and start over.
 
         Raises:
             StoreError: it cannot be written, another process writes it, or what is in it cannot be read.
@@ -71,17 +84,21 @@ class Store:
         self.folder = folder
         self.path = folder / RECORDS
         try:
-            (folder / "samples").mkdir(parents=True, exist_ok=True)
-            self._file: TextIO = self._open()
-        except OSError as error:
-            raise StoreError(f"cannot write {folder}: {error.strerror}; give another folder with --out") from None
+            self._file = self._open()
+        except (OSError, ValueError) as error:
+            said = files.reason_of(error)
+            raise StoreError(f"cannot write {folder}: {said}; give another folder with --out") from None
         try:
             if fresh:
                 self._put_aside()
             self._mend_last_line()
             self._latest = {record.cell.key: record for record in read(self.path)}
+        except OSError as error:
+            os.close(self._file)
+            said = files.reason_of(error)
+            raise StoreError(f"cannot write {folder}: {said}; what is in it is as it was") from None
         except BaseException:
-            self._file.close()
+            os.close(self._file)
             raise
 
     @property
@@ -90,43 +107,93 @@ class Store:
         return list(self._latest.values())
 
     def append(self, record: Record) -> None:
-        """Write a record; it is on disk, synced, when this returns."""
-        self._file.write(record.to_json() + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Write a record; it is on disk, synced, when this returns.
+
+        Raises:
+            StoreError: it cannot be written; those before it are there still.
+        """
+        try:
+            if not self._is_in_place():
+                self._write_anew()
+            self._write(record)
+        except OSError as error:
+            raise StoreError(f"cannot write {self.path}: {files.reason_of(error)}") from None
         self._latest[record.cell.key] = record
 
-    def _open(self) -> TextIO:
-        file = self.path.open("a", encoding="utf-8")
+    def _open(self) -> int:
+        for name in ("samples", "logs"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        opened = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.close()
+            if not stat.S_ISREG(os.fstat(opened).st_mode):
+                raise StoreError(f"{self.path} is no file; remove it or give another folder with --out")
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            files.sync_folder(self.folder)
+        except BlockingIOError:
+            os.close(opened)
             raise StoreError(f"another attnbench is writing {self.folder}; wait for it or give --out") from None
-        return file
+        except BaseException:
+            os.close(opened)
+            raise
+        return opened
+
+    def _write(self, record: Record) -> None:
+        """Append a line, whole or not at all."""
+        line = f"{record.to_json()}\n".encode()
+        before = os.fstat(self._file).st_size
+        try:
+            written = 0
+            while written < len(line):
+                written += os.write(self._file, line[written:])
+            os.fsync(self._file)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, before)
+            raise
+
+    def _is_in_place(self) -> bool:
+        """Whether what is written goes to the file of the name, which somebody may have removed meanwhile."""
+        try:
+            return os.path.samestat(os.fstat(self._file), self.path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _write_anew(self) -> None:
+        """Write what is known to a file of the name again."""
+        anew = self._open()
+        os.close(self._file)
+        self._file = anew
+        there = {record.cell.key: record for record in read(self.path)}
+        lost = [record for key, record in self._latest.items() if there.get(key) != record]
+        for record in lost:
+            self._write(record)
+        said = f"{self.path} was removed meanwhile; its {len(lost)} rows are written again"
+        warnings.warn(LostRecordsWarning(said), stacklevel=4)
 
     def _put_aside(self) -> None:
-        if self.path.stat().st_size == 0:
-            return
+        """Give records and samples names of their own, the same for both."""
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        self.path.rename(self.path.with_name(f"records.{stamp}.jsonl"))
-        self._file.close()
+        samples = self.folder / "samples"
+        if self.path.stat().st_size == 0 and not any(samples.iterdir()):
+            return
+        aside = files.set_aside(self.path, stamp, but=lambda mark: (self.folder / f"samples.{mark}").exists())
+        samples.rename(self.folder / f"samples.{aside.name.split('.')[1]}")
+        os.close(self._file)
         self._file = self._open()
 
     def _mend_last_line(self) -> None:
         """Move a last line without its end, as a crash leaves it, into a file of its own."""
-        content = self.path.read_bytes()
+        content = files.bytes_of(self.path)
         kept, newline, torn = content.rpartition(b"\n")
-        if not torn:
+        if not torn.strip(_BLANK.encode()):
             return
-        if _is_whole(torn):
-            self._file.write("\n")
-            self._file.flush()
+        if _is_whole(torn.decode("utf-8", "replace")):
+            os.write(self._file, b"\n")
             return
         aside = self.path.with_name("records.torn")
         with aside.open("ab") as file:
             file.write(torn + b"\n")
-        os.truncate(self.path, len(kept + newline))
+        os.ftruncate(self._file, len(kept + newline))
         warnings.warn(
             TornRecordWarning(f"{self.path}: the last line was cut short; it is kept in {aside.name}"), stacklevel=3
         )
@@ -137,16 +204,11 @@ class Store:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        os.close(self._file)
 
 
-def _is_whole(line: bytes) -> bool:
+def _is_whole(line: str) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
+        return isinstance(from_json(line.strip(_BLANK)), dict)
+    except MisreadError:
         return False
-
-
-def _why(error: ValueError) -> str:
-    not_json = isinstance(error, json.JSONDecodeError)
-    return "not JSON; remove the line or give another folder" if not_json else str(error)

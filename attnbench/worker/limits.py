@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from attnbench import devices
+from attnbench import devices, files
 from attnbench.child import voice
 from attnbench.devices import environment
 from attnbench.probes import limits
@@ -34,9 +34,7 @@ def add(path: Path, device: str, threads: int, budget_s: float, dtypes: Sequence
     if before and before >= set(dtypes):
         return
     known[environment_id] = limits.measure(device, list(dict.fromkeys([*dtypes, *before])), threads, budget_s=budget_s)
-    beside = path.with_suffix(".tmp")
-    beside.write_text(json.dumps({key: found.to_dict() for key, found in known.items()}, indent=1))
-    beside.replace(path)
+    files.put(path, json.dumps({key: found.to_dict() for key, found in known.items()}, indent=1) + "\n", sync=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from attnbench import roofline
+from attnbench import files, roofline
 from attnbench.devices import attention
 from attnbench.devices.clock import Timer
 from attnbench.devices.device import Device
@@ -175,10 +176,10 @@ def _of_baseline(key: str, timing: latency.Timing) -> dict[str, Any]:
 
 
 def _keep_samples(path: Path, arrays: Mapping[str, Any], *, order: list[str]) -> None:
-    beside = path.with_suffix(".tmp")
-    with beside.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, group=np.array(order), **arrays)
-    beside.replace(path)
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, group=np.array(order), **arrays)
+    path.parent.mkdir(parents=True, exist_ok=True)  # somebody may have removed it meanwhile
+    files.put(path, content.getvalue(), sync=True)  # a row that is on disk refers to it
 
 
 class _Heartbeat:

@@ -10,7 +10,6 @@ import pytest
 from rich.console import Console
 
 from attnbench.cli.progress import described
-from attnbench.errors import StoreError
 from attnbench.plan.sweep import Sweep
 from attnbench.record import Cell, Record, Scope, Status
 from attnbench.runs import session
@@ -36,11 +35,20 @@ def test_commands_and_cells_of_a_folder_add_up_until_it_is_started_over(tmp_path
     assert asked.read(tmp_path).missing([]) == ("xca at 64",)
 
 
-def test_a_folder_that_does_not_say_was_asked_for_nothing_and_a_broken_file_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_does_not_say_was_asked_for_nothing(tmp_path: Path) -> None:
     assert asked.read(tmp_path) == asked.NOTHING
-    (tmp_path / "asked.json").write_text("{}")
-    with pytest.raises(StoreError, match=r"cannot read .*asked\.json"):
-        asked.read(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"by_command": {"a', '{"by_command": {}, "later": 1}', "[" * 100_000])
+def test_a_file_that_cannot_be_read_costs_what_was_asked_before_and_is_kept(content: str, tmp_path: Path) -> None:
+    path = tmp_path / asked.ASKED
+    path.write_text(content)
+    with pytest.warns(UserWarning, match=r"asked\.json.*; what was asked for before is not known"):
+        assert asked.read(tmp_path) == asked.NOTHING
+    with pytest.warns(UserWarning, match=r"it is kept as asked\.unread\.json, and begun anew"):
+        asked.keep(tmp_path, command="run", cells={"a": "mhsa at 64"}, fresh=False)
+    assert asked.read(tmp_path).commands == ("run",)
+    assert (tmp_path / "asked.unread.json").read_text() == content
 
 
 def test_cells_of_the_same_words_differ_by_their_options() -> None:

@@ -1,4 +1,7 @@
+import errno
 import json
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,3 +121,113 @@ def test_a_record_is_appended_without_going_through_those_that_are_there(
         monkeypatch.setattr("attnbench.record._digest", lambda fields: digested.append(fields) or "key")
         kept.append(RECORD)
     assert len(digested) < 5
+
+
+def test_a_mark_of_an_editor_blank_lines_and_zeros_of_a_power_cut_are_no_records(tmp_path: Path) -> None:
+    write(tmp_path, RECORD)
+    path = tmp_path / store.RECORDS
+    line = path.read_bytes()
+    path.write_bytes(b"\xef\xbb\xbf" + line + b"\r\n  \n" + bytes(512) + b"\n" + bytes(64))
+    assert store.read(tmp_path) == [RECORD]
+    other = replace(RECORD, cell=replace(CELL, height=512))
+    write(tmp_path, other)
+    assert store.read(tmp_path) == [RECORD, other]
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"format": true}', '{"format": 2, "cell": {"height": 1' + "0" * 5000])
+def test_whatever_a_line_holds_it_is_a_record_or_named(line: str, tmp_path: Path) -> None:
+    (tmp_path / store.RECORDS).write_text(f"\n{line}\n")
+    with pytest.raises(StoreError, match=r"records\.jsonl, line 2: .*; remove the line or give another folder"):
+        store.read(tmp_path)
+
+
+def test_starting_over_twice_in_a_second_keeps_both_with_their_samples(tmp_path: Path) -> None:
+    for turn in range(3):
+        with store.Store(tmp_path, fresh=True) as kept:
+            kept.append(replace(RECORD, metrics={"macs": turn}))
+            (tmp_path / "samples" / f"{CELL.key}.npz").write_text(str(turn))
+    asides = sorted(tmp_path.glob("records.*Z*.jsonl"))
+    assert sorted(store.read(path)[0].metrics["macs"] for path in asides) == [0, 1]
+    for path in asides:
+        of_the_same = tmp_path / path.stem.replace("records", "samples") / f"{CELL.key}.npz"
+        assert of_the_same.read_text() == str(store.read(path)[0].metrics["macs"])
+    assert store.read(tmp_path)[0].metrics["macs"] == 2
+
+
+OTHERS = [replace(RECORD, cell=replace(CELL, height=32 * side)) for side in range(1, 5)]
+
+
+@pytest.mark.parametrize("whole_folder", [False, True])
+def test_what_is_removed_while_it_is_written_is_written_again(whole_folder: bool, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with store.Store(run) as kept:
+        for record in OTHERS[:2]:
+            kept.append(record)
+        shutil.rmtree(run) if whole_folder else (run / store.RECORDS).unlink()
+        with pytest.warns(store.LostRecordsWarning, match="was removed meanwhile; its 2 rows are written again"):
+            kept.append(OTHERS[2])
+        kept.append(OTHERS[3])
+    assert store.read(run) == OTHERS
+
+
+def test_a_file_that_took_the_place_of_the_records_loses_nothing_and_gains_them(tmp_path: Path) -> None:
+    with store.Store(tmp_path / "other") as other:
+        other.append(OTHERS[3])
+    with store.Store(tmp_path) as kept:
+        kept.append(OTHERS[0])
+        (tmp_path / "other" / store.RECORDS).replace(tmp_path / store.RECORDS)
+        with pytest.warns(store.LostRecordsWarning):
+            kept.append(OTHERS[1])
+    assert {record.cell.height for record in store.read(tmp_path)} == {32, 64, 128}
+
+
+@pytest.mark.parametrize("place", range(0, 2400, 111))
+def test_a_disk_that_is_full_in_the_middle_of_a_row_costs_that_row_alone(
+    place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk takes so many more bytes, and part of a write where there is room for a part."""
+    room = place
+
+    def write(descriptor: int, content: bytes) -> int:
+        nonlocal room
+        if not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken = min(room, len(content))
+        room -= taken
+        return wrote(descriptor, content[:taken])
+
+    wrote = os.write
+    with store.Store(tmp_path) as run:
+        monkeypatch.setattr("attnbench.store.records.os.write", write)
+        kept, said = [], []
+        for record in OTHERS:
+            try:
+                run.append(record)
+                kept.append(record)
+            except StoreError as error:
+                said.append(str(error))
+        assert run.records == kept
+    assert said == [f"cannot write {tmp_path / store.RECORDS}: No space left on device"] * (len(OTHERS) - len(kept))
+    assert said
+    monkeypatch.undo()
+    assert store.read(tmp_path) == kept
+    with store.Store(tmp_path) as run:
+        run.append(OTHERS[-1])
+    assert store.read(tmp_path) == [*(record for record in kept if record is not OTHERS[-1]), OTHERS[-1]]
+
+
+@pytest.mark.parametrize("name", [store.RECORDS, "logs", "samples"])
+def test_what_is_no_file_or_no_folder_where_one_is_needed_is_a_line(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(StoreError, match=rf"{name} is no file|cannot write .*: File exists"):
+        store.Store(tmp_path)
+    if name == store.RECORDS:
+        with pytest.raises(StoreError, match="is no file; give the folder of a run"):
+            store.read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "nul\0"])
+def test_a_name_that_no_file_can_have_is_a_line(name: str, tmp_path: Path) -> None:
+    for use in (store.read, store.Store):
+        with pytest.raises(StoreError, match=r"File name too long|null byte"):
+            use(tmp_path / name)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnbench.axes import AXES, texts
-from attnbench.errors import UsageError, did_you_mean
+from attnbench.errors import StoreError, UsageError, did_you_mean
 from attnbench.record import Record, Status
 
 if TYPE_CHECKING:
@@ -128,9 +128,10 @@ def run(
 
     _refuse_unknown(asked)
     request, settings = read_request(None, asked, threads=default_threads())
+    planned = session.plan(request, settings)
     folder = Path(out) if out is not None else session.folder_of(request)
     outcome = session.measure(
-        session.plan(request, settings),
+        planned,
         settings=settings,
         folder=folder,
         fresh=fresh,
@@ -138,6 +139,8 @@ def run(
         console=_console(shown=progress),
         command=_typed(asked, out),
     )
+    if outcome.stopped:
+        raise StoreError(outcome.stopped)
     return Run(folders=(folder,), records=outcome.records, interrupted=outcome.interrupted)
 
 

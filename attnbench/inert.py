@@ -1,4 +1,4 @@
-"""Text of strangers as text and nothing more: on a terminal, in Markdown, in a spreadsheet.
+"""Text of strangers as text and nothing more: on a terminal of any encoding, in Markdown, in a spreadsheet.
 
 The only place that escapes. Names, options and reasons come from plugins, exceptions and files of whoever: an escape
 code would move the cursor, a ``|`` end a cell of a table, ``<script>`` run in a page, and ``=cmd()`` in a spreadsheet.
@@ -6,18 +6,32 @@ code would move the cursor, a ``|`` end a cell of a table, ``<script>`` run in a
 
 from __future__ import annotations
 
+import codecs
 import re
+import unicodedata
 from urllib.parse import quote
 
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
-_CONTROLS = {
-    **dict.fromkeys((*range(32), *range(127, 160)), _REPLACED),
-    # What turns the direction of writing lets a name read as another.
-    **dict.fromkeys((8206, 8207, *range(8234, 8239), *range(8294, 8298)), _REPLACED),
-    **{ord(blank): " " for blank in "\t\v\f\x85\u2028\u2029"},
-    ord("\r"): "\n",
-    ord("\n"): "\n",
-}
+
+
+class _Shown(dict[int, str]):
+    """What stands for characters on a screen, found out as they come.
+
+    Everything that is not printed is replaced: controls, what turns the direction of writing and lets a name read as
+    another, halves of characters, and what nobody sees.
+    """
+
+    def __missing__(self, code: int) -> str:
+        one = chr(code)
+        blank = one in "\t\v\f\x85" or unicodedata.category(one) in {"Zs", "Zl", "Zp"}
+        self[code] = " " if blank else one if one.isprintable() else _REPLACED
+        return self[code]
+
+
+_SHOWN = _Shown({ord("\r"): "\n", ord("\n"): "\n"})
+_NEAREST = {"\N{MICRO SIGN}": "u", "±": "~", "\N{EN DASH}": "-", "\N{MINUS SIGN}": "-", "\N{MULTIPLICATION SIGN}": "x"}
+NEAREST = "attnbench.nearest"
+"""How what an encoding lacks is written, as ``open`` takes it: by its nearest letter or a question mark, as wide."""
 _OF_MARKDOWN = re.compile(r"([\\`*_\[\]<>|#&~$])")
 _FORMULA = ("=", "+", "-", "@")
 
@@ -30,7 +44,7 @@ def shown(text: object) -> str:
         '�[31mred'
     """
     plain = str(text)
-    return plain if plain.isprintable() else plain.translate(_CONTROLS)
+    return plain if plain.isprintable() else plain.translate(_SHOWN)
 
 
 def line(text: object) -> str:
@@ -134,3 +148,18 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _nearest(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_plain(one) for one in lacking), error.end
+
+
+def _plain(character: str) -> str:
+    near = _NEAREST.get(character) or unicodedata.normalize("NFKD", character)[0]
+    return near if near.isascii() else "?"
+
+
+codecs.register_error(NEAREST, _nearest)

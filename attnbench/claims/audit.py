@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from attnbench import files
 from attnbench.claims import ledger, plan, verdict
 from attnbench.claims.answer import Unanswered, answer
 from attnbench.claims.claim import Check, Claim
@@ -99,9 +100,9 @@ def _write_page(found: Audit, file: Path, plots: Iterable[Path], command: str) -
     )
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(as_markdown(page, file.parent), encoding="utf-8")
+        files.put(file, as_markdown(page, file.parent))
     except OSError as error:
-        raise StoreError(f"cannot write {file}: {error.strerror}; give another file") from None
+        raise StoreError(f"cannot write {file}: {files.reason_of(error)}; give another file") from None
 
 
 def claims_of(mechanisms: Sequence[str]) -> list[Claim]:
@@ -149,6 +150,8 @@ def judge(
         console=console,
         command=command,
     )
+    if measured.stopped:
+        raise StoreError(measured.stopped)
     records = {record.cell.key: record for record in measured.records}
 
     def outcome(check: Check) -> Found:

@@ -1,6 +1,7 @@
 """The command line. The only module that prints or exits; importing it imports neither torch nor pandas.
 
-Exit status: 0 done; 1 a gate failed; 2 wrong usage; 3 ``--strict`` and a cell did not end ok; 130 interrupted.
+Exit status: 0 done; 1 a gate failed; 2 wrong usage, or what cannot be read or written; 3 ``--strict`` and a cell did
+not end ok; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from attnbench import __version__, inert
+from attnbench import __version__, files, inert
+from attnbench.cli import outlet
 from attnbench.cli.parameters import COMMAS, SIZE, axis_options
 from attnbench.errors import AttnbenchError, StoreError, UsageError
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 
 GATE_FAILED = 1
+UNUSABLE = 2
 STRICT_FAILED = 3
 INTERRUPTED = 130
 
@@ -296,7 +299,27 @@ def new(name: str, out: Path | None) -> None:
 
 
 def main() -> None:
-    """Run the command line; every error that attnbench raises on purpose becomes a line and a status."""
+    """Run the command line; every error that attnbench raises on purpose becomes a line and a status.
+
+    What cannot be shown costs nothing but a line. A reader that has left is no failure: it has seen what it wanted.
+    """
+    screen, status = outlet.guard(), 0
+    try:
+        _main()
+    except SystemExit as leave:
+        status = leave.code if isinstance(leave.code, int) else int(leave.code is not None)
+    failure = outlet.lost(screen)
+    left = isinstance(failure, BrokenPipeError)
+    if failure and not (left and sys.argv[1:2] not in (["run"], ["claims"])):
+        told = f"standard output: {failure.strerror}; what was measured and written is on disk"
+        click.echo(f"attnbench: {'warning: ' if left else ''}{told}", err=True)
+    if failure and not left:
+        status = status or UNUSABLE
+    if status:
+        sys.exit(status)
+
+
+def _main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
         signal.signal(signal.SIGHUP, _interrupt)
@@ -314,22 +337,22 @@ def main() -> None:
         _complain((str(error),))
     except (KeyboardInterrupt, click.Abort):
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    except OSError as error:
+        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        _complain((f"{where}{files.reason_of(error)}",))
 
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        files.put(path, text)
     except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}; give another file") from None
+        raise StoreError(f"cannot write {path}: {files.reason_of(error)}; give another file") from None
 
 
 def _complain(mistakes: tuple[str, ...]) -> None:
     for mistake in mistakes:
         click.echo(f"attnbench: {inert.shown(mistake)}", err=True)
-    sys.exit(2)
+    sys.exit(UNUSABLE)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from attnbench.errors import StoreError
+from attnbench import files
 from attnbench.report import standings, superseded
+from attnbench.report.artefacts import Artefacts
 from attnbench.report.document import document
 from attnbench.report.findings import Findings
 from attnbench.report.page.markdown import markdown
@@ -16,8 +18,8 @@ from attnbench.roofline import MachineLimits
 
 def write(
     findings: Findings, folder: Path, limits: Mapping[str, MachineLimits], *, command: str, missing: Sequence[str]
-) -> list[Path]:
-    """Write everything that a report leaves on disk and return the plots.
+) -> tuple[list[Path], list[str]]:
+    """Write everything that a report leaves on disk; return the plots, and a line for each file that is not there.
 
     Args:
         findings: what is reported.
@@ -25,21 +27,26 @@ def write(
         limits: of the machines, by ``environment_id``.
         command: what to type to get these records again.
         missing: cells that were asked for and have no row, in words.
-
-    Raises:
-        StoreError: the folder cannot be written.
     """
     from attnbench.report import plots, roofline  # noqa: PLC0415 - matplotlib takes longer to import than the rest to write
 
-    try:
+    made = Artefacts()
+    rows, pictures = findings.rows, folder / "plots"
+    drawn: list[Path] = []
+    with made.apart(str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
-        write_csv(findings.rows, folder / "records.csv")
+    if made.failures:
+        return [], made.failures
+    with made.apart(str(folder / "records.csv")):
+        write_csv(rows, folder / "records.csv")
+    with made.apart(str(folder / "crossovers.csv")):
         standings.write_csv(findings.crossovers, folder / "crossovers.csv")
-        pictures = folder / "plots"
-        drawn = [*plots.draw(findings.rows, pictures), *roofline.draw(findings.rows, limits, pictures)]
+    for name, draw in (("plots", plots.draw), ("roofline", partial(roofline.draw, limits=limits))):
+        with made.apart(f"{name} in {pictures}"):
+            drawn += draw(rows, folder=pictures, apart=made.apart)
+    with made.apart(str(folder / "report.md")):
         page = document(findings, command=command, missing=missing, plots=drawn)
-        (folder / "report.md").write_text(markdown(page, folder), encoding="utf-8")
+        files.put(folder / "report.md", markdown(page, folder))
+    with made.apart(str(pictures / superseded.MADE)):
         superseded.remove(pictures, drawn=drawn)
-    except OSError as error:
-        raise StoreError(f"cannot write {folder}: {error.strerror}; give another folder with --out") from None
-    return drawn
+    return drawn, made.failures

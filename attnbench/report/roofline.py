@@ -19,13 +19,14 @@ from matplotlib.transforms import Bbox
 
 from attnbench.metrics import METRICS, Scale, format_value, is_number, scale
 from attnbench.record import Mode
+from attnbench.report.artefacts import Apart, together
 from attnbench.report.comparison import constants, resolution, sizes, split
 from attnbench.report.palette import Style, built_in, styles
 from attnbench.report.placement import log_ticks
-from attnbench.report.plots import distinct, file_name, who
+from attnbench.report.plots import distinct, file_name, saved, who
 from attnbench.report.plots.canvas import MARKER_SIZE, SMALL, bare, box_of, handle, sheet, text_width
 from attnbench.report.plots.labels import Name, free_names, legend
-from attnbench.report.plots.saving import own_settings, save
+from attnbench.report.plots.saving import own_settings
 from attnbench.report.selection import MOST_SERIES, drawn_of
 from attnbench.roofline import MachineLimits, macs_per_call
 
@@ -64,7 +65,9 @@ class Roof:
         return self.rate / self.bytes_per_s
 
 
-def draw(rows: pd.DataFrame, limits: Mapping[str, MachineLimits], folder: Path) -> list[Path]:
+def draw(
+    rows: pd.DataFrame, limits: Mapping[str, MachineLimits], folder: Path, *, apart: Apart = together
+) -> list[Path]:
     """Draw a roofline of every comparison whose machine's limits are known, as PNG and SVG, and return the files.
 
     The same rows give the same bytes.
@@ -73,20 +76,24 @@ def draw(rows: pd.DataFrame, limits: Mapping[str, MachineLimits], folder: Path) 
         rows: One per cost cell, prepared.
         limits: By ``environment_id``.
         folder: Where the files go; made if it is not there.
+        apart: What each of them is made in.
     """
-    return [file for name, figure in distinct(figures(rows, limits)) for file in save(figure, folder, name)]
+    return saved(distinct(figures(rows, limits, apart=apart)), folder, apart=apart)
 
 
-def figures(rows: pd.DataFrame, limits: Mapping[str, MachineLimits]) -> Iterator[tuple[str, Figure]]:
+def figures(
+    rows: pd.DataFrame, limits: Mapping[str, MachineLimits], *, apart: Apart = together
+) -> Iterator[tuple[str, Figure]]:
     """Yield every figure with the name of its file."""
     looks = styles(who(rows), first=built_in())
     for conditions, part in drawn_of(split(rows, of=rows)):
         # A cell whose worker never answered does not know where it would have run.
         found = limits.get(next(iter(part["environment_id"].dropna()), ""))
-        with own_settings():
+        figure, name = None, file_name("roofline", *conditions)
+        with own_settings(), apart(f"the plot {name}"):
             figure = None if found is None else roofline(part, looks, found)
         if figure is not None:
-            yield file_name("roofline", *conditions), figure
+            yield name, figure
 
 
 def roofline(rows: pd.DataFrame, looks: Mapping[str, Style], limits: MachineLimits) -> Figure | None:

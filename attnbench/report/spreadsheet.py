@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnbench import inert
+from attnbench import files, inert
 
 _CSV_COLUMNS = """
 run_id cell_key started_at mechanism options plugin_distribution scope network res_height res_width dim heads depth
@@ -23,7 +23,8 @@ CSV_COLUMNS = tuple(_CSV_COLUMNS.split())
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Write every row and column; those of ``CSV_COLUMNS`` come first, and are there even if nothing filled them."""
     others = [column for column in frame.columns if column not in {*CSV_COLUMNS, "machine"}]
-    as_text(frame.reindex(columns=[*CSV_COLUMNS, *others])).to_csv(path, index=False, lineterminator="\n")
+    text = as_text(frame.reindex(columns=[*CSV_COLUMNS, *others])).to_csv(index=False, lineterminator="\n")
+    files.put(path, text)
 
 
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnbench import inert
+from attnbench import files, inert
 from attnbench.metrics import METRICS
 from attnbench.report.crossover import SHOWN, Crossover
 
@@ -60,7 +60,7 @@ def write_csv(found: Sequence[Crossover], path: Path) -> None:
         lines = pd.DataFrame(
             [{name: inert.spreadsheet(value) for name, value in line.items()} for line in said], dtype=object
         )
-        lines.to_csv(path, index=False, lineterminator="\n")
+        files.put(path, lines.to_csv(index=False, lineterminator="\n"))
 
 
 def _csv_lines(found: Crossover) -> Iterator[dict[str, object]]:

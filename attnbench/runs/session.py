@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from attnbench import store
+from attnbench import files, store
 from attnbench.cli.progress import Screen, described, loading
 from attnbench.compare.verdict import Comparison
 from attnbench.errors import StoreError, UsageError
@@ -45,11 +45,25 @@ class SessionOutcome:
     records: tuple[Record, ...]
     """Of the cells asked for, those that have a row by now."""
     interrupted: bool
+    stopped: str = ""
+    """Why it could not go on, with what is kept and how to go on; empty if it could."""
 
     @property
     def failed(self) -> bool:
         """Whether a cell did not end ok."""
         return any(record.status is not Status.OK for record in self.records)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written:
+    """What a report left on disk."""
+
+    drawn: tuple[Path, ...] = ()
+    failures: tuple[str, ...] = ()
+    """A line for each file that could not be made."""
+
+
+_NOTHING = _Written()
 
 
 def run(
@@ -68,17 +82,21 @@ def run(
         UsageError: anything asked for cannot be used; nothing has run then.
         StoreError: the folder cannot be written, or what is in it cannot be read.
     """
-    folder = out or folder_of(request)
     with loading(console) as watcher, report_meanwhile():
         planned = plan(request, settings, watcher=watcher)
+    folder = out or folder_of(request)
     outcome = measure(
         planned, settings=settings, folder=folder, fresh=fresh, retry=retry, console=console, command=command
     )
     if outcome.records:
         findings = Findings.of(outcome.records)
-        _show(findings, console)
+        written = _NOTHING
         if not outcome.interrupted:
-            _write(findings, folder, machine_limits.read(folder), Asked(by_command={command: {}}), console)
+            written = _write(findings, folder, machine_limits.read(folder), Asked(by_command={command: {}}))
+        _show(findings, console)
+        _name(written, folder, console)
+    if outcome.stopped:
+        raise StoreError(outcome.stopped)
     return outcome
 
 
@@ -94,10 +112,12 @@ def measure(
 ) -> SessionOutcome:
     """Measure what has no row yet, each row on disk as soon as it is known.
 
+    A disk that fails on the way stops it; the outcome says so, and has what was measured until then.
+
     Raises:
         StoreError: the folder cannot be written, or what is in it cannot be read.
     """
-    interrupted = False
+    interrupted, why = False, ""
     with store.Store(folder, fresh=fresh) as kept:
         asked.keep(folder, command=command, cells=described(planned.cells), fresh=fresh)
         recorded = [record for record in kept.records if not retry or record.status is Status.OK]
@@ -119,13 +139,17 @@ def measure(
                     screen.show(record)
             except KeyboardInterrupt:
                 interrupted = True
+            except StoreError as error:
+                why = str(error)
+            except OSError as error:
+                why = ": ".join(filter(None, (error.filename and str(error.filename), files.reason_of(error))))
         wanted = {cell.key for cell in planned.cells}
         records = tuple(record for record in kept.records if record.cell.key in wanted)
+    said = f"{len(records)} of {len(planned.cells)} cells are kept; run the same command to resume"
     if interrupted:
-        console.print(
-            f"interrupted; {len(records)} of {len(planned.cells)} cells are kept; run the same command to resume"
-        )
-    return SessionOutcome(records=records, interrupted=interrupted)
+        console.print(f"interrupted; {said}")
+    stopped = f"{why}; {said} once that is mended" if why else ""
+    return SessionOutcome(records=records, interrupted=interrupted, stopped=stopped)
 
 
 def make_report(folders: Sequence[Path], *, out: Path, console: Console, command: str) -> None:
@@ -138,11 +162,13 @@ def make_report(folders: Sequence[Path], *, out: Path, console: Console, command
         command: what gave it.
 
     Raises:
-        StoreError: a folder or file cannot be read.
+        StoreError: a folder or file cannot be read, or a file of the report not written; the others are.
     """
     records = tuple(record for path in folders for record in read(path))
     found = _asked(folders)
     findings = Findings.of(records)
+    limits = {key: limit for folder in folders for key, limit in machine_limits.read(folder).items()}
+    written = _write(findings, out, limits, found if found.commands else Asked(by_command={command: found.cells}))
     _show(findings, console)
     missing = found.missing(list(findings.rows["cell_key"]))
     if missing:
@@ -150,8 +176,7 @@ def make_report(folders: Sequence[Path], *, out: Path, console: Console, command
         named = "; ".join([*missing[:_MOST_MISSING], *more])
         words = f"{len(missing)} of the {len(found.cells)} cells asked for have no row: {named}"
         console.print(Text(words), soft_wrap=True)
-    limits = {key: limit for folder in folders for key, limit in machine_limits.read(folder).items()}
-    _write(findings, out, limits, found if found.commands else Asked(by_command={command: found.cells}), console)
+    _name(written, out, console)
 
 
 def _asked(folders: Sequence[Path]) -> Asked:
@@ -205,9 +230,9 @@ def show_verdicts(found: Comparison, console: Console, file: Path | None) -> Non
     if file is None:
         return
     try:
-        file.write_text(markdown(verdicts.page(found), file.parent), encoding="utf-8")
+        files.put(file, markdown(verdicts.page(found), file.parent))
     except OSError as error:
-        raise StoreError(f"cannot write {file}: {error.strerror}; give another file") from None
+        raise StoreError(f"cannot write {file}: {files.reason_of(error)}; give another file") from None
 
 
 def plan(request: Request, settings: Settings, *, watcher: Callable[[str], None] = lambda _: None) -> sweep.Sweep:
@@ -232,15 +257,27 @@ def _show(findings: Findings, console: Console) -> None:
     console.print()
 
 
-def _write(
-    findings: Findings, folder: Path, limits: Mapping[str, MachineLimits], found: Asked, console: Console
-) -> None:
+def _write(findings: Findings, folder: Path, limits: Mapping[str, MachineLimits], found: Asked) -> _Written:
     missing = found.missing(list(findings.rows["cell_key"]))
-    drawn = report_folder.write(findings, folder, limits, command="\n".join(found.commands), missing=missing)
-    written = [folder / name for name in ("records.jsonl", "records.csv", "crossovers.csv", "report.md")]
+    try:
+        drawn, failures = report_folder.write(
+            findings, folder, limits, command="\n".join(found.commands), missing=missing
+        )
+    except KeyboardInterrupt:
+        raise StoreError(f"interrupted while the report was written; attnbench report {folder} makes it") from None
+    return _Written(drawn=tuple(drawn), failures=tuple(failures))
+
+
+def _name(written: _Written, folder: Path, console: Console) -> None:
+    """Name the files that are there on a screen, and raise if one is not."""
+    drawn = written.drawn
+    named = [folder / name for name in ("records.jsonl", "records.csv", "crossovers.csv", "report.md")]
     more = [f"and {len(drawn) - _MOST_FILES} more plots in {folder / 'plots'}"] if len(drawn) > _MOST_FILES else []
-    for said in (*filter(Path.exists, (*written, *drawn[:_MOST_FILES])), *more):
+    for said in (*filter(Path.exists, (*named, *drawn[:_MOST_FILES])), *more):
         console.print(Text(str(said)), soft_wrap=True)
+    if written.failures:
+        again = f"the rows are kept; attnbench report {folder} makes the report again"
+        raise StoreError("\n".join([*written.failures, again]))
 
 
 def folder_of(request: Request) -> Path:

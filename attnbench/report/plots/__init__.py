@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from attnbench.metrics import METRICS, Needs, drawn, is_number
+from attnbench.report.artefacts import Apart, together
 from attnbench.report.comparison import COUNTED, constants, counted, sizes, split
 from attnbench.report.crossover import against_baseline, baseline_of
 from attnbench.report.palette import Style, built_in, styles
@@ -29,7 +30,7 @@ _LONGEST_NAME = 160
 """Characters of a file's name: file systems take 255 bytes with the ending."""
 
 
-def draw(rows: pd.DataFrame, folder: Path) -> list[Path]:
+def draw(rows: pd.DataFrame, folder: Path, *, apart: Apart = together) -> list[Path]:
     """Draw what the rows hold, as PNG and SVG, and return the files. The same rows give the same bytes.
 
     Of more than ``selection.MOST_PLOTS`` sets of conditions only a few are drawn.
@@ -37,25 +38,40 @@ def draw(rows: pd.DataFrame, folder: Path) -> list[Path]:
     Args:
         rows: One per cost cell, prepared.
         folder: Where the files go; made if it is not there.
+        apart: What each of them is made in.
     """
-    return [file for name, figure in figures(rows) for file in save(figure, folder, name)]
+    return saved(figures(rows, apart=apart), folder, apart=apart)
 
 
-def figures(rows: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
+def saved(found: Iterable[tuple[str, Figure]], folder: Path, *, apart: Apart) -> list[Path]:
+    """Write figures by the names of their files, each apart, and return the files."""
+    written: list[Path] = []
+    for name, figure in found:
+        with apart(f"{folder / name}.png"):
+            written += save(figure, folder, name)
+    return written
+
+
+def figures(rows: pd.DataFrame, *, apart: Apart = together) -> Iterator[tuple[str, Figure]]:
     """Yield every figure with the name of its file, which says what tells it from the others."""
     looks = styles(who(rows), first=built_in())
+    found: list[tuple[str, Figure]] = []
     with own_settings():
-        found = [*_costs(rows, looks), *_tradeoffs(rows, looks)]
+        found += _costs(rows, looks, apart)
+        with apart("the plot of accuracy against latency"):
+            found += _tradeoffs(rows, looks)
     yield from distinct(found)
 
 
-def _costs(rows: pd.DataFrame, looks: dict[str, Style]) -> Iterator[tuple[str, Figure]]:
+def _costs(rows: pd.DataFrame, looks: dict[str, Style], apart: Apart) -> Iterator[tuple[str, Figure]]:
     measured = [(metric, parts) for parts in [drawn_of(split(rows, of=rows))] for metric in drawn(counted=False)]
     for metric, parts in [*measured, *((metric, drawn_of(counted(rows))) for metric in drawn(counted=True))]:
         for conditions, part in parts:
-            figure = _cost(metric, part, looks)
+            figure, name = None, file_name(_name(metric), *conditions)
+            with apart(f"the plot {name}"):
+                figure = _cost(metric, part, looks)
             if figure is not None:
-                yield file_name(_name(metric), *conditions), figure
+                yield name, figure
 
 
 def _cost(metric: str, part: pd.DataFrame, looks: dict[str, Style]) -> Figure | None:

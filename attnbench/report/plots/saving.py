@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import matplotlib as mpl
 import seaborn as sns
 from matplotlib import style
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+from attnbench import files, inert
 from attnbench.report.plots.canvas import TICK_SIZE
 
 DPI = 200
@@ -40,9 +43,13 @@ def own_settings() -> Iterator[None]:
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write a figure as PNG and SVG and return the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = []
+    for text in figure.findobj(Text):
+        text.set_text(inert.shown(text.get_text()))
+    saved = []
     with own_settings():
         for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None, "Creator": None})):
-            files.append(folder / f"{name}{suffix}")
-            figure.savefig(files[-1], dpi=DPI, metadata=metadata)
-    return files
+            saved.append(folder / f"{name}{suffix}")
+            content = BytesIO()
+            figure.savefig(content, format=suffix[1:], dpi=DPI, metadata=metadata)
+            files.put(saved[-1], content.getvalue())
+    return saved

@@ -2,8 +2,8 @@
 
 The channel is open to everything that runs in the process: a plugin can write on it, fork, and go on as a second
 worker. So every event begins with a secret that comes through the channel before any plugin is loaded and is known to
-the function that says events alone; and a process that is not the one that was started says nothing, and ends where it
-would.
+the function that says events alone. A fork that a plugin lets go on as a second worker ends as soon as it comes back to
+the harness; one that is made behind Python's back says nothing, and ends where it would.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Callable
+from types import FrameType
 
 from attnbench.runs.job import Event
 
@@ -33,21 +35,40 @@ def opened(descriptor: int) -> Say:
     os.set_inheritable(descriptor, False)
     held = [descriptor]
 
-    def close_in_a_fork() -> None:
+    def in_a_fork() -> None:
         while held:  # the fork of a fork may have something else under this number
             with contextlib.suppress(OSError):
                 os.close(held.pop())
+        _end_where_it_comes_back()
 
-    os.register_at_fork(after_in_child=close_in_a_fork)
+    os.register_at_fork(after_in_child=in_a_fork)
 
     def say(event: Event) -> None:
-        if process() != owner:  # a fork that a plugin has let go on
+        if process() != owner:
             leave(0)
         line = secret + b" " + encode(event).encode() + b"\n"
         while line:
             line = line[write(descriptor, line) :]
 
     return say
+
+
+def _end_where_it_comes_back() -> None:
+    """Have this fork end as soon as what has forked it returns to the harness, by an exception or not."""
+    below, frame = set[FrameType](), sys._getframe()  # noqa: SLF001 - the only way to them
+    while frame.f_back is not None:
+        frame = frame.f_back
+        module = str(frame.f_globals.get("__name__"))
+        if module == "multiprocessing.popen_fork":  # which ends its process by itself
+            return
+        if module.partition(".")[0] == "attnbench" and module != __name__:
+            below.add(frame)
+
+    def watch(frame: FrameType, event: str, _: object) -> None:
+        if event == "return" and frame.f_back in below:
+            os._exit(0)
+
+    sys.setprofile(watch)
 
 
 def _secret(descriptor: int) -> bytes:

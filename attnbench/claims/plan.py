@@ -14,7 +14,7 @@ from attnbench.errors import UsageError
 from attnbench.metrics import METRICS, Needs
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.plan import preflight, sweep
-from attnbench.plan.preflight import Preflight, Size, Wanted
+from attnbench.plan.preflight import Finding, Preflight, Size, Wanted
 from attnbench.plan.reading import UNTIL
 from attnbench.plan.request import Request
 from attnbench.record import Cell, Scope, Task
@@ -92,7 +92,8 @@ def plan(checks: Sequence[Check], means: Means) -> ClaimsPlan:
     if unplanned and not points:
         raise UsageError(*dict.fromkeys(unplanned.values()))
     points = _shared(points)
-    return ClaimsPlan(points=points, sweep=_sweep(points.values()), unplanned=unplanned)
+    findings = [finding for looked in preflights.values() for finding in looked.findings]
+    return ClaimsPlan(points=points, sweep=_sweep(points.values(), findings), unplanned=unplanned)
 
 
 def command(check: Check, *, device: str = "") -> str:
@@ -226,7 +227,7 @@ def _shared(points: Mapping[Check, tuple[ClaimPoint, ...]]) -> dict[Check, tuple
     }
 
 
-def _sweep(points: Iterable[Sequence[ClaimPoint]]) -> sweep.Sweep:
+def _sweep(points: Iterable[Sequence[ClaimPoint]], findings: Sequence[Finding]) -> sweep.Sweep:
     """Return every cell once; ratios within a group refer to the first cell that something is taken over."""
     cells: dict[str, Cell] = {}
     baselines: dict[str, str] = {}
@@ -235,4 +236,5 @@ def _sweep(points: Iterable[Sequence[ClaimPoint]]) -> sweep.Sweep:
             cells.setdefault(cell.key, cell)
         if point.over is not None:
             baselines.setdefault(point.over.group, point.over.key)
-    return sweep.Sweep(cells=tuple(cells.values()), baselines=baselines)
+    everything = tuple(cells.values())
+    return sweep.Sweep(cells=everything, baselines=baselines, endings=sweep.endings(everything, findings))

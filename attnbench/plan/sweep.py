@@ -50,7 +50,7 @@ def plan(request: Request, looked_at: Preflight) -> Sweep:
         raise UsageError(*dict.fromkeys(mistakes))
     timed = tuple(_cells(values, findings, task))
     cells = timed + tuple(_accuracy_cells(request, values, findings))
-    return Sweep(cells=cells, baselines=_baselines(timed, request, findings), endings=_endings(cells, findings))
+    return Sweep(cells=cells, baselines=_baselines(timed, request, findings), endings=endings(cells, findings))
 
 
 def written(mechanism: str, options: Options) -> str:
@@ -149,7 +149,8 @@ def _named(cell: Cell, finding: Finding) -> Cell:
     return replace(cell, network=finding.name) if wanted.network else replace(cell, mechanism=finding.name)
 
 
-def _endings(cells: Sequence[Cell], findings: Sequence[Finding]) -> dict[str, tuple[Status, str]]:
+def endings(cells: Sequence[Cell], findings: Sequence[Finding]) -> dict[str, tuple[Status, str]]:
+    """Return how cells end, by key, whose mechanism or network killed or hung the process that looked at it."""
     return {
         cell.key: (finding.status, finding.reason)
         for finding in findings

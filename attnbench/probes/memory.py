@@ -7,15 +7,17 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from attnbench import devices
+from attnbench import devices, inert
 from attnbench.devices.clock import Call
 from attnbench.devices.figures import MemoryPeak
 
 
 def ran_out(error: BaseException) -> bool:
     """Return whether an error says that there was not enough memory, be it the machine's or a device's."""
-    known = (said for kind in devices.kinds() for said in kind.ran_out)
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(said in str(error) for said in known)
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = inert.brief(error, most=10_000)
+    return any(said in text for kind in devices.kinds() for said in kind.ran_out)
 
 
 def peak(call: Call, *, device: torch.device | str, forget: Call = lambda: None) -> MemoryPeak:

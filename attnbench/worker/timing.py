@@ -41,7 +41,8 @@ def time_in_turn(
             metrics = _time(ready, job, say, running, environment_id, device=device, timer=timer)
         except Exception as error:
             index, _ = running.current()
-            assert index is not None, "an exception between the calls"
+            if index is None:  # of no call, and so of no cell
+                raise
             say(events.failed(index, error))
             if device.lost():
                 return
@@ -88,7 +89,7 @@ def _time(
     device: Device,
     timer: Timer,
 ) -> dict[str, Metrics]:
-    """Return the latency metrics of every cell; the raw samples are on disk when this returns."""
+    """Return the latency metrics of every cell; the raw samples are on disk when this returns, if there is room."""
     keys = [one.cell.key for one in ready]
     baseline = job.baseline if job.baseline in keys else None
     watch = interference.Watch(pace=device.pace)
@@ -101,6 +102,7 @@ def _time(
         running.start(ready[index].index)
 
     def after_round() -> None:
+        running.stop()
         watch.mark()
         heartbeat.beat()
 
@@ -117,6 +119,7 @@ def _time(
         )
     finally:
         kernels.allow(attention.AUTO)
+    running.stop()
     share_s = (time.monotonic() - started) / len(ready)
     disturbed = "; ".join(watch.report().disturbances)
     names = {one.cell.key: one.cell.label for one in ready}
@@ -125,7 +128,7 @@ def _time(
     for one in ready:
         if not job.assignments[one.index].companion:  # whose row refers to the calls that were kept with it
             arrays = timings[one.cell.key].to_arrays() | reference
-            _keep_samples(Path(job.samples) / f"{one.cell.key}.npz", arrays, order=keys)
+            _keep_samples(Path(job.samples) / f"{one.cell.key}.npz", arrays, say, order=keys)
     return {
         one.cell.key: _latency_metrics(one.cell, timings[one.cell.key], per=one.layers)
         | _bound(one, timings[one.cell.key], limits)
@@ -175,11 +178,15 @@ def _of_baseline(key: str, timing: latency.Timing) -> dict[str, Any]:
     return {f"baseline_{name}": timing.to_arrays()[name] for name in names} | {"baseline_key": np.array(key)}
 
 
-def _keep_samples(path: Path, arrays: Mapping[str, Any], *, order: list[str]) -> None:
+def _keep_samples(path: Path, arrays: Mapping[str, Any], say: events.Say, *, order: list[str]) -> None:
+    """Write the timed calls of a cell; where that cannot be done, its figures stand without them."""
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, group=np.array(order), **arrays)
-    path.parent.mkdir(parents=True, exist_ok=True)  # somebody may have removed it meanwhile
-    files.put(path, content.getvalue(), sync=True)  # a row that is on disk refers to it
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)  # somebody may have removed it meanwhile
+        files.put(path, content.getvalue(), sync=True)  # a row that is on disk refers to it
+    except OSError as error:
+        say(events.warning(f"cannot write the timed calls to {path}: {error.strerror}; its row has none to look up"))
 
 
 class _Heartbeat:

@@ -1,6 +1,7 @@
 """From claims to the cells of one sweep."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from made_up_claims import claim
@@ -44,6 +45,17 @@ def test_what_is_asked_of_a_cell_by_several_checks_is_measured_once() -> None:
     found = plan.plan(checks, Means(device="cpu"))
     assert len(found.sweep.cells) == 2
     assert found.points[checks[0]] == found.points[checks[1]] == found.points[checks[2]]
+
+
+def test_what_killed_the_process_that_looked_at_it_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "killer.py").write_text("import os; os._exit(7)")
+    killer = Check(mechanism=f"{tmp_path}/killer.py:Mine", metric="macs", scope="layer")
+    sound = Check(mechanism="swin", metric="macs", scope="layer")
+    found = plan.plan([killer, sound], Means(device="cpu"))
+    (point,) = found.points[killer]
+    status, reason = found.sweep.endings[point.of.key]
+    assert (status, reason) == ("crashed", "the process ended with status 7 while loading")
+    assert list(found.sweep.endings) == [point.of.key]
 
 
 def test_a_check_that_names_what_is_not_there_costs_the_others_nothing() -> None:

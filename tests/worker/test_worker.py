@@ -158,6 +158,51 @@ def ready() -> list[Ready]:
     ]
 
 
+def one_that_is_timed(tmp_path: Path) -> tuple[Ready, Job]:
+    cell = Cell(mechanism="a", height=64, width=64)
+    one = Ready(index=0, cell=cell, call=lambda: None, layers=1, parameters_bytes=0, found={})
+    settings = Settings(max_time_s=0.01)
+    return one, replace(job(tmp_path), assignments=(Assignment(cell=cell),), settings=settings)
+
+
+def test_samples_that_cannot_be_written_are_a_warning_and_the_row_stands(tmp_path: Path) -> None:
+    one, asked = one_that_is_timed(tmp_path)
+    (tmp_path / "file").touch()
+    asked = replace(asked, samples=str(tmp_path / "file" / "samples"))
+    said: list[Event] = []
+    timing.time_in_turn([one], asked, said.append, Running(tmp_path / "running"), "", device=CpuDevice("cpu"))
+    assert outcomes(said) == [(0, Status.OK)]
+    (warning,) = (event["text"] for event in said if event["event"] == "warning")
+    assert "Not a directory" in warning
+
+
+@pytest.mark.parametrize("place", ["_latency_metrics", "_bound"])
+def test_what_is_raised_outside_a_call_is_the_row_of_no_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ArithmeticError
+
+    monkeypatch.setattr(timing, place, broken)
+    one, asked = one_that_is_timed(tmp_path)
+    said: list[Event] = []
+    with pytest.raises(ArithmeticError):
+        timing.time_in_turn([one], asked, said.append, Running(tmp_path / "running"), "", device=CpuDevice("cpu"))
+    assert outcomes(said) == []
+
+
+def test_what_is_raised_between_the_rounds_is_the_row_of_no_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(timing._Heartbeat, "beat", broken)
+    one, asked = one_that_is_timed(tmp_path)
+    with pytest.raises(OSError, match="No space"):
+        timing.time_in_turn([one], asked, [].append, Running(tmp_path / "running"), "", device=CpuDevice("cpu"))
+
+
 def test_a_thread_that_a_plugin_left_behind_keeps_nobody_waiting(tmp_path: Path) -> None:
     """It sleeps for longer than a test may take."""
     (tmp_path / "lingering.py").write_text(

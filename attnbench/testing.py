@@ -24,6 +24,7 @@ from attnbench.plugins import options as option_syntax
 from attnbench.plugins.adapter import adapt
 from attnbench.plugins.registry import discover
 from attnbench.worker import torch_state
+from attnbench.worker.surroundings import Surroundings
 
 __all__ = ["CHECKS", "CheckOutcome", "CheckResult", "Report", "Site", "check", "check_mechanism"]
 
@@ -85,8 +86,10 @@ def check(
     unknown = [f"unknown check {name!r}; {did_you_mean(name, CHECKS)}" for name in checks if name not in CHECKS]
     if unknown:
         raise UsageError(*unknown)
+    house = Surroundings()
     with torch_state.restored():  # else what loading sets would be no change to the checks
         loaded, distribution, given = _loaded(mechanism)
+    settled = house.settle()
     takes = inspect.signature(loaded).parameters
     takes_any = any(each.kind is each.VAR_KEYWORD for each in takes.values())
     unknown = [f"unknown option {name!r}; {did_you_mean(name, takes)}" for name in options if name not in takes]
@@ -94,13 +97,19 @@ def check(
         raise UsageError(*unknown)
     if not sites:
         raise UsageError("no site to check at; give at least one in sites=[...], or leave it out")
-    candidate = Candidate(mechanism=loaded, options={**option_defaults(loaded), **given, **options}, sites=tuple(sites))
+    candidate = Candidate(
+        mechanism=loaded,
+        options={**option_defaults(loaded), **given, **options},
+        sites=tuple(sites),
+        changes=(*settled.undone, *settled.left),
+    )
     line = _Line(mechanism=mechanism, options=options, sites=sites)
     findings: list[CheckResult] = []
     for name in checks:
         relied_on = {*FOUNDATIONS, *_RELIES_ON.get(name, ())}
         fallen = [each.check for each in findings if each.outcome is CheckOutcome.FAILED and each.check in relied_on]
-        findings.append(_not_run(name, fallen[0], line) if fallen else _judged(name, candidate, line))
+        with settled.world.worn():
+            findings.append(_not_run(name, fallen[0], line) if fallen else _judged(name, candidate, line))
     name = mechanism if isinstance(mechanism, str) else mechanism.__qualname__
     return Report(name=name, distribution=distribution, findings=tuple(findings))
 

@@ -35,6 +35,8 @@ class Candidate:
     options: Mapping[str, Any]
     sites: Sequence[Site] = SITES
     """The first is where one site will do."""
+    changes: Sequence[str] = ()
+    """What loading it has changed for everyone in the process."""
 
     @property
     def base(self) -> Site:

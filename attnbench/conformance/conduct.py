@@ -12,6 +12,7 @@ from attnbench.conformance.finding import BrokenError, in_a_line
 from attnbench.errors import PluginError
 from attnbench.mechanism import Map, Mechanism, Site
 from attnbench.worker import torch_state
+from attnbench.worker.surroundings import Surroundings
 from attnbench.worker.validation import require_nothing_kept
 
 _CLOSE = 1e-9
@@ -106,16 +107,19 @@ def require_dtype(y: Tensor, x: Tensor, site: Site) -> None:
 
 
 def global_state(candidate: Candidate) -> str:
-    """Building and running a layer leaves torch's global switches as they were."""
+    """Loading, building and running a layer leaves what everyone in the process shares as it was."""
     with torch_state.restored():  # to find a site, the layer may have been tried
         site = candidate.base
         x = image(site)
         torch.manual_seed(0)
+    house = Surroundings()
     with torch_state.restored() as changes:
         layer = candidate.mechanism(site, **candidate.options).double().eval()
         layer.requires_grad_(candidate.mechanism.trains)(x)
-    if changes:
-        raise BrokenError("; ".join(changes))
+    settled = house.settle()
+    found = [*candidate.changes, *changes, *settled.undone, *settled.left]
+    if found:
+        raise BrokenError("; ".join(dict.fromkeys(found)))
     return "nothing changed"
 
 

@@ -47,6 +47,8 @@ _ROWS: dict[str, Metric] = {
     "macs_doubt": Metric(label="what speaks against the MACs: they are not ranked"),
     "adaptation": Metric(label="what was done to a map that does not fit"),
     "torch_flags_restored": Metric(label="torch's global switches that the plugin set, undone"),
+    "process_changes": Metric(label="what the plugin changed for everyone in its process, put back for the others"),
+    "measured_apart": Metric(label="why it was measured in a process without the other plugins"),
     "latency_median_s": _time(
         label="latency",
         heading="latency",

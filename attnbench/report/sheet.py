@@ -73,6 +73,8 @@ def notes_of(row: Row, *, timed_in: str) -> list[str]:
         "adapted: {}": row.adaptation,
         "no energy: {}": row.energy_remark,
         "sets torch's global switches, which was undone: {}": row.torch_flags_restored,
+        "changes its process for everyone, which was put back for the others: {}": row.process_changes,
+        "measured in a process without the other plugins: {}": row.measured_apart,
         "timed in run {}, as was the baseline of its ratio; ratios compare across runs, latencies do not": timed_in,
         "timing disturbed: {}": row.latency_interference,
         "timing ended by its time limit, before the interval was as narrow as asked": row.latency_stopped_by

@@ -49,6 +49,16 @@ class CellEnded:
     reason: str
     metrics: Mapping[str, Value]
     cell: int
+    own: bool = False
+    """Whether what was found is certainly its own doing, and not that of what shares its process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetApart:
+    """That a cell is to be measured in a process without other plugins."""
+
+    reason: str
+    cell: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,5 +74,6 @@ WORKER: Final[Mapping[str, type]] = {
     "metrics": Learned,
     "progress": Progressed,
     "done": CellEnded,
+    "apart": SetApart,
     "warning": Warned,
 }

@@ -54,6 +54,13 @@ class Assignment:
     phases_done: tuple[str, ...] = ()
     companion: bool = False
     """Timed beside the others because their ratios refer to it, but not recorded: it has its row already."""
+    apart: str = ""
+    """Why it is measured in a process without the other plugins; empty where it is not."""
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it runs code of somebody who may do anything to the process."""
+        return self.cell.distribution.partition(" ")[0] not in {"", "attnbench", "timm"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

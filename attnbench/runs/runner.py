@@ -21,6 +21,7 @@ from attnbench.errors import StoreError
 from attnbench.plan.sweep import Sweep
 from attnbench.record import Cell, Record, Status, Task, Value
 from attnbench.roofline import MachineLimits
+from attnbench.runs.company import Company
 from attnbench.runs.heard import (
     WORKER,
     CellEnded,
@@ -28,6 +29,7 @@ from attnbench.runs.heard import (
     Learned,
     PhaseEntered,
     Progressed,
+    SetApart,
     Warned,
 )
 from attnbench.runs.job import Assignment, Job, Running, Settings
@@ -155,9 +157,20 @@ class _Group:
     started_at: str = ""
     tried: set[tuple[str, int]] = field(default_factory=set)
     """Where deaths that nobody answers for have struck: the cell at work, and how many were left."""
+    company: Company = field(default_factory=Company)
+    reference: list[Assignment] = field(default_factory=list)
+    """The baseline, once it was timed, for those that are timed apart; empty if it is a plugin's."""
 
     def run(self) -> Iterator[Record]:
+        self.reference = [each for each in self.assignments if each.companion and not each.foreign]
+        yield from self._run_workers()
+        while self.company.waiting:
+            self.assignments = [*self.reference, self.company.waiting.pop(0)]
+            yield from self._run_workers()
+
+    def _run_workers(self) -> Iterator[Record]:
         while any(not assignment.companion for assignment in self.assignments):
+            self.company.beside.clear()
             yield from self._run_worker()
 
     def _run_worker(self) -> Iterator[Record]:
@@ -219,12 +232,17 @@ class _Group:
         match event:
             case PhaseEntered(cell=index, phase=phase):
                 seen.at_work, seen.phase = index, inert.brief(phase)
+                if index is not None:
+                    self.company.begin(self._of(seen.cells[index]))
                 self.watcher(Progress(cells=seen.shown, phase=seen.phase))
             case Progressed(fraction=fraction):
                 self.watcher(Progress(cells=seen.shown, phase=seen.phase, fraction=fraction))
             case CellEnded(cell=index):
                 seen.at_work = index  # a worker that ends after it leaves the others to the next
                 yield from self._end(seen.cells[index], event)
+            case SetApart(cell=index, reason=reason):
+                seen.at_work = index
+                self.company.leave(self._drop(seen.cells[index]), inert.brief(reason, most=_TEXT))
             case Learned(cell=index, phase=phase, metrics=metrics):
                 self._learn(seen.cells[index], phase, _cut(metrics))
             case EnvironmentTaken(environment=environment):
@@ -237,11 +255,14 @@ class _Group:
         return 0 <= index < len(cells) and any(assignment.cell is cells[index] for assignment in self.assignments)
 
     def _end(self, cell: Cell, event: CellEnded) -> Iterator[Record]:
-        assignment = self._drop(cell)
-        if not assignment.companion:
+        assignment, status = self._drop(cell), event.status
+        reason = inert.brief(event.reason, most=_TEXT)
+        if status is Status.OK and cell.key == self.baseline and not assignment.foreign:
+            self.reference = [Assignment(cell=cell, companion=True)]
+        excused = not event.own and self.company.excuses(assignment, status, reason)
+        if not (assignment.companion or excused):
             metrics = {**assignment.known, **_cut(event.metrics)}
-            reason = _attributed(inert.brief(event.reason, most=_TEXT), event.status, cell.distribution)
-            yield self._record(cell, event.status, reason, metrics)
+            yield self._record(cell, status, _attributed(reason, status, cell.distribution), metrics)
 
     def _bury(self, worker: Child, blamed: Sequence[Cell], phase: str) -> Iterator[Record]:
         """Give the cells that an ended worker leaves behind their due; none are left if it ended well."""
@@ -265,7 +286,7 @@ class _Group:
         for cell in blamed or [assignment.cell for assignment in self.assignments]:
             if cell.key in still_here:
                 assignment = self._drop(cell)
-                if not assignment.companion:
+                if not (assignment.companion or self.company.excuses(assignment, death.status, death.reason)):
                     reason = _attributed(death.reason, death.status, "" if nobodys else cell.distribution)
                     yield self._record(cell, death.status, reason, assignment.known)
 
@@ -277,6 +298,9 @@ class _Group:
                     known={**assignment.known, **metrics},
                     phases_done=(*assignment.phases_done, phase),
                 )
+
+    def _of(self, cell: Cell) -> Assignment:
+        return next(assignment for assignment in self.assignments if assignment.cell is cell)
 
     def _drop(self, cell: Cell) -> Assignment:
         index = next(i for i, assignment in enumerate(self.assignments) if assignment.cell is cell)

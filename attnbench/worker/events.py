@@ -9,7 +9,7 @@ from attnbench.errors import PluginError
 from attnbench.probes import memory
 from attnbench.record import Status
 from attnbench.runs.job import Event
-from attnbench.worker.phases import Metrics, Unmeasurable
+from attnbench.worker.phases import Metrics, ProcessChangedError, Unmeasurable
 
 Say = Callable[[Event], None]
 
@@ -34,10 +34,30 @@ def done(index: int, metrics: Metrics) -> Event:
     return {"event": "done", "cell": index, "status": Status.OK, "reason": "", "metrics": metrics}
 
 
-def failed(index: int, error: Exception) -> Event:
-    """Return the event of a cell that an error ended."""
+def ended(index: int, verdict: tuple[Status, str, Metrics]) -> Event:
+    """Return the event of a cell that is judged by what was found of itself."""
+    status, reason, metrics = verdict
+    return {"event": "done", "cell": index, "status": status, "reason": reason, "metrics": metrics, "own": True}
+
+
+def apart(index: int, reason: str) -> Event:
+    """Return the event of a cell that is to be measured in a process without the others."""
+    return {"event": "apart", "cell": index, "reason": reason}
+
+
+def failed(index: int, error: Exception, *, changes: str = "") -> Event:
+    """Return the event of a cell that an error ended.
+
+    Args:
+        index: place of the cell in its job.
+        error: what ended it.
+        changes: what it changed for everyone in its process.
+    """
     status, reason = outcome(error)
-    return {"event": "done", "cell": index, "status": status, "reason": reason, "metrics": {}}
+    own = isinstance(error, ProcessChangedError)
+    if changes and not own:
+        reason, own = f"{reason}; it changes the process for everyone: {changes}", True
+    return {"event": "done", "cell": index, "status": status, "reason": reason, "metrics": {}, "own": own}
 
 
 def warning(text: str) -> Event:

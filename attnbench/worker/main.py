@@ -10,13 +10,16 @@ import os
 import sys
 from pathlib import Path
 
+import torch
+
 from attnbench import devices
 from attnbench.child import voice
 from attnbench.devices import environment
 from attnbench.record import Task
 from attnbench.runs.job import Assignment, Job, Running
 from attnbench.worker import events, torch_state
-from attnbench.worker.phases import Metrics, Ready, count_only, prepare
+from attnbench.worker.phases import Metrics, Ready, Unbearable, count_only, prepare
+from attnbench.worker.surroundings import Settled, Surroundings
 from attnbench.worker.timing import time_in_turn
 
 
@@ -27,26 +30,50 @@ def work(job: Job, say: events.Say, running: Running) -> None:
     device.set_up(threads=first.threads)
     taken = environment.take(threads=first.threads, device=first.device)
     say({"event": "environment", "environment": taken.to_dict()})
+    house = _taken_down(job)
     ready: list[Ready] = []
     for index, assignment in enumerate(job.assignments):
         try:
             with torch_state.restored(seed_included=False) as changes:
                 held = sum(one.parameters_bytes for one in ready)
-                outcome = _by_itself(index, assignment, job, say, held_bytes=held)
+                outcome = _by_itself(index, assignment, job, say, held_bytes=held, house=house)
             if changes:
                 events.learn(say, index)("setting torch back", {"torch_flags_restored": "; ".join(changes)})
             if isinstance(outcome, Ready):
                 ready.append(outcome)
+                if house and assignment.cell.compiled:
+                    house.renew()  # a compiler sets up much in a process
             else:
-                say(events.done(index, outcome))
+                found = house.settle().said if house and assignment.foreign else ""
+                say(events.done(index, outcome | ({"process_changes": found} if found else {})))
+        except Unbearable as error:
+            say(events.apart(index, str(error)))
+            return
         except Exception as error:  # a plugin may raise anything; it costs the others nothing
-            say(events.failed(index, error))
-            if device.lost():
+            settled = house.settle() if house and assignment.foreign else Settled()
+            say(events.failed(index, error, changes=settled.said))
+            if device.lost() or settled.left or (house and house.busy_cores()):
                 return
-    time_in_turn(ready, job, say, running, taken.environment_id, device=device)
+    time_in_turn(ready, job, say, running, taken.environment_id, device=device, house=house)
 
 
-def _by_itself(index: int, assignment: Assignment, job: Job, say: events.Say, *, held_bytes: int) -> Ready | Metrics:
+def _taken_down(job: Job) -> Surroundings | None:
+    """Return the process as no plugin has seen it yet, None where none is to be loaded."""
+    if not any(each.foreign for each in job.assignments):
+        return None
+    torch.ones(2**20).sum()  # torch's threads are nobody's leftovers
+    return Surroundings()
+
+
+def _by_itself(
+    index: int,
+    assignment: Assignment,
+    job: Job,
+    say: events.Say,
+    *,
+    held_bytes: int,
+    house: Surroundings | None,
+) -> Ready | Metrics:
     """Return a cell that is to be timed, or what else is to be said of one that is not."""
     enter = events.enter(say, index)
     if assignment.cell.task is Task.ACCURACY:
@@ -57,7 +84,8 @@ def _by_itself(index: int, assignment: Assignment, job: Job, say: events.Say, *,
     if assignment.cell.task is Task.COUNTS:
         count_only(assignment, enter, learn)
         return {}
-    ready = prepare(index, assignment, job.settings, enter, learn, held_bytes=held_bytes)
+    compared = house if assignment.foreign else None
+    ready = prepare(index, assignment, job.settings, enter, learn, held_bytes=held_bytes, house=compared)
     return ready if assignment.cell.task is Task.COST else {}
 
 

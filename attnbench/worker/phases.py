@@ -16,12 +16,14 @@ from torch import Tensor, nn
 
 from attnbench import devices
 from attnbench.devices import attention
+from attnbench.errors import PluginError
 from attnbench.models import subject
 from attnbench.probes import compilation, kernels, memory, memory_estimate
 from attnbench.record import Cell, Mode, Status, Value
 from attnbench.runs.job import Assignment, Settings
 from attnbench.worker import torch_state
 from attnbench.worker.counts import count
+from attnbench.worker.surroundings import Surroundings, World
 from attnbench.worker.validation import validate
 
 Metrics = dict[str, Value]
@@ -38,6 +40,14 @@ class Unmeasurable(Exception):  # noqa: N818 - an outcome, not a fault
         self.reason = reason
 
 
+class ProcessChangedError(PluginError):
+    """A forward pass has changed what others in the process share."""
+
+
+class Unbearable(Exception):  # noqa: N818 - an outcome, not a fault
+    """A plugin has changed the process for everyone, and it cannot be put back: no other cell belongs beside it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
     """A cell that is built and can be timed."""
@@ -50,10 +60,19 @@ class Ready:
     parameters_bytes: int
     found: Metrics
     """What the phases found, those of an earlier worker included."""
+    world: World = field(default_factory=World)
+    """What its plugin changed for everyone, to be put on for its calls alone."""
 
 
 def prepare(
-    index: int, assignment: Assignment, settings: Settings, enter: Enter, learn: Learn, *, held_bytes: int
+    index: int,
+    assignment: Assignment,
+    settings: Settings,
+    enter: Enter,
+    learn: Learn,
+    *,
+    held_bytes: int,
+    house: Surroundings | None = None,
 ) -> Ready:
     """Take a cell through every phase before the timing.
 
@@ -64,16 +83,27 @@ def prepare(
         enter: called with the name of a phase before it starts.
         learn: called with what a phase found.
         held_bytes: what the cells prepared before hold in memory.
+        house: the process as it was before any plugin was loaded; None where none is, and nothing is compared.
 
     Raises:
-        Unmeasurable: the cell's mechanism does not support it, or it would not fit into memory.
+        Unmeasurable: the cell's mechanism does not support it, it would not fit into memory, or what it has started
+            keeps the processor busy.
+        Unbearable: loading or building it has changed the process for good.
+        PluginError: its forward pass breaks the contract, or changes the process for everyone.
     """
     with _kernel_of(assignment.cell):
-        return _prepare(index, assignment, settings, enter, learn, held_bytes=held_bytes)
+        return _prepare(index, assignment, settings, enter, learn, held_bytes=held_bytes, house=house)
 
 
 def _prepare(
-    index: int, assignment: Assignment, settings: Settings, enter: Enter, learn: Learn, *, held_bytes: int
+    index: int,
+    assignment: Assignment,
+    settings: Settings,
+    enter: Enter,
+    learn: Learn,
+    *,
+    held_bytes: int,
+    house: Surroundings | None,
 ) -> Ready:
     cell, course = assignment.cell, _Course(assignment=assignment, enter=enter, learn=learn)
     # What a forward pass sets must not be set already when it is looked at: it would seem to set nothing.
@@ -88,16 +118,61 @@ def _prepare(
         x = _moved(asked.example(), where)
     if changes:
         learn("setting torch back", {"torch_flags_restored": "; ".join(changes)})
-    course.phase("validating", lambda: validated(model, x))
+    world = _settled(assignment, house, learn)
+    course.phase("validating", lambda: validated(model, x, world=world))
+    _require_nothing_changed(house)
     forward: subject.Forward = model
     if cell.compiled:
         enter("compiling")
-        forward = _compiled(cell, model, x, learn)
-    course.phase("measuring memory", lambda: measure_memory(asked, model, x, forward=forward))
+        forward = _compiled(cell, model, x, learn, world)
+        if house:
+            house.renew()  # what a compiler sets up in a process is not the plugin's doing
+    course.phase("measuring memory", lambda: measure_memory(asked, model, x, forward=forward, world=world))
+    _require_nothing_changed(house)
+    _require_rest(assignment, house)
     call = subject.call(cell, forward, x, forget=subject.forget(model, x))
     return Ready(
-        index=index, cell=cell, call=call, layers=asked.layers, parameters_bytes=parameters_bytes, found=course.found
+        index=index,
+        cell=cell,
+        call=call,
+        layers=asked.layers,
+        parameters_bytes=parameters_bytes,
+        found=course.found,
+        world=world,
     )
+
+
+def _settled(assignment: Assignment, house: Surroundings | None, learn: Learn) -> World:
+    """Undo what loading and building a plugin have changed for everyone, and return what its own calls are to find."""
+    if house is None:
+        return World()
+    settled = house.settle()
+    if settled.left and not assignment.apart:
+        raise Unbearable(settled.said)
+    if settled.said:
+        learn("setting the process back", {"process_changes": settled.said})
+    if settled.left:
+        house.renew()
+    return settled.world
+
+
+def _require_nothing_changed(house: Surroundings | None) -> None:
+    said = house.settle().said if house else ""
+    if said:
+        raise ProcessChangedError(f"its forward pass changes the process for everyone: {said}; leave that to others")
+
+
+def _require_rest(assignment: Assignment, house: Surroundings | None) -> None:
+    """Raise if cores are busy while nothing is called; which of several plugins does it, one by itself tells."""
+    if house is None:
+        return
+    cores = house.busy_cores()
+    if cores and not assignment.apart:
+        raise Unbearable(f"{cores:.1f} cores were busy while nothing was called")
+    if cores:
+        said = f"what it has started keeps {cores:.1f} cores busy while nothing is called, in others' turns too"
+        raise Unmeasurable(Status.REJECTED, said)
+    house.admit()
 
 
 @contextmanager
@@ -152,19 +227,24 @@ class _Course:
         self.learn(name, metrics)
 
 
-def validated(model: nn.Module, x: Tensor) -> Metrics:
+def validated(model: nn.Module, x: Tensor, *, world: World) -> Metrics:
     """Return how long two calls took in which every mechanism kept the contract.
 
     Raises:
         PluginError: one did not.
     """
     started = time.perf_counter()
-    validate(model, x)
+    validate(model, x, world=world)
     return {"running_s": time.perf_counter() - started}
 
 
 def measure_memory(
-    asked: subject.Subject, model: nn.Module, x: Tensor, *, forward: subject.Forward | None = None
+    asked: subject.Subject,
+    model: nn.Module,
+    x: Tensor,
+    *,
+    forward: subject.Forward | None = None,
+    world: World | None = None,
 ) -> Metrics:
     """Return the peak of memory of one call, what a forward pass saves for the backward one, and how it attends.
 
@@ -173,15 +253,16 @@ def measure_memory(
         model: holds the parameters.
         x: the input.
         forward: what the model was compiled to; None for the model itself.
+        world: what its calls are to find changed.
     """
-    cell, started, forward = asked.cell, time.perf_counter(), forward or model
-    forget = subject.forget(model, x)
-    call = subject.call(cell, forward, x, forget=forget)
+    cell, started, world = asked.cell, time.perf_counter(), world or World()
+    forward, forget = forward or model, subject.forget(model, x)
+    call, run = world.around(subject.call(cell, forward, x, forget=forget)), world.around(forward)
     peak = memory.peak(call, device=cell.device, forget=forget)
     found: Metrics = {"memory_peak_bytes": peak.peak_bytes, "memory_reserved_bytes": peak.reserved_bytes}
     with kernels.attention_kernels() as ran:
         if cell.mode is Mode.TRAIN:
-            saved = memory.saved_for_backward(lambda: forward(x), exclude=[x, *model.parameters(), *model.buffers()])
+            saved = memory.saved_for_backward(lambda: run(x), exclude=[x, *model.parameters(), *model.buffers()])
             found["memory_saved_bytes"] = saved // asked.layers
         else:
             call()
@@ -207,9 +288,9 @@ def _refuse_what_will_not_fit(asked: subject.Subject, settings: Settings, learn:
     return estimated.parameters_bytes
 
 
-def _compiled(cell: Cell, model: nn.Module, x: Tensor, learn: Learn) -> subject.Forward:
+def _compiled(cell: Cell, model: nn.Module, x: Tensor, learn: Learn, world: World) -> subject.Forward:
     forward = compilation.isolated(model)
-    call = subject.call(cell, forward, x, forget=subject.forget(model, x))
+    call = world.around(subject.call(cell, forward, x, forget=subject.forget(model, x)))
     found = compilation.warm(call, synchronize=devices.of(cell.device).synchronize)
     learn("compiling", {"compile_s": found.compile_s, "recompilations": found.recompilations})
     return forward

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +17,37 @@ from attnbench.devices.device import Device
 from attnbench.probes import interference, latency
 from attnbench.record import Cell
 from attnbench.runs.job import Job, Running
-from attnbench.worker import events
+from attnbench.worker import blame, events
 from attnbench.worker.phases import Metrics, Ready
+from attnbench.worker.surroundings import Surroundings, Turns
 
 _PROGRESS_EVERY_S = 2.0
 
 
 def time_in_turn(
-    ready: list[Ready], job: Job, say: events.Say, running: Running, environment_id: str, *, device: Device
+    ready: list[Ready],
+    job: Job,
+    say: events.Say,
+    running: Running,
+    environment_id: str,
+    *,
+    device: Device,
+    house: Surroundings | None = None,
 ) -> None:
-    """Time the cells in interleaved rounds; one whose call raises gets its row, and the others start again."""
-    if not ready:
-        return
-    try:
-        timer = device.timer()
-    except Exception as error:  # the device has no room for what timing needs
-        for one in ready:
-            say(events.failed(one.index, error))
-        return
-    while ready:
+    """Time the cells in interleaved rounds; one whose call raises gets its row, and the others start again.
+
+    Where timed calls of a plugin have changed the process, no figure of it stands, and the others are left to another.
+    """
+    timer = _timer(ready, device, say) if ready else None
+    while timer and ready:
         say({"event": "phase", "cell": None, "phase": "timing"})
+        turns = Turns([one.world for one in ready])
         try:
-            metrics = _time(ready, job, say, running, environment_id, device=device, timer=timer)
+            metrics = _time(ready, job, say, running, environment_id, device=device, timer=timer, turns=turns)
         except Exception as error:
             index, _ = running.current()
+            if blame.blamed(ready, job, say, house, turns):
+                return
             if index is None:  # of no call, and so of no cell
                 raise
             say(events.failed(index, error))
@@ -49,10 +56,22 @@ def time_in_turn(
             ready = [one for one in ready if one.index != index]
         else:
             running.stop()
+            if blame.blamed(ready, job, say, house, turns):
+                return
             _finish(ready, metrics, job, say, device)
             return
         finally:
             running.stop()
+
+
+def _timer(ready: Sequence[Ready], device: Device, say: events.Say) -> Timer | None:
+    """Return a device's timer; where it has no room for what timing needs, none of the cells can be timed."""
+    try:
+        return device.timer()
+    except Exception as error:
+        for one in ready:
+            say(events.failed(one.index, error))
+        return None
 
 
 def _finish(ready: list[Ready], metrics: Mapping[str, Metrics], job: Job, say: events.Say, device: Device) -> None:
@@ -76,7 +95,8 @@ def _energy(one: Ready, timed: Metrics, job: Job, say: events.Say, device: Devic
 
     events.learn(say, one.index)("timing", timed)  # kept, should this pass bring the process down
     events.enter(say, one.index)("measuring energy")
-    return measure_energy(one, device, at_least_s=job.settings.energy_s, progress=events.progress(say))
+    with one.world.worn():
+        return measure_energy(one, device, at_least_s=job.settings.energy_s, progress=events.progress(say))
 
 
 def _time(
@@ -88,6 +108,7 @@ def _time(
     *,
     device: Device,
     timer: Timer,
+    turns: Turns,
 ) -> dict[str, Metrics]:
     """Return the latency metrics of every cell; the raw samples are on disk when this returns, if there is room."""
     keys = [one.cell.key for one in ready]
@@ -98,11 +119,14 @@ def _time(
     kernels = attention.Kernels()
 
     def before_call(index: int) -> None:
+        turns.to(None)
         kernels.allow(ready[index].cell.sdpa)
         running.start(ready[index].index)
+        turns.to(index)
 
     def after_round() -> None:
         running.stop()
+        turns.to(None)
         watch.mark()
         heartbeat.beat()
 
@@ -118,6 +142,7 @@ def _time(
             on_round=after_round,
         )
     finally:
+        turns.to(None)
         kernels.allow(attention.AUTO)
     running.stop()
     share_s = (time.monotonic() - started) / len(ready)

@@ -6,7 +6,7 @@ A residual hides a map of the wrong shape, since it broadcasts, and numbers that
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,24 +16,31 @@ from torch import Tensor, nn
 from attnbench.errors import PluginError
 from attnbench.mechanism import Map, Mechanism
 from attnbench.worker import torch_state
+from attnbench.worker.surroundings import World
 
 
-def validate(model: nn.Module, x: Tensor) -> None:
+def validate(model: nn.Module, x: Tensor, *, world: World | None = None) -> None:
     """Run a model twice and look at what each mechanism in it returns, and at what it leaves behind.
+
+    Args:
+        model: what is run.
+        x: its input.
+        world: what its calls are to find changed.
 
     Raises:
         PluginError: a map of another shape or type, values that are not finite, memory that a second call adds to, or
             a global switch of torch that was set: in the timed calls it would be set for the other mechanisms too.
     """
+    run = (world or World()).around(model)
     with torch_state.restored() as changes, torch.no_grad(), watched(model):
-        y = model(x)
+        y = run(x)
     if changes:
         raise PluginError(f"its forward pass changes torch for everyone: {'; '.join(changes)}; leave that to others")
     for output in _outputs(y, type(model).__name__):
         _require_finite(output, type(model).__name__)
         del output
     del y
-    require_nothing_kept(model, x)
+    require_nothing_kept(run, x)
 
 
 def _outputs(y: object, name: str) -> Sequence[Tensor]:
@@ -45,7 +52,7 @@ def _outputs(y: object, name: str) -> Sequence[Tensor]:
     return found
 
 
-def require_nothing_kept(model: nn.Module, x: Tensor) -> None:
+def require_nothing_kept(model: Callable[[Tensor], object], x: Tensor) -> None:
     """Run a model that has filled its caches, and raise PluginError if tensors stay that were not there before."""
     before = _bytes_alive()
     with torch.no_grad():

@@ -305,7 +305,7 @@ def test_a_layer_that_raises_at_maps_of_another_size_is_not_blamed() -> None:
         (ReturnsDouble, "torch.float32, the dtype", "torch.float64 for a map of torch.float32", ".to(x.dtype)"),
         (ReturnsFloat, "torch.bfloat16, the dtype", "torch.float32 for a map of torch.bfloat16", ".to(x.dtype)"),
         (RefusesAll, "a site that it can be checked at", "every site is refused: too hard", ""),
-        (SetsThreads, "global switches as they were", "threads from ", ""),
+        (SetsThreads, "what everyone in the process shares", "threads from ", ""),
         (RemembersTheFirst, "whatever maps came before", "(2, 6, 8, 8) gives another result", "not even a size"),
         (HasUnusedParameter, "every parameter", "none reaches 0.forgotten, 1.forgotten, 2.forgotten", "not used"),
         (DetachesKeys, "finite differences", "the gradient of the input is not that of", "look for detach()"),

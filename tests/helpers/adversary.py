@@ -22,7 +22,7 @@ class Adversary:
     status: str
     """What its row ends with; ``suspicious`` for an ok row that says what speaks against it."""
     said: str
-    """A regular expression that the row's reason or suspicion has to match."""
+    """A regular expression that the row's reason, suspicion or ``process_changes`` has to match."""
     asked: Mapping[str, object] = field(default_factory=dict)
     """Axes and settings that differ from those of the others."""
 

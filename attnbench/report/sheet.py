@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from attnbench.metrics import COLUMNS, METRICS, Better, Needs, Scale, format_value, is_number, scale
+from attnbench.metrics import COLUMNS, METRICS, Needs, Scale, format_value, is_number, scale
 from attnbench.report.comparison import comparisons
+from attnbench.report.measured import MeasuredColumn, measured
 from attnbench.report.page.blocks import Book, Entry, Line, Measure, Sheet
-from attnbench.report.span import Span
 
 Row = Any
 """A row as ``DataFrame.itertuples`` yields it."""
@@ -40,8 +40,9 @@ def book(rows: pd.DataFrame, *, accuracy: str = "") -> Book:
     shown = [metric for metric in COLUMNS if any(map(is_number, rows[metric]))]
     scales = {metric: _scale(metric, rows) for metric in shown}
     measures = {metric: _measure(metric, scales[metric], accuracy) for metric in shown}
+    columns = {metric: measured(metric, rows, scales[metric]) for metric in shown}
     sheets = tuple(
-        Sheet(title=part.title, measures=_against(measures, each), lines=_lines(each, scales, marks))
+        Sheet(title=part.title, measures=_against(measures, each), lines=_lines(each, columns, marks))
         for part, each in zip(parts, taken, strict=True)
     )
     return Book(sheets=sheets, notes=tuple(numbers))
@@ -89,7 +90,7 @@ def notes_of(row: Row, *, timed_in: str) -> list[str]:
     return [note.format(format_value("adaptation", value) or value) for note, value in notes.items() if value]
 
 
-def best_of(rows: Sequence[Row], metric: str) -> set[Any]:
+def best_of(rows: Sequence[Row], column: MeasuredColumn) -> set[int]:
     """Return the index of every ok row that no other is better than, empty if that leaves nobody out.
 
     Rows whose figures something speaks against are not ranked.
@@ -97,37 +98,15 @@ def best_of(rows: Sequence[Row], metric: str) -> set[Any]:
     Accuracies of different kinds, data sets or epochs are not ranked against each other, nor are latencies of
     different runs; ratios are, which every run has to a baseline of its own.
     """
-    doubts = METRICS[metric].doubted_by
-    ranked = [
-        row
-        for row in rows
-        if row.status == "ok" and is_number(getattr(row, metric)) and not any(getattr(row, each) for each in doubts)
-    ]
-    learned = {(row.accuracy_kind, row.dataset, row.epochs) for row in ranked}
-    if METRICS[metric].needs is Needs.ACCURACY and len(learned) > 1:
+    ranked = [row for row in rows if column.spans[row.Index]]
+    metric = METRICS[column.metric]
+    if metric.needs is Needs.ACCURACY and len({(row.accuracy_kind, row.dataset, row.epochs) for row in ranked}) > 1:
         return set()
-    if METRICS[metric].of_one_run and len({row.run_id for row in ranked}) > 1:
+    if metric.of_one_run and len({row.run_id for row in ranked}) > 1:
         return set()
-    sign = -1 if METRICS[metric].better is Better.HIGHER else 1
-    spans = {
-        row.Index: (*sorted(sign * end for end in _span(row, metric)), sign * getattr(row, metric)) for row in ranked
-    }
-    if not spans:
-        return set()
-    worst_of_best = min(spans.values(), key=lambda span: span[2])[1]
-    best = {index for index, (low, _, _) in spans.items() if low <= worst_of_best}
+    spans = {row.Index: column.spans[row.Index] for row in ranked}
+    best = column.best(spans)
     return best if len(best) < len(spans) else set()
-
-
-def _span(row: Row, metric: str) -> tuple[float, float]:
-    """Return the interval of a value, which a throughput has from the latency that it is computed from."""
-    value, inverse = getattr(row, metric), METRICS[metric].inverse_of
-    if inverse:
-        median, ends = getattr(row, inverse), [getattr(row, end) for end in METRICS[inverse].ends]
-        known = all(is_number(each) and each > 0 for each in (median, *ends))
-        return (value * median / ends[1], value * median / ends[0]) if known else (value, value)
-    found = [getattr(row, end) for end in METRICS[metric].ends]
-    return (found[0], found[1]) if found and all(map(is_number, found)) else (value, value)
 
 
 def _scale(metric: str, rows: pd.DataFrame) -> Scale:
@@ -156,37 +135,22 @@ def _against(measures: Mapping[str, Measure], rows: Iterable[Row]) -> dict[str, 
     }
 
 
-def _lines(rows: Sequence[Row], scales: Mapping[str, Scale], marks: Mapping[int, tuple[int, ...]]) -> tuple[Line, ...]:
-    best = {metric: best_of(rows, metric) for metric in scales}
+def _lines(
+    rows: Sequence[Row], columns: Mapping[str, MeasuredColumn], marks: Mapping[int, tuple[int, ...]]
+) -> tuple[Line, ...]:
+    best = {metric: best_of(rows, column) for metric, column in columns.items()}
     return tuple(
         Line(
             name=row.label,
             notes=marks[row.Index],
             entries={
-                metric: _entry(row, metric, unit, best=row.Index in best[metric])
-                for metric, unit in scales.items()
-                if is_number(getattr(row, metric))
+                metric: Entry(value=texts[0], interval=texts[1], brief=texts[2], best=row.Index in best[metric])
+                for metric, column in columns.items()
+                if (texts := column.texts[row.Index])
             },
             failure=failure_of(row),
         )
         for row in rows
-    )
-
-
-def _entry(row: Row, metric: str, unit: Scale, *, best: bool) -> Entry:
-    value, ends = getattr(row, metric), [getattr(row, end) for end in METRICS[metric].ends]
-    if not (ends and all(map(is_number, ends)) and ends[0] < ends[1]):
-        return Entry(value=unit.number(value), best=best)
-    low, high = ends
-    half_width = (high - low) / 2
-    decimals = unit.decimals(value, half_width=half_width)
-    found = Span(value=value / unit.size, low=low / unit.size, high=high / unit.size)
-    limits = [limit / unit.size for limit in METRICS[metric].limits]
-    return Entry(
-        value=unit.number(value, half_width=half_width),
-        interval=found.ends(decimals),
-        brief=found.margin(decimals, limits) or found.fewest(decimals, limits),
-        best=best,
     )
 
 

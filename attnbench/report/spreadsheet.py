@@ -30,9 +30,14 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame whose texts no spreadsheet takes for formulas."""
     texts = frame.select_dtypes(include=["object", "str"])
+    # As objects, whole numbers stay whole where some are empty.
     inertly = {
-        # As objects, whole numbers stay whole where some are empty.
-        str(name): pd.Series([inert.spreadsheet(value) for value in texts[name]], index=frame.index, dtype=object)
-        for name in texts.columns
+        str(name): pd.Series(_inert(texts[name].tolist()), index=frame.index, dtype=object) for name in texts.columns
     }
     return frame.assign(**inertly)
+
+
+def _inert(values: list[object]) -> list[object]:
+    """Return the values of a column, of which most are no texts or the same text again."""
+    made = {value: inert.spreadsheet(value) for value in {each for each in values if isinstance(each, str)}}
+    return [made[value] if isinstance(value, str) else value for value in values]

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnbench import files, inert
+from attnbench import files
 from attnbench.metrics import METRICS
 from attnbench.report.crossover import SHOWN, Crossover
+from attnbench.report.spreadsheet import as_text
 
 _OF_CROSSING = ("resolution", "low", "high", "kind", "below", "above", "leads_below", "leads_above")
 
@@ -57,9 +58,7 @@ def write_csv(found: Sequence[Crossover], path: Path) -> None:
     if found:
         # As objects, sides stay whole numbers where some are empty.
         said = (line for each in found for line in _csv_lines(each))
-        lines = pd.DataFrame(
-            [{name: inert.spreadsheet(value) for name, value in line.items()} for line in said], dtype=object
-        )
+        lines = as_text(pd.DataFrame(list(said), dtype=object))
         files.put(path, lines.to_csv(index=False, lineterminator="\n"))
 
 

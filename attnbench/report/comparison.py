@@ -5,11 +5,13 @@ A frame has one row per cost cell and the columns of ``records.csv``; any of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from attnbench import axes as table_of_axes
 from attnbench import inert
@@ -34,6 +36,10 @@ _OTHER_COLUMNS = (
 )
 
 
+Places = NDArray[np.intp]
+"""Of some rows in their frame, from 0."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparableRows:
     """Rows that differ in nothing but the mechanism."""
@@ -42,13 +48,14 @@ class ComparableRows:
     width: int
     conditions: tuple[str, ...]
     """What tells these rows from the other comparisons of the frame, the resolution aside."""
-    rows: pd.DataFrame
+    places: Places
+    runs: int
+    """In how many runs they were measured."""
 
     @property
     def title(self) -> str:
         """The resolution and the conditions, in a line, and whether all was measured in one run."""
-        runs = self.rows["run_id"].nunique(dropna=False)
-        together = [] if runs < 2 else [f"rows of {runs} runs"]
+        together = [] if self.runs < 2 else [f"rows of {self.runs} runs"]
         return ", ".join([f"resolution {resolution(self.height, self.width)}", *self.conditions, *together])
 
 
@@ -77,14 +84,40 @@ def sizes(rows: pd.DataFrame) -> list[tuple[int, int]]:
 def comparisons(rows: pd.DataFrame) -> list[ComparableRows]:
     """Return prepared rows as comparisons, smallest resolution first, otherwise in the order in which they were run."""
     changing = varying(rows)
-    parts: Iterable[tuple[Any, pd.DataFrame]] = ()
-    if len(rows):
-        parts = rows.groupby(["res_height", "res_width", *changing], sort=False, dropna=False)
+    heights, widths, runs = (rows[name].tolist() for name in ("res_height", "res_width", "run_id"))
     found = [
-        ComparableRows(height=int(size[0]), width=int(size[1]), conditions=phrases(part, changing), rows=part)
-        for size, part in parts
+        ComparableRows(
+            height=int(heights[places[0]]),
+            width=int(widths[places[0]]),
+            conditions=conditions,
+            places=places,
+            runs=len({runs[place] for place in places}),
+        )
+        for conditions, places in apart(rows, changing, within=("res_height", "res_width"))
     ]
     return sorted(found, key=lambda each: (each.height * each.width, each.height, each.width))
+
+
+def apart(
+    rows: pd.DataFrame, axes: Sequence[str], *, within: Sequence[str] = ()
+) -> list[tuple[tuple[str, ...], Places]]:
+    """Return the places of rows that are the same on some axes, with the phrases that name them, in order.
+
+    Args:
+        rows: What to take apart.
+        axes: The axes to go by.
+        within: Columns by which rows are taken apart as well, which phrases leave out.
+    """
+    if not len(rows):
+        return []
+    by = [*within, *axes]
+    if not by:
+        return [((), np.arange(len(rows)))]
+    numbers = rows.groupby(by, sort=False, dropna=False).ngroup().to_numpy()
+    order = np.argsort(numbers, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
+    values = {axis: rows[axis].tolist() for axis in axes}
+    return [(_phrases({axis: each[part[0]] for axis, each in values.items()}), part) for part in parts]
 
 
 def split(rows: pd.DataFrame, *, of: pd.DataFrame, axes: Sequence[str] = AXES) -> list[tuple[tuple[str, ...], Any]]:
@@ -95,11 +128,7 @@ def split(rows: pd.DataFrame, *, of: pd.DataFrame, axes: Sequence[str] = AXES) -
         of: The frame that decides what varies and so needs naming.
         axes: The axes to go by.
     """
-    changing = varying(of, axes)
-    if not changing:
-        return [((), rows)] if len(rows) else []
-    parts = rows.groupby(changing, sort=False, dropna=False)
-    return [(phrases(part, changing), part) for _, part in parts]
+    return [(conditions, rows.iloc[places]) for conditions, places in apart(rows, varying(of, axes))]
 
 
 def varying(rows: pd.DataFrame, axes: Sequence[str] = AXES) -> list[str]:
@@ -116,12 +145,11 @@ def varying(rows: pd.DataFrame, axes: Sequence[str] = AXES) -> list[str]:
 def constants(rows: pd.DataFrame, axes: Sequence[str] = AXES) -> tuple[str, ...]:
     """Return, in phrases, what all rows have in common. The name of a run says nothing, so it is left out."""
     same = [axis for axis in axes if axis != "run_id" and rows[axis].nunique(dropna=False) == 1]
-    return phrases(rows, same)
+    return _phrases({axis: rows[axis].iloc[0] for axis in same})
 
 
-def phrases(rows: pd.DataFrame, axes: Iterable[str]) -> tuple[str, ...]:
-    """Return what the first row says about the axes, those left out that it has no value on."""
-    values = {axis: rows[axis].iloc[0] for axis in axes}
+def _phrases(values: Mapping[str, object]) -> tuple[str, ...]:
+    """Return what is said about values on axes, empty ones left out."""
     return tuple(PHRASES[axis].format(_plain(value)) for axis, value in values.items() if not _is_empty(value))
 
 

@@ -8,18 +8,19 @@ are given as sides. ``docs/figures.md`` says what the intervals hold.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from itertools import combinations
 
+import numpy as np
 import pandas as pd
 
 from attnbench.errors import did_you_mean
-from attnbench.metrics import METRICS, Better, Crossings, Needs, crossed_in, is_number
-from attnbench.report.comparison import AXES, COUNTED, prepared, split
-from attnbench.report.crossing import Crossing, CrossingKind, Gap, along
+from attnbench.metrics import METRICS, Better, Crossings, Needs, crossed_in
+from attnbench.report.comparison import AXES, COUNTED, Places, apart, prepared, varying
+from attnbench.report.crossing import Crossing, CrossingKind, along
+from attnbench.report.gaps import Gaps, Pair, readings
 from attnbench.report.selection import MOST_OF_ALL_PAIRS
 
 SHOWN = crossed_in(Crossings.REPORT)
@@ -29,14 +30,8 @@ KEPT = crossed_in(Crossings.REPORT, Crossings.FILE)
 
 _WHERE = ("label", "res_height", "res_width")
 
-Setting = tuple[tuple[str, ...], pd.DataFrame]
-"""What tells some rows from the rest of the frame, and those rows."""
-Reading = tuple[object, float, float, float]
-"""The baseline of a ratio, None of anything else, and the logarithms of a value and of the ends of its interval."""
-Readings = tuple[Reading | None, ...]
-"""What is read of one row, the better source first; None where one lacks an end."""
-Curve = Mapping[int, Readings]
-"""Of one mechanism in one setting, by the side of the image."""
+Setting = tuple[tuple[str, ...], Places]
+"""What tells some rows from the rest of the frame, and where they stand in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +110,7 @@ def crossings(frame: pd.DataFrame, first: str, second: str, metric: str) -> list
             raise ValueError(f"no {name!r} to compare; {did_you_mean(name, known)}")
     if METRICS[metric].better is Better.NEITHER:
         raise ValueError(f"{metric} is better neither lower nor higher; give one that is, such as latency_median_s")
-    return [one for setting in settings(rows, metric) for one in in_setting(setting, metric, [(first, second)])]
+    return list(_in_settings(rows, metric, settings(rows, metric), lambda _: [(first, second)]))
 
 
 def crossovers(rows: pd.DataFrame, metrics: Iterable[str] = KEPT) -> list[Crossover]:
@@ -124,23 +119,20 @@ def crossovers(rows: pd.DataFrame, metrics: Iterable[str] = KEPT) -> list[Crosso
     Of more than ``selection.MOST_OF_ALL_PAIRS`` mechanisms in one setting only pairs with the baseline: others would be
     more than the rows by far.
     """
-    return [
-        one
-        for metric in metrics
-        for setting in settings(rows, metric)
-        for one in in_setting(setting, metric, pairs(setting[1]))
-    ]
+    pairs = partial(_pairs, rows["label"].tolist(), rows["is_baseline"].eq(other=True).tolist())
+    return [one for metric in metrics for one in _in_settings(rows, metric, settings(rows, metric), pairs)]
 
 
 def kind_of(metric: str) -> CrossingKind:
     """Return what the ends of a metric's crossings are."""
-    return CrossingKind.INTERVAL if METRICS[_read_from(metric)].ends else CrossingKind.BRACKET
+    return CrossingKind.INTERVAL if METRICS[METRICS[metric].says_of or metric].ends else CrossingKind.BRACKET
 
 
-def against_baseline(setting: Setting, metric: str) -> list[Crossover]:
-    """Return how every mechanism stands to the baseline in one setting."""
-    baseline = baseline_of(setting[1])
-    return in_setting(setting, metric, [pair for pair in pairs(setting[1]) if pair[1] == baseline])
+def against_baseline(rows: pd.DataFrame, metric: str) -> list[Crossover]:
+    """Return how every mechanism stands to the baseline in rows of one setting."""
+    baseline = baseline_of(rows)
+    pairs = [(str(label), baseline) for label in rows["label"].unique() if baseline and label != baseline]
+    return list(_in_settings(rows, metric, [((), np.arange(len(rows)))], lambda _: pairs))
 
 
 def settings(rows: pd.DataFrame, metric: str) -> list[Setting]:
@@ -150,31 +142,13 @@ def settings(rows: pd.DataFrame, metric: str) -> list[Setting]:
     conditions, are told apart only where a mechanism has two values at one resolution.
     """
     axes = tuple(axis for axis in AXES if axis != "run_id")
+    known = rows[rows[metric].notna()]
     for by in ([COUNTED] if METRICS[metric].needs is Needs.COUNTS else []) + [axes]:
-        found = split(rows, of=rows, axes=by)
-        if all(_has_one_value(part, metric) for _, part in found):
-            return found
-    return split(rows, of=rows)
-
-
-def in_setting(setting: Setting, metric: str, wanted: Iterable[tuple[str, str]]) -> list[Crossover]:
-    """Return how pairs of labels stand to each other in one setting, those left out that cannot be compared there."""
-    conditions, rows = setting
-    read = _read_from(metric)
-    curves = _curves(rows, read)
-    return [
-        _crossover(first, second, metric, conditions, gaps)
-        for first, second in wanted
-        if len(gaps := _gaps(curves.get(first, {}), curves.get(second, {}), read)) > 1
-    ]
-
-
-def pairs(rows: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return all pairs of labels, first those with the baseline, which is their second."""
-    baseline = baseline_of(rows)
-    others = [str(label) for label in rows["label"].unique() if label != baseline]
-    rest = combinations(others, 2) if len(others) <= MOST_OF_ALL_PAIRS else ()
-    return [*((label, baseline) for label in others if baseline), *rest]
+        changing = varying(rows, by)
+        values = known.groupby([*changing, *_WHERE], dropna=False)[metric].nunique()
+        if not (values > 1).any():
+            return apart(rows, changing)
+    return apart(rows, varying(rows))
 
 
 def baseline_of(rows: pd.DataFrame) -> str:
@@ -183,79 +157,40 @@ def baseline_of(rows: pd.DataFrame) -> str:
     return str(labels[0]) if len(labels) == 1 else ""
 
 
-def _has_one_value(rows: pd.DataFrame, metric: str) -> bool:
-    seen: dict[object, object] = {}
-    for label, height, width, value in zip(*(rows[name] for name in (*_WHERE, metric)), strict=True):
-        if value is not None and seen.setdefault((label, height, width), value) != value:
-            return False
-    return True
+def _in_settings(
+    rows: pd.DataFrame, metric: str, found: Iterable[Setting], pairs: Callable[[Places], Iterable[Pair]]
+) -> Iterator[Crossover]:
+    """Yield how pairs of labels stand to each other in each setting, those left out that cannot be compared there."""
+    read = readings(rows, METRICS[metric].says_of or metric)
+    for conditions, places in found:
+        for pair, gaps in read.gaps(places, pairs(places)):
+            yield _crossover(pair, metric, conditions, gaps)
 
 
-def _curves(rows: pd.DataFrame, metric: str) -> Mapping[str, Curve]:
-    """Return what is read at square images that have a value, the first of each resolution, by label and side."""
-    found: dict[str, dict[int, Readings]] = {}
-    sources = _sources(metric)
-    ends = [(source, *(METRICS[source].ends or (source, source))) for source in sources]
-    doubts = METRICS[metric].doubted_by
-    doubted = rows[list(doubts)].astype(bool).any(axis=1)
-    others = (metric, "baseline", *(end for each in ends for end in each))
-    columns = [doubted, *(rows[name] for name in (*_WHERE, *others))]
-    for doubtful, label, height, width, value, baseline, *spans in zip(*columns, strict=True):
-        if height == width and not doubtful and is_number(value) and value > 0:
-            found.setdefault(label, {}).setdefault(int(height), _readings(sources, baseline, spans))
-    return found
+def _pairs(labels: Sequence[str], leading: Sequence[bool], places: Places) -> Iterator[Pair]:
+    """Yield all pairs of labels at some places, first those with the baseline, which is their second."""
+    here = places.tolist()
+    baselines = {labels[place] for place in here if leading[place]}
+    baseline = baselines.pop() if len(baselines) == 1 else ""
+    others = [label for label in dict.fromkeys(labels[place] for place in here) if label != baseline]
+    if baseline:
+        yield from ((label, baseline) for label in others)
+    if len(others) <= MOST_OF_ALL_PAIRS:
+        yield from combinations(others, 2)
 
 
-def _readings(sources: Sequence[str], baseline: object, spans: Sequence[object]) -> Readings:
-    readings: list[Reading | None] = []
-    for place, source in enumerate(sources):
-        value, low, high = spans[3 * place : 3 * place + 3]
-        if is_number(value) and is_number(low) and is_number(high) and value > 0 and low > 0 and high > 0:
-            to = baseline if METRICS[source].ratio_of else None
-            readings.append((to, math.log(value), math.log(low), math.log(high)))
-        else:
-            readings.append(None)
-    return tuple(readings)
-
-
-def _gaps(first: Curve, second: Curve, metric: str) -> list[Gap]:
-    found = [_gap(side, first[side], second[side], metric) for side in sorted(first.keys() & second.keys())]
-    return [gap for gap in found if gap is not None]
-
-
-def _gap(side: int, first: Readings, second: Readings, metric: str) -> Gap | None:
-    """Return the gap at a resolution, None if a value that needs an interval has none.
-
-    The ends of the ratio are those of the two intervals taken against each other: where errors are normal that covers
-    at least as often as either interval, however the errors depend on each other.
-    """
-    for one, other in zip(first, second, strict=True):
-        if one is not None and other is not None and one[0] == other[0]:
-            gap = Gap(side=side, value=one[1] - other[1], low=one[2] - other[3], high=one[3] - other[2])
-            return gap.mirrored() if METRICS[metric].better is Better.HIGHER else gap
-    return None
-
-
-def _read_from(metric: str) -> str:
-    """Return the metric that says with an interval how two mechanisms in one setting stand to each other."""
-    return METRICS[metric].says_of or metric
-
-
-@cache
-def _sources(metric: str) -> tuple[str, ...]:
-    """Return where values with intervals are read, the better first: what slows a whole round is not in its ratios."""
-    return (*(name for name, one in METRICS.items() if one.ratio_of == metric), metric)
-
-
-def _crossover(first: str, second: str, metric: str, conditions: tuple[str, ...], gaps: Sequence[Gap]) -> Crossover:
-    signs = [gap.sign for gap in gaps if gap.sign]
+def _crossover(pair: Pair, metric: str, conditions: tuple[str, ...], gaps: Gaps) -> Crossover:
+    (first, second), kind = pair, kind_of(metric)
+    decided = [sign for sign in gaps.signs if sign]
+    # Where one leads at every end that counts, no curve has to be followed.
+    followed = any(sign != decided[0] for sign in decided) or (0 in gaps.signs and kind is CrossingKind.INTERVAL)
     return Crossover(
         first=first,
         second=second,
         metric=metric,
         conditions=conditions,
-        resolutions=tuple(gap.side for gap in gaps),
-        undecided=tuple(gap.side for gap in gaps if not gap.sign),
-        leader="" if not signs else first if signs[0] < 0 else second,
-        crossings=along(gaps, kind=kind_of(metric), first=first, second=second),
+        resolutions=gaps.sides,
+        undecided=tuple(side for side, sign in zip(gaps.sides, gaps.signs, strict=True) if not sign),
+        leader="" if not decided else first if decided[0] < 0 else second,
+        crossings=along(gaps.each(), kind=kind, first=first, second=second) if followed else (),
     )

@@ -8,7 +8,7 @@ from typing import TypeVar
 MOST_PLOTS = 12
 """Sets of conditions of which every one is drawn; of more, only EXAMPLES."""
 EXAMPLES = 2
-MOST_SERIES = 40
+MOST_SERIES = 24
 """Mechanisms in one plot."""
 MOST_OF_ALL_PAIRS = 30
 """Mechanisms of which every pair is compared over resolution; of more, only those with the baseline are."""

@@ -30,7 +30,7 @@ def book(rows: pd.DataFrame, *, accuracy: str = "") -> Book:
     parts = comparisons(rows)
     # Once: a row of a frame takes longer to come by than to set.
     everything: list[Row] = list(rows.itertuples())
-    taken = [[everything[place] for place in part.rows.index] for part in parts]
+    taken = [[everything[place] for place in part.places] for part in parts]
     told = {row.Index: notes_of(row, timed_in=run) for part in taken for row, run in _with_runs(part)}
     numbers = {
         note: number

@@ -100,7 +100,7 @@ def _meetings(part: pd.DataFrame, metric: str) -> list[Meeting]:
     """Return where mechanisms certainly cross the baseline."""
     return [
         Meeting(label=each.first, other=each.second, crossing=crossing)
-        for each in against_baseline(((), part), metric)
+        for each in against_baseline(part, metric)
         for crossing in each.certain
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -70,9 +71,14 @@ def sheet(
 
 def text_width(texts: Iterable[str], *, size: float = SMALL) -> float:
     """Return the width of the widest of some texts, in inches."""
+    return max([_width(text, size) for text in texts], default=0.0)
+
+
+@lru_cache(maxsize=4096)
+def _width(text: str, size: float) -> float:
     figure = Figure()
     FigureCanvasAgg(figure)
-    return max([box_of(figure.text(0, 0, text, size=size)).width / figure.dpi for text in texts], default=0.0)
+    return box_of(figure.text(0, 0, text, size=size)).width / figure.dpi
 
 
 def box_of(text: Text) -> Bbox:

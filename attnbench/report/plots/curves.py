@@ -25,7 +25,7 @@ from attnbench.report.plots.canvas import (
     sheet,
     text_width,
 )
-from attnbench.report.plots.labels import Name, legend, margin_names
+from attnbench.report.plots.labels import Name, legend, margin_has_room, margin_names
 from attnbench.report.plots.series import Point, Series, Size, axis_label, title_of, unit_of
 
 _HEIGHT = 3.4
@@ -71,7 +71,8 @@ def curves(
         if upright
         else _LINE * max(name.count("\n") + 1 for name in ticks.values())
     )
-    for margin, write in ((_MARGIN, margin_names), (_LEGEND_MARGIN, legend)):
+    ways = ((_MARGIN, margin_names), (_LEGEND_MARGIN, legend))
+    for margin, write in ways if margin_has_room(len(drawn), _HEIGHT) else ways[1:]:
         found = sheet(
             title_of(metric),
             subtitle,

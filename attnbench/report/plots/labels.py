@@ -36,6 +36,11 @@ class Name:
     y: float
 
 
+def margin_has_room(names: int, height: float) -> bool:
+    """Return whether so many names can stand under each other right of an axes of a height in inches."""
+    return names * _GAP * _POINT <= height
+
+
 def margin_names(axes: Axes, names: Sequence[Name]) -> bool:
     """Write names right of the axes, each as high as its point, and return whether they found room.
 

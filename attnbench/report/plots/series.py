@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -43,7 +43,12 @@ class Series:
 
 def gather(rows: pd.DataFrame, metric: str, looks: Mapping[str, Style]) -> list[Series]:
     """Return prepared rows as series, in the order in which they were run."""
-    return [_series(str(label), same, metric, looks[str(label)]) for label, same in rows.groupby("label", sort=False)]
+    found: dict[str, list[tuple[Size, object, object, object, object]]] = {}
+    read = ("label", "res_height", "res_width", "status", metric, *(METRICS[metric].ends or (metric, metric)))
+    # Column by column: a frame for each label takes longer to come by than to read.
+    for label, height, width, *cell in zip(*(rows[name].tolist() for name in read), strict=True):
+        found.setdefault(str(label), []).append(((int(height), int(width)), *cell))
+    return [_series(label, cells, looks[label]) for label, cells in found.items()]
 
 
 def foremost(series: list[Series], baseline: str) -> list[Series]:
@@ -93,18 +98,16 @@ def _coincide(some: Sequence[Point], others: Sequence[Point]) -> bool:
     )
 
 
-def _series(label: str, rows: pd.DataFrame, metric: str, style: Style) -> Series:
+def _series(label: str, cells: Iterable[tuple[Size, object, object, object, object]], style: Style) -> Series:
+    """Return the cells of a mechanism, each its size, status, value and the ends of its interval, as a series."""
     points: dict[Size, Point] = {}
     failures: dict[Size, str] = {}
-    read = [metric, *(METRICS[metric].ends or (metric, metric))]
-    columns = (rows[name] for name in ("res_height", "res_width", "status", *read))
-    for height, width, status, value, low, high in zip(*columns, strict=True):
-        size = (int(height), int(width))
+    for size, status, value, low, high in cells:
         if is_number(value) and value > 0:
             # What no axis can show is left out: an interval with an end at 0, or beside its value.
-            whole = is_number(low) and is_number(high) and 0 < low <= value <= high
-            ends = (low, high) if whole else (value, value)
-            points.setdefault(size, Point(size=size, value=value, low=ends[0], high=ends[1]))
+            if not (is_number(low) and is_number(high) and 0 < low <= value <= high):
+                low = high = value
+            points.setdefault(size, Point(size=size, value=value, low=low, high=high))
         elif status not in ("ok", None):
             failures.setdefault(size, str(status))
     ordered = sorted(points.values(), key=lambda point: (point.size[0] * point.size[1], point.size))

@@ -177,6 +177,8 @@ def _strict(kind: type) -> Callable[[object, Any], Any]:
     accepted, called = _EXPECTED[kind]
 
     def structure(given: object, asked: Any) -> Any:  # noqa: ANN401
+        if type(given) is asked:  # as nearly always: a report reads millions of values
+            return given
         if isinstance(asked, type) and issubclass(asked, Enum):  # cattrs takes an enumeration of texts for a text
             return _one_of(given, asked)
         if not isinstance(given, accepted) or (isinstance(given, bool) and kind is not bool):
@@ -194,10 +196,15 @@ def _figure(given: object, _: object) -> Decimal | str:
 
 
 def _one_of(given: object, kind: type[Enum]) -> Enum:
-    known = {each.value: each for each in kind}
+    known = _members(kind)
     if not isinstance(given, str) or given not in known:
         raise ValueError(f"expected one of {', '.join(map(str, known))}, got {given_as(given)}")
     return known[given]
+
+
+@cache
+def _members(kind: type[Enum]) -> dict[object, Enum]:
+    return {each.value: each for each in kind}
 
 
 def _refuse_other_than(

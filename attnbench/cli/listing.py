@@ -10,7 +10,7 @@ from rich.text import Text
 from attnbench.errors import PluginError, UsageError, did_you_mean
 from attnbench.models import networks
 from attnbench.plugins import source
-from attnbench.plugins.registry import Registry, discover
+from attnbench.plugins.registry import Registry, discover, origin
 from attnbench.plugins.source import Facts
 
 
@@ -82,12 +82,12 @@ def networks_table() -> Table:
     """Return the networks that plugins bring, a row for each distribution, and where to find more."""
     by_origin: dict[str, list[str]] = {}
     for name, entry in networks.plugins().items():
-        by_origin.setdefault(networks.origin(entry), []).append(name)
+        by_origin.setdefault(origin(entry), []).append(name)
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("networks, for --networks", overflow="fold")
     table.add_column("from", overflow="fold")
-    for origin, names in by_origin.items():
-        table.add_row(Text(", ".join(names)), Text(origin))
+    for distribution, names in by_origin.items():
+        table.add_row(Text(", ".join(names)), Text(distribution))
     table.add_row(Text("every model of timm.list_models()"), Text("timm"))
     return table
 

@@ -14,6 +14,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from attnbench.errors import PluginError, UsageError, did_you_mean
+from attnbench.plugins.registry import origin
 from attnbench.record import Value
 
 if TYPE_CHECKING:
@@ -160,8 +161,3 @@ def _literal(text: str) -> Value:
     except (ValueError, SyntaxError):
         return text
     return value if isinstance(value, str | int | float | bool | None) else text
-
-
-def origin(entry: metadata.EntryPoint) -> str:
-    """Return the distribution of an entry point, with its version."""
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown distribution"

@@ -11,6 +11,7 @@ import importlib.util
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,7 +138,7 @@ def discover(entry_points: Iterable[metadata.EntryPoint] | None = None) -> Regis
     found: dict[str, dict[str, Plugin]] = {}
     for entry in metadata.entry_points(group=GROUP) if entry_points is None else entry_points:
         module, _, attribute = entry.value.partition(":")
-        plugin = Plugin(name=entry.name, module=module, attribute=attribute, distribution=_origin(entry))
+        plugin = Plugin(name=entry.name, module=module, attribute=attribute, distribution=origin(entry))
         # A distribution met twice on sys.path (a checkout and its editable install) is one plugin, not a conflict.
         found.setdefault(entry.name, {}).setdefault(f"{plugin.distribution} {entry.value}", plugin)
     return Registry(
@@ -182,8 +183,15 @@ def _import_file(path: Path) -> Any:  # noqa: ANN401 - a module of the user's
     return module
 
 
-def _origin(entry: metadata.EntryPoint) -> str:
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown distribution"
+def origin(entry: metadata.EntryPoint) -> str:
+    """Return the distribution of an entry point, with its version."""
+    return _named(entry.dist) if entry.dist else "an unknown distribution"
+
+
+@cache
+def _named(distribution: metadata.Distribution) -> str:
+    """Return name and version, for which each time the whole description of a package is parsed."""
+    return f"{distribution.name} {distribution.version}"
 
 
 def _kind(found: object) -> str:

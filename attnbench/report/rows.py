@@ -15,10 +15,11 @@ from attnbench.metrics import METRICS
 from attnbench.record import Cell, Record, Task
 
 _ABOUT = "run_id cell_key started_at mechanism options plugin_distribution network"
-_AXES = [column for axis in AXES.values() for column in axis.columns]
+_FIELDS = {column: name for axis in AXES.values() for column, name in zip(axis.columns, axis.fields, strict=True)}
+_OF_ONE_SCOPE = [column for axis in AXES.values() if axis.scope for column in axis.columns]
 _ENDED = "hardware backend status reason"
 _LAST = "accuracy_reason dataset epochs environment_id attnbench_version torch_version label is_baseline"
-COLUMNS = (*_ABOUT.split(), *_AXES, *_ENDED.split(), *METRICS, *_LAST.split())
+COLUMNS = (*_ABOUT.split(), *_FIELDS, *_ENDED.split(), *METRICS, *_LAST.split())
 """Every column of a frame, in order; ``write_csv`` puts those it promises first."""
 
 
@@ -39,9 +40,13 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(found, columns=list(COLUMNS), dtype=object)
 
 
-def _who(cell: Cell) -> str:
-    size = [cell.height, cell.width] if cell.network else []
-    return json.dumps([cell.mechanism, cell.network, dict(cell.options), cell.distribution, size], sort_keys=True)
+def _who(cell: Cell) -> tuple[object, ...]:
+    size = (cell.height, cell.width) if cell.network else ()
+    return cell.mechanism, cell.network, _options(cell), cell.distribution, size
+
+
+def _options(cell: Cell) -> str:
+    return json.dumps(dict(cell.options), sort_keys=True)
 
 
 def _row(record: Record) -> dict[str, Any]:
@@ -52,7 +57,7 @@ def _row(record: Record) -> dict[str, Any]:
         "cell_key": cell.key,
         "started_at": record.started_at,
         "mechanism": cell.mechanism,
-        "options": json.dumps(dict(cell.options), sort_keys=True),
+        "options": _options(cell),
         "plugin_distribution": cell.distribution,
         "network": cell.network,
         **_axes(cell),
@@ -72,11 +77,9 @@ def _row(record: Record) -> dict[str, Any]:
 
 def _axes(cell: Cell) -> dict[str, Any]:
     """Return the columns of a cell's axes, None for one that means nothing in its scope."""
-    return {
-        column: None if axis.scope and not value else value.value if isinstance(value, StrEnum) else value
-        for axis in AXES.values()
-        for column, value in zip(axis.columns, (getattr(cell, name) for name in axis.fields), strict=True)
-    }
+    found = {column: getattr(cell, name) for column, name in _FIELDS.items()}
+    empty = {column: None for column in _OF_ONE_SCOPE if not found[column]}
+    return {name: value.value if isinstance(value, StrEnum) else value for name, value in found.items()} | empty
 
 
 def _accuracy(record: Record | None) -> dict[str, Any]:

@@ -104,12 +104,16 @@ def _series(label: str, cells: Iterable[tuple[Size, object, object, object, obje
     failures: dict[Size, str] = {}
     for size, status, value, low, high in cells:
         if is_number(value) and value > 0:
-            # What no axis can show is left out: an interval with an end at 0, or beside its value.
-            if not (is_number(low) and is_number(high) and 0 < low <= value <= high):
-                low = high = value
-            points.setdefault(size, Point(size=size, value=value, low=low, high=high))
+            points.setdefault(size, _point(size, value, low, high))
         elif status not in ("ok", None):
             failures.setdefault(size, str(status))
     ordered = sorted(points.values(), key=lambda point: (point.size[0] * point.size[1], point.size))
     lasting = {size: status for size, status in failures.items() if size not in points}
     return Series(label=label, style=style, points=tuple(ordered), failures=lasting)
+
+
+def _point(size: Size, value: float, low: object, high: object) -> Point:
+    """Return a point; of an interval with an end at 0, or beside its value, no axis can show anything."""
+    if is_number(low) and is_number(high) and 0 < low <= value <= high:
+        return Point(size=size, value=value, low=low, high=high)
+    return Point(size=size, value=value, low=value, high=value)

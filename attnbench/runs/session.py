@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +34,7 @@ from attnbench.store import asked, pytest_json
 from attnbench.store.asked import Asked
 
 RESULTS = Path("results")
+_OBJECTS_BETWEEN_LOOKS = 200_000
 _MOST_FILES, _MOST_MISSING = 16, 20
 """Plots, and cells without a row, that are named on a screen."""
 _LIMITS_S = 1.0
@@ -152,6 +155,18 @@ def measure(
     return SessionOutcome(records=records, interrupted=interrupted, stopped=stopped)
 
 
+@contextmanager
+def _rarely_collected() -> Iterator[None]:
+    """Look for garbage seldom: a report makes millions of objects and keeps them, and each look goes through all."""
+    before = gc.get_threshold()
+    gc.set_threshold(_OBJECTS_BETWEEN_LOOKS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+@_rarely_collected()
 def make_report(folders: Sequence[Path], *, out: Path, console: Console, command: str) -> None:
     """Show and write tables and plots of runs that are on disk.
 

@@ -1,5 +1,6 @@
 """A screen shows of a large run what a reader can look at, and says how much it leaves out."""
 
+import gc
 import io
 from pathlib import Path
 
@@ -61,3 +62,10 @@ def test_a_report_of_a_large_run_takes_two_hundred_lines_at_most(tmp_path: Path,
     assert len(lines) <= 200
     assert any(line.startswith("Shown: ") for line in lines)
     assert len(list((tmp_path / "out" / "plots").iterdir())) < 80
+
+
+def test_a_report_leaves_the_garbage_collector_as_it_was(tmp_path: Path) -> None:
+    many_records.write(tmp_path / "run", 20, mechanisms=5)
+    before = gc.get_threshold()
+    session.make_report([tmp_path / "run"], out=tmp_path / "out", console=Console(file=io.StringIO()), command="")
+    assert gc.get_threshold() == before

@@ -179,16 +179,17 @@ def _is_empty(value: object) -> bool:
 
 
 def _machines(rows: pd.DataFrame) -> list[str | None]:
-    """Return the hardware of every row, with its environment where one hardware has several.
+    """Return the hardware of every row, with its environment where one hardware has several with as many threads.
 
     A cell whose worker never answered knows neither: it has those of its run, if the run had only one on its device.
     """
-    environments = rows.groupby("hardware")["environment_id"].nunique().to_dict()
+    # Environments that differ in threads are told apart by these, which are an axis.
+    environments = rows.groupby(["hardware", "threads"], dropna=False)["environment_id"].nunique()
+    several = set(environments[environments > 1].index.get_level_values("hardware"))
     of_run: dict[tuple[object, object], set[str]] = {}
     named: list[str | None] = []
     for hardware, environment in zip(rows["hardware"], rows["environment_id"], strict=True):
-        several = environments.get(hardware, 0) > 1
-        named.append(f"{hardware} ({environment})" if several else hardware or environment)
+        named.append(f"{hardware} ({environment})" if hardware in several else hardware or environment)
     runs = list(zip(rows["run_id"], rows["device"], strict=True))
     for run, name in zip(runs, named, strict=True):
         of_run.setdefault(run, set()).update([name] if name else [])

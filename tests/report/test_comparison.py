@@ -106,3 +106,9 @@ def test_rows_keep_the_order_in_which_they_were_run():
 def test_heads_of_dense_tasks_are_never_in_one_table_with_the_classifier():
     frame = pd.DataFrame([row("resnet18"), row("resnet18", head="segmentation")])
     assert [each.conditions for each in comparisons(prepared(frame))] == [(), ("segmentation",)]
+
+
+def test_a_machine_measured_with_several_numbers_of_threads_is_one_machine():
+    frame = pd.DataFrame([row(threads=1, environment_id="e1"), row(threads=2, environment_id="e2")])
+    assert set(prepared(frame)["machine"]) == {"Xeon 8480, 2 cores"}
+    assert titles(frame) == ["resolution 224, threads 1", "resolution 224, threads 2"]

@@ -8,19 +8,23 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from attnbench import __version__, inert
 from attnbench.child import ENDED, Child, Death, late
 from attnbench.child.scratch import scratch
+from attnbench.devices.machine import usable_cores
 from attnbench.errors import StoreError
 from attnbench.plan.sweep import Sweep
 from attnbench.record import Cell, Record, Status, Task, Value
 from attnbench.roofline import MachineLimits
+from attnbench.runs.at_once import at_once
 from attnbench.runs.company import Company
 from attnbench.runs.heard import (
     WORKER,
@@ -34,6 +38,8 @@ from attnbench.runs.heard import (
 )
 from attnbench.runs.job import Assignment, Job, Running, Settings
 
+_MOST_AT_ONCE, _FEWEST_EACH = 4, 8
+"""Workers that count at once, each of which may hold a network's weights, and cells that one is worth its start."""
 _START_UP = "starting"
 SAMPLES = "samples"
 """Folder of the timed calls, in that of a run."""
@@ -78,6 +84,21 @@ def run(
     """
     run_id = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     done = {record.cell.key: record for record in recorded}
+    limits_by_id = {key: found.to_dict() for key, found in (limits or {}).items()}
+
+    def group(todo: Sequence[Cell], *, companions: Sequence[Cell] = (), baseline: str = "") -> _Group:
+        assignments = [Assignment(cell=cell) for cell in todo]
+        assignments += [Assignment(cell=cell, companion=True) for cell in companions]
+        return _Group(
+            assignments=assignments,
+            baseline=baseline,
+            settings=settings,
+            limits=limits_by_id,
+            folder=folder,
+            run_id=run_id,
+            worker_module=worker_module,
+        )
+
     for cells in _sharing(sweep.cells):
         todo = [cell for cell in cells if cell.key not in done]
         for cell in todo:
@@ -89,24 +110,19 @@ def run(
         todo = [cell for cell in todo if cell.key not in sweep.endings]
         if not todo:
             continue
-        assignments = [Assignment(cell=cell) for cell in todo]
-        baseline = "" if _only_counted(cells[0]) else sweep.baselines.get(cells[0].group, "")
-        assignments += [
-            Assignment(cell=cell, companion=True)
-            for cell in cells
-            if cell.key == baseline and cell.key in done and done[cell.key].status is Status.OK
-        ]
-        work = _Group(
-            assignments=assignments,
-            baseline=baseline,
-            settings=settings,
-            limits={key: found.to_dict() for key, found in (limits or {}).items()},
-            folder=folder,
-            run_id=run_id,
-            watcher=watcher,
-            worker_module=worker_module,
-        )
-        yield from work.run()
+        if _only_counted(cells[0]):
+            works = [group(part) for part in _dealt(todo)]
+        else:
+            baseline = sweep.baselines.get(cells[0].group, "")
+            kept = [cell for cell in cells if cell.key == baseline and cell.key in done]
+            again = [cell for cell in kept if done[cell.key].status is Status.OK]
+            works = [group(todo, companions=again, baseline=baseline)]
+        with contextlib.closing(_run(works)) as happens:
+            for each in happens:
+                if isinstance(each, Progress):
+                    watcher(each)
+                else:
+                    yield each
 
 
 def _sharing(cells: Sequence[Cell]) -> Iterable[list[Cell]]:
@@ -120,6 +136,34 @@ def _sharing(cells: Sequence[Cell]) -> Iterable[list[Cell]]:
 
 def _only_counted(cell: Cell) -> bool:
     return cell.task is Task.COUNTS
+
+
+def _dealt(cells: Sequence[Cell]) -> list[Sequence[Cell]]:
+    """Return cells that are only counted in as many parts as are counted at once: one a core, none a handful."""
+    parts = max(1, min(len(usable_cores()), _MOST_AT_ONCE, len(cells) // _FEWEST_EACH))
+    return [cells[part::parts] for part in range(parts)]
+
+
+def _run(groups: Sequence[_Group]) -> Generator[Record | Progress, None, None]:
+    """Run groups, at once if there are several, their records in the order that they would have if there were one."""
+
+    def stop() -> None:
+        for group in groups:
+            group.stop()
+
+    if len(groups) == 1:
+        yield from groups[0].run()
+        return
+    order = deque(one.cell.key for row in zip_longest(*(group.assignments for group in groups)) for one in row if one)
+    come: dict[str, Record] = {}
+    with contextlib.closing(at_once([group.run() for group in groups], stop=stop)) as happens:
+        for each in happens:
+            if isinstance(each, Progress):
+                yield each
+                continue
+            come[each.cell.key] = each
+            while order and order[0] in come:
+                yield come.pop(order.popleft())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -151,7 +195,6 @@ class _Group:
     limits: Mapping[str, Mapping[str, Any]]
     folder: Path
     run_id: str
-    watcher: Watcher
     worker_module: str
     environment: Mapping[str, Any] = field(default_factory=dict)
     started_at: str = ""
@@ -160,22 +203,31 @@ class _Group:
     company: Company = field(default_factory=Company)
     reference: list[Assignment] = field(default_factory=list)
     """The baseline, once it was timed, for those that are timed apart; empty if it is a plugin's."""
+    stopped: bool = False
+    worker: Child | None = None
 
-    def run(self) -> Iterator[Record]:
+    def run(self) -> Iterator[Record | Progress]:
         self.reference = [each for each in self.assignments if each.companion and not each.foreign]
         yield from self._run_workers()
-        while self.company.waiting:
+        while self.company.waiting and not self.stopped:
             self.assignments = [*self.reference, self.company.waiting.pop(0)]
             yield from self._run_workers()
 
-    def _run_workers(self) -> Iterator[Record]:
-        while any(not assignment.companion for assignment in self.assignments):
+    def _run_workers(self) -> Iterator[Record | Progress]:
+        while not self.stopped and any(not assignment.companion for assignment in self.assignments):
             self.company.beside.clear()
             yield from self._run_worker()
 
-    def _run_worker(self) -> Iterator[Record]:
+    def stop(self) -> None:
+        """Make the run end soon, from whichever thread."""
+        self.stopped = True
+        if self.worker is not None:
+            self.worker.dismiss()
+
+    def _run_worker(self) -> Iterator[Record | Progress]:
         self.started_at = _now()
-        log = self.folder / "logs" / f"{self.assignments[0].cell.group}.log"
+        first = self.assignments[0].cell
+        log = self.folder / "logs" / f"{first.key if _only_counted(first) else first.group}.log"
         with contextlib.suppress(OSError):  # a log that cannot be written is warned of
             log.parent.mkdir(parents=True, exist_ok=True)
         with scratch() as folder:
@@ -186,8 +238,9 @@ class _Group:
             isolation = self.settings.isolation
             with Child(
                 self.worker_module, str(job), events=WORKER, log=log, threads=threads, isolation=isolation
-            ) as worker:
-                yield from self._follow(worker, page)
+            ) as self.worker:
+                if not self.stopped:
+                    yield from self._follow(self.worker, page)
 
     def _write(self, path: Path) -> None:
         job = Job(
@@ -202,7 +255,7 @@ class _Group:
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror}; make room, or set TMPDIR") from None
 
-    def _follow(self, worker: Child, page: Running) -> Iterator[Record]:
+    def _follow(self, worker: Child, page: Running) -> Iterator[Record | Progress]:
         """Turn a worker's events into records until it has ended, whichever way."""
         seen = _Seen(cells=tuple(assignment.cell for assignment in self.assignments))
         wait_s = self.settings.timeout_s
@@ -228,15 +281,15 @@ class _Group:
             else:
                 worker.disbelieve(f"cell {index} of {len(seen.cells)}")
 
-    def _hear(self, event: object, seen: _Seen) -> Iterator[Record]:
+    def _hear(self, event: object, seen: _Seen) -> Iterator[Record | Progress]:
         match event:
             case PhaseEntered(cell=index, phase=phase):
                 seen.at_work, seen.phase = index, inert.brief(phase)
                 if index is not None:
                     self.company.begin(self._of(seen.cells[index]))
-                self.watcher(Progress(cells=seen.shown, phase=seen.phase))
+                yield Progress(cells=seen.shown, phase=seen.phase)
             case Progressed(fraction=fraction):
-                self.watcher(Progress(cells=seen.shown, phase=seen.phase, fraction=fraction))
+                yield Progress(cells=seen.shown, phase=seen.phase, fraction=fraction)
             case CellEnded(cell=index):
                 seen.at_work = index  # a worker that ends after it leaves the others to the next
                 yield from self._end(seen.cells[index], event)

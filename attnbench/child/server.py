@@ -1,5 +1,7 @@
 """The process that children are forked from: it has loaded what they would load first, and nothing else.
 
+The first child of a run looks at plugins, for which torch is enough; the rest is loaded while it looks.
+
 Run as ``python -m attnbench.child.server CONTROL_FD``, the descriptor of a socket. A message on it is what a child
 is to run; with it come the descriptors of its log, of its events, and of its guardian's socket. The guardian is forked,
 and forks the child. The answer is the guardian's number, or why there is none. The server ends when its socket is
@@ -23,14 +25,16 @@ import socket
 import stat
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from attnbench.child import guardian
 
-PRELOADED = ("torch", "timm", "attnbench.worker.main", "attnbench.worker.preflight", "attnbench.worker.limits")
+_LOOKS = "attnbench.worker.preflight"
+_TO_LOOK = ("torch", _LOOKS)
+_TO_MEASURE = ("torch._dynamo", "timm", "attnbench.worker.main", "attnbench.worker.limits")
 IDLE_S = 120.0
 """A server that has no child for so long ends; the next child finds another."""
 _MEMORY = 1
@@ -71,6 +75,7 @@ class Server:
                     task = self._answer(json.loads(message), descriptors)
                     if task is not None:
                         return task
+                    load(_TO_MEASURE)
         finally:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -78,6 +83,8 @@ class Server:
             os.close(woken)
 
     def _answer(self, message: Mapping[str, Any], descriptors: list[int]) -> Callable[[], None] | None:
+        if message["module"] != _LOOKS:
+            load(_TO_MEASURE)
         try:
             number = self._fork()
         except _NoForkError as error:
@@ -108,10 +115,12 @@ class Server:
         guardian.end_by_force(guardian.descendants(but=self.guardians))  # of a guardian that was killed
 
 
-def load() -> None:
+def load(names: Sequence[str]) -> None:
     """Load what children need, and put it where their garbage collectors do not look."""
+    if sys.modules.keys() >= set(names):
+        return
     gc.disable()  # a sixth of the time goes into looking for garbage, and little is found
-    for name in PRELOADED:
+    for name in names:
         importlib.import_module(name)
     gc.freeze()
     gc.enable()
@@ -187,7 +196,7 @@ def _end_as_python_does(task: Callable[[], None]) -> NoReturn:
 def main(control: int) -> None:
     """Serve, and go on as the child in a child."""
     guardian.adopt_orphans()
-    load()
+    load(_TO_LOOK)
     server = Server(socket.socket(fileno=control))
     task = server.serve()
     if task is not None:

@@ -15,7 +15,7 @@ from attnbench import devices, inert
 from attnbench.child import voice
 from attnbench.errors import AttnbenchError, DataError, PluginError, UsageError
 from attnbench.mechanism import Site
-from attnbench.models import checkpoint, networks
+from attnbench.models import networks
 from attnbench.plan.preflight import PHASE, Finding, Size, Wanted, lost
 from attnbench.plugins import options as option_syntax
 from attnbench.plugins.registry import discover
@@ -76,6 +76,8 @@ def _with_checkpoint(found: Finding, data: _Data) -> Finding:
     """
     if not found.wanted.checkpoint:
         return found
+    from attnbench.models import checkpoint  # noqa: PLC0415 - timm
+
     path = Path(found.wanted.checkpoint).expanduser()
     try:
         digest = checkpoint.check(

@@ -45,7 +45,13 @@ class StoreError(AttnbenchError):
 
 
 class ProcessError(AttnbenchError):
-    """No process can be started: the system allows no more."""
+    """No process or thread can be started: the system allows no more."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"no process can be started: {why}; allow more processes (ulimit -u, or the container's limit) "
+            "and run the same command to go on: what was measured is kept"
+        )
 
 
 class DataError(AttnbenchError):

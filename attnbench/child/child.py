@@ -86,7 +86,7 @@ class Child:
         except BaseException as error:
             self._close()
             if isinstance(error, OSError):
-                raise _no_process(error.strerror or str(error)) from None
+                raise ProcessError(error.strerror or str(error)) from None
             raise
 
     def next_event(self, *, timeout_s: float) -> Any:  # noqa: ANN401 - of one of the types of its events
@@ -172,7 +172,7 @@ class Child:
         self._ended = True
         end: Mapping[str, Any] = json.loads(told) if told else {}
         if "failed" in end:
-            raise _no_process(end["failed"])
+            raise ProcessError(end["failed"])
         self.exit_status = end.get("status")
         self._said = inert.brief(_last_line(end.get("said", "")))
 
@@ -212,13 +212,6 @@ def _printed_to(log: Path) -> Iterator[int]:
 
 def _last_line(said: str) -> str:
     return said.strip().rpartition("\n")[2]
-
-
-def _no_process(why: str) -> ProcessError:
-    return ProcessError(
-        f"no process can be started: {why}; allow more processes (ulimit -u, or the container's limit) "
-        "and run the same command to go on: what was measured is kept"
-    )
 
 
 def late(phase: str, timeout_s: float) -> str:

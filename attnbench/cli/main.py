@@ -21,7 +21,7 @@ import click
 from attnbench import __version__, files, inert
 from attnbench.cli import outlet
 from attnbench.cli.parameters import COMMAS, SIZE, axis_options
-from attnbench.errors import AttnbenchError, StoreError, UsageError
+from attnbench.errors import AttnbenchError, ProcessError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -337,6 +337,10 @@ def _main() -> None:
         _complain((str(error),))
     except (KeyboardInterrupt, click.Abort):
         sys.exit(INTERRUPTED)
+    except RuntimeError as error:
+        if str(error) != "can't start new thread":
+            raise
+        _complain((str(ProcessError("the system allows no thread more")),))
     except OSError as error:
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         _complain((f"{where}{files.reason_of(error)}",))

@@ -13,9 +13,16 @@ _FOR_THE_REPORT = ("attnbench.report.plots", "attnbench.report.roofline")
 
 @contextmanager
 def report_meanwhile() -> Iterator[None]:
-    """Import what draws the report while the body waits for another process; done when the body is."""
+    """Import what draws the report while the body waits for another process; done when the body is.
+
+    Where the system allows no thread more, it is imported when it is needed.
+    """
     thread = Thread(target=_import, daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:
+        yield
+        return
     yield
     thread.join()
 

@@ -15,3 +15,13 @@ def test_what_draws_the_report_is_there_when_the_wait_is_over(tmp_path: Path, mo
     with loading.report_meanwhile():
         pass
     assert sys.modules.pop("slow_to_import").done
+
+
+def test_where_no_thread_is_to_be_had_the_wait_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(loading.Thread, "start", none_left)
+    with loading.report_meanwhile():
+        waited = True
+    assert waited

@@ -32,7 +32,8 @@ def read(path: str | Path) -> Tensors:
     except pytorch.RefusedError as error:
         raise DataError(f"{path} is damaged, or {error}") from error
     except Exception as error:  # a damaged file can make a decoder fail in any way
-        raise DataError(f"{path} is damaged, or no checkpoint in {kind}: {error}") from error
+        said = str(error) or type(error).__name__  # a stack that overflows says nothing
+        raise DataError(f"{path} is damaged, or no checkpoint in {kind}: {said}") from error
     if not tensors:
         raise DataError(f"{path}, in {kind}, holds no named tensors")
     return tensors

@@ -7,7 +7,6 @@ timed together. Imports no torch.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 from attnbench.errors import did_you_mean
 from attnbench.models.dense import DenseTask
 from attnbench.models.pyramid import SWIN_T_SIZED
+from attnbench.ranges import whole
 
 T = TypeVar("T")
 
@@ -72,27 +72,22 @@ class Axis:
     """The fields of a cell that a value is spread over; by default the one that it stands beside."""
 
 
-def whole(text: str) -> int:
-    """Read a whole number from 1.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if not text.isdecimal() or int(text) == 0:
-        raise ValueError("expected a whole number from 1")
-    return int(text)
+SIDE = whole(1, 65_535)
+"""Of an image, in pixels: what the formats that images come in can hold."""
 
 
 def resolution(text: str) -> tuple[int, int]:
     """Read ``224`` or ``224x448`` (height x width, pixels).
 
     Raises:
-        ValueError: it is neither, or a side is 0.
+        ValueError: it is neither, or a side is none of an image.
     """
-    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text, re.ASCII)
-    if not match or int(match[1]) == 0 or (match[2] is not None and int(match[2]) == 0):
-        raise ValueError("expected pixels as 224, or height x width as 224x448, each at least 1")
-    return int(match[1]), int(match[2] or match[1])
+    height, times, width = text.partition("x")
+    try:
+        return SIDE(height), SIDE(width if times else height)
+    except ValueError:
+        ends = f"each from {SIDE.lowest} to {SIDE.highest}"
+        raise ValueError(f"expected pixels as 224, or height x width as 224x448, {ends}") from None
 
 
 def texts(values: object) -> tuple[str, ...]:
@@ -178,21 +173,21 @@ class Axes:
         default=0,
         metadata=_row(
             option="dim", help="Layer scope: channels. [the stage's]",
-            read=whole, phrase="dim {}", told=Told.NEVER, scope=Scope.LAYER, counted=True,
+            read=whole(1, 65_536), phrase="dim {}", told=Told.NEVER, scope=Scope.LAYER, counted=True,
         ),
     )  # fmt: skip
     heads: int = field(
         default=0,
         metadata=_row(
             option="heads", help="Layer scope: heads. [the stage's]",
-            read=whole, phrase="{} heads", told=Told.NEVER, scope=Scope.LAYER, counted=True,
+            read=whole(1, 65_536), phrase="{} heads", told=Told.NEVER, scope=Scope.LAYER, counted=True,
         ),
     )  # fmt: skip
     depth: int = field(
         default=0,
         metadata=_row(
             option="depth", help="Layer scope: layers in the stack. [4]",
-            read=whole, usual="4", phrase="{} layers", told=Told.NEVER, scope=Scope.LAYER, counted=True,
+            read=whole(1, 10_000), usual="4", phrase="{} layers", told=Told.NEVER, scope=Scope.LAYER, counted=True,
         ),
     )  # fmt: skip
     mode: Mode = field(
@@ -211,7 +206,9 @@ class Axes:
     )  # fmt: skip
     batch: int = field(
         default=1,
-        metadata=_row(option="batch", help="Images per call. [1]", read=whole, usual="1", phrase="batch {}"),
+        metadata=_row(
+            option="batch", help="Images per call. [1]", read=whole(1, 1_000_000), usual="1", phrase="batch {}"
+        ),
     )
     device: str = field(
         default="cpu",
@@ -225,7 +222,7 @@ class Axes:
         default=1,
         metadata=_row(
             option="threads", help="CPU threads. [OMP_NUM_THREADS, else all that this process may use]",
-            read=whole, usual="1", phrase="threads {}", told=Told.NEVER,
+            read=whole(1, 4_096), usual="1", phrase="threads {}", told=Told.NEVER,
         ),
     )  # fmt: skip
     compiled: bool = field(

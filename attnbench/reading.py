@@ -183,7 +183,10 @@ def _strict(kind: type) -> Callable[[object, Any], Any]:
             return _one_of(given, asked)
         if not isinstance(given, accepted) or (isinstance(given, bool) and kind is not bool):
             raise ValueError(f"expected {called}, got {given_as(given)}")
-        return given if isinstance(given, kind) else kind(given)
+        try:
+            return given if isinstance(given, kind) else kind(given)
+        except OverflowError:
+            raise ValueError(f"expected {called} of at most 1e308, got {given_as(given)}") from None
 
     return structure
 

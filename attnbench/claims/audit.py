@@ -20,6 +20,7 @@ from attnbench.devices import gpus
 from attnbench.errors import StoreError, UsageError
 from attnbench.metrics import Needs
 from attnbench.plan.given import settings_of
+from attnbench.plan.reading import duplicates
 from attnbench.plugins.registry import Plugin, discover
 from attnbench.record import Record
 from attnbench.report import claims as claim_pages
@@ -112,6 +113,8 @@ def claims_of(mechanisms: Sequence[str]) -> list[Claim]:
         PluginError: there is no mechanism of a name.
         UsageError: a ledger cannot be read, or none of them has one.
     """
+    if repeated := duplicates("mechanisms", mechanisms):
+        raise UsageError(*repeated)
     registry = discover()
     plugins: Iterable[Plugin] = [registry.find(name) for name in mechanisms] or registry.plugins.values()
     found = ledger.find(plugins)

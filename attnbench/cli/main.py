@@ -193,10 +193,10 @@ def compare(  # noqa: PLR0917 - click passes options by name
 
 
 @attnbench.command(short_help="Time known ratios: can figures from here be trusted?")
-@click.option("--repeats", type=click.IntRange(min=1), default=20, show_default=True, help="Trials of each ratio.")
+@click.option("--repeats", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Trials of each ratio.")
 @click.option("--load", is_flag=True, help="Keep one core busy with another process meanwhile.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
+@click.option("--threads", type=click.IntRange(1, 4_096), default=1, show_default=True, help="CPU threads.")
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write every trial here too."
 )

@@ -15,7 +15,8 @@ from attnbench.devices.machine import usable_cores
 from attnbench.errors import UsageError, did_you_mean
 from attnbench.plan.request import LISTS, Request
 from attnbench.plugins.registry import discover
-from attnbench.reading import MisreadError, structured
+from attnbench.ranges import Range, whole
+from attnbench.reading import MisreadError, given_as, structured
 from attnbench.runs.job import FORK, SPAWN, Settings
 
 _SETTING_NAMES = {
@@ -24,6 +25,15 @@ _SETTING_NAMES = {
     "timeout": "timeout_s",
     "memory_limit": "memory_limit_bytes",
 }
+_RANGES = {
+    "precision": Range(lowest=0, highest=10, above=True),
+    "max_time": Range(lowest=0, highest=1e6, unit="seconds", above=True),
+    "timeout": Range(lowest=0, highest=1e6, unit="seconds", above=True),  # what clocks and threads can wait for
+    "memory_limit": Range(lowest=1, highest=2**60, unit="bytes"),
+    "seeds": whole(1, 10_000),
+    "epochs": whole(1, 1_000_000),
+}
+"""What is a number and no axis, with the range that it may lie in."""
 _SWITCHES = ("energy",)
 """Settings that are on or off."""
 _CHOICES = {"isolation": (FORK, SPAWN)}
@@ -46,6 +56,7 @@ def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -
         wanted.setdefault("mechanisms", tuple(discover().plugins))
     wanted.setdefault("threads", (str(threads),))
     _refuse_other_types(wanted)
+    _refuse_out_of_range(wanted)
     _refuse_idle(wanted)
     _warn_of_threads(wanted["threads"])
     asked = {name: value for name, value in wanted.items() if name not in _SETTINGS}
@@ -56,7 +67,10 @@ def default_threads() -> int:
     """Return the threads of a sweep that asks for none: ``OMP_NUM_THREADS``, else every core that may be used."""
     # As OpenMP reads it: one number for each level of nesting, of which the first is meant.
     wished = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return int(wished) if wished.isdecimal() and int(wished) > 0 else len(usable_cores())
+    try:
+        return int(AXES["threads"].read(wished))
+    except ValueError:
+        return len(usable_cores())
 
 
 def known_names() -> tuple[str, ...]:
@@ -67,7 +81,7 @@ def known_names() -> tuple[str, ...]:
 def _warn_of_threads(written: Sequence[str]) -> None:
     """Warn of more threads than cores; what is no number is refused where the axes are read."""
     cores = len(usable_cores())
-    for threads in (text for text in written if text.isdecimal() and int(text) > cores):
+    for threads in (text for text in written if text.isdecimal() and len(text) < 9 and int(text) > cores):
         warnings.warn(
             f"--threads {threads}: this process may use {cores} cores; threads that share one wait for each other",
             stacklevel=3,
@@ -100,6 +114,16 @@ def _refuse_other_types(wanted: Mapping[str, Any]) -> None:
         raise UsageError(*error.mistakes) from None
 
 
+def _refuse_out_of_range(given: Mapping[str, Any]) -> None:
+    mistakes = [
+        f"--{name.replace('_', '-')} {given_as(given[name])}: expected {within.words}"
+        for name, within in _RANGES.items()
+        if given.get(name) is not None and not within.holds(given[name])
+    ]
+    if mistakes:
+        raise UsageError(*mistakes)
+
+
 def _refuse_idle(wanted: Mapping[str, Any]) -> None:
     """Refuse options that would change nothing: whoever gives one believes that it does."""
     layers = Scope.LAYER in wanted.get("scope", ())
@@ -119,6 +143,7 @@ def settings_of(given: Mapping[str, Any]) -> Settings:
     Raises:
         UsageError: a number that cannot be.
     """
+    _refuse_out_of_range(given)
     fields_of = _SETTING_NAMES | {name: name for name in (*_SWITCHES, *_CHOICES)}
     return _checked(
         Settings(**{field: given[name] for name, field in fields_of.items() if given.get(name) is not None})
@@ -140,11 +165,6 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _checked(settings: Settings) -> Settings:
     mistakes = [
-        f"--{name.replace('_', '-')} {getattr(settings, field)}: expected a number above 0"
-        for name, field in _SETTING_NAMES.items()
-        if getattr(settings, field) is not None and not getattr(settings, field) > 0
-    ]
-    mistakes += [
         f"--{name} {getattr(settings, name)}: {did_you_mean(getattr(settings, name), words)}"
         for name, words in _CHOICES.items()
         if getattr(settings, name) not in words

@@ -35,10 +35,6 @@ def read(request: Request, devices: Sequence[str], mistakes: list[str]) -> Value
 
 def depth(request: Request, mistakes: list[str]) -> Task:
     """Return how far every cell goes, and add to ``mistakes`` what else cannot be read."""
-    if request.seeds < 1:
-        mistakes.append(f"--seeds {request.seeds}: expected a whole number from 1")
-    if request.epochs < 0:
-        mistakes.append(f"--epochs {request.epochs}: expected a whole number from 1, or nothing for the data set's own")
     (task,) = _parsed("until", [request.until], one_of(UNTIL), mistakes) or [Task.COST]
     return task
 
@@ -52,6 +48,12 @@ def _parsed(name: str, values: Sequence[str], parse: Callable[[str], T], mistake
             mistakes.append(f"--{name} {value!r}: {error}")
     mistakes.extend(duplicates(name, map(_written_value, parsed)))
     return parsed
+
+
+def repeated(request: Request) -> list[str]:
+    """Say what is named more than once; two sweeps of one thing are none of two."""
+    named = {"mechanisms": request.mechanisms, "networks": request.networks, "backend": request.backend}
+    return [said for name, values in named.items() for said in duplicates(name, values)]
 
 
 def missing(request: Request, values: Values) -> list[str]:

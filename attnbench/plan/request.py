@@ -120,7 +120,7 @@ class Request:
         asked |= {name: list(self.written(name)) for name in AXES if name in _NAMED_ALWAYS or name in self.axes}
         for name in _SINGLE_ONCE:
             if len(values := asked[name]) < 2:
-                asked[name] = int(values[0]) if values and values[0].isdecimal() else None
+                asked[name] = int(values[0]) if values and values[0].isdecimal() and len(values[0]) < 20 else None
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -40,6 +40,7 @@ def plan(request: Request, looked_at: Preflight) -> Sweep:
     """
     mistakes = [mistake for finding in looked_at.findings for mistake in finding.mistakes] + list(looked_at.mistakes)
     mistakes += axes_of.unknown_backends(request, looked_at.findings)
+    mistakes += axes_of.repeated(request)
     values = axes_of.read(request, looked_at.devices, mistakes)
     task = axes_of.depth(request, mistakes)
     mistakes += axes_of.missing(request, values) + axes_of.wrong_checkpoints(request)

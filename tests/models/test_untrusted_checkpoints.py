@@ -307,7 +307,9 @@ def nested(depth: int, *keys: str) -> dict:
 )
 def test_a_tree_that_no_network_has_is_an_error_and_not_an_endless_one(content, tmp_path):
     torch.save(content, tmp_path / "checkpoint.pth")
-    with pytest.raises(DataError, match=r"checkpoint\.pth is damaged.*: (entries within|objects within|more than|tensors wrapped)"):
+    with pytest.raises(
+        DataError, match=r"checkpoint\.pth is damaged.*: (entries within|objects within|more than|tensors wrapped)"
+    ):
         read(tmp_path / "checkpoint.pth")
 
 

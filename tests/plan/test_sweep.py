@@ -108,7 +108,12 @@ def test_all_mistakes_are_reported_together() -> None:
 
 @pytest.mark.parametrize(
     "axes",
-    [{"res": ("224", "224x224")}, {"dtype": ("fp32", "float32")}, {"mechanisms": ("qna", "qna:backend=sdpa")}],
+    [
+        {"res": ("224", "224x224")},
+        {"dtype": ("fp32", "float32")},
+        {"mechanisms": ("qna", "qna:backend=sdpa")},
+        {"mechanisms": ("qna", "qna")},
+    ],
 )
 def test_what_is_given_twice_is_refused(axes: dict[str, tuple[str, ...]]) -> None:
     (line,) = mistakes(**axes)

@@ -21,6 +21,8 @@ from attnbench.ranges import whole
 T = TypeVar("T")
 
 CLASSIFICATION = "classification"
+COLD, WARM, UNCONTROLLED = "cold", "warm", "uncontrolled"
+"""What a device's caches hold before a timed call: other data, what the layer's own last call left, nobody knows."""
 
 
 class Scope(StrEnum):
@@ -64,6 +66,8 @@ class Axis:
     """The only scope that it means something in; elsewhere its field has its default and its column is empty."""
     together: bool = False
     """Whether cells that differ in it are timed in turn, so that it is part of their names and not of their group."""
+    timed: bool = False
+    """Whether it means something for cells that are timed alone; others have its default."""
     counted: bool = False
     """Whether parameters and multiply-adds depend on it."""
     columns: tuple[str, ...] = ()
@@ -241,6 +245,15 @@ class Axes:
         ),
     )  # fmt: skip
     """The only kernel that ``scaled_dot_product_attention`` may use, ``auto`` for torch's choice."""
+    cache: str = field(
+        default=UNCONTROLLED,
+        metadata=_row(
+            option="cache", help="What caches hold before a timed call: cold (other data), warm (its own). [cold]",
+            read=one_of({name: name for name in (COLD, WARM)}), usual=COLD,
+            phrase="cache {}", together=True, timed=True,
+        ),
+    )  # fmt: skip
+    """What the caches held before each timed call; uncontrolled in rows that were measured before this was seen to."""
 
 
 def _table() -> Iterator[Axis]:
@@ -256,6 +269,8 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType({each.name: each.default for each
 """What the fields of a cell hold that asks for nothing unusual."""
 TOGETHER = tuple(axis.fields[0] for axis in AXES.values() if axis.together)
 """Fields on which cells may differ that are timed in turn."""
+_UNSAID = {axis.fields[0]: {axis.read(axis.usual), DEFAULTS[axis.fields[0]]} for axis in AXES.values() if axis.together}
+"""Their values that go unsaid: what is usual, and what a cell has that asks for nothing."""
 PHRASES: Mapping[str, str] = MappingProxyType(
     {axis.fields[0]: axis.phrase for axis in AXES.values() if not axis.together and len(axis.fields) == 1}
 )
@@ -267,5 +282,5 @@ def variant(point: Axes) -> tuple[str, ...]:
     return tuple(
         axis.phrase.format(value)
         for axis in AXES.values()
-        if axis.together and (value := getattr(point, axis.fields[0])) != DEFAULTS[axis.fields[0]]
+        if axis.together and (value := getattr(point, axis.fields[0])) not in _UNSAID[axis.fields[0]]
     )

@@ -34,7 +34,7 @@ from attnbench.child import guardian
 
 _LOOKS = "attnbench.worker.preflight"
 _TO_LOOK = ("torch", _LOOKS)
-_TO_MEASURE = ("torch._dynamo", "timm", "attnbench.worker.main", "attnbench.worker.limits")
+_TO_MEASURE = ("torch._dynamo", "timm", *(f"attnbench.worker.{name}" for name in ("main", "limits", "referee")))
 IDLE_S = 120.0
 """A server that has no child for so long ends; the next child finds another."""
 _MEMORY = 1

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from attnbench.axes import AXES, CLASSIFICATION
+from attnbench.axes import AXES, CLASSIFICATION, DEFAULTS
 from attnbench.claims.claim import AXES_OF_A_CHECK, Check, Claim
 from attnbench.errors import UsageError
 from attnbench.metrics import METRICS, Needs
@@ -211,15 +211,23 @@ def _cells(request: Request, looked: Preflight) -> list[Cell]:
     return [cell for cell in planned if (cell.task is Task.ACCURACY) == bool(request.accuracy)]
 
 
+def _untimed(cell: Cell) -> Cell:
+    """Return a cell without what only the timing depends on, as it is where nothing is timed."""
+    timed = {axis.fields[0]: DEFAULTS[axis.fields[0]] for axis in AXES.values() if axis.timed}
+    return replace(cell, task=Task.COUNTS, **timed)
+
+
 def _shared(points: Mapping[Check, tuple[ClaimPoint, ...]]) -> dict[Check, tuple[ClaimPoint, ...]]:
     """Let checks that ask less of a cell read it from the one that is asked more."""
     sides = itertools.chain.from_iterable((point.of, point.over) for each in points.values() for point in each)
-    asked = {cell.key for cell in sides if cell}
+    asked: dict[tuple[str, Task], Cell] = {}
+    for cell in filter(None, sides):
+        asked.setdefault((_untimed(cell).key, cell.task), cell)
 
     def deepest(cell: Cell) -> Cell:
         further = _DEPTHS[_DEPTHS.index(cell.task) + 1 :] if cell.task in _DEPTHS else ()
-        candidates = (replace(cell, task=task) for task in reversed(further))
-        return next((candidate for candidate in candidates if candidate.key in asked), cell)
+        found = (asked.get((_untimed(cell).key, task)) for task in reversed(further))
+        return next(filter(None, found), cell)
 
     return {
         check: tuple(replace(p, of=deepest(p.of), over=p.over and deepest(p.over)) for p in each)

@@ -16,9 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from attnbench import devices
+from attnbench.axes import COLD
 from attnbench.child import voice
 from attnbench.devices import attention, environment
-from attnbench.devices.clock import Timer
+from attnbench.devices.clock import Call, Timer
 from attnbench.errors import PluginError
 from attnbench.mechanism import option_defaults
 from attnbench.plugins.registry import Plugin, discover
@@ -26,6 +27,7 @@ from attnbench.record import Cell
 from attnbench.runs.job import Event, Job
 from attnbench.worker.events import outcome
 from attnbench.worker.phases import Metrics, Ready, prepare
+from attnbench.worker.witness import Witness
 
 Say = Callable[[Event], None]
 
@@ -42,22 +44,27 @@ def serve(job: Job, turns: Iterable[str], say: Say, *, packages: Path) -> None:
         cell = _as_known_here(cell, packages)
         say({"event": "options", "options": dict(cell.options)})
         ready = prepare(0, replace(assignment, cell=cell), job.settings, _enter(say), _learn(say), held_bytes=0)
-        timer = device.timer()
+        timer, flush = device.timer(), device.flusher()
         gc.collect()
         device.release()  # the counterpart has to fit beside it
-        say({"event": "ready", "layers": ready.layers, "shortest_ns": timer.shortest_ns})
-        _take_turns(ready, timer, turns, say)
+        say({"event": "ready", "layers": ready.layers, "shortest_ns": 0})  # each call is prepared by itself
+        _take_turns(ready, timer, flush, turns, say)
     except Exception as error:  # a plugin may raise anything
         status, reason = outcome(error)
         say({"event": "done", "status": status, "reason": reason})
 
 
-def _take_turns(ready: Ready, timer: Timer, turns: Iterable[str], say: Say) -> None:
+def _take_turns(ready: Ready, timer: Timer, flush: Call, turns: Iterable[str], say: Say) -> None:
     gc.disable()
     attention.Kernels().allow(ready.cell.sdpa)
+    witness = Witness(ready)
     for turn in turns:
-        ready.call()  # not timed: the other process had the caches, and its threads may still be spinning
-        elapsed = timer.sample(ready.call, int(turn))
+        witness.prepare()
+        witness.call()  # not timed: the other process had the caches, and its threads may still be spinning
+        witness.prepare()
+        if ready.cell.cache == COLD:
+            flush()
+        elapsed = timer.sample(witness.call, int(turn))
         say({"event": "sample", "ns": elapsed.ns, "host_ns": elapsed.host_ns})
 
 

@@ -34,7 +34,7 @@ class Accelerator(Device):
         super().set_up(threads=threads)
         self.module.set_device(self.where)
 
-    def timer(self, *, hot: bool = False) -> Timer:  # noqa: ARG002 - what its cache is, only a kind knows
+    def timer(self) -> Timer:
         """Return a timer by the host's clock that waits for the device."""
         return WaitingTimer(self.synchronize)
 

@@ -21,6 +21,7 @@ from attnbench.devices.switch import attribute, autocast
 
 _MARK = "attnbench: the measured call"
 _ALLOCATION = "[memory]"
+_MOST_CACHE_BYTES = 64 * 2**20
 
 
 class CpuDevice(Device):
@@ -39,9 +40,13 @@ class CpuDevice(Device):
         """Return its name: it is always there."""
         return (cls.kind,)
 
-    def timer(self, *, hot: bool = False) -> Timer:  # noqa: ARG002 - its cache is as the call before left it
+    def timer(self) -> Timer:
         """Return a timer by the host's clock."""
         return CpuTimer()
+
+    def cache_bytes(self) -> int:
+        """Return the size of the last cache, 64 MiB at most: larger ones are shared with a server's other tenants."""
+        return min(machine.last_cache_bytes() or super().cache_bytes(), _MOST_CACHE_BYTES)
 
     def synchronize(self) -> None:
         """Return at once: nothing is left running."""

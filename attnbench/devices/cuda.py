@@ -17,6 +17,9 @@ from attnbench.devices.figures import State
 from attnbench.devices.nvml import Nvml
 from attnbench.devices.switch import Switch, attribute, autocast
 
+_IDLE_NS = 50_000
+"""Waiting for a device that has nothing left to do takes less."""
+
 
 class CudaDevice(Accelerator):
     """A CUDA device. What the driver knows of it is asked of nvidia-smi, which comes with the driver."""
@@ -48,9 +51,14 @@ class CudaDevice(Accelerator):
         super().set_up(threads=threads)
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32
 
-    def timer(self, *, hot: bool = False) -> Timer:
+    def timer(self) -> Timer:
         """Return a timer by events of the device."""
-        return CudaTimer(self.where, hot=hot)
+        return CudaTimer(self.where)
+
+    def cache_bytes(self) -> int:
+        """Return twice the size of its L2 cache."""
+        size: int = self._properties().L2_cache_size
+        return 2 * size
 
     def counted(self) -> str:
         """Return what the allocator counts exactly; the driver's asynchronous one does not keep what was asked for."""
@@ -97,10 +105,11 @@ class CudaTimer:
     synchronisation per round would let the work queued by one call hide the launches of the next, so that a call's
     time would depend on who came before it in that round; and an error of the device would be laid on the wrong call.
 
+    The events stand on the current stream, and do not see what a call has put on another one. So once that stream is
+    done the whole device is waited for, and what that takes is the call's as well.
+
     Args:
         device: The device that the calls use.
-        hot: Leave in the L2 cache what the call before left there. Cold is the default: a buffer of twice the
-            cache's size is cleared before each sample, outside the events.
         cuda: Stands in for ``torch.cuda`` in tests.
         clock: The host's clock, in nanoseconds.
     """
@@ -109,28 +118,27 @@ class CudaTimer:
         self,
         device: torch.device | str = "cuda",
         *,
-        hot: bool = False,
         cuda: Any = torch.cuda,  # noqa: ANN401 - a module
         clock: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self.now_ns = clock
-        # Calls grouped into one sample would warm the cache for each other. Events resolve about half a microsecond.
-        self.shortest_ns = 50_000 if hot else 0
+        self.shortest_ns = 50_000  # events resolve about half a microsecond
         self._cuda = cuda
         self._device = device
-        size = 0 if hot else 2 * cuda.get_device_properties(device).L2_cache_size
-        self._flush = torch.empty(size, dtype=torch.uint8, device=device)
 
     def sample(self, call: Call, repeats: int) -> Elapsed:
         """Run a call ``repeats`` times in a row and return the device's time between the events."""
         start, end = self._cuda.Event(enable_timing=True), self._cuda.Event(enable_timing=True)
         stream = self._cuda.current_stream(self._device)
-        self._flush.zero_()
         start.record(stream)
         host_start = self.now_ns()
         for _ in range(repeats):
             call()
         host_end = self.now_ns()
         end.record(stream)
+        end.synchronize()
+        drained = self.now_ns()
         self._cuda.synchronize(self._device)
-        return Elapsed(ns=round(start.elapsed_time(end) * 1e6), host_ns=host_end - host_start)
+        elsewhere = self.now_ns() - drained
+        ns = round(start.elapsed_time(end) * 1e6) + (elsewhere if elsewhere > _IDLE_NS else 0)
+        return Elapsed(ns=ns, host_ns=host_end - host_start)

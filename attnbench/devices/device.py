@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import ClassVar
 
@@ -20,6 +20,9 @@ from attnbench.devices.figures import Extent, MemoryPeak, State
 from attnbench.devices.gpus import Pace
 from attnbench.devices.machine import Gpu, Run, run_command
 from attnbench.devices.switch import Switch
+
+_CACHE_BYTES = 64 * 2**20
+"""Where nobody says how large a cache is."""
 
 
 class Device(ABC):
@@ -61,12 +64,17 @@ class Device(ABC):
         torch.set_num_threads(threads)
 
     @abstractmethod
-    def timer(self, *, hot: bool = False) -> Timer:
-        """Return what times calls on it.
+    def timer(self) -> Timer:
+        """Return what times calls on it."""
 
-        Args:
-            hot: leave in its cache what the call before left there, where there is a choice.
-        """
+    def cache_bytes(self) -> int:
+        """Return how many bytes of other data drive from its caches what a call has left there."""
+        return _CACHE_BYTES
+
+    def flusher(self) -> Callable[[], object]:
+        """Return what fills its caches with other data. The memory for them is taken once, here."""
+        other = torch.ones(self.cache_bytes() // 4, device=self.where)
+        return other.sum  # reading is enough, and what is written past a cache would not be in it
 
     @abstractmethod
     def synchronize(self) -> None:

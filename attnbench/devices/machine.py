@@ -109,6 +109,13 @@ def cpu_time(cores: Collection[int], root: Path = ROOT) -> CpuTime | None:
     return CpuTime(busy_s=busy / hertz, stolen_s=sum(fields[7] for fields in ticks) / hertz)
 
 
+def last_cache_bytes(root: Path = ROOT) -> int | None:
+    """Return the size of the processor's last cache, the largest that core 0 names; None if it names none."""
+    sizes = [_read(path) for path in (root / "sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
+    units = {"K": 2**10, "M": 2**20}
+    return max((int(text[:-1]) * units[text[-1]] for text in sizes if text and text[-1] in units), default=None)
+
+
 def quota_pause_s(root: Path = ROOT) -> float | None:
     """Return how long the control group's CPU quota has held its processes back, in seconds."""
     microseconds = _first(r"^throttled_usec (\d+)$", _read(root / "sys/fs/cgroup/cpu.stat") or "")

@@ -63,6 +63,9 @@ _ROWS: dict[str, Metric] = {
     "latency_samples": Metric(label="timed calls", needs=Needs.LATENCY),
     "latency_outliers": Metric(label="timed calls flagged as outliers", needs=Needs.LATENCY),
     "latency_stopped_by": Metric(label="what ended the sampling", needs=Needs.LATENCY),
+    "verified": Metric(
+        label="timed calls whose values were compared with an untouched copy's, of how many", needs=Needs.LATENCY
+    ),
     "suspicious": Metric(label="what speaks against the figures: the row is not ranked", needs=Needs.LATENCY),
     "latency_interference": Metric(label="what disturbed the timing", needs=Needs.LATENCY),
     "baseline": Metric(label="baseline of the ratio", needs=Needs.LATENCY),
@@ -77,6 +80,7 @@ _ROWS: dict[str, Metric] = {
         ratio_of="latency_median_s",
         gives_way=80,
     ),
+    "latency_ratio_remark": Metric(label="why there is no ratio to the baseline", needs=Needs.LATENCY),
     "throughput_img_per_s": Metric(
         unit="img/s",
         label="throughput",

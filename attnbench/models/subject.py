@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attnbench import devices
 from attnbench.mechanism import Macs, Mechanism, Site
 from attnbench.models import backbone, dense, networks
 from attnbench.models.pyramid import SWIN_T_SIZED
+from attnbench.models.values import InputValues, seed_all
 from attnbench.plugins import options
 from attnbench.plugins.registry import Registry, discover
 from attnbench.probes.weightless import Inputs, build_on_meta
@@ -236,6 +238,20 @@ def cast(model: nn.Module, dtype: str) -> nn.Module:
     """Cast a module's real numbers in place; complex ones stay, where ``to`` would drop their imaginary part."""
     casts = {"float32": nn.Module.float, "bfloat16": nn.Module.bfloat16, "float16": nn.Module.half}
     return casts[dtype](model)
+
+
+def place(asked: Subject, *, seed: int) -> tuple[nn.Module, Tensor]:
+    """Build the module and its input on the cell's device and in its type: the same ones for the same seed."""
+    where = devices.of(asked.cell.device).where
+    seed_all(seed)
+    model = cast(asked.build().to(where), asked.cell.dtype)
+    x = asked.example()
+    return model, x.detach().to(where).requires_grad_(x.requires_grad)
+
+
+def values(cell: Cell, x: Tensor) -> InputValues:
+    """Return what fills a cell's input with new values, the same in every process."""
+    return InputValues(x, channels=-1 if cell.scope is Scope.LAYER else 1, seed=0)
 
 
 def call(cell: Cell, model: Forward, x: Tensor, *, forget: Callable[[], None]) -> Call:

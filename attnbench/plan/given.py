@@ -131,6 +131,8 @@ def _refuse_idle(wanted: Mapping[str, Any]) -> None:
     idle = [] if layers else [(name, f"--scope {Scope.LAYER}") for name in of_layers]
     idle += [] if wanted.get("accuracy") else [(name, "--accuracy") for name in ("seeds", "epochs", "checkpoint")]
     idle += [] if wanted.get("until", "latency") == "latency" or not wanted.get("energy") else [("energy", "timing")]
+    of_timing = [name for name, axis in AXES.items() if axis.timed]
+    idle += [] if wanted.get("until", "latency") == "latency" else [(name, "timing") for name in of_timing]
     idle += [] if set(wanted.get("scope", ())) != {"network"} else [("mechanisms", "--scope backbone or layer")]
     mistakes = [f"--{name} does nothing without {needed}" for name, needed in idle if name in wanted]
     if mistakes:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from attnbench.axes import AXES, DEFAULTS, TOGETHER, Axis, resolution
+from attnbench.axes import AXES, DEFAULTS, Axis, resolution, texts, variant
 from attnbench.errors import UsageError
 from attnbench.models.dense import DEFAULT_SIZE, DenseTask
 from attnbench.models.pyramid import SWIN_T_SIZED
@@ -19,7 +20,6 @@ from attnbench.plugins.options import aliased
 from attnbench.record import Cell, Mode, Options, Scope, Status, Task
 
 _OF_A_SCENE = ("scope", "task", "res")
-_TOGETHER = [axis for axis in AXES.values() if axis.together]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +59,26 @@ def written(mechanism: str, options: Options) -> str:
     return ":".join([mechanism, *(f"{name}={value}" for name, value in options.items())])
 
 
+def again(cell: Cell) -> str:
+    """Return a command that measures a cell again."""
+    kind = "--networks" if cell.network else "--mechanisms"
+    words = ["attnbench", "run", kind, written(cell.name, cell.options)]
+    for option, axis in AXES.items():
+        value = getattr(cell, axis.fields[0])
+        if axis.scope in {None, cell.scope} and value != DEFAULTS[axis.fields[0]] and texts(value) != (axis.usual,):
+            several = len(axis.fields) > 1
+            words += [f"--{option}", f"{cell.height}x{cell.width}" if several else ",".join(texts(value))]
+    return shlex.join(words)
+
+
 def _cells(values: Values, findings: Sequence[Finding], task: Task) -> Iterator[Cell]:
+    together = [axis for axis in AXES.values() if axis.together and (task is Task.COST or not axis.timed)]
     for scene in _scenes(values):
         here = [finding for finding in findings if finding.wanted.network == (scene["scope"] is Scope.NETWORK)]
         for place in _points(values, _apart(scene["scope"])):
             common = _sited(Cell(task=task, mechanism="", **scene | place))
-            for finding, variant in itertools.product(here, list(_points(values, _TOGETHER))):
-                yield replace(_named(common, finding), **variant)
+            for finding, point in itertools.product(here, list(_points(values, together))):
+                yield replace(_named(common, finding), **point)
 
 
 def _scenes(values: Values) -> Iterator[dict[str, Any]]:
@@ -181,14 +194,9 @@ def _baselines(cells: Iterable[Cell], request: Request, findings: Sequence[Findi
     for cell in cells:
         if baseline and cell.name == baseline.name and cell.options == baseline.options:
             best = chosen.get(cell.group)
-            if best is None or _unusual(cell) < _unusual(best):
+            if best is None or len(variant(cell)) < len(variant(best)):
                 chosen[cell.group] = cell
     for cell in cells:
         if cell.network and request.baseline != "none":
             chosen.setdefault(cell.group, cell)
     return {group: cell.key for group, cell in chosen.items()}
-
-
-def _unusual(cell: Cell) -> int:
-    """Return on how many of the axes that are timed in turn a cell has another value than the default."""
-    return sum(getattr(cell, name) != DEFAULTS[name] for name in TOGETHER)

@@ -55,6 +55,8 @@ class TimingSettings:
     """Shortest warm-up of a call."""
     warmup_max_s: float = 1.5
     """Longest warm-up of a call: one that lasts longer is called once. Compile before, that is not warming up."""
+    grouped: bool = True
+    """Whether calls too short for the clock are timed several at a time; not where each is to be prepared by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,7 @@ def time_interleaved(
     timer: Timer | None = None,
     seed: int = 0,
     on_call: Callable[[int], object] = _nothing,
+    on_sample: Callable[[int], object] = _nothing,
     on_round: Callable[[], object] = _nothing,
 ) -> dict[str, Timing]:
     """Time calls against each other: one sample of each per round, in a fresh random order every round.
@@ -122,6 +125,7 @@ def time_interleaved(
         timer: The clock; the CPU's by default.
         seed: Of the random orders.
         on_call: Told the index of a call before each of its samples, warm-up included, outside the timed part.
+        on_sample: Told the index of a call after each of its samples, warm-up left out.
         on_round: Called when warm-up is over and after every round.
 
     Raises:
@@ -130,7 +134,10 @@ def time_interleaved(
     if baseline is not None and baseline not in calls:
         raise ValueError(f"the baseline {baseline!r} is not among the calls to time: {', '.join(calls)}")
     settings, timer = settings or TimingSettings(), timer or CpuTimer()
-    tracks = [_Track(call=call, announce=partial(on_call, index)) for index, call in enumerate(calls.values())]
+    tracks = [
+        _Track(call=call, announce=partial(on_call, index), sampled=partial(on_sample, index))
+        for index, call in enumerate(calls.values())
+    ]
     reference = None if baseline is None else tracks[list(calls).index(baseline)]
     with _garbage_collection_off():
         for track in tracks:
@@ -148,6 +155,7 @@ class _Track:
 
     call: Call
     announce: Callable[[], object]
+    sampled: Callable[[], object]
     calls_per_sample: int = 1
     elapsed_ns: array[int] = field(default_factory=lambda: array("q"))
     host_ns: array[int] = field(default_factory=lambda: array("q"))
@@ -170,15 +178,17 @@ class _Track:
             enough = count >= settings.warmup_calls and spent_s >= settings.warmup_s
             if spent_s >= settings.warmup_max_s or (enough and _settled(latest)):
                 break
-            if elapsed.ns < timer.shortest_ns:
+            if settings.grouped and elapsed.ns < timer.shortest_ns:
                 self.calls_per_sample *= 2
-        self.calls_per_sample = max(1, math.ceil(timer.shortest_ns / statistics.median(latest)))
+        if settings.grouped:
+            self.calls_per_sample = max(1, math.ceil(timer.shortest_ns / statistics.median(latest)))
 
     def sample(self, timer: Timer, position: int) -> None:
         elapsed = self.run(timer)
         self.elapsed_ns.append(elapsed.ns)
         self.host_ns.append(elapsed.host_ns)
         self.position.append(position)
+        self.sampled()
 
     def seconds(self) -> Series:
         """Return seconds per call, one entry per round."""

@@ -63,8 +63,7 @@ def measure(
         RuntimeError: the device cannot multiply matrices of one of the dtypes, or is out of memory.
     """
     on = devices.of(device)
-    # Hot: what is timed here leaves nothing in a cache that the next call could use.
-    timer, extent = timer or on.timer(hot=True), extent or on.extent
+    timer, extent = timer or on.timer(), extent or on.extent
     with on.where, _threads(threads):
         macs_per_s = {name: _products_rate(getattr(torch, name), extent.sides, timer, budget_s) for name in dtypes}
         bytes_per_s = best_rate(passes(extent.array_bytes), timer=timer, budget_s=budget_s)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from attnbench.record import Status, Value
+from attnbench.worker.objection import Objection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,15 @@ class Progressed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CellTimed:
+    """What the timing of a cell found, which is still to be verified."""
+
+    cell: int
+    metrics: Mapping[str, Value]
+    objections: tuple[Objection, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CellEnded:
     """How a cell ended."""
 
@@ -73,6 +83,7 @@ WORKER: Final[Mapping[str, type]] = {
     "phase": PhaseEntered,
     "metrics": Learned,
     "progress": Progressed,
+    "timed": CellTimed,
     "done": CellEnded,
     "apart": SetApart,
     "warning": Warned,

@@ -17,6 +17,7 @@ from typing import Any
 
 from attnbench.reading import structured
 from attnbench.record import Cell, Value
+from attnbench.worker.objection import Objection
 
 FORK, SPAWN = "fork", "spawn"
 """How a child starts: as a copy of a process that has loaded torch, or from nothing."""
@@ -56,6 +57,10 @@ class Assignment:
     """Timed beside the others because their ratios refer to it, but not recorded: it has its row already."""
     apart: str = ""
     """Why it is measured in a process without the other plugins; empty where it is not."""
+    timed: Mapping[str, Value] = field(default_factory=dict)
+    """Metrics of its timed calls, once there are any: what is left is to verify them."""
+    objections: tuple[Objection, ...] = ()
+    """What was found to speak against them."""
 
     @property
     def foreign(self) -> bool:
@@ -73,6 +78,8 @@ class Job:
     settings: Settings
     samples: str
     """Folder for the raw samples."""
+    evidence: str = ""
+    """Folder for what timed calls returned, until it is verified; empty where nobody will."""
     limits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The machine's limits by environment id, as ``MachineLimits.to_dict`` gives them."""
 

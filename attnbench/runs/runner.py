@@ -21,6 +21,7 @@ from attnbench.child import ENDED, Child, Death, late
 from attnbench.child.scratch import scratch
 from attnbench.devices.machine import usable_cores
 from attnbench.errors import StoreError
+from attnbench.metrics import METRICS
 from attnbench.plan.sweep import Sweep
 from attnbench.record import Cell, Record, Status, Task, Value
 from attnbench.roofline import MachineLimits
@@ -29,6 +30,7 @@ from attnbench.runs.company import Company
 from attnbench.runs.heard import (
     WORKER,
     CellEnded,
+    CellTimed,
     EnvironmentTaken,
     Learned,
     PhaseEntered,
@@ -37,10 +39,13 @@ from attnbench.runs.heard import (
     Warned,
 )
 from attnbench.runs.job import Assignment, Job, Running, Settings
+from attnbench.worker.objection import Objection, verdict
 
 _MOST_AT_ONCE, _FEWEST_EACH = 4, 8
 """Workers that count at once, each of which may hold a network's weights, and cells that one is worth its start."""
 _START_UP = "starting"
+REFEREE = "attnbench.worker.referee"
+"""Module that verifies what was timed."""
 SAMPLES = "samples"
 """Folder of the timed calls, in that of a run."""
 _TEXT = 2000
@@ -205,6 +210,10 @@ class _Group:
     """The baseline, once it was timed, for those that are timed apart; empty if it is a plugin's."""
     stopped: bool = False
     worker: Child | None = None
+    verifying: bool = False
+    """Whether the process at work is the referee."""
+    fallen: str = ""
+    """Why nothing is compared with the baseline, once something speaks against it."""
 
     def run(self) -> Iterator[Record | Progress]:
         self.reference = [each for each in self.assignments if each.companion and not each.foreign]
@@ -214,9 +223,15 @@ class _Group:
             yield from self._run_workers()
 
     def _run_workers(self) -> Iterator[Record | Progress]:
-        while not self.stopped and any(not assignment.companion for assignment in self.assignments):
-            self.company.beside.clear()
-            yield from self._run_worker()
+        with scratch() as evidence:
+            while not self.stopped and any(not assignment.companion for assignment in self.assignments):
+                self.company.beside.clear()
+                judged = _to_be_judged(self.assignments, self.baseline)
+                self.verifying = bool(judged)
+                if not judged:
+                    self.started_at = _now()
+                module = REFEREE if judged else self.worker_module
+                yield from self._run_process(module, judged or self.assignments, evidence)
 
     def stop(self) -> None:
         """Make the run end soon, from whichever thread."""
@@ -224,30 +239,31 @@ class _Group:
         if self.worker is not None:
             self.worker.dismiss()
 
-    def _run_worker(self) -> Iterator[Record | Progress]:
-        self.started_at = _now()
-        first = self.assignments[0].cell
+    def _run_process(
+        self, module: str, assignments: Sequence[Assignment], evidence: Path
+    ) -> Iterator[Record | Progress]:
+        first = assignments[0].cell
         log = self.folder / "logs" / f"{first.key if _only_counted(first) else first.group}.log"
         with contextlib.suppress(OSError):  # a log that cannot be written is warned of
             log.parent.mkdir(parents=True, exist_ok=True)
         with scratch() as folder:
             job = folder / "job.json"
-            self._write(job)
+            self._write(job, assignments, evidence)
             page = Running(job.with_suffix(".running"))
             threads = self.assignments[0].cell.threads
             isolation = self.settings.isolation
-            with Child(
-                self.worker_module, str(job), events=WORKER, log=log, threads=threads, isolation=isolation
-            ) as self.worker:
+            seen = _Seen(cells=tuple(assignment.cell for assignment in assignments))
+            with Child(module, str(job), events=WORKER, log=log, threads=threads, isolation=isolation) as self.worker:
                 if not self.stopped:
-                    yield from self._follow(self.worker, page)
+                    yield from self._follow(self.worker, page, seen)
 
-    def _write(self, path: Path) -> None:
+    def _write(self, path: Path, assignments: Sequence[Assignment], evidence: Path) -> None:
         job = Job(
-            assignments=tuple(self.assignments),
+            assignments=tuple(assignments),
             baseline=self.baseline,
             settings=self.settings,
             samples=str(self.folder.resolve() / SAMPLES),
+            evidence=str(evidence),
             limits=self.limits,
         )
         try:
@@ -255,9 +271,8 @@ class _Group:
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror}; make room, or set TMPDIR") from None
 
-    def _follow(self, worker: Child, page: Running) -> Iterator[Record | Progress]:
-        """Turn a worker's events into records until it has ended, whichever way."""
-        seen = _Seen(cells=tuple(assignment.cell for assignment in self.assignments))
+    def _follow(self, worker: Child, page: Running, seen: _Seen) -> Iterator[Record | Progress]:
+        """Turn a process's events into records until it has ended, whichever way."""
         wait_s = self.settings.timeout_s
         while True:
             event = worker.next_event(timeout_s=wait_s)
@@ -290,6 +305,9 @@ class _Group:
                 yield Progress(cells=seen.shown, phase=seen.phase)
             case Progressed(fraction=fraction):
                 yield Progress(cells=seen.shown, phase=seen.phase, fraction=fraction)
+            case CellTimed(cell=index, metrics=metrics, objections=objections):
+                seen.at_work = index
+                self._await_verdict(seen.cells[index], _cut(metrics), objections)
             case CellEnded(cell=index):
                 seen.at_work = index  # a worker that ends after it leaves the others to the next
                 yield from self._end(seen.cells[index], event)
@@ -304,22 +322,37 @@ class _Group:
                 warnings.warn(inert.brief(text), stacklevel=2)
 
     def _open(self, cells: Sequence[Cell], index: int) -> bool:
-        """Return whether a worker has a cell of this place that has not ended."""
-        return 0 <= index < len(cells) and any(assignment.cell is cells[index] for assignment in self.assignments)
+        """Return whether the process at work has a cell of this place that it has not answered for."""
+        return 0 <= index < len(cells) and any(assignment.cell is cells[index] for assignment in self._left())
+
+    def _left(self) -> list[Assignment]:
+        """Return what the process at work has still to answer for."""
+        return [assignment for assignment in self.assignments if bool(assignment.timed) is self.verifying]
+
+    def _await_verdict(self, cell: Cell, metrics: Mapping[str, Value], objections: tuple[Objection, ...]) -> None:
+        assignment = self._drop(cell)
+        if not assignment.companion:
+            self.assignments.append(replace(assignment, timed=metrics, objections=objections))
+        if cell.key == self.baseline and not assignment.foreign:
+            self.reference = [Assignment(cell=cell, companion=True)]
 
     def _end(self, cell: Cell, event: CellEnded) -> Iterator[Record]:
         assignment, status = self._drop(cell), event.status
         reason = inert.brief(event.reason, most=_TEXT)
         if status is Status.OK and cell.key == self.baseline and not assignment.foreign:
             self.reference = [Assignment(cell=cell, companion=True)]
+        if status is Status.OK and cell.key == self.baseline and not assignment.foreign:
+            self.reference = [Assignment(cell=cell, companion=True)]
         excused = not event.own and self.company.excuses(assignment, status, reason)
         if not (assignment.companion or excused):
-            metrics = {**assignment.known, **_cut(event.metrics)}
+            # What a rejected cell was timed at is nobody's figure, though the energy pass had it kept in any case.
+            known = {name: value for name, value in assignment.known.items() if name not in assignment.timed}
+            metrics = {**known, **_cut(event.metrics)}
             yield self._record(cell, status, _attributed(reason, status, cell.distribution), metrics)
 
     def _bury(self, worker: Child, blamed: Sequence[Cell], phase: str) -> Iterator[Record]:
         """Give the cells that an ended worker leaves behind their due; none are left if it ended well."""
-        if not self.assignments or all(a.companion for a in self.assignments):
+        if all(assignment.companion for assignment in self._left()):
             return
         death = worker.death(phase)
         if worker.exit_status is not None and worker.exit_status >= 0:
@@ -335,11 +368,14 @@ class _Group:
                 self.tried.add(here)
                 return
             death = replace(death, reason=f"{death.reason}; it was tried twice")
-        still_here = {assignment.cell.key for assignment in self.assignments}
-        for cell in blamed or [assignment.cell for assignment in self.assignments]:
-            if cell.key in still_here:
+        left = [assignment.cell for assignment in self._left()]
+        for cell in blamed or left:
+            if any(cell is each for each in left):
                 assignment = self._drop(cell)
-                if not (assignment.companion or self.company.excuses(assignment, death.status, death.reason)):
+                if self.verifying:
+                    status, reason, metrics = _unverified(assignment, death.reason)
+                    yield self._record(cell, status, reason, {**assignment.known, **metrics})
+                elif not (assignment.companion or self.company.excuses(assignment, death.status, death.reason)):
                     reason = _attributed(death.reason, death.status, "" if nobodys else cell.distribution)
                     yield self._record(cell, death.status, reason, assignment.known)
 
@@ -360,6 +396,11 @@ class _Group:
         return self.assignments.pop(index)
 
     def _record(self, cell: Cell, status: Status, reason: str, metrics: Mapping[str, Value]) -> Record:
+        if cell.key == self.baseline and self.verifying:
+            self.fallen = _objected(status, metrics)
+            self.reference = [] if self.fallen else self.reference
+        elif self.fallen and "latency_ratio" in metrics:
+            metrics = _without_ratio(metrics, self.fallen)
         bounded, timed = "latency_bound_s" in metrics, "latency_median_s" in metrics
         return _record(
             cell,
@@ -377,6 +418,35 @@ class _Group:
 
 def _record(cell: Cell, status: Status, reason: str, **what: Any) -> Record:  # noqa: ANN401 - the record's fields
     return Record(cell=cell, status=status, reason=reason, attnbench_version=__version__, **what)
+
+
+def _to_be_judged(assignments: Sequence[Assignment], baseline: str) -> list[Assignment]:
+    """Return what the next referee is given: the baseline first, since nothing is compared with one that falls.
+
+    A plugin of others has a referee of its own: what it does to that process is not to be held against anybody else.
+    """
+    timed = sorted((each for each in assignments if each.timed), key=lambda each: each.cell.key != baseline)
+    house = [each for each in timed if not each.foreign]
+    return house if house and not timed[0].foreign else timed[:1]
+
+
+def _unverified(assignment: Assignment, reason: str) -> tuple[Status, str, Mapping[str, Value]]:
+    """Return status, reason and metrics of a timed cell whose referee has ended before it came to a verdict."""
+    doubt = Objection(said=f"its timed calls could not be verified: {reason}", sure=False)
+    return verdict([*assignment.objections, doubt], {"verified": f"none: {reason}"}, timed=assignment.timed)
+
+
+def _objected(status: Status, metrics: Mapping[str, Value]) -> str:
+    """Return why others are not compared with a baseline, empty if nothing speaks against it."""
+    if status is not Status.OK:
+        return f"the baseline is {status}"
+    return "the baseline is suspicious" if metrics.get("suspicious") else ""
+
+
+def _without_ratio(metrics: Mapping[str, Value], why: str) -> dict[str, Value]:
+    """Return metrics without what compares them with the baseline, and with why."""
+    ratio = {"latency_ratio", *METRICS["latency_ratio"].ends}
+    return {**{name: value for name, value in metrics.items() if name not in ratio}, "latency_ratio_remark": why}
 
 
 def samples_of(folder: Path, cell: Cell) -> Path:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 
 from attnbench import inert
 from attnbench.errors import PluginError
 from attnbench.probes import memory
 from attnbench.record import Status
-from attnbench.runs.job import Event
+from attnbench.runs.job import Assignment, Event
+from attnbench.worker.objection import Objection, verdict
 from attnbench.worker.phases import Metrics, ProcessChangedError, Unmeasurable
 
 Say = Callable[[Event], None]
@@ -34,15 +36,33 @@ def done(index: int, metrics: Metrics) -> Event:
     return {"event": "done", "cell": index, "status": Status.OK, "reason": "", "metrics": metrics}
 
 
-def ended(index: int, verdict: tuple[Status, str, Metrics]) -> Event:
+def ended(index: int, found: tuple[Status, str, Metrics]) -> Event:
     """Return the event of a cell that is judged by what was found of itself."""
-    status, reason, metrics = verdict
+    status, reason, metrics = found
     return {"event": "done", "cell": index, "status": status, "reason": reason, "metrics": metrics, "own": True}
 
 
 def apart(index: int, reason: str) -> Event:
     """Return the event of a cell that is to be measured in a process without the others."""
     return {"event": "apart", "cell": index, "reason": reason}
+
+
+def timed(index: int, metrics: Metrics, objections: Sequence[Objection]) -> Event:
+    """Return the event of a cell whose calls were timed, and are still to be verified."""
+    said = [asdict(objection) for objection in objections]
+    return {"event": "timed", "cell": index, "metrics": metrics, "objections": said}
+
+
+def judged(index: int, assignment: Assignment, objections: Sequence[Objection], metrics: Metrics) -> Event:
+    """Return the event of a cell whose calls were timed and verified.
+
+    Args:
+        index: place of the cell in its job.
+        assignment: the cell and what was found of it.
+        objections: all that speaks against its figures.
+        metrics: what verifying them found.
+    """
+    return ended(index, verdict(objections, metrics, timed=assignment.timed))
 
 
 def failed(index: int, error: Exception, *, changes: str = "") -> Event:

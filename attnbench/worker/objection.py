@@ -1,12 +1,11 @@
-"""What speaks against the figures of a cell, and what becomes of its row."""
+"""What speaks against the figures of a cell, and what becomes of its row. Imports no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from attnbench.record import Status
-from attnbench.worker.phases import Metrics
+from attnbench.record import Status, Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +31,9 @@ class Objection:
         return f"{self.said}; shown by: {self.shown_by}" if self.shown_by else self.said
 
 
-def verdict(objections: Sequence[Objection], found: Metrics, *, timed: Metrics) -> tuple[Status, str, Metrics]:
+def verdict(
+    objections: Sequence[Objection], found: Mapping[str, Value], *, timed: Mapping[str, Value]
+) -> tuple[Status, str, dict[str, Value]]:
     """Return status, reason and metrics of a cell that was timed.
 
     A rejected cell keeps what was found before the timing, and nothing of the timing: its samples are on disk, and no
@@ -45,6 +46,6 @@ def verdict(objections: Sequence[Objection], found: Metrics, *, timed: Metrics) 
     """
     sure = [each.line for each in objections if each.sure]
     if sure:
-        return Status.REJECTED, "; ".join(sure), found
+        return Status.REJECTED, "; ".join(sure), dict(found)
     suspicions = "; ".join(each.line for each in objections)
     return Status.OK, "", {**found, **timed, **({"suspicious": suspicions} if suspicions else {})}

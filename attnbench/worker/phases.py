@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
 from attnbench import devices
@@ -54,6 +53,10 @@ class Ready:
 
     index: int
     cell: Cell
+    model: nn.Module
+    """Holds the parameters, whatever it was compiled to."""
+    x: Tensor
+    """Its input, which every call reads."""
     call: subject.Call
     layers: int
     """Layers that the figures are divided by."""
@@ -112,10 +115,7 @@ def _prepare(
         enter("estimating memory")
         parameters_bytes = _refuse_what_will_not_fit(asked, settings, learn, held_bytes)
         enter("building")
-        torch.manual_seed(settings.seed)
-        where = devices.of(cell.device).where
-        model = subject.cast(asked.build().to(where), cell.dtype)
-        x = _moved(asked.example(), where)
+        model, x = subject.place(asked, seed=settings.seed)
     if changes:
         learn("setting torch back", {"torch_flags_restored": "; ".join(changes)})
     world = _settled(assignment, house, learn)
@@ -134,6 +134,8 @@ def _prepare(
     return Ready(
         index=index,
         cell=cell,
+        model=model,
+        x=x,
         call=call,
         layers=asked.layers,
         parameters_bytes=parameters_bytes,
@@ -302,10 +304,6 @@ def _seconds(found: Metrics) -> float:
 
 def _listed(names: set[str]) -> str | None:
     return ", ".join(sorted(names)) or None
-
-
-def _moved(x: Tensor, device: torch.device) -> Tensor:
-    return x.detach().to(device).requires_grad_(x.requires_grad)
 
 
 def _gib(size: float) -> str:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from attnbench import files, roofline
+from attnbench.axes import COLD, WARM
 from attnbench.devices import attention
-from attnbench.devices.clock import Timer
+from attnbench.devices.clock import Call, Timer
 from attnbench.devices.device import Device
 from attnbench.probes import interference, latency
 from attnbench.record import Cell
 from attnbench.runs.job import Job, Running
 from attnbench.worker import blame, events
+from attnbench.worker.objection import Objection
 from attnbench.worker.phases import Metrics, Ready
 from attnbench.worker.surroundings import Surroundings, Turns
+from attnbench.worker.witness import Witness
 
 _PROGRESS_EVERY_S = 2.0
 
@@ -38,12 +42,12 @@ def time_in_turn(
 
     Where timed calls of a plugin have changed the process, no figure of it stands, and the others are left to another.
     """
-    timer = _timer(ready, device, say) if ready else None
-    while timer and ready:
+    clock = _clock(ready, device, say) if ready else None
+    while clock and ready:
         say({"event": "phase", "cell": None, "phase": "timing"})
         turns = Turns([one.world for one in ready])
         try:
-            metrics = _time(ready, job, say, running, environment_id, device=device, timer=timer, turns=turns)
+            found = _time(ready, job, say, running, environment_id, device=device, clock=clock, turns=turns)
         except Exception as error:
             index, _ = running.current()
             if blame.blamed(ready, job, say, house, turns):
@@ -58,33 +62,49 @@ def time_in_turn(
             running.stop()
             if blame.blamed(ready, job, say, house, turns):
                 return
-            _finish(ready, metrics, job, say, device)
+            _finish(ready, found, job, say, device)
             return
         finally:
             running.stop()
 
 
-def _timer(ready: Sequence[Ready], device: Device, say: events.Say) -> Timer | None:
-    """Return a device's timer; where it has no room for what timing needs, none of the cells can be timed."""
+class _Clock(NamedTuple):
+    """What times calls on a device, and what fills its caches before."""
+
+    timer: Timer
+    flush: Call
+
+
+def _clock(ready: Sequence[Ready], device: Device, say: events.Say) -> _Clock | None:
+    """Return a device's clock; where it has no room for what timing needs, none of the cells can be timed."""
     try:
-        return device.timer()
+        return _Clock(device.timer(), device.flusher())
     except Exception as error:
         for one in ready:
             say(events.failed(one.index, error))
         return None
 
 
-def _finish(ready: list[Ready], metrics: Mapping[str, Metrics], job: Job, say: events.Say, device: Device) -> None:
-    """Measure the energy of cells that were timed, if it is asked for, and say of each that it is done."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What the timing found of a cell."""
+
+    metrics: Metrics
+    objections: tuple[Objection, ...] = ()
+
+
+def _finish(ready: list[Ready], found: Mapping[str, _Found], job: Job, say: events.Say, device: Device) -> None:
+    """Measure the energy of cells that were timed, if it is asked for, and say of each what was found."""
     for one in ready:
+        timed = found[one.cell.key]
         try:
-            more = _energy(one, metrics[one.cell.key], job, say, device)
+            more = _energy(one, timed.metrics, job, say, device)
         except Exception as error:
             say(events.failed(one.index, error))
             if device.lost():
                 return
         else:
-            say(events.done(one.index, metrics[one.cell.key] | more))
+            say(events.timed(one.index, timed.metrics | more, timed.objections))
 
 
 def _energy(one: Ready, timed: Metrics, job: Job, say: events.Say, device: Device) -> Metrics:
@@ -107,22 +127,37 @@ def _time(
     environment_id: str,
     *,
     device: Device,
-    timer: Timer,
+    clock: _Clock,
     turns: Turns,
-) -> dict[str, Metrics]:
-    """Return the latency metrics of every cell; the raw samples are on disk when this returns, if there is room."""
+) -> dict[str, _Found]:
+    """Return what the timing found of every cell; samples and evidence are on disk then, if there is room."""
     keys = [one.cell.key for one in ready]
     baseline = job.baseline if job.baseline in keys else None
     watch = interference.Watch(pace=device.pace)
     heartbeat = _Heartbeat(events.progress(say), budget_s=job.settings.max_time_s * len(ready))
 
     kernels = attention.Kernels()
+    witnesses = _witnesses(ready, running)
 
     def before_call(index: int) -> None:
         turns.to(None)
-        kernels.allow(ready[index].cell.sdpa)
+        cell, witness = ready[index].cell, witnesses[index]
         running.start(ready[index].index)
+        kernels.allow(cell.sdpa)
+        if cell.cache == WARM:
+            witness.prepare()
+            turns.to(index)
+            witness.call()
+            turns.to(None)
+            device.synchronize()
+        witness.prepare()
+        if cell.cache == COLD:
+            clock.flush()
         turns.to(index)
+
+    def after_call(index: int) -> None:
+        turns.to(None)
+        witnesses[index].testify()
 
     def after_round() -> None:
         running.stop()
@@ -133,12 +168,15 @@ def _time(
     started = time.monotonic()
     try:
         timings = latency.time_interleaved(
-            {one.cell.key: one.call for one in ready},
+            {one.cell.key: witness.call for one, witness in zip(ready, witnesses, strict=True)},
             baseline=baseline,
-            settings=latency.TimingSettings(precision=job.settings.precision, max_time_s=job.settings.max_time_s),
-            timer=timer,
+            settings=latency.TimingSettings(
+                precision=job.settings.precision, max_time_s=job.settings.max_time_s, grouped=False
+            ),
+            timer=clock.timer,
             seed=job.settings.seed,
             on_call=before_call,
+            on_sample=after_call,
             on_round=after_round,
         )
     finally:
@@ -150,11 +188,13 @@ def _time(
     names = {one.cell.key: one.cell.label for one in ready}
     limits = job.limits.get(environment_id)
     reference = {} if baseline is None else _of_baseline(baseline, timings[baseline])
-    for one in ready:
+    for one, witness in zip(ready, witnesses, strict=True):
         if not job.assignments[one.index].companion:  # whose row refers to the calls that were kept with it
             arrays = timings[one.cell.key].to_arrays() | reference
             _keep_samples(Path(job.samples) / f"{one.cell.key}.npz", arrays, say, order=keys)
-    return {
+            if job.evidence:
+                witness.write(Path(job.evidence) / one.cell.key)
+    metrics = {
         one.cell.key: _latency_metrics(one.cell, timings[one.cell.key], per=one.layers)
         | _bound(one, timings[one.cell.key], limits)
         | {
@@ -165,6 +205,20 @@ def _time(
         }
         for one in ready
     }
+    return {
+        one.cell.key: _Found(metrics=metrics[one.cell.key], objections=tuple(witness.objections))
+        for one, witness in zip(ready, witnesses, strict=True)
+    }
+
+
+def _witnesses(ready: Sequence[Ready], running: Running) -> list[Witness]:
+    """Return a witness for every cell; where the memory does not suffice for one, it is known whose it is."""
+    found = []
+    for one in ready:
+        running.start(one.index)
+        found.append(Witness(one))
+    running.stop()
+    return found
 
 
 def _latency_metrics(cell: Cell, timing: latency.Timing, *, per: int) -> Metrics:

@@ -103,6 +103,9 @@ class Fake(Accelerator):
     def present(cls) -> tuple[str, ...]:
         return tuple(f"{cls.kind}:{index}" for index in range(MODULE.device_count()))
 
+    def cache_bytes(self) -> int:
+        return 2**12
+
     def forked_random(self) -> AbstractContextManager[None]:
         return torch.random.fork_rng(devices=[])
 

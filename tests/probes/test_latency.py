@@ -7,7 +7,6 @@ import io
 from collections import Counter
 from functools import partial
 from statistics import NormalDist
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -386,6 +385,28 @@ def test_on_call_comes_before_each_sample_and_is_not_timed(machine):
     assert (found["a"].elapsed_ns == MS).all()
 
 
+def test_on_sample_comes_after_each_timed_call_and_never_in_the_warm_up(machine):
+    told: list[tuple[int, int]] = []
+    warm: list[int] = []
+    calls = {"a": machine.call("a", MS), "b": machine.call("b", 2 * MS)}
+    time_interleaved(
+        calls, timer=machine.timer(), settings=QUICK, on_round=lambda: warm.append(len(machine.log)),
+        on_sample=lambda index: told.append((index, len(machine.log))),
+    )  # fmt: skip
+    assert ["ab"[index] for index, _ in told] == machine.log[warm[0] :]
+    assert [after for _, after in told] == list(range(warm[0] + 1, len(machine.log) + 1))
+
+
+def test_calls_that_are_each_prepared_are_not_grouped(machine):
+    found = time_interleaved(
+        {"tiny": machine.call("tiny", 1000)},
+        timer=machine.timer(),
+        settings=TimingSettings(warmup_s=0.001, grouped=False),
+    )["tiny"]
+    assert found.calls_per_sample == 1
+    assert (found.elapsed_ns == 1000).all()
+
+
 def test_garbage_collection_is_off_meanwhile_and_on_again(machine):
     seen: set[bool] = set()
     plain = machine.call("a", MS)
@@ -446,7 +467,7 @@ class SimulatedGpu:
     """A device that works behind the host's back, with the parts of ``torch.cuda`` that the timer uses."""
 
     def __init__(self, launch_ns: int = 5_000) -> None:
-        self.host, self.device, self.synchronised = 0, 0, 0
+        self.host, self.device, self.synchronised, self.elsewhere = 0, 0, 0, 0
         self.launch_ns = launch_ns
         self.waited_for: list[object] = []
 
@@ -460,12 +481,9 @@ class SimulatedGpu:
 
         return run
 
-    def get_device_properties(self, device: object) -> SimpleNamespace:
-        return SimpleNamespace(L2_cache_size=1000)
-
     def synchronize(self, device: object) -> None:
         self.waited_for.append(device)
-        self.host = self.synchronised = max(self.host, self.device)
+        self.host = self.synchronised = max(self.host, self.device, self.elsewhere)
 
     def current_stream(self, device: object) -> str:
         return f"stream of {device}"
@@ -483,6 +501,9 @@ class SimulatedEvent:
         assert stream == "stream of cpu"
         self.at = max(self.gpu.device, self.gpu.host)
 
+    def synchronize(self) -> None:
+        self.gpu.host = self.gpu.synchronised = max(self.gpu.host, self.at)
+
     def elapsed_time(self, end: SimulatedEvent) -> float:
         if end.at > self.gpu.synchronised:
             raise RuntimeError("both events must be completed before the time between them is known")
@@ -497,12 +518,6 @@ def test_cuda_time_is_the_device_s_with_the_host_s_beside_it():
 
 def test_cuda_time_is_read_after_waiting_for_the_device_that_was_used():
     gpu = SimulatedGpu()
-    timer = CudaTimer("cpu", cuda=gpu, clock=gpu.clock)
-    gpu.synchronize = lambda device: None
-    with pytest.raises(RuntimeError, match="must be completed"):
-        timer.sample(gpu.launch(MS), 1)
-
-    gpu = SimulatedGpu()
     CudaTimer("cpu", cuda=gpu, clock=gpu.clock).sample(gpu.launch(MS), 1)
     assert gpu.waited_for == ["cpu"]
 
@@ -515,31 +530,15 @@ def test_a_cuda_call_does_not_run_in_the_shadow_of_the_one_before():
     assert timer.sample(gpu.launch(1_000), 1) == alone
 
 
-def test_the_l2_cache_is_flushed_before_each_cuda_call_outside_the_events():
+def test_what_a_cuda_call_leaves_on_another_stream_is_waited_for_and_is_its_time():
     gpu = SimulatedGpu()
     timer = CudaTimer("cpu", cuda=gpu, clock=gpu.clock)
-    at_start: list[int] = []
-    plain = SimulatedEvent.record
 
-    class Watched(SimulatedEvent):
-        def record(self, stream: str) -> None:
-            at_start.append(int(timer._flush.sum()))
-            plain(self, stream)
+    def on_two_streams() -> None:
+        gpu.launch(MS)()
+        gpu.elsewhere = gpu.host + 5 * MS
 
-    gpu.Event = lambda **_: Watched(gpu)
-    for _ in range(2):
-        timer._flush.fill_(1)
-        timer.sample(gpu.launch(MS), 1)
-    assert len(timer._flush) == 2000
-    assert at_start == [0, 0, 0, 0]
-
-
-def test_a_hot_cuda_cache_is_left_alone_and_short_calls_grouped_only_then():
-    gpu = SimulatedGpu()
-    hot, cold = (CudaTimer("cpu", hot=hot, cuda=gpu, clock=gpu.clock) for hot in (True, False))
-    assert len(hot._flush) == 0
-    assert hot.shortest_ns > 0
-    assert cold.shortest_ns == 0
+    assert timer.sample(on_two_streams, 1).ns == pytest.approx(5 * MS, rel=0.01)
 
 
 def test_interleaving_works_on_cuda_s_timer():

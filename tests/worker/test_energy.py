@@ -10,6 +10,7 @@ from pathlib import Path
 import fake_device
 import pytest
 import torch
+from torch import nn
 
 from attnbench import devices
 from attnbench.devices import cpu
@@ -40,7 +41,16 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Device:
 
 def ready(*, batch: int, layers: int) -> Ready:
     cell = Cell(mechanism="a", height=64, width=64, device="fake:0", batch=batch)
-    return Ready(index=0, cell=cell, call=lambda: None, layers=layers, parameters_bytes=0, found={})
+    return Ready(
+        index=0,
+        cell=cell,
+        model=nn.Identity(),
+        x=torch.zeros(1, 3, 2, 2),
+        call=lambda: None,
+        layers=layers,
+        parameters_bytes=0,
+        found={},
+    )
 
 
 def test_energy_is_per_image_and_layer(monkeypatch: pytest.MonkeyPatch, device: Device) -> None:

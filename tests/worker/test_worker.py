@@ -11,6 +11,7 @@ import fake_device
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from attnbench import devices, roofline
 from attnbench.devices.cpu import CpuDevice
@@ -87,7 +88,14 @@ def test_a_device_lost_while_cells_take_turns_costs_the_one_that_lost_it(
 def test_a_cell_whose_type_has_no_limit_has_a_latency_and_no_bound(tmp_path: Path, dtype: str, known: bool) -> None:
     cell = Cell(mechanism="a", height=64, width=64, dtype=dtype)
     one = Ready(
-        index=0, cell=cell, call=lambda: None, layers=1, parameters_bytes=0, found={"macs": 7, "bytes_lower_bound": 8}
+        index=0,
+        cell=cell,
+        model=nn.Identity(),
+        x=torch.zeros(1, 3, 2, 2),
+        call=lambda: None,
+        layers=1,
+        parameters_bytes=0,
+        found={"macs": 7, "bytes_lower_bound": 8},
     )
     limits = roofline.MachineLimits(device="cpu", threads=1, macs_per_s={"float32": 1e9}, bytes_per_s=1e9)
     measured = replace(
@@ -98,10 +106,9 @@ def test_a_cell_whose_type_has_no_limit_has_a_latency_and_no_bound(tmp_path: Pat
     )
     events: list[Event] = []
     timing.time_in_turn([one], measured, events.append, Running(tmp_path / "running"), "fake", device=CpuDevice("cpu"))
-    (done,) = (event for event in events if event["event"] == "done")
-    assert done["status"] == Status.OK
-    assert done["metrics"]["latency_median_s"] > 0
-    assert ("roofline_fraction" in done["metrics"]) is known
+    (timed,) = (event for event in events if event["event"] == "timed")
+    assert timed["metrics"]["latency_median_s"] > 0
+    assert ("roofline_fraction" in timed["metrics"]) is known
 
 
 def test_samples_hold_the_baseline_s_calls_and_those_of_a_row_that_is_there_stay(tmp_path: Path) -> None:
@@ -120,7 +127,7 @@ def test_samples_hold_the_baseline_s_calls_and_those_of_a_row_that_is_there_stay
     timing.time_in_turn(cells, beside, events.append, Running(tmp_path / "running"), "", device=CpuDevice("cpu"))
 
     assert kept.read_bytes() == b"as they were"
-    ratio = next(event["metrics"]["latency_ratio"] for event in events if event["event"] == "done")
+    ratio = next(event["metrics"]["latency_ratio"] for event in events if event["event"] == "timed")
     with np.load(tmp_path / f"{later.key}.npz") as arrays:
         own, reference = (arrays[f"{of}elapsed_ns"] / arrays[f"{of}calls_per_sample"] for of in ("", "baseline_"))
         assert arrays["baseline_key"] == baseline.key
@@ -132,7 +139,16 @@ def test_a_call_that_fails_leaves_the_kernels_of_attention_as_they_were(tmp_path
         raise ArithmeticError
 
     cell = Cell(mechanism="a", height=64, width=64, sdpa="math")
-    one = Ready(index=0, cell=cell, call=broken, layers=1, parameters_bytes=0, found={})
+    one = Ready(
+        index=0,
+        cell=cell,
+        model=nn.Identity(),
+        x=torch.zeros(1, 3, 2, 2),
+        call=broken,
+        layers=1,
+        parameters_bytes=0,
+        found={},
+    )
     events: list[Event] = []
     timing.time_in_turn([one], job(tmp_path), events.append, Running(tmp_path / "running"), "", device=CpuDevice("cpu"))
     assert outcomes(events) == [(0, Status.FAILED)]
@@ -153,14 +169,23 @@ def test_a_device_without_room_for_what_timing_needs_is_out_of_memory_for_each_c
 
 def ready() -> list[Ready]:
     return [
-        Ready(index=index, cell=cell, call=lambda: None, layers=1, parameters_bytes=0, found={})
+        Ready(
+            index=index,
+            cell=cell,
+            model=nn.Identity(),
+            x=torch.zeros(1, 3, 2, 2),
+            call=lambda: None,
+            layers=1,
+            parameters_bytes=0,
+            found={},
+        )
         for index, cell in enumerate(CELLS)
     ]
 
 
 def one_that_is_timed(tmp_path: Path) -> tuple[Ready, Job]:
     cell = Cell(mechanism="a", height=64, width=64)
-    one = Ready(index=0, cell=cell, call=lambda: None, layers=1, parameters_bytes=0, found={})
+    one = replace(ready()[0], cell=cell)
     settings = Settings(max_time_s=0.01)
     return one, replace(job(tmp_path), assignments=(Assignment(cell=cell),), settings=settings)
 
@@ -171,7 +196,7 @@ def test_samples_that_cannot_be_written_are_a_warning_and_the_row_stands(tmp_pat
     asked = replace(asked, samples=str(tmp_path / "file" / "samples"))
     said: list[Event] = []
     timing.time_in_turn([one], asked, said.append, Running(tmp_path / "running"), "", device=CpuDevice("cpu"))
-    assert outcomes(said) == [(0, Status.OK)]
+    assert [event["cell"] for event in said if event["event"] == "timed"] == [0]
     (warning,) = (event["text"] for event in said if event["event"] == "warning")
     assert "Not a directory" in warning
 

@@ -1,0 +1,87 @@
+"""A copy of what a cell measures that no timed call has touched, run as plainly as can be.
+
+It runs in a thread of its own, with autograd on and outside inference mode, eagerly: a layer that does less where it
+believes to be timed has nothing here to know it by.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from attnbench import devices
+from attnbench.devices import attention
+from attnbench.models import subject
+from attnbench.models.values import seed_all
+from attnbench.record import Mode
+
+T = TypeVar("T")
+_CASTS = {torch.float64: nn.Module.double, torch.float32: nn.Module.float}
+
+
+class Untouched:
+    """A copy, and its input.
+
+    Args:
+        asked: the cell's subject.
+        seed: of weights and input.
+        exact: type that it is cast to after it was given its own, so that its weights are the same; None for its own.
+    """
+
+    def __init__(self, asked: subject.Subject, *, seed: int, exact: torch.dtype | None = None) -> None:
+        self._asked = asked
+        self.model, self.x = alone(asked, lambda: subject.place(asked, seed=seed))
+        self.given = self.x
+        """The input as the model is given it: of the exact type, where that is another."""
+        self._values = subject.values(asked.cell, self.x)
+        if exact is not None:
+            _CASTS[exact](self.model)
+            self.given = self.x.detach().to(exact).requires_grad_(self.x.requires_grad)
+        if asked.cell.mode is Mode.INFER:
+            self.model.requires_grad_(False)
+
+    def fill(self, number: int) -> None:
+        """Give the input the values of a number."""
+        self._values.fill(number)
+        if self.given is not self.x:
+            self.given.data.copy_(self.x)
+
+    def run(self, seed: int, *, forward: Callable[[Tensor], Any] | None = None) -> Any:  # noqa: ANN401 - a model's
+        """Return what the copy gives for the values that its input has.
+
+        Args:
+            seed: of all generators.
+            forward: what the model was compiled to; None for the model itself.
+        """
+        seed_all(seed)
+        return alone(self._asked, lambda: self._call(forward or self.model))
+
+    def _call(self, forward: Callable[[Tensor], Any]) -> Any:  # noqa: ANN401
+        if self._asked.cell.mode is Mode.INFER:
+            return forward(self.given)
+        return subject.call(self._asked.cell, forward, self.given, forget=subject.forget(self.model, self.given))()
+
+
+def alone(asked: subject.Subject, work: Callable[[], T]) -> T:
+    """Do some work in a thread whose stack holds nothing of the harness, and return its result or raise its error."""
+    found: list[T] = []
+    errors: list[Exception] = []
+
+    def body() -> None:
+        try:
+            devices.of(asked.cell.device).set_up(threads=asked.cell.threads)  # the current device is a thread's own
+            with attention.allowed(asked.cell.sdpa):
+                found.append(work())
+        except Exception as error:  # a plugin may raise anything
+            errors.append(error)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return found[0]

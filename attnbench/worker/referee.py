@@ -1,0 +1,84 @@
+"""The child that verifies what was timed: what calls returned, beside what their layers compute. A job in, events out.
+
+Run as ``python -m attnbench.worker.referee JOB CHANNEL`` once the worker has ended, so that what a plugin did to that
+process is gone with it. Beside the worker it looks like any other program that uses torch: a layer that looks for a
+benchmark around it finds none here, and what it then computes is what it is held to.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from attnbench import devices
+from attnbench.child import voice
+from attnbench.child.spawned import THREADS
+from attnbench.plan.sweep import again
+from attnbench.runs.job import Assignment, Job
+from attnbench.worker import events, torch_state
+from attnbench.worker.objection import Objection
+from attnbench.worker.verification import Verification, verify
+from attnbench.worker.witness import Evidence
+
+_OURS = ("ATTNBENCH", "PYTEST", "COV_")
+"""Starts of variables that would tell a layer where it is."""
+_NAME = b"python3"
+
+
+def judge(job: Job, say: events.Say) -> None:
+    """Verify the cells of a job one by one."""
+    first = job.assignments[0].cell
+    device = devices.of(first.device)
+    device.set_up(threads=first.threads)
+    for index, assignment in enumerate(job.assignments):
+        events.enter(say, index)("verifying")
+        with torch_state.restored():
+            found = _verdict(assignment, job)
+        say(events.judged(index, assignment, [*assignment.objections, *found.objections], {"verified": found.said}))
+        gc.collect()
+        device.release()
+
+
+def _verdict(assignment: Assignment, job: Job) -> Verification:
+    cell = assignment.cell
+    taken_s = float(assignment.timed.get("running_s") or 0)
+    try:
+        evidence = Evidence.read(Path(job.evidence) / cell.key)
+        return verify(cell, evidence, seed=job.settings.seed, taken_s=taken_s, shown_by=again(cell))
+    except Exception as error:  # a plugin may raise anything, and evidence may be anything
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        doubt = Objection(said=f"its timed calls could not be verified: {said}", sure=False)
+        return Verification(said=f"none: {said}", objections=(doubt,))
+
+
+def _be_inconspicuous() -> None:
+    """Look like any other program: no variables, no arguments and no name that say what this one is."""
+    for name in [name for name in os.environ if name.startswith(_OURS) or name in THREADS]:
+        del os.environ[name]
+    sys.argv = [""]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return  # not Linux
+    start, end = int(fields[45]), int(fields[46])  # arg_start and arg_end, of which the first two fields are cut off
+    if end - start > len(_NAME):
+        ctypes.memset(start, 0, end - start)
+        ctypes.memmove(start, _NAME, len(_NAME))
+
+
+def main(job: Path, channel: int) -> None:
+    """Judge a job, saying what happens on the channel to the parent."""
+    asked, say = Job.read(job), voice.opened(channel)
+    _be_inconspicuous()
+    judge(asked, say)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
+    sys.stdout.flush()
+    os._exit(0)  # all is said; a thread that a plugin left behind would keep the runner waiting

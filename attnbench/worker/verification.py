@@ -1,0 +1,254 @@
+"""Whether what timed calls returned is what their layer computes: against an untouched copy, and against an exact one.
+
+One run of the exact copy (float64 beside float32, float32 beside half types) says both whether a call's output is the
+layer's own and whether it is as precise as its type. Only where they are further apart than rounding needs to bring
+them is the copy run in the layer's own type, whose distance from the exact one says how much rounding there is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attnbench.models import subject
+from attnbench.models.untouched import Untouched
+from attnbench.probes import agreement, compilation, memory
+from attnbench.probes.agreement import Errors
+from attnbench.record import Cell, Mode
+from attnbench.worker.objection import Objection
+from attnbench.worker.witness import Evidence, Testimony, observed, weights
+
+_SHARE, _LEAST_S = 0.05, 1.0
+"""Time for calls after the first, as a share of what the cell has taken, and what is spent in any case."""
+_HALF = 2.0**-13
+"""Errors of products of TF32 and half types: their values are rounded to 11 bits or fewer, 2^-12 of each at most, and
+where many are summed the errors cancel in part."""
+_NOISE = 64.0
+"""How many times more than from rounding its input and weights a layer's result may change by rounding all between."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What verifying a cell came to."""
+
+    said: str
+    """How many calls were compared and with what, or why none."""
+    objections: tuple[Objection, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Judge:
+    """One cell, and the copies of it as they are needed."""
+
+    cell: Cell
+    seed: int
+    evidence: Evidence
+    taken_s: float
+    """What the cell's calls have taken so far."""
+    shown_by: str
+    objections: list[Objection] = field(default_factory=list)
+    compared: int = 0
+    precise: bool = False
+    remark: str = ""
+    _plain: Untouched | None = None
+    _exact: Untouched | None = None
+
+    def judge(self) -> Verification:
+        started = time.monotonic()
+        budget_s = max(_LEAST_S, _SHARE * self.taken_s)
+        for kept in self.evidence.kept:
+            before = time.monotonic()
+            self._compare(kept)
+            now = time.monotonic()
+            if self.objections or now - started + (now - before) > budget_s:
+                break
+        if not self.objections:
+            self._weigh()
+        return Verification(said=self._said(), objections=tuple(self.objections))
+
+    def _said(self) -> str:
+        if self.objections and not self.remark:
+            return f"{self.compared} of {self.evidence.calls} before the one that is objected to"
+        if not self.compared:
+            return f"none: {self.remark or 'no call was kept'}"
+        beside = f", {str(self._exact_type).removeprefix('torch.')} beside" if self.precise else ""
+        return f"{self.compared} of {self.evidence.calls}{beside}" + (f"; {self.remark}" if self.remark else "")
+
+    # The copies
+
+    @property
+    def _own_type(self) -> torch.dtype:
+        return subject.DTYPES[self.cell.dtype]
+
+    @property
+    def _exact_type(self) -> torch.dtype:
+        return agreement.EXACT[self._own_type]
+
+    def _plainly(self, kept: Testimony) -> dict[str, Tensor]:
+        if self._plain is None:
+            self._plain = Untouched(subject.of(self.cell), seed=self.seed)
+        return self._observed(self._plain, kept)
+
+    def _exactly(self, kept: Testimony) -> dict[str, Tensor] | None:
+        """Return what the exact copy gives; None where there is none."""
+        if self.compared or self.remark:  # one call says how precise all are
+            return None
+        try:
+            self._exact = self._exact or Untouched(subject.of(self.cell), seed=self.seed, exact=self._exact_type)
+            return self._observed(self._exact, kept)
+        except Exception as error:  # not every kernel has the type
+            self._exact = None
+            said = "out of memory" if memory.ran_out(error) else f"{type(error).__name__}: {error}"
+            self.remark = f"not in {str(self._exact_type).removeprefix('torch.')}: {' '.join(said.split())[:120]}"
+            return None
+
+    def _observed(
+        self,
+        copy: Untouched,
+        kept: Testimony,
+        *,
+        seed: int | None = None,
+        forward: Callable[[Tensor], Any] | None = None,
+    ) -> dict[str, Tensor]:
+        """Return what a copy gives for the values of a call, and the input as it was before."""
+        copy.fill(kept.number)
+        before = copy.x.detach().clone()
+        returned = copy.run(kept.number if seed is None else seed, forward=forward)
+        training = self.cell.mode is Mode.TRAIN
+        found = observed(copy.model, copy.given, returned, picks=kept.picks, training=training)
+        return found | observed(copy.model, before, (), picks=kept.picks, training=False)
+
+    # The comparisons
+
+    def _compare(self, kept: Testimony) -> None:
+        tight = agreement.TIGHT[self._own_type]
+        exact = self._exactly(kept)
+        if exact is not None:
+            self.precise = True
+            off = agreement.errors(kept.tensors, exact)
+            if self._input_changed(off):
+                return
+            if not agreement.beyond(off, None, tight):
+                self.compared += 1
+                return
+        plain = self._plainly(kept)
+        apart = agreement.errors(kept.tensors, plain)
+        if self._input_changed(apart):
+            return
+        if agreement.beyond(apart, None, tight) and self.cell.compiled and self._draws(kept):
+            apart = agreement.errors(kept.tensors, self._compiled(kept))
+        own = None if exact is None else agreement.errors(plain, exact)
+        wrong = agreement.beyond(apart, own, tight)
+        if wrong and own is not None:
+            wrong = {name: off[name] for name in wrong if name in agreement.beyond(off, own, tight)}
+        if wrong:
+            self._explain(kept, wrong, own)
+            return
+        self.compared += 1
+        if own is not None and self._own_type is torch.float32:
+            self._question_precision(kept, own, exact)
+
+    def _draws(self, kept: Testimony) -> bool:
+        """Return whether the copy draws random numbers: it gives another answer with other seeds."""
+        assert self._plain is not None, "compared before"
+        first, other = self._observed(self._plain, kept), self._observed(self._plain, kept, seed=kept.number ^ 1)
+        return bool(agreement.beyond(agreement.errors(other, first), None, agreement.TIGHT[self._own_type]))
+
+    def _compiled(self, kept: Testimony) -> dict[str, Tensor]:
+        """Return what a compiled copy gives: compiled code draws other random numbers for a seed."""
+        copy = Untouched(subject.of(self.cell), seed=self.seed)
+        return self._observed(copy, kept, forward=compilation.isolated(copy.model))
+
+    def _input_changed(self, apart: Errors) -> bool:
+        if apart.pop("input") > 0:
+            self._object("a timed call has changed its input: the next call would be given what it left", sure=True)
+            return True
+        return False
+
+    def _explain(self, kept: Testimony, wrong: Errors, own: Errors | None) -> None:
+        """Say what a call is that is further from the copy than rounding."""
+        why = self._why_unlike_itself(kept)
+        if why:
+            self.remark = why
+            self._object(f"its timed calls cannot be verified: {why}", sure=False)
+            return
+        name, error = agreement.worst(wrong)
+        allowed = max(agreement.TIGHT[self._own_type], agreement.FACTOR * (own or {}).get(name, 0.0))
+        figures = f"{error:.2g} of the largest value apart, where {self.cell.dtype} allows {allowed:.1g}"
+        what = "another answer than the layer's for the same values"
+        if error < 0.02 and self._own_type is torch.float32:
+            what = f"the layer's answer to {agreement.digits(error)} digits only: less precise inside than it says"
+        self._object(f"timed call {kept.call} of {self.evidence.calls} gave {what}: its {name} is {figures}", sure=True)
+
+    def _why_unlike_itself(self, kept: Testimony) -> str:
+        """Return why a copy is no measure of the layer: another copy, or the same one again, is another layer."""
+        tight = agreement.TIGHT[self._own_type]
+        another = Untouched(subject.of(self.cell), seed=self.seed)
+        assert self._plain is not None, "compared before"
+        built = agreement.errors(weights(another.model, kept.picks), weights(self._plain.model, kept.picks))
+        if agreement.beyond(built, None, tight):
+            return "its constructor gives other weights for the same seed"
+        first, second = self._observed(another, kept), self._observed(another, kept)
+        if agreement.beyond(agreement.errors(second, first), None, tight):
+            return "it gives another answer each time for the same values and seeds"
+        return ""
+
+    def _question_precision(self, kept: Testimony, own: Errors, exact: dict[str, Tensor] | None) -> None:
+        """Judge a copy that is further from float64 than usual: does the layer round so much, or is it less precise?"""
+        name, error = agreement.worst(own)
+        if error < _HALF or exact is None or name.startswith("gradient") or self._draws(kept):
+            return
+        swing = self._swing(kept, exact)[name]
+        if error <= _NOISE * swing:
+            self.remark = f"{agreement.digits(error)} digits of float64, as few as rounding its input changes"
+            return
+        self._object(
+            f"float32 agrees with float64 to {agreement.digits(error)} digits only ({error:.2g} of the largest value; "
+            f"rounding its input and weights changes {swing:.1g}): half precision or TF32 inside",
+            sure=error > _NOISE * _NOISE * swing,
+        )
+
+    def _swing(self, kept: Testimony, exact: dict[str, Tensor]) -> Errors:
+        """Return how far the exact result moves when input and weights are rounded to float32 another way."""
+        assert self._exact is not None, "there is an exact result"
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for each in self._exact.model.parameters():
+                each.mul_(1 + 2**-24 * torch.randn(each.shape, generator=generator).to(each))
+        self._exact.fill(kept.number)
+        given = self._exact.given
+        given.data.mul_(1 + 2**-24 * torch.randn(given.shape, generator=generator).to(given))
+        moved = observed(self._exact.model, given, self._exact.run(kept.number), picks=kept.picks, training=False)
+        return agreement.errors(moved, {name: each for name, each in exact.items() if name in moved})
+
+    def _weigh(self) -> None:
+        """See that the weights are still those of the copy, which has made calls of its own."""
+        copy = self._plain or self._exact
+        if copy is None:
+            return
+        apart = agreement.errors(self.evidence.weights, weights(copy.model, self.evidence.picks))
+        changed = agreement.beyond(apart, None, agreement.TIGHT[self._own_type])
+        if changed:
+            name, error = agreement.worst(changed)
+            self._object(f"its timed calls have changed its weights: {name} by {error:.2g} of the largest", sure=True)
+
+    def _object(self, said: str, *, sure: bool) -> None:
+        self.objections.append(Objection(said=said, sure=sure, shown_by=self.shown_by if sure else ""))
+
+
+def verify(cell: Cell, evidence: Evidence, *, seed: int, taken_s: float, shown_by: str) -> Verification:
+    """Compare what timed calls of a cell returned with what an untouched copy gives for the same values.
+
+    Args:
+        cell: the cell.
+        evidence: what was kept of its calls.
+        seed: of its weights.
+        taken_s: what its calls have taken so far: verifying them takes a small part of that.
+        shown_by: a command that shows a fault again.
+    """
+    return _Judge(cell=cell, seed=seed, evidence=evidence, taken_s=taken_s, shown_by=shown_by).judge()

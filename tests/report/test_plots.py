@@ -134,17 +134,30 @@ def test_points_are_drawn_where_they_were_measured(name):
 
 
 @pytest.mark.parametrize("run", ["default", "many", "compiled"])
-def test_mechanisms_stand_beside_each_other_in_one_order_the_baseline_at_its_resolution(run):
-    frame, drawn = FRAMES[run], DRAWN[run]
-    labels = list(frame["label"].unique())
-    orders, (low, high) = set(), drawn["macs"].axes[0].get_xlim()
-    for name in ("latency", "memory", "macs"):
-        places = {label: line_of(drawn[name], label).get_xdata()[0] for label in labels}
-        assert len(set(places.values())) == len(labels)
-        orders.add(tuple(sorted(places, key=places.get)))
-        assert all(low < x < high for label in labels for x in line_of(drawn[name], label).get_xdata())
-    (order,) = orders
+def test_mechanisms_with_intervals_stand_beside_each_other_the_baseline_at_its_resolution(run):
+    frame, figure = FRAMES[run], DRAWN[run]["latency"]
+    labels, (low, high) = list(frame["label"].unique()), figure.axes[0].get_xlim()
+    places = {label: line_of(figure, label).get_xdata()[0] for label in labels}
+    order = sorted(places, key=places.get)
+    assert len(set(places.values())) == len(labels)
     assert [label for label in order if label != "mhsa"] == [label for label in labels if label != "mhsa"]
+    assert all(low < x < high for label in labels for x in line_of(figure, label).get_xdata())
+
+
+@pytest.mark.parametrize("name", ["macs", "memory"])
+def test_exact_figures_stand_at_their_resolution(name):
+    frame = FRAMES["default"]
+    pixels = frame.loc[frame["label"] == "swin", "res_height"] * frame.loc[frame["label"] == "swin", "res_width"]
+    assert set(line_of(DRAWN["default"][name], "swin").get_xdata()) <= set(pixels)
+
+
+@pytest.mark.parametrize("run", ["default", "many", "compiled"])
+def test_lines_have_the_dashes_of_their_key(run):
+    frame = FRAMES[run]
+    looks = styles(zip(frame["mechanism"], frame["label"], strict=True), first=built_in())
+    for label, look in looks.items():
+        line = line_of(DRAWN[run]["macs"], label)
+        assert line.is_dashed() == bool(look.dash), label
 
 
 def test_intervals_stand_where_their_points_do_and_none_on_another():

@@ -58,14 +58,16 @@ def curves(
 ) -> Figure:
     """Return the plot of a quantity at two resolutions or more, with a mark where curves cross.
 
-    At a resolution the mechanisms stand beside each other, so that none hides another's interval.
+    Where they have intervals, the mechanisms stand beside each other at a resolution, so that none hides another's.
     """
     failed = [each for each in series if each.failures]
     drawn = [each for each in series if each.points]
     widest, failures = text_width(each.label for each in drawn), text_width(map(_failure, failed))
     ticks = names_of(sizes)
     upright = crowded(ticks)
-    beside = aside([each.label for each in series], baseline, ticks)
+    # Exact figures hide no interval, and moved points would meet where their lines do not.
+    spread = any(point.low < point.high for each in drawn for point in each.points)
+    beside = aside([each.label for each in series], baseline, ticks) if spread else {each.label: 1.0 for each in series}
     below = _BELOW + (
         text_width(ticks.values(), size=TICK_SIZE)
         if upright
@@ -103,7 +105,8 @@ def _lines(axes: Axes, series: list[Series], metric: str, beside: Mapping[str, f
                 [pixels_of(point.size) * beside[each.label] for point in points],
                 [point.value / unit.size for point in points],
             )
-            line.set_linestyle("-" if joined else "none")
+            if not joined:
+                line.set_linestyle("none")
             axes.add_line(line)
         below = [(point.value - point.low) / unit.size for point in each.points]
         above = [(point.high - point.value) / unit.size for point in each.points]
@@ -153,10 +156,15 @@ def _marks(
 
 
 def _joined(points: Sequence[Point]) -> list[tuple[bool, Sequence[Point]]]:
-    """Return the points that a line joins, and then those that it does not: square images and wide ones differ."""
-    square = [point for point in points if point.size[0] == point.size[1]]
-    others = [point for point in points if point.size[0] != point.size[1]]
-    return [(True, square), (False, others)] if square and others else [(True, points)]
+    """Return the points of each shape of image, the square ones first, and whether a line joins them.
+
+    A line between images of two shapes would say what nobody measured; one point alone has none.
+    """
+    by_shape: dict[float, list[Point]] = {}
+    for point in points:
+        by_shape.setdefault(point.size[0] / point.size[1], []).append(point)
+    ordered = sorted(by_shape, key=lambda shape: (shape != 1, shape))
+    return [(len(by_shape[shape]) > 1 or len(by_shape) == 1, by_shape[shape]) for shape in ordered]
 
 
 def _line_of(points: Sequence[Point]) -> tuple[list[float], list[float]]:

@@ -59,7 +59,7 @@ def test_a_setting_refuses_what_is_out_of_its_range_from_a_file_and_from_options
             asked = given.read_request(path, ASKED | options, threads=1)
         except UsageError as error:
             (said,) = error.mistakes
-            assert given._RANGES[name].words in said or "expected a whole number" in said or path
+            assert given._RANGES[name].words in said or "expected a " in said or path
             assert len(said) < 400
         else:
             assert name == "memory_limit"  # in bytes, of which some of these are few
@@ -95,7 +95,7 @@ def test_what_is_no_number_lies_in_no_range() -> None:
 @pytest.mark.parametrize("name", ["mechanisms", "networks", "backend"])
 def test_a_name_given_twice_is_refused_from_a_file_and_from_options(name: str, tmp_path: Path) -> None:
     file = tmp_path / "sweep.toml"
-    file.write_text(f'mechanisms = ["mhsa"]\n{name} = ["a", "b", "a"]\n')
+    file.write_text(f'{name} = ["a", "b", "a"]\n')
     for path, options in ((file, {}), (None, {name: ("a", "b", "a")})):
         request, _ = given.read_request(path, options, threads=1)
         assert f"--{name}: a is given 2 times; give it once" in reading.repeated(request)

@@ -19,12 +19,15 @@ an assumption failed:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from attnbench.reading import structured
 from attnbench.record import Mode, Value
+
+LEAST_UNCERTAINTY = 0.25
+"""Of a rate of products, as a fraction, whatever its samples say: a processor's clock moves by as much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,8 @@ class MachineLimits:
     """Multiply-adds per second in matrix products, by dtype."""
     bytes_per_s: float
     """Bytes read and written per second in main memory."""
+    uncertainty: Mapping[str, float] = field(default_factory=dict)
+    """By how much a rate of products may be too low, as a fraction, by dtype; limits of earlier versions have none."""
 
     def rate(self, dtype: str) -> float:
         """Return the multiply-adds per second that products of a dtype can reach.
@@ -55,6 +60,14 @@ class MachineLimits:
         """
         own = self.macs_per_s[dtype]
         return max(own, self.macs_per_s.get("float32", own))
+
+    def least_s(self, macs: float, dtype: str) -> float:
+        """Return the time that so many multiply-adds take at least, what is uncertain of the rate granted.
+
+        Raises:
+            KeyError: the dtype was not measured.
+        """
+        return macs / (self.rate(dtype) * (1 + max(LEAST_UNCERTAINTY, self.uncertainty.get(dtype, 0.0))))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the limits for JSON."""

@@ -21,10 +21,12 @@ def test_it_is_caught_and_its_neighbours_are_not_touched(adversary: Adversary, t
     run = attnbench.run(mechanisms=named, out=tmp_path, progress=False, **{**ASKED, **adversary.asked})
     rows = {record.cell.mechanism: record for record in run.records}
     caught = rows.pop(adversary.path)
-    suspicion = caught.metrics.get("suspicious")
-    status = "suspicious" if suspicion and caught.status == "ok" else caught.status
+    suspicion, doubt = caught.metrics.get("suspicious"), caught.metrics.get("macs_doubt")
+    status = caught.status
+    if status == "ok" and (suspicion or doubt):
+        status = "suspicious" if suspicion else "macs not ranked"
     assert status == adversary.status, caught.reason
-    assert re.search(adversary.said, suspicion or caught.reason or str(caught.metrics.get("process_changes")))
+    assert re.search(adversary.said, suspicion or caught.reason or doubt or str(caught.metrics.get("process_changes")))
     for record in rows.values():
         assert (record.status, record.metrics.get("suspicious")) == ("ok", None), record.reason
         assert record.metrics["latency_median_s"] > 0

@@ -28,6 +28,7 @@ class CpuDevice(Device):
     """The processor."""
 
     kind = "cpu"
+    in_main_memory = True
     extent = Extent(sides=(256, 512, 1024, 2048), array_bytes=256 * 2**20)
     ran_out = ("can't allocate memory",)
     switches = {  # noqa: RUF012 - read only

@@ -37,6 +37,8 @@ class Device(ABC):
     """What keeps it busy while its limits are measured."""
     block_bytes: ClassVar[int] = 1
     """Its allocator hands out multiples of this."""
+    in_main_memory: ClassVar[bool] = False
+    """Whether its tensors lie in the memory that the process has of the system."""
     ran_out: ClassVar[tuple[str, ...]] = ()
     """What errors say of memory that torch did not ask its own allocators for."""
     switches: ClassVar[Mapping[str, Switch]] = {}

@@ -38,6 +38,8 @@ class Counts:
     unseen: Mapping[str, float] = field(default_factory=dict, compare=False)
     """What those, and elementwise products that nothing sums, may be worth in multiply-adds, by name; infinity where
     nobody can tell."""
+    macs_least: int = field(default=0, compare=False)
+    """Those that no way of computing them saves, by torch's counter."""
     output_bytes: int = field(default=0, compare=False)
     """Of what the module returns; 0 where torch's counter cannot run it."""
 
@@ -63,6 +65,7 @@ def count(build: Build) -> Counts:
         macs_attention=by_torch.macs_attention if by_torch else None,
         uncounted=by_torch.uncounted if by_torch else (),
         unseen=by_torch.unseen if by_torch else {},
+        macs_least=by_torch.macs_least if by_torch else 0,
         remark="; ".join(filter(None, [torch_fault, fvcore_fault, difference])),
         output_bytes=by_torch.output_bytes if by_torch else 0,
     )

@@ -28,6 +28,17 @@ from attnbench.devices.figures import Extent
 from attnbench.roofline import MachineLimits
 
 _NS_PER_S = 1e9
+_ALIKE = 5
+"""Samples of a kernel, the best left out, of which the spread is taken."""
+_HEADS, _HEAD_DIM = 8, 64
+
+
+class Rate(NamedTuple):
+    """The most work per second that was reached."""
+
+    per_s: float
+    spread: float
+    """By how much the next best samples of the same kernel took longer, as a fraction: what more samples might gain."""
 
 
 class Kernel(NamedTuple):
@@ -65,14 +76,25 @@ def measure(
     on = devices.of(device)
     timer, extent = timer or on.timer(), extent or on.extent
     with on.where, _threads(threads):
-        macs_per_s = {name: _products_rate(getattr(torch, name), extent.sides, timer, budget_s) for name in dtypes}
+        rates = {name: products_rate(getattr(torch, name), extent.sides, timer, budget_s) for name in dtypes}
         bytes_per_s = best_rate(passes(extent.array_bytes), timer=timer, budget_s=budget_s)
     on.release()  # what the allocator keeps would count as reserved by the models measured next
-    return MachineLimits(device=device, threads=threads, macs_per_s=macs_per_s, bytes_per_s=bytes_per_s)
+    return MachineLimits(
+        device=device,
+        threads=threads,
+        macs_per_s={name: found.per_s for name, found in rates.items()},
+        bytes_per_s=bytes_per_s,
+        uncertainty={name: found.spread for name, found in rates.items()},
+    )
 
 
 def best_rate(kernels: Sequence[Kernel], *, timer: Timer, budget_s: float) -> float:
-    """Return the most work per second that a kernel reached twice.
+    """Return the most work per second that a kernel reached twice; see ``best``."""
+    return best(kernels, timer=timer, budget_s=budget_s).per_s
+
+
+def best(kernels: Sequence[Kernel], *, timer: Timer, budget_s: float) -> Rate:
+    """Return the most work per second that a kernel reached twice, and how alike its best samples are.
 
     The kernels take turns, so that a disturbance of a while cannot spoil all samples of one of them. The first is
     timed twice whatever the budget; no other is started that is estimated, from the first, to exceed it.
@@ -91,23 +113,29 @@ def best_rate(kernels: Sequence[Kernel], *, timer: Timer, budget_s: float) -> fl
             if durations is not first and timer.now_ns() + foreseen_ns > end_ns:
                 break
             durations.append(timer.sample(kernel.call, 1).ns)
-    return max(
-        kernel.work / sorted(durations)[1] * _NS_PER_S
+    reached = [
+        (kernel.work / sorted(durations)[1] * _NS_PER_S, sorted(durations)[1:_ALIKE])
         for kernel, durations in zip(kernels, samples, strict=True)
         if len(durations) > 1
-    )
+    ]
+    per_s, alike = max(reached)
+    return Rate(per_s, alike[-1] / alike[0] - 1)
 
 
 def products(side: int, dtype: torch.dtype) -> list[Kernel]:
-    """Return the product of two square matrices as a linear layer and as a 1 x 1 convolution.
+    """Return products of so many rows: of square matrices, as a linear layer and as a 1 x 1 convolution, and batched.
 
+    The batched ones are those of attention, queries with keys in eight heads of 64 channels.
     The convolution has 16 images: a single one is handed to the library that the linear layer uses.
     """
     left, right = (torch.randn(side, side).to(dtype) for _ in range(2))
     images = torch.randn(16, side, 4, side // 64).to(dtype).to(memory_format=torch.channels_last)
     linear = partial(F.linear, left, right)
     convolution = partial(F.conv2d, images, right.view(side, side, 1, 1))
-    return [Kernel(call, side**3) for call in (linear, convolution)]
+    queries, keys = (torch.randn(_HEADS, side, _HEAD_DIM).to(dtype) for _ in range(2))
+    batched = partial(torch.bmm, queries, keys.mT)
+    squares = [Kernel(call, side**3) for call in (linear, convolution)]
+    return [*squares, Kernel(batched, _HEADS * side * side * _HEAD_DIM)]
 
 
 def passes(array_bytes: int) -> list[Kernel]:
@@ -120,9 +148,17 @@ def passes(array_bytes: int) -> list[Kernel]:
     ]
 
 
-def _products_rate(dtype: torch.dtype, sides: Sequence[int], timer: Timer, budget_s: float) -> float:
-    kernels = [kernel for side in sides for kernel in products(side, dtype)]
-    return best_rate(kernels, timer=timer, budget_s=budget_s)
+def products_rate(dtype: torch.dtype, sides: Sequence[int], timer: Timer, budget_s: float) -> Rate:
+    """Return the best rate of products of a type, in the threads that are set.
+
+    Args:
+        dtype: of the matrices.
+        sides: their rows.
+        timer: the clock.
+        budget_s: time for all of them.
+    """
+    kernels = sorted((kernel for side in sides for kernel in products(side, dtype)), key=lambda each: each.work)
+    return best(kernels, timer=timer, budget_s=budget_s)
 
 
 @contextmanager

@@ -29,6 +29,7 @@ def count(asked: subject.Subject) -> dict[str, Value]:
         "macs_closed": closed[0] // per if closed else None,
         "macs_torch": _each(counts.macs_torch, per),
         "macs_fvcore": _each(counts.macs_fvcore, per),
+        "macs_least": min(counts.macs_least, macs or 0) // per,
         "macs_remark": counts.remark or None,
         "uncounted_ops": " ".join(counts.uncounted) or None,
         "macs_doubt": doubt(closed[0] if closed else None, macs, counts) or None,

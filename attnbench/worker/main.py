@@ -17,7 +17,8 @@ from attnbench.child import voice
 from attnbench.devices import environment
 from attnbench.record import Task
 from attnbench.runs.job import Assignment, Job, Running
-from attnbench.worker import events, torch_state
+from attnbench.worker import events, judge, torch_state
+from attnbench.worker.objection import verdict
 from attnbench.worker.phases import Metrics, Ready, Unbearable, count_only, prepare
 from attnbench.worker.surroundings import Settled, Surroundings
 from attnbench.worker.timing import time_in_turn
@@ -86,7 +87,10 @@ def _by_itself(
         return {}
     compared = house if assignment.foreign else None
     ready = prepare(index, assignment, job.settings, enter, learn, held_bytes=held_bytes, house=compared)
-    return ready if assignment.cell.task is Task.COST else {}
+    if assignment.cell.task is Task.COST:
+        return ready
+    *_, metrics = verdict(judge.of_figures(ready.found), {}, timed={})
+    return metrics
 
 
 def main(job: Path, channel: int) -> None:

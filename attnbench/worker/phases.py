@@ -17,7 +17,7 @@ from attnbench import devices
 from attnbench.devices import attention
 from attnbench.errors import PluginError
 from attnbench.models import subject
-from attnbench.probes import compilation, kernels, memory, memory_estimate
+from attnbench.probes import compilation, kernels, memory, memory_estimate, outside
 from attnbench.record import Cell, Mode, Status, Value
 from attnbench.runs.job import Assignment, Settings
 from attnbench.worker import torch_state
@@ -128,6 +128,7 @@ def _prepare(
         if house:
             house.renew()  # what a compiler sets up in a process is not the plugin's doing
     course.phase("measuring memory", lambda: measure_memory(asked, model, x, forward=forward, world=world))
+    course.phase("measuring memory outside", lambda: memory_outside(course, model, x, forward, world=world))
     _require_nothing_changed(house)
     _require_rest(assignment, house)
     call = subject.call(cell, forward, x, forget=subject.forget(model, x))
@@ -269,6 +270,26 @@ def measure_memory(
         else:
             call()
     return found | {"sdpa_kernels": _listed(ran), "running_s": time.perf_counter() - started}
+
+
+def memory_outside(course: _Course, model: nn.Module, x: Tensor, forward: subject.Forward, *, world: World) -> Metrics:
+    """Return what a call takes past torch's allocator, where that is more than usual.
+
+    Args:
+        course: the cell's way through the phases.
+        model: holds the parameters.
+        x: the input.
+        forward: the model, or what it was compiled to.
+        world: what the cell's plugin has set up for its own calls.
+    """
+    cell, started, peak = course.assignment.cell, time.perf_counter(), course.found.get("memory_peak_bytes")
+    if not isinstance(peak, int) or not devices.of(cell.device).in_main_memory:
+        return {}
+    forget = subject.forget(model, x)
+    call = subject.call(cell, forward, x, forget=forget)
+    with world.worn():
+        found = outside.outside(call, forget=forget, peak_bytes=peak, by_line=not cell.compiled)
+    return {"memory_outside_bytes": found or None, "running_s": time.perf_counter() - started}
 
 
 def _refuse_what_will_not_fit(asked: subject.Subject, settings: Settings, learn: Learn, held_bytes: int) -> int:

@@ -19,7 +19,7 @@ from attnbench.devices.device import Device
 from attnbench.probes import interference, latency
 from attnbench.record import Cell
 from attnbench.runs.job import Job, Running
-from attnbench.worker import blame, events
+from attnbench.worker import blame, events, judge
 from attnbench.worker.objection import Objection
 from attnbench.worker.phases import Metrics, Ready
 from attnbench.worker.surroundings import Surroundings, Turns
@@ -62,7 +62,7 @@ def time_in_turn(
             running.stop()
             if blame.blamed(ready, job, say, house, turns):
                 return
-            _finish(ready, found, job, say, device)
+            _finish(ready, found, job, say, device, limits=job.limits.get(environment_id))
             return
         finally:
             running.stop()
@@ -93,18 +93,29 @@ class _Found:
     objections: tuple[Objection, ...] = ()
 
 
-def _finish(ready: list[Ready], found: Mapping[str, _Found], job: Job, say: events.Say, device: Device) -> None:
+def _finish(
+    ready: list[Ready],
+    found: Mapping[str, _Found],
+    job: Job,
+    say: events.Say,
+    device: Device,
+    *,
+    limits: Mapping[str, Any] | None,
+) -> None:
     """Measure the energy of cells that were timed, if it is asked for, and say of each what was found."""
     for one in ready:
         timed = found[one.cell.key]
         try:
             more = _energy(one, timed.metrics, job, say, device)
+            again = judge.measured_again(one.cell, device)
+            too_fast = judge.of_time(one.cell, one.found, timed.metrics, limits, again)
         except Exception as error:
             say(events.failed(one.index, error))
             if device.lost():
                 return
         else:
-            say(events.timed(one.index, timed.metrics | more, timed.objections))
+            objections = [*timed.objections, *too_fast, *judge.of_figures(one.found)]
+            say(events.timed(one.index, timed.metrics | more, objections))
 
 
 def _energy(one: Ready, timed: Metrics, job: Job, say: events.Say, device: Device) -> Metrics:

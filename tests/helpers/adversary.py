@@ -20,7 +20,8 @@ class Adversary:
     kind: str
     """The kind of trick, as in docs/rules.md."""
     status: str
-    """What its row ends with; ``suspicious`` for an ok row that says what speaks against it."""
+    """What its row ends with; ``suspicious`` for an ok row that says what speaks against it, ``macs not ranked`` for
+    one of which only the multiply-adds are in doubt."""
     said: str
     """A regular expression that the row's reason, suspicion or ``process_changes`` has to match."""
     asked: Mapping[str, object] = field(default_factory=dict)

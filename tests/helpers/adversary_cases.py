@@ -137,4 +137,33 @@ CASES = (
         status="ok",
         said=r"changes kernels of torch's own operators: aten/hardswish/CPU",
     ),
+    Adversary(
+        layer="impossible.py:WorksWhenCounted",
+        kind="less work when it counts",
+        status="rejected",
+        said=r"times as fast as this machine can be|another answer than the layer's",
+    ),
+    *(
+        Adversary(
+            layer=f"elsewhere.py:{layer}",
+            kind="memory outside the allocator",
+            status="suspicious",
+            said=r"a call takes 3\d\.?\d* MiB past torch's allocator, beside the [\d.]+ [KM]iB of its peak",
+        )
+        for layer in ("InNumpy", "InMappedMemory", "FromTheLibrary")
+    ),
+    Adversary(
+        layer="uncounted.py:LowFormula",
+        kind="multiply-adds hidden",
+        status="suspicious",
+        said=r"the closed form says [\d,]+, 50% less than torch counts",
+    ),
+    *(
+        Adversary(layer=f"uncounted.py:{layer}", kind="multiply-adds hidden", status="macs not ranked", said=said)
+        for layer, said in (
+            ("OwnOperator", "adversary.attend may do any amount of work"),
+            ("FourierMixing", r"they leave out aten\._fft\w+, worth some [\d,]+"),
+            ("ElementwiseProducts", r"they leave out elementwise products, worth some [\d,]+"),
+        )
+    ),
 )

@@ -133,11 +133,29 @@ def test_both_products_have_the_multiply_adds_that_torch_counts(kernel: int) -> 
 
 
 def test_the_convolution_is_a_product_of_the_same_size() -> None:
-    linear, convolution = (kernel.call() for kernel in limits.products(128, torch.bfloat16))
+    linear, convolution, _ = (kernel.call() for kernel in limits.products(128, torch.bfloat16))
     assert isinstance(linear, torch.Tensor)
     assert isinstance(convolution, torch.Tensor)
     assert linear.numel() == convolution.numel() == 128**2
     assert linear.dtype == convolution.dtype == torch.bfloat16
+
+
+def test_the_batched_products_are_those_of_queries_and_keys() -> None:
+    batched = limits.products(128, torch.float32)[2]
+    assert batched.work == multiply_adds(batched.call) == 8 * 128 * 128 * 64
+
+
+def test_the_spread_is_that_of_the_next_best_samples_of_the_fastest_kernel() -> None:
+    clock = FakeClock()
+    slow, fast = Kernel(clock.call(0.03), 5_000), Kernel(clock.call(0.012, 0.009, 0.01, 0.011, 0.5), 5_000)
+    found = limits.best([slow, fast], timer=CpuTimer(clock), budget_s=0.7)
+    assert found.per_s == pytest.approx(500_000)
+    assert found.spread == pytest.approx(49)  # the slowest of the five that there are
+
+
+def test_limits_of_earlier_versions_have_no_uncertainty_and_are_read() -> None:
+    fields = {"device": "cpu", "threads": 1, "macs_per_s": {"float32": 1e9}, "bytes_per_s": 1e9}
+    assert MachineLimits.from_dict(fields).least_s(1.25e9, "float32") == pytest.approx(1.0)
 
 
 def test_passes_move_one_two_and_three_arrays() -> None:

@@ -1,0 +1,109 @@
+"""What speaks against a cell's figures by what is known of the machine and of its other figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from attnbench.devices.device import Device
+from attnbench.metrics import format_value
+from attnbench.models import subject
+from attnbench.probes import limits
+from attnbench.record import Cell, Mode
+from attnbench.roofline import MachineLimits
+from attnbench.worker.counts import too_low
+from attnbench.worker.objection import Objection
+from attnbench.worker.phases import Metrics
+
+_AGAIN_S = 0.5
+"""Time for the rate that is measured again, once a row contradicts it."""
+Again = Callable[[], MachineLimits]
+
+
+def of_figures(found: Metrics) -> list[Objection]:
+    """Return what a cell's counts and memory say against it.
+
+    Args:
+        found: metrics of the phases before the timing.
+    """
+    said = []
+    closed, counted = found.get("macs_closed"), found.get("macs_torch")
+    if isinstance(closed, int) and isinstance(counted, int):
+        said.append(too_low(closed, counted))
+    outside, peak = found.get("memory_outside_bytes"), found.get("memory_peak_bytes")
+    if outside:
+        held, beside = (format_value("memory_peak_bytes", each) for each in (outside, peak))
+        said.append(
+            f"a call takes {held} past torch's allocator, beside the {beside} of its peak: numpy, mmap or ctypes"
+        )
+    return [Objection(said=each, sure=False) for each in said if each]
+
+
+def of_time(
+    cell: Cell, found: Metrics, timed: Metrics, known: Mapping[str, Any] | None, again: Again
+) -> list[Objection]:
+    """Return what a machine's limits say against a time that is shorter than they allow.
+
+    A compiler may leave out products whose result is not used, so that a compiled cell is suspicious, and no more.
+
+    Args:
+        cell: what was timed.
+        found: metrics of the phases before the timing.
+        timed: those of the timing.
+        known: the machine's limits as they were measured before the run; None if they are not known.
+        again: measures them again, now.
+    """
+    per_image, high = found.get("macs_least"), timed.get("latency_ci_high_s")
+    if known is None or not isinstance(per_image, int) or not isinstance(high, float):
+        return []
+    machine = MachineLimits.from_dict(known)
+    if cell.dtype not in machine.macs_per_s:
+        return []
+    # Of a training step, the forward pass and one of both gradients: weights may be frozen, the images' is not asked.
+    macs = per_image * cell.batch * (2 if cell.mode is Mode.TRAIN else 1)
+    if high >= machine.least_s(macs, cell.dtype):
+        return []
+    machine = _faster(machine, again(), cell.dtype)
+    least_s = machine.least_s(macs, cell.dtype)
+    if high >= least_s:
+        return []
+    times = [format_value("latency_median_s", each) for each in (timed["latency_median_s"], least_s)]
+    rate = format_value("macs", machine.rate(cell.dtype))
+    said = (
+        f"{times[0]} is {least_s / float(timed['latency_median_s'] or high):.3g} times as fast as this machine can be: "
+        f"{format_value('macs', macs)} take {times[1]} at least, at {rate}/s of {cell.dtype} measured again beside it"
+    )
+    return [Objection(said=said, sure=not cell.compiled)]
+
+
+def measured_again(cell: Cell, device: Device) -> Again:
+    """Return what measures the rate of a cell's products in this process, as it is set up now."""
+
+    @torch.inference_mode()
+    def again() -> MachineLimits:
+        names = dict.fromkeys(["float32", cell.dtype])
+        timer = device.timer()
+        with device.where:
+            rates = {
+                name: limits.products_rate(subject.DTYPES[name], device.extent.sides, timer, _AGAIN_S) for name in names
+            }
+        return MachineLimits(
+            device=cell.device,
+            threads=torch.get_num_threads(),
+            macs_per_s={name: found.per_s for name, found in rates.items()},
+            bytes_per_s=0.0,
+            uncertainty={name: found.spread for name, found in rates.items()},
+        )
+
+    return again
+
+
+def _faster(one: MachineLimits, other: MachineLimits, dtype: str) -> MachineLimits:
+    """Return limits with the higher rate of two, and the larger uncertainty."""
+    names = one.macs_per_s.keys() | other.macs_per_s.keys()
+    rates = {name: max(each.macs_per_s.get(name, 0.0) for each in (one, other)) for name in names}
+    spread = max(each.uncertainty.get(dtype, 0.0) for each in (one, other))
+    return replace(one, macs_per_s=rates, uncertainty={dtype: spread})

@@ -1,0 +1,91 @@
+"""What the machine's limits and a cell's other figures say against it."""
+
+from __future__ import annotations
+
+import pytest
+
+from attnbench.record import Cell, Mode
+from attnbench.roofline import MachineLimits
+from attnbench.worker import judge
+
+CELL = Cell(mechanism="mhsa", height=224, width=224, dtype="float32", batch=2)
+FOUND = {"macs_least": 1_000_000_000}
+
+
+def machine(rate: float, uncertainty: float = 0.0) -> MachineLimits:
+    return MachineLimits(
+        device="cpu", threads=1, macs_per_s={"float32": rate}, bytes_per_s=1e10, uncertainty={"float32": uncertainty}
+    )
+
+
+def judged(high_s: float, *, cell: Cell = CELL, known: float = 1e11, again: float = 1e11, uncertainty: float = 0.0):
+    timed = {"latency_median_s": high_s, "latency_ci_high_s": high_s}
+    before = machine(known, uncertainty).to_dict()
+    return judge.of_time(cell, FOUND, timed, before, lambda: machine(again))
+
+
+def never() -> MachineLimits:
+    raise AssertionError("measured again without need")
+
+
+def test_a_time_below_what_the_machine_can_do_is_rejected_with_its_figures() -> None:
+    (found,) = judged(0.002)
+    assert found.sure
+    assert found.said == (
+        "2.00 ms is 8 times as fast as this machine can be: 2.00 GMACs take 16.0 ms at least, at 100 GMACs/s of "
+        "float32 measured again beside it"
+    )
+
+
+def test_a_time_within_the_uncertainty_stands_and_nothing_is_measured_again() -> None:
+    timed = {"latency_median_s": 0.0161, "latency_ci_high_s": 0.0161}
+    assert judge.of_time(CELL, FOUND, timed, machine(1e11).to_dict(), never) == []
+
+
+def test_limits_that_were_taken_on_a_busy_machine_are_measured_again_before_a_row_is_rejected() -> None:
+    assert judged(0.002, known=1e11, again=9e11) == []
+    assert judged(0.002, known=1e11, again=2e11)
+
+
+def test_samples_that_differ_make_limits_uncertain() -> None:
+    assert judged(0.012)
+    assert judged(0.012, uncertainty=0.8) == []
+
+
+def test_of_a_training_step_two_passes_are_certain() -> None:
+    step = Cell(mechanism="mhsa", height=224, width=224, dtype="float32", batch=2, mode=Mode.TRAIN)
+    assert judged(0.02, cell=step)
+    assert judged(0.033, cell=step) == []
+
+
+def test_a_compiled_cell_is_suspicious_only() -> None:
+    compiled = Cell(mechanism="mhsa", height=224, width=224, dtype="float32", batch=2, compiled=True)
+    (found,) = judged(0.002, cell=compiled)
+    assert not found.sure
+
+
+@pytest.mark.parametrize(("found", "known"), [(FOUND, None), ({}, machine(1e11).to_dict())])
+def test_without_limits_or_counts_nothing_is_judged(found, known) -> None:
+    timed = {"latency_median_s": 1e-9, "latency_ci_high_s": 1e-9}
+    assert judge.of_time(CELL, found, timed, known, never) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"macs_closed": 100, "macs_torch": 100}, []),
+        ({"macs_closed": 100, "macs_torch": None}, []),
+        ({"macs_closed": 50, "macs_torch": 100}, ["the closed form says 50, 50% less than torch counts, 100"]),
+        ({"memory_outside_bytes": None, "memory_peak_bytes": 2**20}, []),
+        (
+            {"memory_outside_bytes": 2**25, "memory_peak_bytes": 2**20},
+            [
+                "a call takes 32.0 MiB past torch's allocator, beside the 1.00 MiB of its peak: numpy, mmap or ctypes",
+            ],
+        ),
+    ],
+)
+def test_counts_and_memory_that_speak_against_a_cell_make_it_suspicious(found, said: list[str]) -> None:
+    objections = judge.of_figures(found)
+    assert [each.said for each in objections] == said
+    assert not any(each.sure for each in objections)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from attnbench.metrics import is_number
+from attnbench.metrics import METRICS, Compared, is_number
 from attnbench.record import Cell, Record, Status
 
 _NOT_THE_ENVIRONMENT = ("code", "state")
@@ -39,9 +39,20 @@ class Pair:
         """
         has = [is_number(record.metrics.get(metric)) for record in (self.base, self.head)]
         if all(has):
-            return ""
+            return "; ".join(self._doubts(metric))
         both_ok = self.base.status is self.head.status is Status.OK
         return f"not measured in {'head' if has[0] else 'base'}" if any(has) and both_ok else None
+
+    def _doubts(self, metric: str) -> Iterator[str]:
+        """Yield what speaks against a metric in either run: a ratio is not judged then, what is exact is."""
+        if METRICS[metric].compared is not Compared.RATIO:
+            return
+        for side, record in (("base", self.base), ("head", self.head)):
+            said = "; ".join(
+                str(record.metrics[each]) for each in METRICS[metric].doubted_by if record.metrics.get(each)
+            )
+            if said:
+                yield f"{side} is suspicious: {said}"
 
     def differing_fields(self, names: Sequence[str]) -> str:
         """Return those of some fields of the environment that differ, with both values; all if none was recorded."""

@@ -462,3 +462,14 @@ def test_energies_of_different_environments_are_compared_where_it_is_forced(tmp_
 
 def test_runs_without_energies_have_nothing_to_say_of_them(tmp_path: Path) -> None:
     assert not compared(tmp_path, record(), record()).about(ENERGY)
+
+
+@pytest.mark.parametrize("side", ["base", "head"])
+def test_a_suspicious_latency_is_not_judged_and_exact_figures_are(tmp_path: Path, side: str) -> None:
+    rows = {"base": timed(median_s=0.01), "head": timed(median_s=0.02)}
+    rows[side] = replace(rows[side], metrics={**rows[side].metrics, "suspicious": "its threads go on"})
+    found = compared(tmp_path, rows["base"], rows["head"])
+    verdict = verdict_on(LATENCY, found)
+    assert verdict.outcome is Outcome.NOT_COMPARED
+    assert verdict.reason == f"{side} is suspicious: its threads go on"
+    assert verdict_on("macs", found).outcome is Outcome.SAME

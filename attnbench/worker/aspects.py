@@ -51,6 +51,18 @@ def some(what: str) -> Callable[[Any, Any], str]:
     return lambda was, now: f"{what} {listed(differing(was, now))}"
 
 
+def _variables_changed(was: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Say which variables have another value; libraries add some as they are imported."""
+    changed = [name for name, value in was.items() if now.get(name) != value]
+    return f"environment variables {listed(changed)}" if changed else ""
+
+
+def _path_changed(was: list[str], now: list[str]) -> str:
+    """Say that what is imported is searched elsewhere first; what is added may only be what a plugin is made of."""
+    kept = [folder for folder in now if folder in was]
+    return "" if kept == was else "sys.path"
+
+
 def differing(was: Mapping[Any, Any], now: Mapping[Any, Any]) -> list[str]:
     """Return the keys of what two mappings do not have alike."""
     return [str(key) for key in {**was, **now} if was.get(key, _GONE) != now.get(key, _GONE)]
@@ -162,11 +174,11 @@ _trace, _set_trace, _profile, _set_profile = sys.gettrace, sys.settrace, sys.get
 ASPECTS: Final[Mapping[str, Aspect]] = {
     "modules": Aspect(read=lambda: dict(sys.modules), write=sys.modules.update, said=_replaced),
     "folder": Aspect(read=_folder, write=chdir, said=one("working folder")),
-    "variables": Aspect(read=_variables, write=_set_variables, said=some("environment variables"), kept=True),
+    "variables": Aspect(read=_variables, write=_set_variables, said=_variables_changed, kept=True),
     "path": Aspect(
         read=lambda: list(sys.path),
         write=lambda was: sys.path.__setitem__(slice(None), was),
-        said=lambda *_: "sys.path",
+        said=_path_changed,
         kept=True,
     ),
     "mask": Aspect(read=_mask, write=umask, said=one("file mode mask")),

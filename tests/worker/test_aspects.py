@@ -19,8 +19,8 @@ from attnbench.worker.aspects import ASPECTS, differing, listed
 CHANGES: dict[str, tuple[Callable[[], object], str]] = {
     "modules": (lambda: sys.modules.pop("json"), "entries of sys.modules: json"),
     "folder": (lambda: os.chdir("/"), "working folder from "),
-    "variables": (lambda: os.environ.update(HOME="/nowhere", OF_MINE="1"), "environment variables HOME, OF_MINE"),
-    "path": (lambda: sys.path.insert(0, "/nowhere"), "sys.path"),
+    "variables": (lambda: os.environ.update(HOME="/nowhere", OF_MINE="1"), "environment variables HOME"),
+    "path": (sys.path.reverse, "sys.path"),
     "mask": (lambda: os.umask(0o777), "file mode mask from "),
     "handlers": (lambda: signal.signal(signal.SIGUSR1, signal.SIG_IGN), "handlers of signals: SIGUSR1"),
     "timers": (lambda: signal.setitimer(signal.ITIMER_PROF, 1000), "timers that send signals: profiling"),
@@ -68,6 +68,11 @@ def test_variables_that_torchs_compiler_sets_are_its_own(monkeypatch: pytest.Mon
     was = ASPECTS["variables"].read()
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/tmp/somewhere")
     assert ASPECTS["variables"].read() == was
+
+
+def test_what_libraries_and_plugins_add_is_put_back_silently() -> None:
+    assert ASPECTS["variables"].said({"A": "1"}, {"A": "1", "B": "2"}) == ""
+    assert ASPECTS["path"].said(["a", "b"], ["mine", "a", "b"]) == ""
 
 
 def test_modules_that_are_imported_are_no_change() -> None:

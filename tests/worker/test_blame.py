@@ -1,0 +1,68 @@
+"""Who answers for what timed calls have changed for everyone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from torch.nn import functional
+
+from attnbench.record import Cell, Status
+from attnbench.runs.job import Assignment, Event, Job, Settings
+from attnbench.worker.blame import blamed
+from attnbench.worker.phases import Ready
+from attnbench.worker.surroundings import Surroundings, Turns
+
+OURS = Cell(mechanism="mhsa", height=64, width=64, distribution="attnbench 0.1.0")
+THEIRS = [Cell(mechanism=name, height=64, width=64, distribution="somebody 1.0") for name in "ab"]
+
+
+@pytest.fixture
+def house(monkeypatch: pytest.MonkeyPatch) -> Iterator[Surroundings]:
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")  # pytest's own change
+    taken = Surroundings()
+    yield taken
+    taken.settle()
+
+
+def blame(cells: list[Cell], house: Surroundings | None, folder: Path) -> tuple[bool, list[Event]]:
+    """Ask who is to blame among cells that were timed."""
+    job = Job(
+        assignments=tuple(Assignment(cell=cell) for cell in cells),
+        baseline="",
+        settings=Settings(),
+        samples=str(folder),
+    )
+    ready = [
+        Ready(index=index, cell=cell, call=lambda: None, layers=1, parameters_bytes=0, found={})
+        for index, cell in enumerate(cells)
+    ]
+    events: list[Event] = []
+    found = blamed(ready, job, events.append, house, Turns([one.world for one in ready]))
+    return found, events
+
+
+def test_where_nothing_was_changed_nobody_is_to_blame(house: Surroundings, tmp_path: Path) -> None:
+    assert blame([OURS, *THEIRS], house, tmp_path) == (False, [])
+    assert blame([OURS], None, tmp_path) == (False, [])
+
+
+def test_the_only_plugin_is_rejected_and_the_others_left_to_another_process(
+    house: Surroundings, tmp_path: Path
+) -> None:
+    functional.softmax = functional.gelu
+    found, events = blame([OURS, THEIRS[0]], house, tmp_path)
+    assert found
+    (event,) = events
+    assert (event["event"], event["cell"], event["status"]) == ("done", 1, Status.REJECTED)
+    said = "its timed calls change the process for everyone: rebinds torch.nn.functional.softmax"
+    assert event["reason"].endswith(said)
+    assert event["own"]
+
+
+def test_of_several_plugins_each_is_measured_by_itself(house: Surroundings, tmp_path: Path) -> None:
+    functional.softmax = functional.gelu
+    found, events = blame([OURS, *THEIRS], house, tmp_path)
+    assert found
+    assert [(event["event"], event["cell"]) for event in events] == [("apart", 1), ("apart", 2)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -36,7 +37,7 @@ class Accelerator(Device):
 
     def timer(self) -> Timer:
         """Return a timer by the host's clock that waits for the device."""
-        return WaitingTimer(self.synchronize)
+        return WaitingTimer(partial(self.module.synchronize, self.where))  # held from before a plugin's calls
 
     def synchronize(self) -> None:
         """Return when all work that was begun on it is done."""

@@ -123,13 +123,14 @@ class CudaTimer:
     ) -> None:
         self.now_ns = clock
         self.shortest_ns = 50_000  # events resolve about half a microsecond
-        self._cuda = cuda
+        # Held from before a plugin's calls, which may find others in their places.
+        self._event, self._stream, self._wait = cuda.Event, cuda.current_stream, cuda.synchronize
         self._device = device
 
     def sample(self, call: Call, repeats: int) -> Elapsed:
         """Run a call ``repeats`` times in a row and return the device's time between the events."""
-        start, end = self._cuda.Event(enable_timing=True), self._cuda.Event(enable_timing=True)
-        stream = self._cuda.current_stream(self._device)
+        start, end = self._event(enable_timing=True), self._event(enable_timing=True)
+        stream = self._stream(self._device)
         start.record(stream)
         host_start = self.now_ns()
         for _ in range(repeats):
@@ -138,7 +139,7 @@ class CudaTimer:
         end.record(stream)
         end.synchronize()
         drained = self.now_ns()
-        self._cuda.synchronize(self._device)
+        self._wait(self._device)
         elsewhere = self.now_ns() - drained
         ns = round(start.elapsed_time(end) * 1e6) + (elsewhere if elsewhere > _IDLE_NS else 0)
         return Elapsed(ns=ns, host_ns=host_end - host_start)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 from torch.nn import functional
 
 from attnbench.record import Cell, Status
@@ -35,7 +37,16 @@ def blame(cells: list[Cell], house: Surroundings | None, folder: Path) -> tuple[
         samples=str(folder),
     )
     ready = [
-        Ready(index=index, cell=cell, call=lambda: None, layers=1, parameters_bytes=0, found={})
+        Ready(
+            index=index,
+            cell=cell,
+            model=nn.Identity(),
+            x=torch.zeros(1),
+            call=lambda: None,
+            layers=1,
+            parameters_bytes=0,
+            found={},
+        )
         for index, cell in enumerate(cells)
     ]
     events: list[Event] = []

@@ -11,13 +11,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from PIL import Image
 from scipy.stats import binomtest
-from torch import Tensor, nn
+from torch import nn
 
+from attnbench.accuracy.data.images import Photos, Transform
 from attnbench.accuracy.data.splits import Files
 from attnbench.accuracy.training import InOrder, loader
 from attnbench.errors import DataError
@@ -25,7 +24,6 @@ from attnbench.record import Value
 
 PREFIX = "folder:"
 Progress = Callable[[int, int], None]
-Transform = Callable[[Image.Image], Tensor]
 
 _BATCH = 32
 _MOST_PROCESSES = 8
@@ -53,39 +51,6 @@ class Evaluation:
             "accuracy_ci_low": self.ci_low,
             "accuracy_ci_high": self.ci_high,
         }
-
-
-class Photos:
-    """The images of a folder with the numbers of their classes, transformed as ``transform`` says.
-
-    timm's own data set puts the next image in place of one that cannot be read; here that is an error.
-    """
-
-    def __init__(self, reader: Any, transform: Transform | None = None) -> None:  # noqa: ANN401 - timm is untyped
-        self._reader, self.transform = reader, transform
-
-    @property
-    def classes(self) -> int:
-        """How many folders of images there are."""
-        return len(self._reader.class_to_idx)
-
-    def __len__(self) -> int:
-        return len(self._reader)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """Return an image, (3, height, width), and the number of its class.
-
-        Raises:
-            DataError: the file is no image.
-        """
-        assert self.transform is not None
-        file, label = self._reader[index]
-        try:
-            with file, Image.open(file) as image:
-                pixels = image.convert("RGB")
-        except (OSError, SyntaxError) as error:  # Pillow raises either for a damaged file
-            raise DataError(f"{file.name} cannot be read as an image: {error}; replace or remove it") from error
-        return self.transform(pixels), label
 
 
 def find(path: str) -> Photos:

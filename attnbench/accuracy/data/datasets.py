@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from attnbench.accuracy.data.images import in_colour
 from attnbench.accuracy.data.sources import Folder, HuggingFace, Source, Torchvision
 from attnbench.accuracy.data.splits import Dataset, Files, Pixels
 from attnbench.errors import DataError, did_you_mean
@@ -113,4 +114,4 @@ class InColour:
 
     def __call__(self, image: Any) -> Tensor:  # noqa: ANN401 - PIL's
         """Return the transformed image, (3, height, width)."""
-        return self.transform(image.convert("RGB"))
+        return self.transform(in_colour(image))

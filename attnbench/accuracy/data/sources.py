@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from attnbench.accuracy.data.images import Photos
 from attnbench.errors import DataError
 
 Opened: TypeAlias = tuple[Any, Any, int]
@@ -51,9 +52,8 @@ class Folder(Source):
         from timm.data.dataset_factory import create_dataset  # noqa: PLC0415 - seconds to import
 
         train, held_out = self._folders()
-        known = create_dataset("", root=str(train))
-        numbers = known.reader.class_to_idx
-        return known, create_dataset("", root=str(held_out), class_map=numbers), len(numbers)
+        known = Photos(create_dataset("", root=str(train)).reader)
+        return known, Photos(create_dataset("", root=str(held_out), class_map=known.numbers).reader), known.classes
 
     def _folders(self) -> tuple[Path, Path]:
         root = Path(self.path).expanduser()

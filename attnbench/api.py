@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from attnbench.verify import Verification
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -80,6 +82,20 @@ class Run:
         with console.capture() as captured:
             console.print(screen(tables(Findings.of(self.records))))
         return captured.get()
+
+    def verify(self, *, counts: bool = True, again: int = 0) -> tuple[Verification, ...]:
+        """Hold each of the folders against ``docs/rules.md``: what is kept, worked out again.
+
+        Args:
+            counts: count parameters and multiply-adds again, in a child process, of what is installed here as it was.
+            again: measure so many cells again, chosen at random.
+
+        Raises:
+            StoreError: a folder cannot be read.
+        """
+        from attnbench.verify import verify  # noqa: PLC0415 - pandas
+
+        return tuple(verify(folder, counts=counts, again=again) for folder in self.folders)
 
     def __repr__(self) -> str:
         count = f"{len(self.records)} record{'' if len(self.records) == 1 else 's'}"

@@ -221,6 +221,28 @@ def selfcheck(repeats: int, load: bool, device: str, threads: int, json_file: Pa
         sys.exit(GATE_FAILED)
 
 
+@attnbench.command(short_help="Hold kept runs against the rules of an accepted result.")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--again", type=click.IntRange(min=1), metavar="K", help="Also measure K cells, chosen at random, again.")
+@click.option("--no-counts", is_flag=True, help="Leave out what has to be counted again: seconds to minutes.")
+def verify(folders: tuple[Path, ...], again: int | None, no_counts: bool) -> None:
+    """Work out again what the FOLDERS of runs say, from their samples and records, and say what does not hold.
+
+    A line for each finding: file, row, figure, what is kept and what was worked out. Exit status 1 if there is one.
+    What an accepted result is stands in docs/rules.md.
+    """
+    from attnbench.verify import verify as hold  # noqa: PLC0415 - numpy and pandas
+
+    holds = True
+    for folder in folders:
+        found = hold(folder, counts=not no_counts, again=again or 0)
+        for line in (*found.findings, *found.unchecked, found.summary):
+            click.echo(inert.line(line))
+        holds = holds and found.holds
+    if not holds:
+        sys.exit(GATE_FAILED)
+
+
 @attnbench.command(short_help="Measure what papers print, and say what holds.")
 @click.option("--mechanisms", type=COMMAS, help="Whose claims. [all installed that have a ledger]")
 @click.option("--accuracy", metavar="DATASET", help="Images to evaluate networks on, folder:PATH.")

@@ -7,7 +7,6 @@ Not hashed: the state of the moment, and which attnbench ran, since comparing tw
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ from typing import Any
 import torch
 
 from attnbench import __version__, devices
-from attnbench.devices import machine
+from attnbench.devices import identity, machine
 from attnbench.devices.device import Device
 
 Value = str | int | float | bool | None
@@ -75,8 +74,7 @@ class Environment:
     @property
     def environment_id(self) -> str:
         """Hash of everything but ``code`` and ``state``, 12 hexadecimal digits."""
-        stable = {name: part for name, part in asdict(self).items() if name not in {"code", "state"}}
-        return hashlib.sha256(json.dumps(stable, sort_keys=True).encode()).hexdigest()[:12]
+        return identity.environment_id(asdict(self))
 
     def to_dict(self) -> dict[str, object]:
         """Return it for JSON, with the id, the hardware's name and torch's version beside the parts."""
@@ -114,11 +112,7 @@ def take(
 
 def hardware_name(environment: Environment) -> str:
     """Return what a person calls the machine: the GPU if one was measured, else the processor with its cores."""
-    if environment.gpu is not None:
-        return environment.gpu.name
-    cpu = environment.cpu
-    cores = min(cpu.usable_cores, cpu.physical_cores or cpu.usable_cores)
-    return f"{cpu.model}, {cores} core{'s' if cores != 1 else ''}"
+    return str(identity.hardware(asdict(environment)))
 
 
 def _software() -> Facts:

@@ -1,0 +1,100 @@
+"""What follows from the machine's limits: the least latency, which limit binds, and the share that was reached."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from attnbench import roofline
+from attnbench.record import SEALED
+from attnbench.roofline import MachineLimits
+from attnbench.runs.limits import LIMITS
+from attnbench.verify.finding import Place, Tally
+from attnbench.verify.kept import TIMED, KeptRun, Line
+
+_BOUND = "latency_bound_s"
+_FILE = Place(file=LIMITS)
+
+
+def check(kept: KeptRun, tally: Tally) -> None:
+    """Work out again how near every timed row comes to its machine's limits."""
+    bounded = [line for line in kept.latest.values() if _BOUND in line.record.metrics]
+    if not bounded:
+        return
+    in_file = _read(kept, tally)
+    for line in bounded:
+        _bound(line, _limits_of(line, in_file), tally)
+    _agree({_environment(line): line for line in bounded}, in_file, tally)
+
+
+def _read(kept: KeptRun, tally: Tally) -> Mapping[str, Any]:
+    try:
+        content = json.loads((kept.folder / LIMITS).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        tally.wrong(_FILE, "limits", kept=None, found=f"the limits that rows have bounds from: {error}")
+        return {}
+    if not isinstance(content, dict):
+        tally.wrong(_FILE, "limits", kept=content, found="limits by environment")
+        return {}
+    return content
+
+
+def _environment(line: Line) -> str:
+    return str(line.record.environment.get("environment_id"))
+
+
+def _limits_of(line: Line, in_file: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the limits that a row was bounded by: its own, in formats without them those of the file."""
+    return line.record.limits if line.format >= SEALED else in_file.get(_environment(line), {})
+
+
+def _bound(line: Line, limits: Mapping[str, Any], tally: Tally) -> None:
+    record, place = line.record, line.place
+    metrics, cell = record.metrics, record.cell
+    try:
+        machine = MachineLimits.from_dict(limits)
+        macs, least, median = (metrics[name] for name in ("macs", "bytes_lower_bound", TIMED))
+        work = roofline.macs_per_call(macs, batch=cell.batch, mode=cell.mode)  # type: ignore[arg-type]
+        found = roofline.bound_of_counts(work, least, dtype=cell.dtype, limits=machine)  # type: ignore[arg-type]
+        expected = found.metrics(median)  # type: ignore[arg-type]
+    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        tally.wrong(place, _BOUND, kept=metrics[_BOUND], found=f"limits, multiply-adds and bytes of its row: {error}")
+        return
+    for name, value in expected.items():
+        tally.compare(place, name, kept=metrics.get(name), found=value)
+    tally.compare(place, "threads of the limits", kept=machine.threads, found=cell.threads)
+    tally.compare(place, "device of the limits", kept=machine.device, found=cell.device)
+
+
+def _agree(last: Mapping[str, Line], in_file: Mapping[str, Any], tally: Tally) -> None:
+    """Set the file's limits against those of the last row of each environment."""
+    for environment, line in last.items():
+        place = Place(file=LIMITS, row=environment)
+        if environment not in in_file:
+            tally.wrong(place, "limits", kept=None, found=f"those of {line.place}")
+        elif line.format < SEALED:
+            tally.skip("limits that bind no row", f"format {line.format} has no limits in its rows")
+        else:
+            _rates(place, in_file[environment], line.record.limits, tally)
+
+
+def _rates(place: Place, kept: object, found: Mapping[str, Any], tally: Tally) -> None:
+    ours, theirs = flat(kept), flat(found)
+    for name in dict.fromkeys([*ours, *theirs]):
+        tally.compare(place, name, kept=ours.get(name), found=theirs.get(name))
+
+
+def flat(content: object, prefix: str = "") -> dict[str, object]:
+    """Return what lies in nested tables and lists by dotted names."""
+    if isinstance(content, Mapping):
+        parts = content.items()
+    elif isinstance(content, list | tuple):
+        parts = dict(enumerate(content)).items()
+    else:
+        return {prefix: content}
+    return {
+        name: value
+        for key, inner in parts
+        for name, value in flat(inner, f"{prefix}.{key}" if prefix else str(key)).items()
+    }

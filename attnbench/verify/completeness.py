@@ -1,0 +1,61 @@
+"""Whether all is there that was asked for, and nothing that was not: rows, samples, words of ``asked.json``."""
+
+from __future__ import annotations
+
+from attnbench import store
+from attnbench.cli.progress import describe
+from attnbench.errors import StoreError
+from attnbench.record import Cell
+from attnbench.runs.runner import SAMPLES, samples_of
+from attnbench.store import asked
+from attnbench.verify.finding import Place, Tally
+from attnbench.verify.kept import KeptRun
+
+_ASKED = Place(file=asked.ASKED)
+
+
+def check(kept: KeptRun, tally: Tally) -> None:
+    """Set rows, samples and what was asked for against each other."""
+    _asked(kept, tally)
+    _samples(kept, tally)
+
+
+def _asked(kept: KeptRun, tally: Tally) -> None:
+    try:
+        wanted = asked.read(kept.folder)
+    except StoreError as error:
+        tally.wrong(_ASKED, "cells", kept=None, found=f"what was asked for: {error}")
+        return
+    if not wanted.by_command:
+        tally.skip(asked.ASKED, "it is not there: what was asked for, and so what is missing, is not known")
+        return
+    rows = kept.latest
+    for key, words in wanted.cells.items():
+        place = Place(file=store.RECORDS, row=words)
+        tally.demand(key in rows, place, f"row of cell {key}", kept=None, found="a row: it was asked for")
+        if key in rows:
+            _words(words, rows[key].record.cell, Place(file=asked.ASKED, row=key), tally)
+    for key, line in rows.items():
+        tally.demand(key in wanted.cells, line.place, "cell_key", kept=key, found="a cell that was asked for")
+
+
+def _words(words: str, cell: Cell, place: Place, tally: Tally) -> None:
+    """See that nothing is said of a cell that it is not; not all of it has always been said."""
+    options = [f"{name}={value}" for name, value in cell.options.items()]
+    expected = ", ".join([describe(cell), *options])
+    known = expected.replace(",", " ").split()
+    holds = set(words.replace(",", " ").split()) <= set(known)
+    tally.demand(holds, place, "words", kept=words, found=expected)
+
+
+def _samples(kept: KeptRun, tally: Tally) -> None:
+    """Find files of timed calls that no row has, those of rows that were set aside or measured again left out."""
+    folder = kept.folder / SAMPLES
+    if not folder.is_dir():
+        return
+    known = {samples_of(kept.folder, line.record.cell).name for line in kept.lines if line.timed}
+    for aside in sorted(kept.folder.glob("records.*.jsonl")):
+        known |= {samples_of(kept.folder, record.cell).name for record in store.read(aside)}
+    for path in sorted(folder.iterdir()):
+        place = Place(file=f"{SAMPLES}/{path.name}")
+        tally.demand(path.name in known, place, "file", kept=path.name, found="nothing: no row has these timed calls")

@@ -1,0 +1,123 @@
+"""What people read against the records: ``records.csv``, ``crossovers.csv`` and ``report.md``, made again."""
+
+from __future__ import annotations
+
+import csv
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from attnbench.errors import StoreError
+from attnbench.record import FORMAT
+from attnbench.report import standings
+from attnbench.report.findings import Findings
+from attnbench.report.markdown import write_report
+from attnbench.report.tables import write_csv
+from attnbench.store import asked
+from attnbench.verify.finding import Place, Tally
+from attnbench.verify.kept import KeptRun
+
+ROWS, CROSSOVERS, PAGE = "records.csv", "crossovers.csv", "report.md"
+_KEYS = {ROWS: ("cell_key", "run_id"), CROSSOVERS: ("conditions", "metric", "first", "second")}
+"""What a row of a file is found by; several of one key are counted."""
+_MARKS = re.compile(r"\*\*|<sup>.*?</sup>")
+_FENCE = "```"
+
+Figures = Mapping[tuple[str, ...], str]
+"""What a file says, by its row and column."""
+
+
+def check(kept: KeptRun, tally: Tally) -> None:
+    """Make the files again from the records, in a folder of their own, and set them against those that are kept."""
+    there = [name for name in (ROWS, CROSSOVERS, PAGE) if (kept.folder / name).is_file()]
+    for name in [name for name in (ROWS, PAGE) if name not in there]:
+        tally.skip(name, "it is not there; attnbench report writes it")
+    if not there or not kept.records:
+        return
+    with tempfile.TemporaryDirectory(prefix="attnbench-") as folder:
+        _make(kept, Path(folder))
+        for name in there:
+            read = _of_page if name == PAGE else _of_csv
+            _compare(name, read(kept.folder / name), read(Path(folder) / name), kept, tally)
+
+
+def _make(kept: KeptRun, folder: Path) -> None:
+    findings = Findings.of(kept.records)
+    write_csv(findings.rows, folder / ROWS)
+    standings.write_csv(findings.crossovers, folder / CROSSOVERS)
+    try:
+        wanted = asked.read(kept.folder)
+    except StoreError:  # which is a finding elsewhere
+        wanted = asked.NOTHING
+    missing = wanted.missing(list(findings.rows["cell_key"]))
+    write_report(findings, folder / PAGE, command="\n".join(wanted.commands), missing=missing)
+
+
+def _compare(name: str, kept: Figures, found: Figures, run: KeptRun, tally: Tally) -> None:
+    for (*row, column), value in kept.items():
+        place, made = Place(file=name, row=", ".join(filter(None, row))), found.get((*row, column))
+        tally.demand(value == made, place, column or "text", kept=value, found=made)
+    older = any(line.format < FORMAT for line in run.lines)
+    for (*row, column), value in found.items():
+        if (*row, column) in kept or not value:
+            continue
+        if older and name == ROWS:
+            tally.skip(f"{name}, column {column}", "a version that did not have it wrote the file")
+        elif name != PAGE or _is_of_a_table(row, column):
+            tally.wrong(Place(file=name, row=", ".join(filter(None, row))), column or "text", kept=None, found=value)
+
+
+def _of_csv(path: Path) -> dict[tuple[str, ...], str]:
+    if not path.is_file():
+        return {}
+    found: dict[tuple[str, ...], str] = {}
+    seen = Counter[tuple[str, ...]]()
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            key = tuple(row.get(name) or "" for name in _KEYS[path.name])
+            seen[key] += 1
+            number = (f"number {seen[key]}",) if seen[key] > 1 else ()
+            found |= {(*key, *number, column): value or "" for column, value in row.items() if column is not None}
+    return found
+
+
+def _of_page(path: Path) -> dict[tuple[str, ...], str]:
+    """Return the figures of a report: cells of its tables, its list, its notes and its commands.
+
+    Prose, plots and what a column means are no figures of a run.
+    """
+    found: dict[tuple[str, ...], str] = {}
+    seen = Counter[tuple[str, ...]]()
+    for key, value in _said(path.read_text(encoding="utf-8").splitlines()):
+        seen[key] += 1
+        found[(*key[:-1], f"number {seen[key]}", key[-1]) if seen[key] > 1 else key] = value
+    return found
+
+
+def _said(lines: Sequence[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+    heading, columns, fenced = "", list[str](), False
+    for line in lines:
+        if line.startswith(_FENCE):
+            fenced = not fenced
+        elif fenced:
+            yield (heading, line, ""), line
+        elif line.startswith("#"):
+            heading, columns = line.lstrip("# "), []
+        elif line.startswith("|"):
+            cells = [_MARKS.sub("", cell).strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            if not columns:
+                columns = cells
+            elif not set(line) <= set("|:- "):
+                yield from (((heading, cells[0], column), cell) for column, cell in zip(columns, cells, strict=False))
+        elif match := re.match(r"- (?P<name>[^:]+): (?P<value>.*)", line):
+            yield (heading, match["name"], ""), match["value"]
+        elif match := re.match(r"\d+\. (?P<text>.*)", line):
+            yield (heading, match["text"], ""), match["text"]
+        else:
+            columns = []
+
+
+def _is_of_a_table(row: Sequence[str], column: str) -> bool:
+    return bool(column) and len(row) > 1

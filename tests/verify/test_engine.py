@@ -1,0 +1,115 @@
+"""A run's folder against the rules: kept runs hold, and figures that are changed are found."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import changed_figures
+import pytest
+from changed_figures import Change
+from click.testing import CliRunner
+
+import attnbench
+from attnbench.cli.main import attnbench as command_line
+from attnbench.record import CHECKSUM, checksum
+from attnbench.verify import verify
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+KEPT = REFERENCE / "hmhsa+qna-224+512-intel-xeon-2-cores"
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(KEPT, tmp_path / "run"))
+
+
+@pytest.fixture(scope="module")
+def today(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of this version, of the fewest rounds."""
+    folder = tmp_path_factory.mktemp("today")
+    attnbench.run(
+        mechanisms=["qna"],
+        res=[32],
+        scope="layer",
+        stage=4,
+        depth=2,
+        threads=1,
+        precision=1,
+        progress=False,
+        out=folder,
+    ).report()
+    return folder
+
+
+@pytest.mark.parametrize("run", sorted(REFERENCE.iterdir()), ids=lambda run: run.name)
+def test_results_hold_to_their_own_rules(run: Path) -> None:
+    found = verify(run, counts=False)
+    assert [str(each) for each in found.findings] == []
+    assert found.figures > 1000
+
+
+def missed(folder: Path, changes: Iterator[Change]) -> list[str]:
+    unseen = []
+    for change in changes:
+        before = change.path.read_bytes()
+        change.path.write_bytes(change.content)
+        if verify(folder, counts=False).holds:
+            unseen.append(change.figure)
+        change.path.write_bytes(before)
+    return unseen
+
+
+def test_each_figure_of_a_line_of_today_is_found_when_it_is_changed(today: Path) -> None:
+    assert verify(today, counts=False).findings == ()
+    lines = (today / "records.jsonl").read_text().splitlines()
+    assert missed(today, changed_figures.of_lines(today / "records.jsonl")) == []
+    assert len(lines) == 2
+
+
+def test_each_sample_and_limit_of_today_is_found_when_it_is_changed(today: Path) -> None:
+    path = next((today / "samples").iterdir())
+    assert missed(today, changed_figures.of_samples(path)) == []
+    assert missed(today, changed_figures.of_json(today / "limits.json")) == []
+    assert missed(today, changed_figures.of_json(today / "asked.json")) == []
+
+
+def test_each_cell_of_a_table_is_found_when_it_is_changed(today: Path) -> None:
+    assert missed(today, changed_figures.of_csv(today / "records.csv")) == []
+
+
+@pytest.mark.parametrize(
+    "figure",
+    ["latency_median_s", "latency_ci_low_s", "latency_p90_s", "latency_ratio_ci_high", "roofline_fraction", "flops"],
+)
+def test_what_follows_from_the_samples_is_found_though_the_line_was_sealed_again(today: Path, figure: str) -> None:
+    path = today / "records.jsonl"
+    before = path.read_text()
+    line = json.loads(before.splitlines()[-1])
+    line["metrics"][figure] *= 1.01
+    path.write_text("\n".join([*before.splitlines()[:-1], json.dumps(line | {CHECKSUM: checksum(line)})]) + "\n")
+    findings = verify(today, counts=False).findings
+    path.write_text(before)
+    assert any(each.figure == figure and each.place.file == path.name for each in findings)
+
+
+def test_the_command_names_file_row_and_figure_and_fails(copy: Path) -> None:
+    text = (copy / "records.csv").read_text()
+    (copy / "records.csv").write_text(text.replace("13246464", "13246465", 1))
+    done = CliRunner().invoke(command_line, ["verify", "--no-counts", str(copy)], standalone_mode=False)
+    assert "records.csv, b264572f75e85635, 20261122T081327Z: memory_peak_bytes: kept 13246465, worked out 13246464" in (
+        done.output
+    )
+    assert isinstance(done.exception, SystemExit)
+    assert done.exception.code == 1
+
+
+def test_samples_that_nobody_has_and_rows_that_are_missing_are_found(copy: Path) -> None:
+    (copy / "samples" / "0123456789abcdef.npz").write_bytes(b"")
+    lines = (copy / "records.jsonl").read_text().splitlines()
+    (copy / "records.jsonl").write_text("\n".join(lines[:-1]) + "\n")
+    found = {each.place.file for each in verify(copy, counts=False).findings}
+    assert "samples/0123456789abcdef.npz" in found
+    assert "records.jsonl" in found

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from attnbench.devices import machine, names
 from attnbench.models import networks
 from attnbench.plan import preflight
-from attnbench.plugins.registry import Registry, discover
+from attnbench.plugins.registry import Registry, discover, origin
 from attnbench.record import Cell
 
 
@@ -54,7 +54,7 @@ class ThisMachine:
 def _network(name: str) -> str:
     entry = networks.plugins().get(name)
     if entry is not None:
-        return networks.origin(entry)
+        return origin(entry)
     try:
         return f"timm {version('timm')}" if name.isidentifier() else ""
     except PackageNotFoundError:

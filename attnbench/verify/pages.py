@@ -12,9 +12,10 @@ from pathlib import Path
 from attnbench.errors import StoreError
 from attnbench.record import FORMAT
 from attnbench.report import standings
+from attnbench.report.document import document
 from attnbench.report.findings import Findings
-from attnbench.report.markdown import write_report
-from attnbench.report.tables import write_csv
+from attnbench.report.page.markdown import markdown
+from attnbench.report.spreadsheet import write_csv
 from attnbench.store import asked
 from attnbench.verify.finding import Place, Tally
 from attnbench.verify.kept import KeptRun
@@ -52,7 +53,8 @@ def _make(kept: KeptRun, folder: Path) -> None:
     except StoreError:  # which is a finding elsewhere
         wanted = asked.NOTHING
     missing = wanted.missing(list(findings.rows["cell_key"]))
-    write_report(findings, folder / PAGE, command="\n".join(wanted.commands), missing=missing)
+    page = document(findings, command="\n".join(wanted.commands), missing=missing, plots=[])
+    (folder / PAGE).write_text(markdown(page, folder), encoding="utf-8")
 
 
 def _compare(name: str, kept: Figures, found: Figures, run: KeptRun, tally: Tally) -> None:

@@ -164,9 +164,12 @@ def _latencies(timed: Timed, tally: Tally) -> None:
     _estimate(timed, TIMED, median, tally, per=per)
     found = {
         "latency_p90_s": float(np.quantile(seconds, 0.9)) / per,
-        "throughput_img_per_s": record.cell.batch / median.value,
+        "throughput_img_per_s": record.cell.batch * per / median.value,
     }
     found["latency_samples"], found["latency_outliers"] = len(seconds), int(timed.arrays["outlier"].sum())
+    if per > 1 and timed.line.format < SEALED:
+        tally.skip("throughput of layers", "in formats 1 and 2 it is that of the whole stack")
+        del found["throughput_img_per_s"]
     for name, value in found.items():
         tally.compare(timed.line.place, name, kept=record.metrics.get(name), found=value)
     tally.demand(len(seconds) >= FEWEST_SAMPLES, timed.place, "rounds", kept=len(seconds), found=FEWEST_SAMPLES)

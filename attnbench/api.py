@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from attnbench.verify import Verification
+    from attnbench.verify import KeptVerification
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ class Run:
             console.print(screen(tables(Findings.of(self.records))))
         return captured.get()
 
-    def verify(self, *, counts: bool = True, again: int = 0) -> tuple[Verification, ...]:
+    def verify(self, *, counts: bool = True, again: int = 0) -> tuple[KeptVerification, ...]:
         """Hold each of the folders against ``docs/rules.md``: what is kept, worked out again.
 
         Args:

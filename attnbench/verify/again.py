@@ -24,7 +24,7 @@ from attnbench.runs import runner
 from attnbench.runs.job import Settings
 from attnbench.verify.finding import Place, Tally
 from attnbench.verify.here import ThisMachine
-from attnbench.verify.kept import KeptRun, Line
+from attnbench.verify.kept import KeptLine, KeptRun
 from attnbench.verify.samples import Timed
 
 _RATIO = "latency_ratio"
@@ -66,7 +66,7 @@ def check(
 
 def _choose(
     kept: KeptRun, timed: Mapping[str, Timed], here: ThisMachine, tally: Tally, *, cells: int, rng: random.Random
-) -> list[Line]:
+) -> list[KeptLine]:
     ended_ok = [line for line in kept.latest.values() if line.record.status is Status.OK and line.timed]
     measurable = []
     for line in ended_ok:
@@ -80,14 +80,14 @@ def _choose(
     return rng.sample(measurable, min(cells, len(measurable)))
 
 
-def _by_settings(lines: Sequence[Line]) -> dict[Settings, list[Line]]:
-    found: dict[Settings, list[Line]] = {}
+def _by_settings(lines: Sequence[KeptLine]) -> dict[Settings, list[KeptLine]]:
+    found: dict[Settings, list[KeptLine]] = {}
     for line in lines:
         found.setdefault(_settings(line), []).append(line)
     return found
 
 
-def _settings(line: Line) -> Settings:
+def _settings(line: KeptLine) -> Settings:
     """Return how a row was measured, as usual where it does not say."""
     try:
         return structured(line.record.settings, Settings)
@@ -95,7 +95,7 @@ def _settings(line: Line) -> Settings:
         return Settings()
 
 
-def _baseline(kept: KeptRun, timed: Mapping[str, Timed], line: Line) -> Cell | None:
+def _baseline(kept: KeptRun, timed: Mapping[str, Timed], line: KeptLine) -> Cell | None:
     row = kept.latest.get(timed[line.record.cell.key].baseline)
     return row.record.cell if row else None
 
@@ -111,7 +111,7 @@ def _sweep(pairs: Sequence[tuple[Cell, Cell | None]]) -> Sweep:
     return Sweep(cells=tuple(replace(cell, task=Task.COST) for cell in cells.values()), baselines=baselines)
 
 
-def _agree(line: Line, again: Record, kept: Path, folder: Path, tally: Tally) -> None:
+def _agree(line: KeptLine, again: Record, kept: Path, folder: Path, tally: Tally) -> None:
     place = Place(file=line.place.file, row=f"{line.place.row}, measured again")
     tally.compare(place, "status", kept=line.record.status.value, found=again.status.value)
     if again.status is not Status.OK:

@@ -11,7 +11,7 @@ from attnbench.record import SEALED
 from attnbench.roofline import MachineLimits
 from attnbench.runs.limits import LIMITS
 from attnbench.verify.finding import Place, Tally
-from attnbench.verify.kept import TIMED, KeptRun, Line
+from attnbench.verify.kept import TIMED, KeptLine, KeptRun
 
 _BOUND = "latency_bound_s"
 _FILE = Place(file=LIMITS)
@@ -40,16 +40,16 @@ def _read(kept: KeptRun, tally: Tally) -> Mapping[str, Any]:
     return content
 
 
-def _environment(line: Line) -> str:
+def _environment(line: KeptLine) -> str:
     return str(line.record.environment.get("environment_id"))
 
 
-def _limits_of(line: Line, in_file: Mapping[str, Any]) -> Mapping[str, Any]:
+def _limits_of(line: KeptLine, in_file: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the limits that a row was bounded by: its own, in formats without them those of the file."""
     return line.record.limits if line.format >= SEALED else in_file.get(_environment(line), {})
 
 
-def _bound(line: Line, limits: Mapping[str, Any], tally: Tally) -> None:
+def _bound(line: KeptLine, limits: Mapping[str, Any], tally: Tally) -> None:
     record, place = line.record, line.place
     metrics, cell = record.metrics, record.cell
     try:
@@ -67,7 +67,7 @@ def _bound(line: Line, limits: Mapping[str, Any], tally: Tally) -> None:
     tally.compare(place, "device of the limits", kept=machine.device, found=cell.device)
 
 
-def _agree(last: Mapping[str, Line], in_file: Mapping[str, Any], tally: Tally) -> None:
+def _agree(last: Mapping[str, KeptLine], in_file: Mapping[str, Any], tally: Tally) -> None:
     """Set the file's limits against those of the last row of each environment."""
     for environment, line in last.items():
         place = Place(file=LIMITS, row=environment)

@@ -17,7 +17,7 @@ from attnbench.runs import runner
 from attnbench.runs.job import Settings
 from attnbench.verify.finding import Tally
 from attnbench.verify.here import ThisMachine
-from attnbench.verify.kept import KeptRun, Line
+from attnbench.verify.kept import KeptLine, KeptRun
 
 _OF_THE_CALL = ("mode", "dtype", "batch")
 """Axes that the least bytes of a call depend on and multiply-adds do not."""
@@ -41,7 +41,7 @@ def question(cell: Cell) -> Cell:
     return replace(cell, **others | {"device": names.HOST, "threads": 1, "task": Task.COUNTS})
 
 
-def _countable(kept: KeptRun, here: ThisMachine, tally: Tally) -> Iterator[Line]:
+def _countable(kept: KeptRun, here: ThisMachine, tally: Tally) -> Iterator[KeptLine]:
     for line in kept.latest.values():
         if not line.counted:
             continue
@@ -59,7 +59,7 @@ def _count(cells: Mapping[str, Cell]) -> Mapping[str, Record]:
         return {record.cell.key: record for record in found}
 
 
-def _compare(line: Line, again: Record, tally: Tally) -> None:
+def _compare(line: KeptLine, again: Record, tally: Tally) -> None:
     kept, place = line.record, line.place
     if again.status is not Status.OK:
         tally.wrong(place, "params", kept=kept.metrics["params"], found=f"{again.status.value}: {again.reason}")

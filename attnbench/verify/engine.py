@@ -6,12 +6,12 @@ from pathlib import Path
 
 from attnbench.verify import again as measured
 from attnbench.verify import bounds, completeness, counted, lines, pages, samples
-from attnbench.verify.finding import Tally, Verification
+from attnbench.verify.finding import KeptVerification, Tally
 from attnbench.verify.here import ThisMachine
 from attnbench.verify.kept import read
 
 
-def verify(folder: Path, *, counts: bool = True, again: int = 0) -> Verification:
+def verify(folder: Path, *, counts: bool = True, again: int = 0) -> KeptVerification:
     """Work out again what a run's folder says, and return what does not hold.
 
     Args:
@@ -34,7 +34,7 @@ def verify(folder: Path, *, counts: bool = True, again: int = 0) -> Verification
         counted.check(kept, here, tally)
     if again:
         measured.check(kept, timed, here, tally, cells=again)
-    return Verification(
+    return KeptVerification(
         folder=folder,
         findings=tuple(tally.findings),
         unchecked=tally.unchecked,

@@ -26,12 +26,12 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Discrepancy:
     """Something that does not hold.
 
     Example:
         >>> place = Place(file="records.jsonl", row="line 2 (qna at 224)")
-        >>> print(Finding(place=place, figure="latency_median_s", kept="0.1", found="0.2"))
+        >>> print(Discrepancy(place=place, figure="latency_median_s", kept="0.1", found="0.2"))
         records.jsonl, line 2 (qna at 224): latency_median_s: kept 0.1, worked out 0.2
     """
 
@@ -60,11 +60,11 @@ class Unchecked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
+class KeptVerification:
     """What was found of one folder.
 
     Example:
-        >>> found = Verification(folder=Path("results/x"), findings=(), unchecked=(), figures=12, rows=2)
+        >>> found = KeptVerification(folder=Path("results/x"), findings=(), unchecked=(), figures=12, rows=2)
         >>> found.holds
         True
         >>> print(found.summary)
@@ -72,7 +72,7 @@ class Verification:
     """
 
     folder: Path
-    findings: tuple[Finding, ...]
+    findings: tuple[Discrepancy, ...]
     unchecked: tuple[Unchecked, ...]
     figures: int
     """How many were compared with what they should be, and hold."""
@@ -94,7 +94,7 @@ class Verification:
 class Tally:
     """Collects what holds, what does not and what cannot be looked at."""
 
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Discrepancy] = field(default_factory=list)
     figures: int = 0
     _unchecked: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -114,7 +114,7 @@ class Tally:
 
     def wrong(self, place: Place, figure: str, *, kept: object, found: object) -> None:
         """Note what does not hold."""
-        self.findings.append(Finding(place=place, figure=figure, kept=_said(kept), found=_said(found)))
+        self.findings.append(Discrepancy(place=place, figure=figure, kept=_said(kept), found=_said(found)))
 
     def skip(self, what: str, reason: str) -> None:
         """Note what cannot be worked out again."""

@@ -19,7 +19,7 @@ TIMED = "latency_median_s"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class KeptLine:
     """A line of ``records.jsonl``."""
 
     number: int
@@ -59,10 +59,10 @@ class KeptRun:
     """All lines of a run, and the folder around them."""
 
     folder: Path
-    lines: tuple[Line, ...]
+    lines: tuple[KeptLine, ...]
 
     @cached_property
-    def latest(self) -> dict[str, Line]:
+    def latest(self) -> dict[str, KeptLine]:
         """The line that counts of each cell, by its key."""
         return {line.record.cell.key: line for line in self.lines}
 
@@ -85,10 +85,10 @@ def read(folder: Path, tally: Tally) -> KeptRun:
     return KeptRun(folder=folder, lines=tuple(_lines(text, tally)))
 
 
-def _lines(text: str, tally: Tally) -> Iterator[Line]:
+def _lines(text: str, tally: Tally) -> Iterator[KeptLine]:
     for number, written in enumerate(text.splitlines(), start=1):
         try:
-            yield Line(number=number, content=json.loads(written), record=Record.from_json(written))
+            yield KeptLine(number=number, content=json.loads(written), record=Record.from_json(written))
         except ValueError as error:
             place = Place(file=store.RECORDS, row=f"line {number}")
             tally.wrong(place, "record", kept=written[:60], found=f"a line that can be read: {error}")

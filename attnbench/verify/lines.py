@@ -10,13 +10,13 @@ from attnbench.metrics import METRICS
 from attnbench.probes.interval import mean_interval
 from attnbench.record import CHECKSUM, SEALED, Status, Task, checksum
 from attnbench.verify.finding import Place, Tally
-from attnbench.verify.kept import Line
+from attnbench.verify.kept import KeptLine
 
 _BESIDE_METRICS = {"is_baseline", "epochs"}
 """What stands among the metrics of a record and is none."""
 
 
-def check(line: Line, tally: Tally) -> None:
+def check(line: KeptLine, tally: Tally) -> None:
     """Hold one line against what it says of itself."""
     record, place = line.record, line.place
     if line.format >= SEALED:
@@ -34,7 +34,7 @@ def check(line: Line, tally: Tally) -> None:
         _counts(record.metrics, place, tally)
 
 
-def _status(line: Line, tally: Tally) -> None:
+def _status(line: KeptLine, tally: Tally) -> None:
     record, place = line.record, line.place
     ok = record.status is Status.OK
     if ok:
@@ -47,7 +47,7 @@ def _status(line: Line, tally: Tally) -> None:
     tally.demand(holds, place, "status", kept=record.status.value, found=f"another, of a {record.cell.task.value} cell")
 
 
-def _environment(line: Line, tally: Tally) -> None:
+def _environment(line: KeptLine, tally: Tally) -> None:
     record, place = line.record, line.place
     kept = record.environment
     if not kept:

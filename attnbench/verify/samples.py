@@ -18,7 +18,7 @@ from attnbench.probes.interval import FEWEST_SAMPLES, Estimate, Series, median_e
 from attnbench.record import SEALED
 from attnbench.runs.runner import samples_of
 from attnbench.verify.finding import Place, Tally
-from attnbench.verify.kept import TIMED, KeptRun, Line
+from attnbench.verify.kept import TIMED, KeptLine, KeptRun
 
 Arrays: TypeAlias = Mapping[str, ndarray[Any, Any]]
 _PER_ROUND = ("elapsed_ns", "host_ns", "position", "outlier")
@@ -30,7 +30,7 @@ _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 class Timed:
     """A row with its timed calls."""
 
-    line: Line
+    line: KeptLine
     place: Place
     """The file of the calls."""
     arrays: Arrays

@@ -26,7 +26,8 @@ def test_it_is_caught_and_its_neighbours_are_not_touched(adversary: Adversary, t
     if status == "ok" and (suspicion or doubt):
         status = "suspicious" if suspicion else "macs not ranked"
     assert status == adversary.status, caught.reason
-    assert re.search(adversary.said, suspicion or caught.reason or doubt or str(caught.metrics.get("process_changes")))
+    noticed = caught.metrics.get("process_changes") or caught.metrics.get("verified")
+    assert re.search(adversary.said, suspicion or caught.reason or doubt or str(noticed))
     for record in rows.values():
         assert (record.status, record.metrics.get("suspicious")) == ("ok", None), record.reason
         assert record.metrics["latency_median_s"] > 0

@@ -25,9 +25,9 @@ from attnbench.worker.witness import Evidence, Testimony, observed, weights
 
 _SHARE, _LEAST_S = 0.05, 1.0
 """Time for calls after the first, as a share of what the cell has taken, and what is spent in any case."""
-_HALF = 2.0**-13
-"""Errors of products of TF32 and half types: their values are rounded to 11 bits or fewer, 2^-12 of each at most, and
-where many are summed the errors cancel in part."""
+_HALF = 2.0**-15
+"""Errors that products of TF32 and half types may have: their values are rounded to 11 bits or fewer, 2^-12 of each at
+most, and where many are summed the errors cancel in part."""
 _NOISE = 64.0
 """How many times more than from rounding its input and weights a layer's result may change by rounding all between."""
 

@@ -166,4 +166,76 @@ CASES = (
             ("ElementwiseProducts", r"they leave out elementwise products, worth some [\d,]+"),
         )
     ),
+    Adversary(
+        layer="memory.py:Shape",
+        kind="an answer used again",
+        status="rejected",
+        said=r"another answer than the layer",
+    ),
+    Adversary(
+        layer="memory.py:Address",
+        kind="an answer used again",
+        status="rejected",
+        said=r"another answer than the layer",
+    ),
+    Adversary(
+        layer="memory.py:SampledElements",
+        kind="an answer used again",
+        status="ok",
+        said=r"[1-5] of \d+, float64 beside",
+    ),
+    Adversary(
+        layer="put_off.py:InThread",
+        kind="work put off",
+        status="rejected",
+        said=r"another answer than the layer",
+    ),
+    Adversary(
+        layer="when_timed.py:InferenceMode",
+        kind="less work when it counts",
+        status="rejected",
+        said=r"another answer than the layer",
+    ),
+    Adversary(
+        layer="when_timed.py:Stack",
+        kind="less work when it counts",
+        status="rejected",
+        said=r"another answer than the layer",
+    ),
+    Adversary(
+        layer="when_timed.py:Environment",
+        kind="less work when it counts",
+        status="rejected",
+        said=r"another answer than the layer",
+    ),
+    Adversary(
+        layer="when_timed.py:NthCall",
+        kind="less work when it counts",
+        status="rejected",
+        said=r"another answer than the layer",
+    ),
+    Adversary(
+        layer="precision.py:HalfInside",
+        kind="less precision than said",
+        status="rejected",
+        said=r"agrees with float64 to 2 digits only",
+    ),
+    Adversary(
+        layer="precision.py:HalfWhenTimed",
+        kind="less precision than said",
+        status="rejected",
+        said=r"to 2 digits only: less precise inside",
+    ),
+    Adversary(
+        layer="sideways.py:WritesIntoInput",
+        kind="others made slower",
+        status="rejected",
+        said=r"has changed its input",
+    ),
+    Adversary(
+        layer="sideways.py:ChangesItsWeights",
+        kind="less work when it counts",
+        status="rejected",
+        said=r"another answer|changed its weights",
+    ),
 )

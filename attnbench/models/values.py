@@ -47,7 +47,7 @@ class InputValues:
         self._shift[channels] = x.shape[channels]
         generator = torch.Generator().manual_seed(seed)
         size = min(x.numel(), _CHUNK) + _SLACK
-        self._banks = [torch.randn(size, generator=generator).to(x) for _ in range(2)]
+        self._banks = [torch.randn(size, generator=generator, dtype=torch.float32).to(x) for _ in range(2)]
 
     @torch.no_grad()
     def fill(self, number: int) -> None:

@@ -20,6 +20,7 @@ from attnbench.models.untouched import Untouched
 from attnbench.probes import agreement, compilation, memory
 from attnbench.probes.agreement import Errors
 from attnbench.record import Cell, Mode
+from attnbench.worker import torch_state
 from attnbench.worker.objection import Objection
 from attnbench.worker.witness import Evidence, Testimony, observed, weights
 
@@ -89,9 +90,14 @@ class _Judge:
     def _exact_type(self) -> torch.dtype:
         return agreement.EXACT[self._own_type]
 
+    def _copy(self, *, exact: torch.dtype | None = None) -> Untouched:
+        """Build a copy; what its constructor sets for everyone is put back, as it is before the timing."""
+        with torch_state.restored(seed_included=False):
+            return Untouched(subject.of(self.cell), seed=self.seed, exact=exact)
+
     def _plainly(self, kept: Testimony) -> dict[str, Tensor]:
         if self._plain is None:
-            self._plain = Untouched(subject.of(self.cell), seed=self.seed)
+            self._plain = self._copy()
         return self._observed(self._plain, kept)
 
     def _exactly(self, kept: Testimony) -> dict[str, Tensor] | None:
@@ -99,7 +105,7 @@ class _Judge:
         if self.compared or self.remark:  # one call says how precise all are
             return None
         try:
-            self._exact = self._exact or Untouched(subject.of(self.cell), seed=self.seed, exact=self._exact_type)
+            self._exact = self._exact or self._copy(exact=self._exact_type)
             return self._observed(self._exact, kept)
         except Exception as error:  # not every kernel has the type
             self._exact = None
@@ -161,7 +167,7 @@ class _Judge:
 
     def _compiled(self, kept: Testimony) -> dict[str, Tensor]:
         """Return what a compiled copy gives: compiled code draws other random numbers for a seed."""
-        copy = Untouched(subject.of(self.cell), seed=self.seed)
+        copy = self._copy()
         return self._observed(copy, kept, forward=compilation.isolated(copy.model))
 
     def _input_changed(self, apart: Errors) -> bool:
@@ -188,7 +194,7 @@ class _Judge:
     def _why_unlike_itself(self, kept: Testimony) -> str:
         """Return why a copy is no measure of the layer: another copy, or the same one again, is another layer."""
         tight = agreement.TIGHT[self._own_type]
-        another = Untouched(subject.of(self.cell), seed=self.seed)
+        another = self._copy()
         assert self._plain is not None, "compared before"
         built = agreement.errors(weights(another.model, kept.picks), weights(self._plain.model, kept.picks))
         if agreement.beyond(built, None, tight):

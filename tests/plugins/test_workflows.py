@@ -175,7 +175,8 @@ def test_a_pull_request_that_costs_more_multiply_adds_fails_and_says_so(ours: Pr
     run = run_job(ours, workspace)
     assert run.exit_status == 1, run.log
     assert "worse" in run.summary.splitlines()[0]
-    assert re.search(r"^\| mhsa \| MACs by torch's counter \|.*\(\+100 %\)\*\* \|$", run.summary, re.MULTILINE), (
+    doubled = r"^\| mhsa \| MACs by torch's counter \|.*\(\+100 %\)\*\* \|$"
+    assert re.search(doubled, run.summary, re.MULTILINE), run.summary
         run.summary
     )
     assert "Exact figures that changed" in run.log

@@ -177,8 +177,6 @@ def test_a_pull_request_that_costs_more_multiply_adds_fails_and_says_so(ours: Pr
     assert "worse" in run.summary.splitlines()[0]
     doubled = r"^\| mhsa \| MACs by torch's counter \|.*\(\+100 %\)\*\* \|$"
     assert re.search(doubled, run.summary, re.MULTILINE), run.summary
-        run.summary
-    )
     assert "Exact figures that changed" in run.log
 
 

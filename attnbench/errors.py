@@ -45,7 +45,12 @@ class StoreError(AttnbenchError):
 
 
 class ProcessError(AttnbenchError):
-    """No process or thread can be started: the system allows no more."""
+    """No process or thread can be started: the system allows no more.
+
+    Example:
+        >>> str(ProcessError("Resource temporarily unavailable")).partition(";")[0]
+        'no process can be started: Resource temporarily unavailable'
+    """
 
     def __init__(self, why: str) -> None:
         super().__init__(

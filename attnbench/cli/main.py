@@ -223,7 +223,9 @@ def selfcheck(repeats: int, load: bool, device: str, threads: int, json_file: Pa
 
 @attnbench.command(short_help="Hold kept runs against the rules of an accepted result.")
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False))
-@click.option("--again", type=click.IntRange(min=1), metavar="K", help="Also measure K cells, chosen at random, again.")
+@click.option(
+    "--again", type=click.IntRange(min=1, max=10**6), metavar="K", help="Also measure K cells, chosen at random, again."
+)
 @click.option("--no-counts", is_flag=True, help="Leave out what has to be counted again: seconds to minutes.")
 def verify(folders: tuple[Path, ...], again: int | None, no_counts: bool) -> None:
     """Work out again what the FOLDERS of runs say, from their samples and records, and say what does not hold.

@@ -47,13 +47,20 @@ class Asked:
 NOTHING = Asked(by_command={})
 
 
+def held(folder: Path) -> Asked:
+    """Return what a run's folder holds of what it was asked for; nothing if it does not say.
+
+    Raises:
+        MisreadError: what it says cannot be read.
+    """
+    path = folder / ASKED
+    return files.json_of(path, Asked) if path.is_file() else NOTHING
+
+
 def read(folder: Path) -> Asked:
     """Return what a run was asked for; nothing if it does not say, with a warning if that cannot be read."""
-    path = folder / ASKED
-    if not path.is_file():
-        return NOTHING
     try:
-        return files.json_of(path, Asked)
+        return held(folder)
     except MisreadError as error:
         warnings.warn(f"{error}; what was asked for before is not known", stacklevel=2)
         return NOTHING

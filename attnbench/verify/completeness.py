@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attnbench import store
 from attnbench.cli.progress import describe
-from attnbench.errors import StoreError
+from attnbench.reading import MisreadError
 from attnbench.record import Cell
 from attnbench.runs.runner import SAMPLES, samples_of
 from attnbench.store import asked
@@ -22,8 +22,8 @@ def check(kept: KeptRun, tally: Tally) -> None:
 
 def _asked(kept: KeptRun, tally: Tally) -> None:
     try:
-        wanted = asked.read(kept.folder)
-    except StoreError as error:
+        wanted = asked.held(kept.folder)
+    except MisreadError as error:
         tally.wrong(_ASKED, "cells", kept=None, found=f"what was asked for: {error}")
         return
     if not wanted.by_command:

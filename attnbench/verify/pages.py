@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from attnbench.errors import StoreError
+from attnbench.reading import MisreadError
 from attnbench.record import FORMAT
 from attnbench.report import standings
 from attnbench.report.document import document
@@ -49,8 +49,8 @@ def _make(kept: KeptRun, folder: Path) -> None:
     write_csv(findings.rows, folder / ROWS)
     standings.write_csv(findings.crossovers, folder / CROSSOVERS)
     try:
-        wanted = asked.read(kept.folder)
-    except StoreError:  # which is a finding elsewhere
+        wanted = asked.held(kept.folder)
+    except MisreadError:  # which is a finding elsewhere
         wanted = asked.NOTHING
     missing = wanted.missing(list(findings.rows["cell_key"]))
     page = document(findings, command="\n".join(wanted.commands), missing=missing, plots=[])

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +69,8 @@ def test_a_process_is_found_until_it_has_ended() -> None:
     before = Leftovers()
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
+        while not Path(f"/proc/{child.pid}/cmdline").read_bytes():
+            pass  # it is not yet the program that it becomes
         assert before.harmful() == ["leaves 1 process running"]
     finally:
         child.communicate(b"\n")

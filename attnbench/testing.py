@@ -39,6 +39,7 @@ CHECKS: Mapping[str, Check] = {
     "shape": conduct.shape,
     "global-state": conduct.global_state,
     "deterministic": conduct.deterministic,
+    "answers-anew": conduct.answers_anew,
     "keeps-nothing": conduct.keeps_nothing,
     "images-apart": conduct.images_apart,
     "state-dict": conduct.state_dict,

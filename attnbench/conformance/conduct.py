@@ -15,6 +15,8 @@ from attnbench.worker import torch_state
 from attnbench.worker.surroundings import Surroundings
 from attnbench.worker.validation import require_nothing_kept
 
+_CHANGES, _RENEWED = 24, 8
+"""Changes of a map in place, and every how many of them a new layer says what is right."""
 _CLOSE = 1e-9
 """Relative difference that orders of summation explain in float64."""
 
@@ -156,6 +158,24 @@ def _forget(candidate: Candidate, used: Mechanism, site: Site, *, batch: int) ->
                 advice="keep nothing from call to call that the result depends on, not even a size",
                 site=base,
             )
+
+
+def answers_anew(candidate: Candidate) -> str:
+    """A map that changes where it lies, in any one of its values, gets its own result, at every call."""
+    site = candidate.base
+    layer, fresh, x = candidate.layer(site), candidate.layer(site), image(site, batch=1)
+    places = torch.randperm(x.numel(), generator=torch.Generator().manual_seed(3))[:_CHANGES].tolist()
+    with torch.no_grad():
+        for call, place in enumerate(places, start=1):
+            x.view(-1)[place] += 1.0
+            error = distance(layer(x), fresh(x.clone()) if call % _RENEWED else candidate.layer(site)(x.clone()))
+            if not error < _CLOSE:
+                raise BrokenError(
+                    f"call {call} is off by {error:.1e} of the largest value once one value of its map has changed",
+                    advice="work every result out from its own map; keep what depends on shapes and weights alone",
+                    site=site,
+                )
+    return f"in {len(places)} calls"
 
 
 def keeps_nothing(candidate: Candidate) -> str:

@@ -97,6 +97,18 @@ class KeepsEveryMap(Sound):
         return y
 
 
+class ComparesASample(Sound):
+    """Takes a map whose first values it has seen for the last one."""
+
+    def forward(self, x: Map) -> Map:
+        if torch.is_grad_enabled():
+            return super().forward(x)
+        seen = (x.shape, x.flatten()[:4].tolist())
+        if self.__dict__.get("seen") != seen:
+            self.__dict__.update(seen=seen, last=super().forward(x))
+        return self.__dict__["last"]
+
+
 class Random(Sound):
     def forward(self, x: Map) -> Map:
         return nn.functional.dropout(super().forward(x), 0.5)
@@ -258,6 +270,7 @@ BROKEN = {
     RemembersTheFirst: "deterministic",
     RemembersTheFirstBatch: "deterministic",
     RemembersTheLast: "deterministic",
+    ComparesASample: "answers-anew",
     KeepsEveryMap: "keeps-nothing",
     NormsTheBatch: "images-apart",
     HidesState: "state-dict",

@@ -405,3 +405,9 @@ def test_a_line_joins_square_images_only_and_wide_ones_among_themselves():
         lines = [line for line in figure.axes[0].lines if line.get_label() == "mhsa"]
         assert [list(line.get_xdata()) for line in lines if line.get_linestyle() == "-"] == [joined]
         assert [list(line.get_xdata()) for line in lines if line.get_linestyle() == "None"] == loose
+
+
+@pytest.mark.parametrize(("name", "said"), [("latency", True), ("macs", False)])
+def test_only_a_plot_with_intervals_says_that_mechanisms_stand_side_by_side(name, said):
+    words = " ".join(text.get_text().replace("\n", " ") for text in DRAWN["default"][name].texts)
+    assert ("side by side at each resolution" in words) == said

@@ -22,7 +22,7 @@ from attnbench.report.palette import Style, built_in, styles
 from attnbench.report.plots.curves import Meeting, curves
 from attnbench.report.plots.dots import dots
 from attnbench.report.plots.saving import own_settings, save
-from attnbench.report.plots.series import COINCIDING, coinciding, foremost, gather
+from attnbench.report.plots.series import COINCIDING, coinciding, foremost, gather, have_intervals
 from attnbench.report.plots.tradeoff import LEARNED, kinds_of_accuracy, tradeoff
 from attnbench.report.selection import drawn_of
 
@@ -89,7 +89,7 @@ def _cost(metric: str, part: pd.DataFrame, looks: dict[str, Style]) -> Figure | 
     meetings = [meeting for meeting in _meetings(part, metric) if meeting.label in shown]
     said = [f"rings: crossings with {meetings[0].other}"] if meetings else []
     whose = "networks" if part["network"].notna().all() else "mechanisms"
-    said += [f"{whose} side by side at each resolution"] if len(series) > 1 else []
+    said += [f"{whose} side by side at each resolution"] if len(series) > 1 and have_intervals(series) else []
     alike = [] if METRICS[metric].ends else coinciding(series)
     said += [f"equal within {100 * COINCIDING:g} %: {', '.join(labels)}" for labels in alike]
     subtitle = "; ".join([subtitle, *said])

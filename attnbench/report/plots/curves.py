@@ -26,7 +26,7 @@ from attnbench.report.plots.canvas import (
     text_width,
 )
 from attnbench.report.plots.labels import Name, legend, margin_has_room, margin_names
-from attnbench.report.plots.series import Point, Series, Size, axis_label, title_of, unit_of
+from attnbench.report.plots.series import Point, Series, Size, axis_label, have_intervals, title_of, unit_of
 
 _HEIGHT = 3.4
 _ROW = 0.2
@@ -66,8 +66,11 @@ def curves(
     ticks = names_of(sizes)
     upright = crowded(ticks)
     # Exact figures hide no interval, and moved points would meet where their lines do not.
-    spread = any(point.low < point.high for each in drawn for point in each.points)
-    beside = aside([each.label for each in series], baseline, ticks) if spread else {each.label: 1.0 for each in series}
+    beside = (
+        aside([each.label for each in series], baseline, ticks)
+        if have_intervals(drawn)
+        else {each.label: 1.0 for each in series}
+    )
     below = _BELOW + (
         text_width(ticks.values(), size=TICK_SIZE)
         if upright

@@ -76,6 +76,11 @@ def coinciding(series: Sequence[Series]) -> list[list[str]]:
     return [[each.label for each in group] for group in groups if len(group) > 1 and group[0].points]
 
 
+def have_intervals(series: Sequence[Series]) -> bool:
+    """Return whether a point of any of the series has an interval; exact figures have none."""
+    return any(point.low < point.high for each in series for point in each.points)
+
+
 def unit_of(series: list[Series], metric: str) -> Scale:
     """Return the unit that suits all points."""
     return scale(metric, [point.value for each in series for point in each.points])

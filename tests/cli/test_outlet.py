@@ -26,11 +26,13 @@ def run(tmp_path: Path) -> Path:
 
 
 def report(folder: Path, *, stdout: object = subprocess.PIPE, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    # What runs the tests may set an encoding of its own: tox does.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONIOENCODING"}
     return subprocess.run(
         [sys.executable, "-m", "attnbench", "report", str(folder)],
         stdout=stdout,
         stderr=subprocess.PIPE,
-        env=os.environ | variables,
+        env=inherited | variables,
         check=False,
     )
 

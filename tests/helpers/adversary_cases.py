@@ -218,13 +218,13 @@ CASES = (
         layer="precision.py:HalfInside",
         kind="less precision than said",
         status="rejected",
-        said=r"agrees with float64 to 2 digits only",
+        said=r"agrees with float64 to [123] digits only",
     ),
     Adversary(
         layer="precision.py:HalfWhenTimed",
         kind="less precision than said",
         status="rejected",
-        said=r"to 2 digits only: less precise inside",
+        said=r"to [123] digits only: less precise inside",
     ),
     Adversary(
         layer="sideways.py:WritesIntoInput",

@@ -67,7 +67,10 @@ def test_it_is_found_by_its_name_and_passes_the_kit(package: Path) -> None:
     code = "from attnbench.testing import check; r = check('ring-attention:qkv_bias=off'); print(r); assert r.passed"
     done = used(package, "-c", code)
     assert done.returncode == 0, done.stderr
-    assert f"ring-attention:qkv_bias=off from attnbench-ring-attention 0.1.0: 0 of {len(testing.CHECKS)} checks failed" in done.stdout
+    assert (
+        f"ring-attention:qkv_bias=off from attnbench-ring-attention 0.1.0: 0 of {len(testing.CHECKS)} checks failed"
+        in done.stdout
+    )
 
 
 def test_it_is_listed_with_where_it_comes_from(package: Path) -> None:

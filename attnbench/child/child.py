@@ -24,6 +24,7 @@ from attnbench.child.death import Death
 from attnbench.child.ear import Ear, EventTypes
 from attnbench.child.forked import Forked, NoForkError
 from attnbench.child.spawned import Spawned
+from attnbench.devices import cgroups
 from attnbench.errors import ProcessError
 from attnbench.runs.job import FORK, SPAWN
 
@@ -74,7 +75,7 @@ class Child:
         self._ended = False
         self._said = ""
         self._heard: deque[Any] = deque()
-        self._kills_before = death.out_of_memory_kills()
+        self._kills_before = cgroups.out_of_memory_kills()
         self._ear = Ear(events)
         self._control, told = socket.socketpair()
         try:
@@ -131,7 +132,7 @@ class Child:
 
     def death(self, phase: str) -> Death:
         """Return what a child that has ended before its time died of while it was in a phase."""
-        kills, before = death.out_of_memory_kills(), self._kills_before
+        kills, before = cgroups.out_of_memory_kills(), self._kills_before
         return death.of(
             self.exit_status,
             phase=phase,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from attnbench.record import Status
@@ -52,41 +51,6 @@ def of(exit_status: int | None, *, phase: str, said: str, foreign: str, memory_r
         reason += "; no fault of a process's own brings that signal"
         return Death(status=Status.CRASHED, reason=reason, from_outside=True)
     return Death(status=Status.CRASHED, reason=reason)
-
-
-def out_of_memory_kills(root: Path = Path("/")) -> int | None:
-    """Return how many processes of the own control group the kernel has ended for lack of memory; None if unknown.
-
-    The kernel's counter for the whole machine says nothing: it counts what happens in other containers.
-    """
-    for counters in _counters_of_memory(root):
-        for line in _lines(counters):
-            name, _, count = line.partition(" ")
-            if name == "oom_kill":
-                return int(count)
-    return None
-
-
-def _counters_of_memory(root: Path) -> list[Path]:
-    """Return where the counters of the own control group may be, of version 2 and of version 1."""
-    groups = root / "sys/fs/cgroup"
-    found = []
-    for line in _lines(root / "proc/self/cgroup"):
-        _, controllers, path = line.split(":", 2)
-        # In a container the path may be the host's, and the group the root of what is mounted.
-        if not controllers:
-            found += [groups / path.lstrip("/") / "memory.events", groups / "memory.events"]
-        elif "memory" in controllers.split(","):
-            memory = groups / "memory"
-            found += [memory / path.lstrip("/") / "memory.oom_control", memory / "memory.oom_control"]
-    return found
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text().splitlines()
-    except OSError:
-        return []
 
 
 def _signal_name(number: int) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -26,29 +27,20 @@ Value = str | int | float | bool | None
 Facts = Mapping[str, Value]
 
 _PACKAGES = ("numpy", "timm", "fvcore", "triton")
-_VARIABLES = (
-    "ATEN_CPU_CAPABILITY",
-    "CUBLASLT_WORKSPACE_SIZE",
-    "CUBLAS_WORKSPACE_CONFIG",
-    "CUDA_LAUNCH_BLOCKING",
-    "DNNL_MAX_CPU_ISA",
-    "GOMP_CPU_AFFINITY",
-    "KMP_AFFINITY",
-    "KMP_BLOCKTIME",
-    "LD_PRELOAD",
-    "MALLOC_MMAP_THRESHOLD_",
-    "MALLOC_TRIM_THRESHOLD_",
-    "MKL_NUM_THREADS",
-    "NVIDIA_TF32_OVERRIDE",
-    "OMP_NUM_THREADS",
-    "OMP_PROC_BIND",
-    "PYTORCH_ALLOC_CONF",
-    "PYTORCH_CUDA_ALLOC_CONF",
-    "PYTORCH_NO_CUDA_MEMORY_CACHING",
-    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
-    "TORCH_BLAS_PREFER_CUBLASLT",
+_LIBRARIES = (
+    "ATEN_", "CUBLAS", "CUDA_", "CUDNN_", "DNNL_", "GLIBC_TUNABLES", "GOMP_", "HIP_", "HSA_", "KMP_", "LD_PRELOAD",
+    "MALLOC_", "MIOPEN_", "MKL_", "NVIDIA_TF32_OVERRIDE", "OMP_", "ONEDNN_", "OPENBLAS_", "PYTORCH_", "ROCBLAS_",
+    "TORCHDYNAMO_", "TORCHINDUCTOR_", "TORCH_", "TRITON_",
+)  # fmt: skip
+"""How the variables begin by which torch and the libraries under it are told how to work."""
+_NOT_SPEED = re.compile(
+    r"CUDA_(HOME|PATH.*|ROOT|VERSION|VISIBLE_DEVICES|DEVICE_ORDER)|CUDNN_(PATH|ROOT|VERSION)|MKL_(ROOT|VERBOSE)"
+    r"|.*_(INCLUDE|LIBRARY)(_DIR|_PATH)?|PYTORCH_(VERSION|BUILD_.*)|HIP_(PATH|VISIBLE_DEVICES)|TRITON_(CACHE|HOME|DUMP)_?.*"
+    r"|TORCH_(HOME|LOGS.*|EXTENSIONS_DIR|CUDA_ARCH_LIST|SHOW_.*|DISABLE_ADDR2LINE|CPP_LOG_LEVEL)|TORCHINDUCTOR_CACHE_DIR"
+    r"|KMP_(DUPLICATE_LIB_OK|INIT_AT_FORK)|CUDA_MODULE_LOADING"
 )
-"""Variables that change how fast torch or the libraries under it run."""
+"""Those that say where things are, what is printed, or which device is meant, which a fingerprint has by its name;
+and those in the last line, which torch sets itself, in some processes sooner than in others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +57,7 @@ class Environment:
     flags: Facts
     """Threads, and every switch of torch that trades speed for precision or repeatability."""
     variables: Facts
-    """Those environment variables that change speed and are set."""
+    """Those environment variables of torch and its libraries that change speed and are set."""
     code: Facts
     """attnbench's version, commit, and whether its tree was clean, results/ aside; None outside a checkout."""
     state: Facts
@@ -104,7 +96,7 @@ def take(
         memory_gib=round(machine.memory_bytes() / 2**30),
         software=_software(),
         flags={**_flags(threads), **where.flags()},
-        variables={name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        variables=_variables(),
         code={"attnbench": __version__, **_checkout(Path(__file__).parent, run)},
         state=_state(where, root, run),
     )
@@ -126,6 +118,14 @@ def _software() -> Facts:
         "cuda": torch.version.cuda,
         "cudnn": _flag(backends.cudnn.version),
         **{name: _version(name) for name in _PACKAGES},
+    }
+
+
+def _variables() -> Facts:
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(_LIBRARIES) and not _NOT_SPEED.fullmatch(name)
     }
 
 

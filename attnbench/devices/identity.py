@@ -33,4 +33,6 @@ def hardware(parts: Mapping[str, Any]) -> str | None:
     if not isinstance(cpu, Mapping) or not isinstance(cpu.get("usable_cores"), int):
         return None
     cores = min(cpu["usable_cores"], cpu.get("physical_cores") or cpu["usable_cores"])
-    return f"{cpu.get('model')}, {cores} core{'s' if cores != 1 else ''}"
+    quota = cpu.get("quota_cores")
+    limited = f", quota {quota:g}" if isinstance(quota, int | float) and quota < cores else ""
+    return f"{cpu.get('model')}, {cores} core{'s' if cores != 1 else ''}{limited}"

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from attnbench.child import ProgramError, run_program
+from attnbench.devices import cgroups
 
 Run = Callable[[Sequence[str]], str | None]
 """Runs a command and returns what it printed, None if it is missing, failed or took over 10 s."""
@@ -32,7 +33,9 @@ class Cpu:
     logical_cores: int
     usable_cores: int
     """Logical cores that this process may run on."""
-    governor: str | None
+    quota_cores: float | None = None
+    """Cores' worth of time that control groups allow it, None where they set no limit."""
+    governor: str | None = None
     """Frequency policy of core 0, such as ``performance``."""
 
 
@@ -74,15 +77,27 @@ def usable_cores() -> frozenset[int]:
     return frozenset(range(os.cpu_count() or 1))
 
 
+def whole_cores(root: Path = ROOT) -> int:
+    """Return how many threads can run all the time: the cores allowed, or as many as a CPU quota amounts to."""
+    quota = cgroups.quota_cores(root)
+    allowed = len(usable_cores())
+    return allowed if quota is None else max(1, min(allowed, int(quota)))
+
+
 def cpu(root: Path = ROOT, *, run: Run = run_command) -> Cpu:
     """Describe the processor."""
     information = _read(root / "proc/cpuinfo") or ""
-    model = _first(r"^model name\s*:\s*(.+)$", information) or run(["sysctl", "-n", "machdep.cpu.brand_string"])
+    model = (
+        _first(r"^model name\s*:\s*(.+)$", information)
+        or _arm(information, run)
+        or run(["sysctl", "-n", "machdep.cpu.brand_string"])
+    )
     return Cpu(
         model=_short(model or platform.machine()),
         physical_cores=psutil.cpu_count(logical=False),
         logical_cores=psutil.cpu_count() or 1,
         usable_cores=len(usable_cores()),
+        quota_cores=cgroups.quota_cores(root),
         governor=_read(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
     )
 
@@ -116,24 +131,15 @@ def last_cache_bytes(root: Path = ROOT) -> int | None:
     return max((int(text[:-1]) * units[text[-1]] for text in sizes if text and text[-1] in units), default=None)
 
 
-def quota_pause_s(root: Path = ROOT) -> float | None:
-    """Return how long the control group's CPU quota has held its processes back, in seconds."""
-    microseconds = _first(r"^throttled_usec (\d+)$", _read(root / "sys/fs/cgroup/cpu.stat") or "")
-    return None if microseconds is None else int(microseconds) / 1e6
-
-
 def memory_bytes() -> int:
     """Return the size of the main memory."""
     return psutil.virtual_memory().total
 
 
 def available_memory_bytes(root: Path = ROOT) -> int:
-    """Return the main memory that can be had without swapping, within the control group's limit."""
-    available = psutil.virtual_memory().available
-    limit, used = (_read(root / "sys/fs/cgroup" / name) for name in ("memory.max", "memory.current"))
-    if limit and used and limit.isdecimal():
-        return min(available, int(limit) - int(used))
-    return available
+    """Return the main memory that can be had without swapping, within the limits of the control groups."""
+    whole, ours = psutil.virtual_memory().available, cgroups.available_memory_bytes(root)
+    return whole if ours is None else min(whole, ours)
 
 
 def _read(path: Path) -> str | None:
@@ -146,6 +152,16 @@ def _read(path: Path) -> str | None:
 def _first(pattern: str, text: str) -> str | None:
     found = re.search(pattern, text, re.MULTILINE)
     return found.group(1) if found else None
+
+
+def _arm(information: str, run: Run) -> str | None:
+    """Name a processor of ARM, whose kernel gives numbers for its maker and its part and no name."""
+    maker = _first(r"^CPU implementer\s*:\s*(\w+)$", information)
+    part = _first(r"^CPU part\s*:\s*(\w+)$", information)
+    if maker is None or part is None:
+        return None
+    named = _first(r"^Model name:\s*(.+)$", run(["lscpu"]) or "")  # util-linux keeps the table of names
+    return f"{named if named and named != '-' else 'ARM'} (implementer {maker}, part {part})"
 
 
 def _short(model: str) -> str:

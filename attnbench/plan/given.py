@@ -11,7 +11,7 @@ from typing import Any
 
 from attnbench import files
 from attnbench.axes import AXES, Scope, texts
-from attnbench.devices.machine import usable_cores
+from attnbench.devices.machine import whole_cores
 from attnbench.errors import UsageError, did_you_mean
 from attnbench.plan.request import LISTS, Request
 from attnbench.plugins.registry import discover
@@ -64,13 +64,13 @@ def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -
 
 
 def default_threads() -> int:
-    """Return the threads of a sweep that asks for none: ``OMP_NUM_THREADS``, else every core that may be used."""
+    """Return the threads of a sweep that asks for none: ``OMP_NUM_THREADS``, else the cores that may be used."""
     # As OpenMP reads it: one number for each level of nesting, of which the first is meant.
     wished = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     try:
         return int(AXES["threads"].read(wished))
     except ValueError:
-        return len(usable_cores())
+        return whole_cores()
 
 
 def known_names() -> tuple[str, ...]:
@@ -80,7 +80,7 @@ def known_names() -> tuple[str, ...]:
 
 def _warn_of_threads(written: Sequence[str]) -> None:
     """Warn of more threads than cores; what is no number is refused where the axes are read."""
-    cores = len(usable_cores())
+    cores = whole_cores()
     for threads in (text for text in written if text.isdecimal() and len(text) < 9 and int(text) > cores):
         warnings.warn(
             f"--threads {threads}: this process may use {cores} cores; threads that share one wait for each other",

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from attnbench.devices import machine
+from attnbench.devices import cgroups, machine
 from attnbench.devices.gpus import Pace
 
 SWITCHES_PER_S = 10.0
@@ -128,7 +128,7 @@ class Watch:
     def _read_cpu(self) -> _CpuReading:
         return _CpuReading(
             mhz=machine.cpu_mhz(self._cores, self._root),
-            quota_pause_s=machine.quota_pause_s(self._root),
+            quota_pause_s=cgroups.quota_pause_s(self._root),
             cpu_time=machine.cpu_time(self._cores, self._root),
             own_s=self._usage().cpu_s,
             time_s=self._clock(),

@@ -39,7 +39,7 @@ class ThisMachine:
 
     def why_not_timed(self, cell: Cell) -> str:
         """Return why a cell cannot be measured again; empty if it can be."""
-        cores = len(machine.usable_cores())
+        cores = machine.whole_cores()
         if cell.threads > cores:
             return f"{cell.threads} threads and {cores} cores here"
         if cell.device != names.HOST and cell.device not in self.devices:

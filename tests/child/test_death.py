@@ -1,7 +1,6 @@
 """What is said of a death, and that lack of memory is said where the kernel counts it for the own control group."""
 
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -35,33 +34,3 @@ def test_a_death_has_its_status_and_who_it_came_from(
     found = death.of(exit_status, **WELL | more)
     assert (found.status, found.from_outside) == (Status(status), from_outside)
     assert found.reason.startswith(reason)
-
-
-EVENTS, CONTROL = "low 0\noom 3\noom_kill {}\noom_group_kill 0\n", "oom_kill_disable 0\nunder_oom 0\noom_kill {}\n"
-
-
-@pytest.mark.parametrize(
-    ("group", "files", "kills"),
-    [
-        ("0::/user.slice/run.scope", {"user.slice/run.scope/memory.events": EVENTS.format(2)}, 2),
-        ("0::/", {"memory.events": EVENTS.format(1)}, 1),
-        ("0::/docker/f00", {"memory.events": EVENTS.format(4)}, 4),
-        ("4:memory:/job\n0::/", {"memory/job/memory.oom_control": CONTROL.format(5)}, 5),
-        ("9:cpu,memory:/docker/f00", {"memory/memory.oom_control": CONTROL.format(6)}, 6),
-        ("4:memory:/job", {"memory/job/memory.oom_control": "oom_kill_disable 0\n"}, None),
-        ("0::/", {}, None),
-        ("", {"memory.events": EVENTS.format(1)}, None),
-    ],
-)
-def test_kills_for_lack_of_memory_are_those_of_the_own_control_group(
-    tmp_path: Path, group: str, files: dict[str, str], kills: int | None
-) -> None:
-    for name, text in {"proc/self/cgroup": group, **{f"sys/fs/cgroup/{k}": v for k, v in files.items()}}.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    (tmp_path / "proc/vmstat").write_text("oom_kill 99\n")
-    assert death.out_of_memory_kills(tmp_path) == kills
-
-
-def test_no_kill_of_another_group_is_taken_for_one_of_ours(tmp_path: Path) -> None:
-    assert death.out_of_memory_kills(tmp_path) is None

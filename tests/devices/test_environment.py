@@ -188,12 +188,57 @@ def test_threads_and_switches_of_torch_change_the_id():
     assert identify() == plain
 
 
-def test_variables_that_change_speed_are_recorded_and_others_are_not(monkeypatch):
-    monkeypatch.setenv("KMP_BLOCKTIME", "1")
-    monkeypatch.setenv("SECRET_TOKEN", "xyz")
+@pytest.mark.parametrize(
+    "name",
+    ["KMP_BLOCKTIME", "ONEDNN_MAX_CPU_ISA", "DNNL_DEFAULT_FPMATH_MODE", "OMP_PLACES", "MKL_ENABLE_INSTRUCTIONS",
+     "ATEN_CPU_CAPABILITY", "TORCH_COMPILE_DISABLE", "TORCHINDUCTOR_MAX_AUTOTUNE", "MALLOC_ARENA_MAX", "LD_PRELOAD"],
+)  # fmt: skip
+def test_variables_that_change_speed_are_part_of_what_is_compared(monkeypatch, name):
+    monkeypatch.delenv(name, raising=False)
+    without = environment.take(threads=1, run=silent)
+    monkeypatch.setenv(name, "1")
     found = environment.take(threads=1, run=silent)
-    assert found.variables["KMP_BLOCKTIME"] == "1"
-    assert "xyz" not in json.dumps(found.to_dict())
+    assert found.variables[name] == "1"
+    assert found.environment_id != without.environment_id
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["SECRET_TOKEN", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "TORCH_HOME", "TORCH_LOGS", "PYTORCH_VERSION",
+     "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "KMP_DUPLICATE_LIB_OK"],
+)  # fmt: skip
+def test_other_variables_are_not_recorded(monkeypatch, name):
+    monkeypatch.setenv(name, "xyz")
+    assert "xyz" not in json.dumps(environment.take(threads=1, run=silent).to_dict())
+
+
+def test_a_quota_is_part_of_what_is_compared_and_of_the_machine_s_name(root):
+    free = environment.take(threads=1, root=root, run=silent)
+    (root / "proc/self").mkdir(parents=True, exist_ok=True)
+    (root / "proc/self/cgroup").write_text("0::/\n")
+    (root / "sys/fs/cgroup").mkdir(parents=True)
+    (root / "sys/fs/cgroup/cpu.max").write_text("50000 100000\n")
+    held = environment.take(threads=1, root=root, run=silent)
+    assert (free.cpu.quota_cores, held.cpu.quota_cores) == (None, 0.5)
+    assert free.environment_id != held.environment_id
+    assert environment.hardware_name(held) == f"{environment.hardware_name(free)}, quota 0.5"
+
+
+ARM = "processor : 0\nCPU implementer : 0x41\nCPU architecture: 8\nCPU part : 0xd0c\n"
+
+
+@pytest.mark.parametrize(
+    ("lscpu", "name"),
+    [
+        ("Architecture: aarch64\nModel name:    Neoverse-N1\n", "Neoverse-N1 (implementer 0x41, part 0xd0c)"),
+        ("Model name:   -\n", "ARM (implementer 0x41, part 0xd0c)"),
+        (None, "ARM (implementer 0x41, part 0xd0c)"),
+    ],
+)
+def test_a_processor_of_arm_is_told_by_maker_and_part(tmp_path, lscpu, name):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text(ARM)
+    assert machine.cpu(tmp_path, run=lambda arguments: lscpu if arguments == ["lscpu"] else None).model == name
 
 
 def test_precision_set_by_torch_s_newer_interface_does_not_raise(monkeypatch):
@@ -267,6 +312,8 @@ def test_description_has_a_line_for_everything(root, h200):
 def test_memory_that_can_be_had_is_within_the_limit_of_the_control_group(tmp_path):
     whole = machine.available_memory_bytes(tmp_path)
     assert 0 < whole <= machine.memory_bytes()
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/\n")
     group = tmp_path / "sys/fs/cgroup"
     group.mkdir(parents=True)
     (group / "memory.current").write_text("1000\n")

@@ -9,7 +9,7 @@ import pytest
 
 from attnbench.axes import AXES
 from attnbench.cli.parameters import COMMAS
-from attnbench.devices.machine import usable_cores
+from attnbench.devices.machine import whole_cores
 from attnbench.errors import UsageError
 from attnbench.plan.given import default_threads, read_request
 from attnbench.runs.session import folder_of
@@ -76,7 +76,7 @@ def test_values_of_another_type_in_a_sweep_file_are_refused_all_at_once(tmp_path
 
 
 def test_more_threads_than_cores_are_taken_with_a_warning() -> None:
-    cores = len(usable_cores())
+    cores = whole_cores()
     with pytest.warns(UserWarning, match=f"--threads {cores + 1}: this process may use {cores} cores"):
         request, _ = read_request(None, {"mechanisms": ("mhsa",), "threads": cores + 1}, threads=1)
     assert request.written("threads") == (str(cores + 1),)
@@ -87,7 +87,7 @@ def test_threads_are_what_openmp_was_told_else_all_cores(
     value: str, threads: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", value)
-    assert default_threads() == (threads or len(usable_cores()))
+    assert default_threads() == (threads or whole_cores())
 
 
 @pytest.mark.parametrize("empty", ["", " ", ",", " , "])

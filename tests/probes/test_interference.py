@@ -63,6 +63,7 @@ def described(tmp_path) -> Described:
 def test_nothing_is_reported_of_a_quiet_machine(described):
     described.write_cpu_time(busy_s=50.0)
     described.write("proc/cpuinfo", "processor : 0\ncpu MHz : 3000.0\n")
+    described.write("proc/self/cgroup", "0::/\n")
     described.write("sys/fs/cgroup/cpu.stat", "usage_usec 5\nthrottled_usec 700\n")
     watch = described.watch()
     watch.mark()
@@ -125,6 +126,7 @@ def test_time_taken_by_the_hypervisor_is_reported(described):
 
 
 def test_a_cpu_quota_is_reported(described):
+    described.write("proc/self/cgroup", "0::/\n")
     described.write("sys/fs/cgroup/cpu.stat", "usage_usec 9\nnr_throttled 0\nthrottled_usec 1000000\n")
     watch = described.watch()
     watch.mark()

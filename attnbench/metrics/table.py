@@ -162,6 +162,9 @@ _ROWS: dict[str, Metric] = {
     "running_s": _time(label="time that its calls took in all, every pass together", better=Better.NEITHER),
     "compile_s": _time(label="time to compile"),
     "recompilations": Metric(label="recompilations", better=Better.LOWER, needs=Needs.LATENCY),
+    "graphs": Metric(label="graphs that it was compiled into", better=Better.LOWER, needs=Needs.LATENCY),
+    "graph_breaks": Metric(label="breaks between compiled graphs", better=Better.LOWER, needs=Needs.LATENCY),
+    "graph_breaks_at": Metric(label="where compiled graphs break", needs=Needs.LATENCY),
 }
 
 

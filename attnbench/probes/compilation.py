@@ -2,14 +2,21 @@
 
 ``torch.compile`` keeps its graphs by code object. Modules of one class share the code of ``forward``, so each one more
 makes every call of all of them check more guards, and from the ninth on they silently run uncompiled.
+
+What is called compiled may be so in pieces, or not at all: the compiler can be switched off, and it runs what it cannot
+take as it stands, between two graphs. So its own counters are read.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from traceback import FrameSummary
 from types import FunctionType
 from typing import Any
 
@@ -19,6 +26,10 @@ from torch import Tensor, nn
 _numbers = itertools.count()
 _RECOMPILE_LIMIT = 8
 """Torch's own default, set again for each module: importing ``timm.optim`` raises it to a million."""
+_SWITCHES = ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE")
+"""Variables that make ``torch.compile`` return what it is given."""
+_MOST_NAMED = 3
+"""Reasons for breaks that are named of each module."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +41,20 @@ class Compiled:
     """What the first call took, compiling included."""
     recompilations: int
     """Graphs compiled in the calls after it, which should need none."""
+    graphs: int
+    """Graphs that the first call compiled: 1 for what was taken whole, 0 for what was not compiled at all."""
+    breaks: int
+    """Places where the compiler gave up a graph, to run something as it stands."""
+    breaks_at: str
+    """The compiler's reasons for them, with the file and line where it tells; empty without a break."""
+
+    @property
+    def why_not(self) -> str:
+        """Why nothing was compiled; empty where something was."""
+        if self.graphs:
+            return ""
+        off = [f"{name} is set" for name in _SWITCHES if os.environ.get(name, "0") != "0"]
+        return f"torch.compile compiled nothing of it: {', '.join(off) or self.breaks_at or 'it is switched off'}"
 
 
 def isolated(model: nn.Module) -> Callable[[Tensor], Any]:
@@ -56,14 +81,22 @@ def warm(call: Callable[[], object], *, synchronize: Callable[[], object], calls
         synchronize: waits until the device is done.
         calls: how many calls follow the first.
     """
-    started = time.perf_counter()
+    first, known, started = _counted(), len(_reasons()), time.perf_counter()
     call()
     synchronize()
     compile_s = time.perf_counter() - started
-    before = graphs()
+    before = _counted()
     for _ in range(calls):
         call()
-    return Compiled(call=call, compile_s=compile_s, recompilations=graphs() - before)
+    found = {name: before[name] - first[name] for name in before}
+    return Compiled(
+        call=call,
+        compile_s=compile_s,
+        recompilations=graphs() - before["stats"]["unique_graphs"],
+        graphs=found["stats"]["unique_graphs"],
+        breaks=found["graph_break"].total(),
+        breaks_at=_places(found["graph_break"], known),
+    )
 
 
 def graphs() -> int:
@@ -71,3 +104,33 @@ def graphs() -> int:
     from torch._dynamo.utils import counters  # noqa: PLC0415 - a second, for cells that are compiled only
 
     return int(counters["stats"]["unique_graphs"])
+
+
+def _counted() -> Mapping[str, Counter[str]]:
+    """Return a copy of those counters of the compiler that are read here."""
+    from torch._dynamo.utils import counters  # noqa: PLC0415 - as above
+
+    return {name: Counter(counters[name]) for name in ("stats", "graph_break")}
+
+
+def _reasons() -> list[Any]:
+    """Return the reasons that torch keeps with the caller's stack, of breaks that end a graph which has begun."""
+    from torch._dynamo import utils  # noqa: PLC0415 - as above
+
+    return getattr(utils, "graph_break_reasons", [])
+
+
+def _places(breaks: Counter[str], known: int) -> str:
+    lines = {_first_line(each.reason): each.user_stack[-1] for each in _reasons()[known:] if each.user_stack}
+    reasons = list(dict.fromkeys(map(_first_line, breaks)))
+    said = [f"{reason} ({_place(lines[reason])})" if reason in lines else reason for reason in reasons]
+    more = len(said) - _MOST_NAMED
+    return "; ".join(said[:_MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _first_line(reason: str) -> str:
+    return reason.strip().partition("\n")[0]  # what follows explains and advises
+
+
+def _place(frame: FrameSummary) -> str:
+    return f"{Path(frame.filename).name}:{frame.lineno}"

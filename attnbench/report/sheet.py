@@ -84,6 +84,7 @@ def notes_of(row: Row, *, timed_in: str) -> list[str]:
         "MACs are not ranked: {}": row.macs_doubt,
         "MACs disagree: {}": _disagreement(row),
         "recompiled while it ran: {} times": row.recompilations,
+        "not compiled whole: {}": _pieces(row),
         "accuracy {}": row.accuracy_remark,
         "no accuracy: {}": _accuracy_failure(row),
     }
@@ -168,3 +169,10 @@ def _accuracy_failure(row: Row) -> str:
     if row.accuracy_status in ("ok", None):
         return ""
     return f"{row.accuracy_status}, {row.accuracy_reason}" if row.accuracy_reason else str(row.accuracy_status)
+
+
+def _pieces(row: Row) -> str:
+    if not row.graph_breaks:
+        return ""
+    graphs = int(row.graphs)
+    return f"{graphs} graph{'s' if graphs != 1 else ''}, {row.graph_breaks_at}"

@@ -315,7 +315,18 @@ def _compiled(cell: Cell, model: nn.Module, x: Tensor, learn: Learn, world: Worl
     forward = compilation.isolated(model)
     call = world.around(subject.call(cell, forward, x, forget=subject.forget(model, x)))
     found = compilation.warm(call, synchronize=devices.of(cell.device).synchronize)
-    learn("compiling", {"compile_s": found.compile_s, "recompilations": found.recompilations})
+    learn(
+        "compiling",
+        {
+            "compile_s": found.compile_s,
+            "recompilations": found.recompilations,
+            "graphs": found.graphs,
+            "graph_breaks": found.breaks,
+            "graph_breaks_at": found.breaks_at or None,
+        },
+    )
+    if found.why_not:
+        raise Unmeasurable(Status.UNSUPPORTED, found.why_not)
     return forward
 
 

@@ -1,8 +1,10 @@
+import re
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from attnbench.probes.compilation import graphs, isolated, warm
+from attnbench.probes.compilation import Compiled, graphs, isolated, warm
 
 
 class Repeated(nn.Module):
@@ -49,6 +51,57 @@ def test_the_first_call_compiles_and_the_next_do_not() -> None:
     found = warm(lambda: compiled(x), synchronize=lambda: None)
     assert found.compile_s > 0
     assert found.recompilations == 0
+
+
+class Excluded(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+
+    @torch.compiler.disable
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x)
+
+
+class Looks(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.inner(x)
+        return x * 0 if float(x.detach().abs().max()) > 1e9 else self.inner(x)
+
+
+@torch.no_grad()
+def warmed(model: nn.Module) -> Compiled:
+    compiled, x = isolated(model), torch.randn(2, 4)
+    return warm(lambda: compiled(x), synchronize=lambda: None)
+
+
+def test_what_is_compiled_whole_is_one_graph_without_a_break() -> None:
+    warmed(Looks())  # the counters are the process's
+    found = warmed(Repeated(2))
+    assert (found.graphs, found.breaks, found.breaks_at, found.why_not) == (1, 0, "", "")
+
+
+def test_what_is_compiled_in_pieces_says_where_and_why() -> None:
+    found = warmed(Looks())
+    assert (found.graphs, found.breaks, found.why_not) == (2, 1, "")
+    assert "Tensor.item()" in found.breaks_at
+    assert re.search(r"\(test_compilation.py:\d+\)", found.breaks_at)
+
+
+def test_an_excluded_layer_among_others_is_a_break() -> None:
+    found = warmed(nn.Sequential(nn.Linear(4, 4), Excluded(), nn.Linear(4, 4)))
+    assert (found.graphs, found.breaks) == (2, 1)
+    assert "torch.compiler.disable()" in found.breaks_at
+
+
+def test_what_is_excluded_as_a_whole_is_not_compiled() -> None:
+    found = warmed(Excluded())
+    assert found.graphs == 0
+    assert found.why_not.startswith("torch.compile compiled nothing of it: Skip inlining `torch.compiler.disable()`")
 
 
 def test_recompilations_are_counted() -> None:

@@ -7,7 +7,6 @@ them, which for ImageNet's is the order of every published head.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import nn
 from attnbench.accuracy.data.images import Photos, Transform
 from attnbench.accuracy.data.splits import Files
 from attnbench.accuracy.training import InOrder, loader
+from attnbench.devices import machine
 from attnbench.errors import DataError
 from attnbench.record import Value
 
@@ -100,7 +100,7 @@ def evaluate(
         FloatingPointError: logits are infinite or not numbers.
     """
     model = model.eval().to(device)
-    split = Files(photos, spare_cores=min(_MOST_PROCESSES, (os.cpu_count() or 1) - 1))
+    split = Files(photos, spare_cores=min(_MOST_PROCESSES, machine.whole_cores() - 1))
     done = first = among_five = 0
     for images, labels in loader(InOrder(split, size=_BATCH), split):
         logits = model(images.to(device)).cpu()

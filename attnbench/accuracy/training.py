@@ -15,9 +15,14 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as Indexed
 
 from attnbench.accuracy.data.splits import Dataset, Images, Labels, Split
+from attnbench.devices import machine
 
 Batch = tuple[Images, Labels]
 
+_AHEAD = 2
+"""Batches that each process keeps ready, torch's own default."""
+_OF_SHARED_MEMORY = 0.8
+"""The part of what is free there that batches may take."""
 HALF = (torch.float16, torch.bfloat16)
 """Precisions that are computed in under autocast, on float32 weights."""
 
@@ -152,8 +157,22 @@ def score(model: nn.Module, split: Split, *, size: int, dtype: torch.dtype) -> S
 
 
 def loader(batches: Indexed[Batch], split: Split) -> DataLoader[Batch]:
-    """Return what reads batches ahead, in as many processes as their split is worth."""
-    return DataLoader(batches, batch_size=None, num_workers=split.processes)
+    """Return what reads batches ahead, in as many processes as their split is worth and shared memory has room for."""
+    return DataLoader(batches, batch_size=None, num_workers=_readers(batches, split.processes))
+
+
+def _readers(batches: Indexed[Batch], wished: int) -> int:
+    """Return how many processes can read ahead; 0 is this one, which needs no shared memory.
+
+    A batch that finds no room there is lost with the thread that sends it, and torch's loader waits for it for ever.
+    Containers have 64 MB of it by default.
+    """
+    free = machine.shared_memory_bytes() if wished else None
+    if free is None:
+        return wished
+    images, labels = batches[0]
+    of_a_process = (_AHEAD + 1) * (images.nbytes + labels.nbytes)  # and the one that is being made
+    return min(wished, int(_OF_SHARED_MEMORY * free) // of_a_process)
 
 
 def autocast(weight: Tensor, dtype: torch.dtype) -> torch.autocast:

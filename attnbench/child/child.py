@@ -23,6 +23,7 @@ from attnbench.child import death
 from attnbench.child.death import Death
 from attnbench.child.ear import Ear, EventTypes
 from attnbench.child.forked import Forked, NoForkError
+from attnbench.child.patience import Patience
 from attnbench.child.spawned import Spawned
 from attnbench.devices import cgroups
 from attnbench.errors import ProcessError
@@ -93,16 +94,18 @@ class Child:
     def next_event(self, *, timeout_s: float) -> Any:  # noqa: ANN401 - of one of the types of its events
         """Return the next event, ENDED after the last one, or None if nothing came in time.
 
+        Time in which this process was stopped does not count: the child was stopped with it.
+
         Raises:
             ProcessError: there was no process to be had for the child.
         """
-        deadline = time.monotonic() + min(timeout_s, _LONGEST_WAIT_S)
+        patience = Patience(min(timeout_s, _LONGEST_WAIT_S))
         while not self._heard:
             if self._ended:
                 return ENDED
             if self._ear.foreign:
                 self.end()
-            elif not self._listen(deadline - time.monotonic()):
+            elif not patience.wait(self._listen):
                 return None
         return self._heard.popleft()
 

@@ -131,6 +131,15 @@ def last_cache_bytes(root: Path = ROOT) -> int | None:
     return max((int(text[:-1]) * units[text[-1]] for text in sizes if text and text[-1] in units), default=None)
 
 
+def shared_memory_bytes(root: Path = ROOT) -> int | None:
+    """Return how much of the memory that processes share is free; None where it is no file system of its own."""
+    try:
+        found = os.statvfs(root / "dev/shm")
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
+
+
 def memory_bytes() -> int:
     """Return the size of the main memory."""
     return psutil.virtual_memory().total

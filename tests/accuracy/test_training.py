@@ -8,6 +8,7 @@ from torch import nn
 
 from attnbench.accuracy.data.splits import Dataset, Pixels
 from attnbench.accuracy.training import InOrder, Shuffled, TrainingRecipe, fit, loader, score
+from attnbench.devices import machine
 
 
 def numbered(count: int) -> Pixels:
@@ -17,6 +18,16 @@ def numbered(count: int) -> Pixels:
 
 def seen(batches) -> list[list[int]]:
     return [images.flatten().int().tolist() for images, _ in batches]
+
+
+class Wished(Pixels):
+    """Images that seven processes are to read."""
+
+    processes = 7
+
+
+BATCH_NEEDS = 3 * (4 * 3 * 32 * 32 * 4 + 4 * 8)
+"""Bytes of three batches of four such images and their labels: two that are ready and one that is made."""
 
 
 class Drawn(Pixels):
@@ -55,6 +66,22 @@ def test_every_batch_is_drawn_with_a_seed_of_its_own():
 
 def test_held_out_images_are_read_once_and_in_order():
     assert seen(loader(InOrder(numbered(5), size=2), numbered(5))) == [[0, 1], [2, 3], [4]]
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize(
+    ("free", "processes"),
+    [(None, 7), (2**40, 7), (5 * BATCH_NEEDS, 4), (int(4.9 * BATCH_NEEDS), 3), (BATCH_NEEDS, 0), (0, 0)],
+)
+def test_no_more_processes_read_than_shared_memory_has_room_for(monkeypatch, free, processes):
+    monkeypatch.setattr(machine, "shared_memory_bytes", lambda: free)
+    split = Wished(torch.zeros(8, 3, 32, 32), torch.zeros(8, dtype=torch.long))
+    assert loader(InOrder(split, size=4), split).num_workers == processes
+
+
+def test_who_reads_alone_needs_no_shared_memory(monkeypatch):
+    monkeypatch.setattr(machine, "shared_memory_bytes", lambda: pytest.fail("looked at"))
+    assert loader(InOrder(numbered(4), size=2), numbered(4)).num_workers == 0
 
 
 def test_the_rate_rises_then_falls_along_a_cosine():

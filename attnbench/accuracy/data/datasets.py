@@ -6,7 +6,6 @@ not in ``./data`` or in Hugging Face's cache. What is not there is refused, not 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -16,6 +15,7 @@ from torch import Tensor
 from attnbench.accuracy.data.images import in_colour
 from attnbench.accuracy.data.sources import Folder, HuggingFace, Source, Torchvision
 from attnbench.accuracy.data.splits import Dataset, Files, Pixels
+from attnbench.devices import machine
 from attnbench.errors import DataError, did_you_mean
 
 Size: TypeAlias = tuple[int, int]
@@ -92,7 +92,7 @@ def _transformed(name: str, source: Source, size: Size) -> Dataset:
     config = resolve_data_config({"input_size": (3, *size)})  # type: ignore[no-untyped-call]
     train.transform = InColour(create_transform(**config, is_training=True))
     held_out.transform = InColour(create_transform(**config, is_training=False))
-    spare_cores = min(_MOST_PROCESSES, (os.cpu_count() or 1) - 1)
+    spare_cores = min(_MOST_PROCESSES, machine.whole_cores() - 1)
     return Dataset(
         name=name,
         train=Files(train, spare_cores=spare_cores),

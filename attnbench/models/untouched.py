@@ -7,7 +7,8 @@ believes to be timed has nothing here to know it by.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -50,15 +51,35 @@ class Untouched:
         if self.given is not self.x:
             self.given.data.copy_(self.x)
 
-    def run(self, seed: int, *, forward: Callable[[Tensor], Any] | None = None) -> Any:  # noqa: ANN401 - a model's
+    def find(self, buffers: Mapping[str, Tensor]) -> None:
+        """Let the next call find in its buffers what another's has found, as far as they have the same size."""
+        own = dict(self.model.named_buffers())
+        with torch.no_grad():
+            for name, value in buffers.items():
+                if name in own and own[name].shape == value.shape:
+                    own[name].copy_(value)
+
+    def run(
+        self,
+        seed: int,
+        *,
+        forward: Callable[[Tensor], Any] | None = None,
+        within: AbstractContextManager[object] | None = None,
+    ) -> Any:  # noqa: ANN401 - a model's
         """Return what the copy gives for the values that its input has.
 
         Args:
             seed: of all generators.
             forward: what the model was compiled to; None for the model itself.
+            within: entered for the call, in the thread that makes it.
         """
+
+        def call() -> Any:  # noqa: ANN401
+            with within or nullcontext():
+                return self._call(forward or self.model)
+
         seed_all(seed)
-        return alone(self._asked, lambda: self._call(forward or self.model))
+        return alone(self._asked, call)
 
     def _call(self, forward: Callable[[Tensor], Any]) -> Any:  # noqa: ANN401
         if self._asked.cell.mode is Mode.INFER:
@@ -69,19 +90,21 @@ class Untouched:
 def alone(asked: subject.Subject, work: Callable[[], T]) -> T:
     """Do some work in a thread whose stack holds nothing of the harness, and return its result or raise its error."""
     found: list[T] = []
-    errors: list[Exception] = []
+    errors: list[BaseException] = []
 
     def body() -> None:
         try:
             devices.of(asked.cell.device).set_up(threads=asked.cell.threads)  # the current device is a thread's own
             with attention.allowed(asked.cell.sdpa):
                 found.append(work())
-        except Exception as error:  # a plugin may raise anything
+        except BaseException as error:  # a plugin may raise anything
             errors.append(error)
 
     thread = threading.Thread(target=body)
     thread.start()
     thread.join()
-    if errors:
-        raise errors[0]
+    for error in errors:
+        if isinstance(error, Exception):
+            raise error
+        raise RuntimeError(f"{type(error).__name__} {error}".strip()) from error  # it ends its thread, and no more
     return found[0]

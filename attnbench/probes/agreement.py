@@ -68,7 +68,7 @@ def beyond(found: Errors, allowed: Errors | None, tight: float) -> Errors:
 
 def digits(error: float) -> int:
     """Return to how many digits results agree that are so far apart."""
-    return max(0, math.floor(-math.log10(error))) if error > 0 else 16
+    return math.floor(-math.log10(min(error, 1.0))) if error > 0 else 16
 
 
 def _largest(tensor: Tensor) -> float:
@@ -85,4 +85,4 @@ def _difference(found: Tensor | None, right: Tensor, scale: float) -> float:
         return math.inf
     difference = (found - right)[~odd]
     largest = float(difference.abs().max()) if difference.numel() else 0.0
-    return largest / scale if largest else 0.0
+    return (largest / scale if scale else math.inf) if largest else 0.0

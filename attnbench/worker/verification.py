@@ -8,19 +8,23 @@ them is the copy run in the layer's own type, whose distance from the exact one 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from attnbench.models import subject
 from attnbench.models.untouched import Untouched
 from attnbench.probes import agreement, compilation, memory
 from attnbench.probes.agreement import Errors
+from attnbench.probes.steps import Jitter, Steps
 from attnbench.record import Cell, Mode
 from attnbench.worker import torch_state
+from attnbench.worker.aspects import listed
 from attnbench.worker.objection import Objection
 from attnbench.worker.witness import Evidence, Testimony, observed, weights
 
@@ -30,7 +34,8 @@ _HALF = 2.0**-15
 """Errors that products of TF32 and half types may have: their values are rounded to 11 bits or fewer, 2^-12 of each at
 most, and where many are summed the errors cancel in part."""
 _NOISE = 64.0
-"""How many times more than from rounding its input and weights a layer's result may change by rounding all between."""
+"""How many times as far as float32 a layer may be from float64 as rounding every operator once moves its result: sums
+round more than once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +61,8 @@ class _Judge:
     compared: int = 0
     precise: bool = False
     remark: str = ""
+    _alike: bool = False
+    """Whether copies are known to be alike."""
     _plain: Untouched | None = None
     _exact: Untouched | None = None
 
@@ -120,11 +127,12 @@ class _Judge:
         *,
         seed: int | None = None,
         forward: Callable[[Tensor], Any] | None = None,
+        within: AbstractContextManager[object] | None = None,
     ) -> dict[str, Tensor]:
         """Return what a copy gives for the values of a call, and the input as it was before."""
         copy.fill(kept.number)
         before = copy.x.detach().clone()
-        returned = copy.run(kept.number if seed is None else seed, forward=forward)
+        returned = copy.run(kept.number if seed is None else seed, forward=forward, within=within)
         training = self.cell.mode is Mode.TRAIN
         found = observed(copy.model, copy.given, returned, picks=kept.picks, training=training)
         return found | observed(copy.model, before, (), picks=kept.picks, training=False)
@@ -148,16 +156,30 @@ class _Judge:
             return
         if agreement.beyond(apart, None, tight) and self.cell.compiled and self._draws(kept):
             apart = agreement.errors(kept.tensors, self._compiled(kept))
-        own = None if exact is None else agreement.errors(plain, exact)
-        wrong = agreement.beyond(apart, own, tight)
-        if wrong and own is not None:
-            wrong = {name: off[name] for name in wrong if name in agreement.beyond(off, own, tight)}
-        if wrong:
-            self._explain(kept, wrong, own)
+        if exact is None:
+            self._conclude(kept, agreement.beyond(apart, None, tight), None)
             return
-        self.compared += 1
-        if own is not None and self._own_type is torch.float32:
+        own = agreement.errors(plain, exact)
+        if self._unlike_itself(kept, apart, own):
+            return
+        # A layer that draws is drawn other numbers in another type: how far its copies are apart is no rounding.
+        rounding = None if self._varies(apart, own) and self._draws(kept) else own
+        wrong = agreement.beyond(apart, rounding, tight)
+        wrong = {name: off[name] for name in wrong if name in agreement.beyond(off, rounding, tight)}
+        self._conclude(kept, wrong, own)
+        if not wrong and self._own_type is torch.float32:
             self._question_precision(kept, own, exact)
+
+    def _conclude(self, kept: Testimony, wrong: Errors, own: Errors | None) -> None:
+        if not wrong:
+            self.compared += 1
+        elif not self._is_state(kept, own):
+            self._explain(kept, wrong, own)
+
+    def _varies(self, apart: Errors, own: Errors) -> bool:
+        """Return whether a call is as far from the copy as only copies are that are far apart themselves."""
+        tight = agreement.TIGHT[self._own_type]
+        return bool(agreement.beyond(apart, None, tight)) and agreement.worst(own)[1] > agreement.FACTOR * tight
 
     def _draws(self, kept: Testimony) -> bool:
         """Return whether the copy draws random numbers: it gives another answer with other seeds."""
@@ -170,15 +192,46 @@ class _Judge:
         copy = self._copy()
         return self._observed(copy, kept, forward=compilation.isolated(copy.model))
 
+    def _is_state(self, kept: Testimony, own: Errors | None) -> bool:
+        """Return whether a training step is right for the buffers that it found, and does all that a first one does.
+
+        Spectral norms and running means follow from the steps before, of which a copy has made none. A layer that does
+        less once it has counted its calls does so by other operators.
+        """
+        if not kept.buffers or (self.cell.compiled and self._draws(kept)):
+            return False
+        fresh, copy = self._copy(), self._copy()
+        copy.find(kept.buffers)
+        first, later = Steps(), Steps()
+        self._observed(fresh, kept, within=first)
+        found = self._observed(copy, kept, within=later)
+        apart = agreement.errors(kept.tensors, found)
+        if first.taken != later.taken or agreement.beyond(apart, own, agreement.TIGHT[self._own_type]):
+            return False
+        self.compared += 1
+        self.precise = False
+        self.remark = f"with what it found in its buffers: {listed(list(kept.buffers), 3)}"
+        return True
+
     def _input_changed(self, apart: Errors) -> bool:
         if apart.pop("input") > 0:
             self._object("a timed call has changed its input: the next call would be given what it left", sure=True)
             return True
         return False
 
+    def _unlike_itself(self, kept: Testimony, apart: Errors, own: Errors) -> bool:
+        """Say so if copies are far apart, and a call may be as far, because the layer is no two times alike."""
+        if self._alike or not self._varies(apart, own) or agreement.beyond(apart, own, 0.0):
+            return False
+        self.remark = self._why_unlike_itself(kept, tight=agreement.FACTOR * agreement.TIGHT[self._own_type])
+        self._alike = not self.remark
+        if self.remark:
+            self._object(f"its timed calls cannot be verified: {self.remark}", sure=False)
+        return bool(self.remark)
+
     def _explain(self, kept: Testimony, wrong: Errors, own: Errors | None) -> None:
         """Say what a call is that is further from the copy than rounding."""
-        why = self._why_unlike_itself(kept)
+        why = self._why_unlike_itself(kept, tight=agreement.TIGHT[self._own_type])
         if why:
             self.remark = why
             self._object(f"its timed calls cannot be verified: {why}", sure=False)
@@ -191,9 +244,8 @@ class _Judge:
             what = f"the layer's answer to {agreement.digits(error)} digits only: less precise inside than it says"
         self._object(f"timed call {kept.call} of {self.evidence.calls} gave {what}: its {name} is {figures}", sure=True)
 
-    def _why_unlike_itself(self, kept: Testimony) -> str:
+    def _why_unlike_itself(self, kept: Testimony, *, tight: float) -> str:
         """Return why a copy is no measure of the layer: another copy, or the same one again, is another layer."""
-        tight = agreement.TIGHT[self._own_type]
         another = self._copy()
         assert self._plain is not None, "compared before"
         built = agreement.errors(weights(another.model, kept.picks), weights(self._plain.model, kept.picks))
@@ -211,16 +263,16 @@ class _Judge:
             return
         swing = self._swing(kept, exact)[name]
         if error <= _NOISE * swing:
-            self.remark = f"{agreement.digits(error)} digits of float64, as few as rounding its input changes"
+            self.remark = f"{agreement.digits(error)} digits of float64, as few as rounding leaves"
             return
         self._object(
             f"float32 agrees with float64 to {agreement.digits(error)} digits only ({error:.2g} of the largest value; "
-            f"rounding its input and weights changes {swing:.1g}): half precision or TF32 inside",
+            f"rounding every step changes {swing:.1g}): half precision or TF32 inside",
             sure=error > _NOISE * _NOISE * swing,
         )
 
     def _swing(self, kept: Testimony, exact: dict[str, Tensor]) -> Errors:
-        """Return how far the exact result moves when input and weights are rounded to float32 another way."""
+        """Return how far the exact result moves when input, weights and all between are rounded another way."""
         assert self._exact is not None, "there is an exact result"
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
@@ -229,7 +281,9 @@ class _Judge:
         self._exact.fill(kept.number)
         given = self._exact.given
         given.data.mul_(1 + 2**-24 * torch.randn(given.shape, generator=generator).to(given))
-        moved = observed(self._exact.model, given, self._exact.run(kept.number), picks=kept.picks, training=False)
+        jitter = Jitter(given.dtype, rounding=2**-24)
+        returned = self._exact.run(kept.number, within=_all(jitter, sdpa_kernel(SDPBackend.MATH)))
+        moved = observed(self._exact.model, given, returned, picks=kept.picks, training=False)
         return agreement.errors(moved, {name: each for name, each in exact.items() if name in moved})
 
     def _weigh(self) -> None:
@@ -245,6 +299,14 @@ class _Judge:
 
     def _object(self, said: str, *, sure: bool) -> None:
         self.objections.append(Objection(said=said, sure=sure, shown_by=self.shown_by if sure else ""))
+
+
+@contextmanager
+def _all(*contexts: AbstractContextManager[object]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for each in contexts:
+            stack.enter_context(each)
+        yield
 
 
 def verify(cell: Cell, evidence: Evidence, *, seed: int, taken_s: float, shown_by: str) -> Verification:

@@ -32,6 +32,8 @@ KEPT = 5
 _MOST = 2**16
 _MOST_OF_A_GRADIENT = 2**12
 """Elements of a tensor that are kept; of a larger one as many, drawn anew for each call."""
+BUFFER = "buffer "
+"""Start of the names of what a training step found in the model's buffers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,34 @@ class Testimony:
     picks: int
     """What the elements were drawn by."""
     tensors: Mapping[str, Tensor]
-    """Elements of outputs, of the input as it was left, in training of gradients, by name."""
+    """Elements of outputs, of the input as it was left, in training of gradients, by name; in training, too, what
+    the buffers held before the call that earlier calls had changed."""
+
+    @property
+    def buffers(self) -> dict[str, Tensor]:
+        """What the call found in buffers, by name."""
+        return {name.removeprefix(BUFFER): each for name, each in self.tensors.items() if name.startswith(BUFFER)}
+
+
+class _Buffers:
+    """What a model's buffers of real numbers hold before each call: spectral norms, running means."""
+
+    def __init__(self, model: nn.Module) -> None:
+        own = {name: each for name, each in model.named_buffers() if each.is_floating_point()}
+        self._own = {name: each for name, each in own.items() if 0 < each.numel() <= _MOST}
+        self._first = {name: each.clone() for name, each in self._own.items()}
+        self._before = {name: each.clone() for name, each in self._own.items()}
+
+    @torch.no_grad()
+    def note(self) -> None:
+        """Take down what they hold, before a call."""
+        if self._own:
+            torch._foreach_copy_(list(self._before.values()), list(self._own.values()))
+
+    def moved(self) -> dict[str, Tensor]:
+        """Return what was taken down of those that calls have changed."""
+        found = {name: each for name, each in self._before.items() if not torch.equal(each, self._first[name])}
+        return {f"{BUFFER}{name}": each.to("cpu", copy=True) for name, each in found.items()}
 
 
 class Witness:
@@ -59,6 +88,7 @@ class Witness:
         self._calls = 0
         self._kept: list[Testimony] = []
         self._odd = ""
+        self._buffers = _Buffers(one.model) if one.cell.mode is Mode.TRAIN else None
 
     @property
     def objections(self) -> list[Objection]:
@@ -70,6 +100,8 @@ class Witness:
         self._returned = None
         self._number = draw()
         self._values.fill(self._number)
+        if self._buffers:
+            self._buffers.note()
         seed_all(self._number)
 
     def call(self) -> None:
@@ -86,6 +118,8 @@ class Witness:
         picks = draw()
         one = self._one
         tensors = observed(one.model, one.x, self._returned, picks=picks, training=one.cell.mode is Mode.TRAIN)
+        if self._buffers:
+            tensors |= self._buffers.moved()
         kept = Testimony(call=self._calls, number=self._number, picks=picks, tensors=tensors)
         self._kept[place : place + 1] = [kept]
 

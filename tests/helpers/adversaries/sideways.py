@@ -21,3 +21,14 @@ class ChangesItsWeights(Attention):
             with torch.no_grad():
                 self.proj.bias.add_(1e-3)
         return y
+
+
+class OtherWeights(Attention):
+    """Draws its weights from the system, so that no seed gives the same ones again."""
+
+    def __init__(self, dim, num_heads=8):
+        super().__init__(dim, num_heads)
+        generator = torch.Generator()
+        generator.seed()
+        with torch.no_grad():
+            self.proj.weight.normal_(generator=generator)

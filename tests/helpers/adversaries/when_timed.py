@@ -53,3 +53,31 @@ class NthCall(LessWhen):
     def timed(self):
         self.calls += 1
         return self.calls > 20
+
+
+class CountsInABuffer(LessWhen):
+    """Counts its training steps where spectral norms and running means are kept, and does less after the first."""
+
+    def __init__(self, dim, num_heads=8):
+        super().__init__(dim, num_heads)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def timed(self):
+        self.calls += self.training
+        return bool(self.calls > 20)
+
+
+class HidesInItsNoise(NthCall):
+    """Adds numbers that nobody can draw again, so that any two answers are as far apart as right and wrong."""
+
+    def forward(self, x):
+        generator = torch.Generator()
+        generator.seed()
+        return super().forward(x) + torch.randn(x.shape, generator=generator).to(x)
+
+
+class HidesInItsDropout(NthCall):
+    """Adds numbers of torch's own generator, which are others in float64."""
+
+    def forward(self, x):
+        return super().forward(x) + torch.randn_like(x)

@@ -98,14 +98,14 @@ QUICK = (
     Honest(
         name="layers of each kind",
         asked={
-            "mechanisms": ["mhsa", *_paths(["CachesAMask", "FoldsWeights", "Autotunes", "PoolsAtRandom", "Routes"])],
+            "mechanisms": ["mhsa", *_paths(["FoldsWeights", "Autotunes", "PoolsAtRandom"])],
             "scope": "layer", "res": [56], "depth": [1],
         },
     ),
     Honest(
         name="layers of each kind in training",
         asked={
-            "mechanisms": ["mhsa", *_paths(["DropsOut", "NormsBatches", "NormsSpectra", "FollowsAMean"])],
+            "mechanisms": ["mhsa", *_paths(["DropsOut", "NormsSpectra"])],
             "scope": "layer", "res": [56], "depth": [1], "mode": ["train"],
         },
     ),

@@ -225,7 +225,7 @@ class Axes:
     threads: int = field(
         default=1,
         metadata=_row(
-            option="threads", help="CPU threads. [OMP_NUM_THREADS, else all that this process may use]",
+            option="threads", help="CPU threads. [OMP_NUM_THREADS, else all cores but one]",
             read=whole(1, 4_096), usual="1", phrase="threads {}", told=Told.NEVER,
         ),
     )  # fmt: skip

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from attnbench import __version__, files, inert
+from attnbench.axes import COLD, WARM
 from attnbench.cli import outlet
 from attnbench.cli.parameters import COMMAS, SIZE, axis_options
 from attnbench.errors import AttnbenchError, ProcessError, StoreError, UsageError
@@ -196,11 +197,24 @@ def compare(  # noqa: PLR0917 - click passes options by name
 @click.option("--repeats", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Trials of each ratio.")
 @click.option("--load", is_flag=True, help="Keep one core busy with another process meanwhile.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1.")
-@click.option("--threads", type=click.IntRange(1, 4_096), default=1, show_default=True, help="CPU threads.")
+@click.option("--threads", type=click.IntRange(1, 4_096), help="CPU threads. [OMP_NUM_THREADS, else all cores but one]")
+@click.option(
+    "--cache",
+    type=click.Choice([COLD, WARM]),
+    default=COLD,
+    show_default=True,
+    help="What caches hold before a timed call: cold (other data), warm (its own).",
+)
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Keep what is found beside the rows of a run that was made on this machine.",
+)
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write every trial here too."
 )
-def selfcheck(repeats: int, load: bool, device: str, threads: int, json_file: Path | None) -> None:
+def selfcheck(threads: int | None, keep: Path | None, json_file: Path | None, **how: Any) -> None:  # noqa: ANN401
     """Time a layer against a copy of itself, and against two in a row.
 
     Does this machine give the known ratios, 1 and 2? Beside the interleaved rounds stand the same ratios timed one
@@ -209,14 +223,20 @@ def selfcheck(repeats: int, load: bool, device: str, threads: int, json_file: Pa
     from attnbench.cli.progress import counted  # noqa: PLC0415
     from attnbench.report.page.screen import screen  # noqa: PLC0415 - rich
     from attnbench.report.selfcheck import page  # noqa: PLC0415
-    from attnbench.selfcheck import engine  # noqa: PLC0415 - torch
+    from attnbench.selfcheck import engine, kept  # noqa: PLC0415 - torch
 
-    console = _console()
-    with counted(console, "self-check", total=2 * repeats) as advance:
-        found = engine.run(repeats=repeats, load=load, device=device, threads=threads, on_trial=lambda _: advance())
+    console, threads = _console(), threads or _default_threads()
+    place = engine.here(how["device"], threads)
+    if keep:
+        kept.refuse_elsewhere(place, keep)
+    with counted(console, "self-check", total=2 * how["repeats"]) as advance:
+        found = engine.run(**how, threads=threads, on_trial=lambda _: advance())
     console.print(screen(page(found)))
     if json_file:
         _write(json_file, json.dumps(found.to_dict(), indent=1))
+    if keep:
+        kept.keep(keep, kept.made(found, hardware=place.hardware, command=_command_line()))
+        click.echo(inert.line(f"kept in {keep / kept.SELFCHECK}; attnbench report {keep} puts it on the page"))
     if not found.passed:
         sys.exit(GATE_FAILED)
 
@@ -257,7 +277,7 @@ def verify(folders: tuple[Path, ...], again: int | None, no_counts: bool) -> Non
     help="Leave out claims that need more.",
 )
 @click.option("--device", help="cpu, cuda, cuda:1. [cuda if there is one, else cpu]")
-@click.option("--threads", type=int, help="CPU threads. [OMP_NUM_THREADS, else all that this process may use]")
+@click.option("--threads", type=int, help="CPU threads. [OMP_NUM_THREADS, else all cores but one]")
 @click.option("--precision", type=float, help="Half-width of a ratio's 95 % interval to reach. [0.01]")
 @click.option("--max-time", type=float, help="Seconds of timed calls per cell; six rounds are made in any case. [10]")
 @click.option("--timeout", type=float, help="Seconds for one phase of one cell. [300]")

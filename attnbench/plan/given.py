@@ -64,13 +64,17 @@ def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -
 
 
 def default_threads() -> int:
-    """Return the threads of a sweep that asks for none: ``OMP_NUM_THREADS``, else the cores that may be used."""
+    """Return the threads of a run that asks for none: ``OMP_NUM_THREADS``, else all cores that may be used but one.
+
+    The system has always something to run. Where threads wait for each other, what takes a turn on one core costs all
+    of them that turn; docs/figures.md has what the self-check makes of either number.
+    """
     # As OpenMP reads it: one number for each level of nesting, of which the first is meant.
     wished = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     try:
         return int(AXES["threads"].read(wished))
     except ValueError:
-        return whole_cores()
+        return max(1, whole_cores() - 1)
 
 
 def known_names() -> tuple[str, ...]:

@@ -34,6 +34,8 @@ class Twins:
     twice: Call
     wait: Callable[[], object]
     """Returns when all work that calls have begun is done."""
+    flush: Call
+    """Fills the caches with other data."""
     description: str
 
     def other(self, truth: int) -> Call:
@@ -64,7 +66,7 @@ def layers(device: str = "cpu", *, at_least_s: float = 0.002, clock: Callable[[]
         once()
 
     what = f"transformer layer, {_DIM} channels, {_HEADS} heads, {images} x {_TOKENS} tokens"
-    return Twins(once=once, again=once, twice=twice, wait=on.synchronize, description=what)
+    return Twins(once=once, again=once, twice=twice, wait=on.synchronize, flush=on.flusher(), description=what)
 
 
 def _in_turn(copies: Sequence[nn.Module], images: int) -> Call:

@@ -66,7 +66,7 @@ def document(
     rows, book = findings.rows, findings.book
     return (
         Heading(text=title, level=1),
-        *_what_was_run(rows, findings.constants),
+        *_what_was_run(rows, findings.constants, findings.selfchecks),
         *_results(book),
         *_side_by_side(rows),
         *_crossovers(findings),
@@ -80,7 +80,7 @@ def document(
     )
 
 
-def _what_was_run(rows: pd.DataFrame, constants: Sequence[str]) -> Iterator[Block]:
+def _what_was_run(rows: pd.DataFrame, constants: Sequence[str], selfchecks: Sequence[str]) -> Iterator[Block]:
     statuses = rows["status"].value_counts(sort=False)
     said = {
         "Mechanisms": ", ".join(dict.fromkeys(rows["label"])),
@@ -90,6 +90,7 @@ def _what_was_run(rows: pd.DataFrame, constants: Sequence[str]) -> Iterator[Bloc
         "Runs": _listed(rows["run_id"]),
         "attnbench": _listed(rows["attnbench_version"]),
         "torch": _listed(rows["torch_version"]),
+        "Self-check": "; ".join(selfchecks),
     }
     yield Heading(text="What was run")
     yield Listing(points=tuple(f"{name}: {value}" for name, value in said.items() if value))

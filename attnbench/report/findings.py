@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import pandas as pd
 
@@ -15,6 +16,7 @@ from attnbench.report.environments import Lines, describe_all
 from attnbench.report.page.blocks import Book
 from attnbench.report.rows import rows as rows_of
 from attnbench.report.sheet import book
+from attnbench.selfcheck import kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +32,20 @@ class Findings:
     """A row per cost cell, as ``comparison.prepared`` returns them."""
     environments: Mapping[str, Lines] = field(default_factory=dict)
     """By ``environment_id``."""
+    selfchecks: Sequence[str] = ()
+    """Of each place that rows were timed on, what the self-check found there."""
 
     @classmethod
-    def of(cls, records: Sequence[Record]) -> Findings:
-        """Return what is to be reported of records."""
+    def of(cls, records: Sequence[Record], folders: Iterable[Path] = ()) -> Findings:
+        """Return what is to be reported of records.
+
+        Args:
+            records: rows.
+            folders: of the runs that they come from, in which self-checks are kept.
+        """
         environments = describe_all(record.environment for record in records)
-        return cls(rows=prepared(rows_of(records)), environments=environments)
+        selfchecks = kept.said(records, folders)
+        return cls(rows=prepared(rows_of(records)), environments=environments, selfchecks=selfchecks)
 
     @cached_property
     def book(self) -> Book:

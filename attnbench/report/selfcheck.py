@@ -26,9 +26,9 @@ def page(result: Result) -> Page:
 
 
 def _conditions(result: Result) -> str:
-    beside = ", beside a process that keeps one core busy" if result.loaded else ""
+    beside = ", beside a process that keeps a core busy" if result.loaded else ""
     threads = f"{result.threads} thread" + "s" * (result.threads != 1)
-    return f"{result.description}, on {result.device} with {threads}{beside}"
+    return f"{result.description}, on {result.device}, {threads}, {result.cache} caches{beside}"
 
 
 def _errors(result: Result) -> Table:

@@ -92,7 +92,7 @@ def run(
         planned, settings=settings, folder=folder, fresh=fresh, retry=retry, console=console, command=command
     )
     if outcome.records:
-        findings = Findings.of(outcome.records)
+        findings = Findings.of(outcome.records, [folder])
         written = _NOTHING
         if not outcome.interrupted:
             written = _write(findings, folder, machine_limits.read(folder), Asked(by_command={command: {}}))
@@ -181,7 +181,7 @@ def make_report(folders: Sequence[Path], *, out: Path, console: Console, command
     """
     records = tuple(record for path in folders for record in read(path))
     found = _asked(folders)
-    findings = Findings.of(records)
+    findings = Findings.of(records, folders)
     limits = {key: limit for folder in folders for key, limit in machine_limits.read(folder).items()}
     written = _write(findings, out, limits, found if found.commands else Asked(by_command={command: found.cells}))
     _show(findings, console)

@@ -1,7 +1,8 @@
 """The harness against the truth: a layer timed against itself and against itself twice.
 
 The ratio of two latencies is what attnbench is for, and here it is known beforehand: 1 and 2. Beside the engine of
-``attnbench run``, other ways of timing get the same calls at the same moment and at least the same time.
+``attnbench run``, with as many threads and the caches in the same state, other ways of timing get the same calls at the
+same moment and at least the same time.
 """
 
 from __future__ import annotations
@@ -15,17 +16,19 @@ import torch
 from torch.utils import benchmark
 
 from attnbench import devices
-from attnbench.devices import names
-from attnbench.devices.clock import Call, Timer
+from attnbench.axes import COLD
+from attnbench.devices import environment, names
+from attnbench.devices.clock import Call, Elapsed, Timer
 from attnbench.errors import UsageError
 from attnbench.probes.interference import Watch
 from attnbench.probes.latency import Timing, TimingSettings, time_interleaved
 from attnbench.probes.load import one_core_busy
 from attnbench.probes.twins import Twins, layers
+from attnbench.selfcheck.kept import TimingPlace
 from attnbench.selfcheck.trials import TRUTHS, Result, Trial, Way
 
 REPEATS = 20
-_SETTINGS = TimingSettings(precision=0.007, max_time_s=1.0, warmup_s=0.1)
+_SETTINGS = TimingSettings(precision=0.007, max_time_s=2.0, warmup_s=0.1, grouped=False)
 """More precise than a sweep: of intervals of 1 % either way, one in twenty may be off by more, and then 20 repeats have
 two that are, which fails the harness, in a quarter of the runs. A sweep may take longer."""
 _OTHERS_S = 0.2
@@ -40,6 +43,7 @@ def run(
     load: bool = False,
     device: str = "cpu",
     threads: int = 1,
+    cache: str = COLD,
     seed: int = 0,
     twins: Twins | None = None,
     timer: Timer | None = None,
@@ -48,7 +52,7 @@ def run(
 ) -> Result:
     """Time each of the known ratios ``repeats`` times, in random order.
 
-    Takes a second for each ratio on a machine that is left alone, and up to six on a busy one.
+    Takes a few seconds for each trial, on a machine that is left alone fewer than on a busy one.
 
     Args:
         repeats: Trials of each ratio, at least 1. Under 20 they say little about intervals.
@@ -56,6 +60,7 @@ def run(
         device: Name of a device, such as ``cpu``.
         threads: Intra-op threads of the layer. With as many as there are cores, whatever else runs holds up all of
             them wherever they wait for each other, and no way of timing finds what the layer would take alone.
+        cache: What caches hold before a call that the engine times: ``cold``, other data, or ``warm``, the call's own.
         seed: Of all orders.
         twins: The calls; a transformer layer by default.
         timer: The clock; the device's own by default.
@@ -77,7 +82,9 @@ def run(
         with one_core_busy() if load else nullcontext():
             watch.mark()
             for truth in rng.permutation(np.repeat(TRUTHS, repeats)).tolist():
-                trials.append(_try(twins, truth, engine=engine, timer=timer, seed=int(rng.integers(2**32))))
+                trials.append(
+                    _try(twins, truth, engine=engine, timer=timer, cache=cache, seed=int(rng.integers(2**32)))
+                )
                 on_trial(trials[-1])
             disturbances = watch.report().disturbances
     finally:
@@ -87,9 +94,21 @@ def run(
         loaded=load,
         device=device,
         threads=threads,
+        cache=cache,
         description=twins.description,
         disturbances=disturbances,
     )
+
+
+def here(device: str, threads: int) -> TimingPlace:
+    """Return the place that a self-check of a device is made at: it is the rows' of a run that was timed there.
+
+    Raises:
+        UsageError: the device is not there.
+    """
+    device = _there(device)
+    hardware = environment.take(threads=threads, device=device).to_dict()["hardware"]
+    return TimingPlace(hardware=str(hardware), device=device, threads=threads)
 
 
 def _there(device: str) -> str:
@@ -99,17 +118,51 @@ def _there(device: str) -> str:
         raise UsageError(f"--device {device!r}: {error}") from None
 
 
-def _try(twins: Twins, truth: int, *, engine: Engine, timer: Timer, seed: int) -> Trial:
+class _PreparedTimer:
+    """Times each run of the layer from the same state of the caches, and knows what bringing it about took.
+
+    A call that runs it twice is two samples, added: the second of two runs in a row finds caches that the first has
+    filled, so that together they would take less than twice the time.
+
+    Args:
+        timer: the clock.
+        twins: the calls.
+        cache: what caches are to hold before a run: ``cold``, other data, or ``warm``, the run's own.
+    """
+
+    def __init__(self, timer: Timer, twins: Twins, cache: str) -> None:
+        self.now_ns, self.shortest_ns = timer.now_ns, timer.shortest_ns
+        self.prepared_ns = 0
+        self._timer, self._twins, self._cold = timer, twins, cache == COLD
+
+    def sample(self, call: Call, repeats: int) -> Elapsed:
+        """Run a call ``repeats`` times and return how long its runs of the layer took."""
+        twins = self._twins
+        runs = (twins.once, twins.again) if call == twins.twice else (call,)
+        parts = [self._sample(run) for _ in range(repeats) for run in runs]
+        return Elapsed(ns=sum(part.ns for part in parts), host_ns=sum(part.host_ns for part in parts))
+
+    def _sample(self, run: Call) -> Elapsed:
+        self._twins.wait()  # what a timer has left unfinished is no preparation
+        start_ns = self.now_ns()
+        (self._twins.flush if self._cold else run)()
+        self._twins.wait()
+        self.prepared_ns += self.now_ns() - start_ns
+        return self._timer.sample(run, 1)
+
+
+def _try(twins: Twins, truth: int, *, engine: Engine, timer: Timer, cache: str, seed: int) -> Trial:
     """Find one ratio in every way, the engine first because the others get its time."""
+    prepared = _PreparedTimer(timer, twins, cache)
     marks_ns: list[int] = []
 
     def mark() -> None:
         twins.wait()  # for nothing, unless the engine leaves samples unfinished
-        marks_ns.append(timer.now_ns())
+        marks_ns.append(timer.now_ns() - prepared.prepared_ns)
 
     once, other = twins.once, twins.other(truth)
     calls = {"once": once, "other": other}
-    found = engine(calls, baseline="once", settings=_SETTINGS, timer=timer, seed=seed, on_round=mark)
+    found = engine(calls, baseline="once", settings=_SETTINGS, timer=prepared, seed=seed, on_round=mark)
     ratio = found["other"].ratio
     assert ratio is not None, "there is a baseline"
     rounds_ns = marks_ns[-1] - marks_ns[0]

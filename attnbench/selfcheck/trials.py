@@ -18,7 +18,7 @@ _WITHIN = 0.95
 _COVERAGE = (0.90, 0.99)
 """Share of the 95 % intervals that is to hold the truth: with fewer they promise too much, with more too little."""
 _ACCOUNTED = (0.90, 1.01)
-"""Share of the rounds' time that the samples are to add up to; the rest passes between them.
+"""Share of the rounds' time that the samples are to add up to, preparation left out; the rest passes between them.
 
 A ratio alone cannot show that slow samples of both calls were dropped, that both times are wrong by one factor, or that
 nobody waited for the device: launching twice takes twice as long as launching once.
@@ -44,7 +44,7 @@ class Trial:
     """Lower end of the engine's 95 % interval."""
     high: float
     seconds: float
-    """Time that the engine's rounds took; the other ways had no less."""
+    """Time that the engine's rounds took, preparing the caches left out; the other ways had no less."""
     accounted: float
     """Share of that time that the engine's samples add up to."""
 
@@ -76,6 +76,8 @@ class Result:
     """Whether another process kept a core busy on purpose."""
     device: str
     threads: int
+    cache: str
+    """What caches held before each call that the engine timed, ``cold`` or ``warm``."""
     description: str
     """What was timed."""
     disturbances: tuple[str, ...]

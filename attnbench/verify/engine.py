@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from attnbench.verify import again as measured
-from attnbench.verify import bounds, completeness, counted, lines, pages, samples
+from attnbench.verify import bounds, completeness, counted, lines, pages, samples, selfchecks
 from attnbench.verify.finding import KeptVerification, Tally
 from attnbench.verify.here import ThisMachine
 from attnbench.verify.kept import read
@@ -28,7 +28,7 @@ def verify(folder: Path, *, counts: bool = True, again: int = 0) -> KeptVerifica
         lines.check(line, tally)
     timed = samples.read(kept, tally)
     samples.check(kept, timed, tally)
-    for check in (bounds.check, completeness.check, pages.check):
+    for check in (bounds.check, completeness.check, pages.check, selfchecks.check):
         check(kept, tally)
     if counts:
         counted.check(kept, here, tally)

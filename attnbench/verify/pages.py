@@ -45,7 +45,7 @@ def check(kept: KeptRun, tally: Tally) -> None:
 
 
 def _make(kept: KeptRun, folder: Path) -> None:
-    findings = Findings.of(kept.records)
+    findings = Findings.of(kept.records, [kept.folder])
     write_csv(findings.rows, folder / ROWS)
     standings.write_csv(findings.crossovers, folder / CROSSOVERS)
     try:

@@ -83,11 +83,21 @@ def test_more_threads_than_cores_are_taken_with_a_warning() -> None:
 
 
 @pytest.mark.parametrize(("value", "threads"), [("3", 3), ("2,1", 2), ("", None), ("0", None), ("many", None)])
-def test_threads_are_what_openmp_was_told_else_all_cores(
+def test_threads_are_what_openmp_was_told_else_all_cores_but_one(
     value: str, threads: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", value)
-    assert default_threads() == (threads or whole_cores())
+    monkeypatch.setattr("attnbench.plan.given.whole_cores", lambda: 4)
+    assert default_threads() == (threads or 3)
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (16, 15)])
+def test_one_core_is_left_to_the_system_where_there_are_several(
+    cores: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("attnbench.plan.given.whole_cores", lambda: cores)
+    assert default_threads() == threads
 
 
 @pytest.mark.parametrize("empty", ["", " ", ",", " , "])

@@ -59,7 +59,14 @@ class RestlessMachine:
             self.work()
             self.work()
 
-        return Twins(once=self.work, again=self.work, twice=twice, wait=lambda: None, description="simulated layer")
+        return Twins(
+            once=self.work,
+            again=self.work,
+            twice=twice,
+            wait=lambda: None,
+            flush=lambda: None,
+            description="simulated layer",
+        )
 
 
 def check(engine: selfcheck.Engine = time_interleaved, *, repeats: int = 20, **machine: float) -> Result:
@@ -270,7 +277,8 @@ class Device:
             self.launch()
             self.launch()
 
-        return Twins(once=self.launch, again=self.launch, twice=twice, wait=self.wait, description="simulated device")
+        calls = {"once": self.launch, "again": self.launch, "twice": twice}
+        return Twins(**calls, wait=self.wait, flush=lambda: None, description="simulated device")
 
 
 class DeviceTimer(CpuTimer):
@@ -298,6 +306,34 @@ def test_a_timer_that_does_not_wait_for_the_device_fails_and_one_that_waits_pass
     assert "time" in failed(results[False])
 
 
+@pytest.mark.parametrize("cache", ["cold", "warm"])
+def test_every_run_of_the_layer_finds_the_caches_in_the_state_that_was_asked_for(cache):
+    """On a machine whose second run in a row takes half the time, both halves of twice as much work are alike."""
+    machine = RestlessMachine(noise=0.0, drift=0.0)
+    filled = False
+
+    def work() -> None:
+        nonlocal filled
+        machine.now += WORK_NS // 2 if filled else WORK_NS
+        filled = True
+
+    def flush() -> None:
+        nonlocal filled
+        machine.now += 50 * MS
+        filled = False
+
+    def twice() -> None:
+        work()
+        work()
+
+    twins = Twins(once=work, again=work, twice=twice, wait=lambda: None, flush=flush, description="simulated layer")
+    result = selfcheck.run(repeats=1, cache=cache, twins=twins, timer=CpuTimer(clock=machine.clock))
+    for one in result.trials:
+        assert one.ratios[Way.INTERLEAVED] == pytest.approx(one.truth)
+        assert one.accounted == pytest.approx(1)
+    assert result.cache == cache
+
+
 # Verdicts
 
 
@@ -309,7 +345,13 @@ def trial(ratio: float, *, truth: int = 1, half: float = 0.01, accounted: float 
 def result(*ones: Trial, loaded: bool = False) -> Result:
     twos = [trial(2.0, truth=2)] * len(ones)
     return Result(
-        trials=(*ones, *twos), loaded=loaded, device="cpu", threads=1, description="a layer", disturbances=("rain",)
+        trials=(*ones, *twos),
+        loaded=loaded,
+        device="cpu",
+        threads=1,
+        cache="cold",
+        description="a layer",
+        disturbances=("rain",),
     )
 
 
@@ -338,7 +380,7 @@ def test_the_page_says_everything_in_80_columns():
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(screen(page(result(*[trial(1.005)] * 2, *[trial(1.5)] * 2, loaded=True))))
     lines = console.export_text().splitlines()
-    assert lines[0] == "a layer, on cpu with 1 thread, beside a process that keeps one core busy"
+    assert lines[0] == "a layer, on cpu, 1 thread, cold caches, beside a process that keeps a core busy"
     shown = [re.split(r" {2,}", line.strip()) for line in lines]
     assert ["1", "attnbench, interleaved rounds", "25.25%", "50.00%", "2 of 4"] in shown
     assert ["2", "one after the other", "0.00%", "0.00%", "4 of 4"] in shown

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -15,10 +17,14 @@ from click.testing import CliRunner
 import attnbench
 from attnbench.cli.main import attnbench as command_line
 from attnbench.record import CHECKSUM, checksum
+from attnbench.selfcheck import kept
+from attnbench.selfcheck.kept import places
+from attnbench.selfcheck.trials import Result, Trial, Way
 from attnbench.verify import verify
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
-KEPT = REFERENCE / "hmhsa+qna-224+512-intel-xeon-2-cores"
+KEPT = min(path.parent for path in REFERENCE.glob("*/records.csv"))
+"""A run with its pages, whichever is kept."""
 
 
 @pytest.fixture
@@ -76,6 +82,32 @@ def test_each_sample_and_limit_of_today_is_found_when_it_is_changed(today: Path)
     assert missed(today, changed_figures.of_json(today / "asked.json")) == []
 
 
+def test_each_figure_of_a_self_check_is_found_when_it_is_changed(today: Path) -> None:
+    trial = Trial(truth=1, ratios=dict.fromkeys(Way, 1.0), low=0.9, high=1.1, seconds=1.0, accounted=0.98)
+    (place,) = places(attnbench.load(today).records)
+    check = Result(
+        trials=(trial, trial),
+        loaded=False,
+        device=place.device,
+        threads=place.threads,
+        cache="cold",
+        description="a layer",
+        disturbances=(),
+    )
+    path = today / kept.SELFCHECK
+    before = {each.what for each in verify(today, counts=False).unchecked}
+    kept.keep(today, kept.made(check, hardware=place.hardware, command="attnbench selfcheck"))
+    attnbench.load(today).report()
+    try:
+        found = verify(today, counts=False)
+        assert found.findings == ()
+        assert before - {each.what for each in found.unchecked} == {"self-check"}
+        assert missed(today, changed_figures.of_json(path)) == []
+    finally:
+        path.unlink()
+        attnbench.load(today).report()
+
+
 def test_each_cell_of_a_table_is_found_when_it_is_changed(today: Path) -> None:
     assert missed(today, changed_figures.of_csv(today / "records.csv")) == []
 
@@ -96,12 +128,17 @@ def test_what_follows_from_the_samples_is_found_though_the_line_was_sealed_again
 
 
 def test_the_command_names_file_row_and_figure_and_fails(copy: Path) -> None:
-    text = (copy / "records.csv").read_text()
-    (copy / "records.csv").write_text(text.replace("13246464", "13246465", 1))
+    path = copy / "records.csv"
+    heading, *rows = csv.reader(io.StringIO(path.read_text()))
+    first = dict(zip(heading, rows[0], strict=True))
+    peak = int(first["memory_peak_bytes"])
+    changed = [str(peak + 1) if name == "memory_peak_bytes" else value for name, value in first.items()]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([heading, changed, *rows[1:]])
+    path.write_text(text.getvalue())
     done = CliRunner().invoke(command_line, ["verify", "--no-counts", str(copy)], standalone_mode=False)
-    assert "records.csv, b264572f75e85635, 20261122T081327Z: memory_peak_bytes: kept 13246465, worked out 13246464" in (
-        done.output
-    )
+    place = f"records.csv, {first['cell_key']}, {first['run_id']}"
+    assert f"{place}: memory_peak_bytes: kept {peak + 1}, worked out {peak}" in done.output
     assert isinstance(done.exception, SystemExit)
     assert done.exception.code == 1
 

@@ -7,6 +7,7 @@ code would move the cursor, a ``|`` end a cell of a table, ``<script>`` run in a
 from __future__ import annotations
 
 import codecs
+import json
 import re
 import unicodedata
 from urllib.parse import quote
@@ -33,6 +34,7 @@ _NEAREST = {"\N{MICRO SIGN}": "u", "±": "~", "\N{EN DASH}": "-", "\N{MINUS SIGN
 NEAREST = "attnbench.nearest"
 """How what an encoding lacks is written, as ``open`` takes it: by its nearest letter or a question mark, as wide."""
 _OF_MARKDOWN = re.compile(r"([\\`*_\[\]<>|#&~$])")
+_OF_SCRIPTS = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
 _FORMULA = ("=", "+", "-", "@")
 
 
@@ -117,6 +119,17 @@ def code_block(text: object, *, language: str) -> str:
     plain = shown(text).strip()
     fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", plain)), default=0))
     return f"{fence}{language}\n{plain}\n{fence}"
+
+
+def script_data(value: object) -> str:
+    r"""Return data as JSON that may stand in a script element of a page: nothing in it ends the element.
+
+    Example:
+        >>> script_data({"name": "</script>"})
+        '{"name":"\\u003c/script\\u003e"}'
+    """
+    plain = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return plain.translate(_OF_SCRIPTS)
 
 
 def link(path: str) -> str:

@@ -11,6 +11,7 @@ from attnbench.report import standings, superseded
 from attnbench.report.artefacts import Artefacts
 from attnbench.report.document import document
 from attnbench.report.findings import Findings
+from attnbench.report.html import writing as html
 from attnbench.report.page.markdown import markdown
 from attnbench.report.spreadsheet import write_csv
 from attnbench.roofline import MachineLimits
@@ -47,6 +48,8 @@ def write(
     with made.apart(str(folder / "report.md")):
         page = document(findings, command=command, missing=missing, plots=drawn)
         files.put(folder / "report.md", markdown(page, folder))
+    with made.apart(str(folder / "report.html")):
+        files.put(folder / "report.html", html.page(findings, command=command, missing=missing))
     with made.apart(str(pictures / superseded.MADE)):
         superseded.remove(pictures, drawn=drawn)
     return drawn, made.failures

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from attnbench.plugins.registry import discover
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#882255")
@@ -64,6 +66,12 @@ def styles(labels: Iterable[tuple[str, str]], *, first: Sequence[str] = ()) -> d
         for mechanism, names in variants.items()
         for variant, label in enumerate(sorted(names))
     }
+
+
+def who(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the mechanism and the label of every row, as ``styles`` takes them."""
+    names = zip(rows["network"], rows["mechanism"], rows["label"], strict=True)
+    return [*dict.fromkeys((str(network or mechanism or label), str(label)) for network, mechanism, label in names)]
 
 
 def built_in() -> list[str]:

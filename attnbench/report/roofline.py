@@ -21,9 +21,9 @@ from attnbench.metrics import METRICS, Scale, format_value, is_number, scale
 from attnbench.record import Mode
 from attnbench.report.artefacts import Apart, together
 from attnbench.report.comparison import constants, resolution, sizes, split
-from attnbench.report.palette import Style, built_in, styles
+from attnbench.report.palette import Style, built_in, styles, who
 from attnbench.report.placement import log_ticks
-from attnbench.report.plots import distinct, file_name, saved, who
+from attnbench.report.plots import distinct, file_name, saved
 from attnbench.report.plots.canvas import MARKER_SIZE, SMALL, bare, box_of, handle, sheet, text_width
 from attnbench.report.plots.labels import Name, free_names, legend
 from attnbench.report.plots.saving import own_settings

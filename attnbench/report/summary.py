@@ -23,17 +23,17 @@ def tables(findings: Findings) -> Page:
 
 def summary(findings: Findings) -> Page:
     """Return the tables, and how latencies stand to the baseline's over resolution."""
-    return (*tables(findings), *_crossed(findings.crossovers, findings.baselines))
+    return (*tables(findings), *crossed(findings.crossovers, findings.baselines))
 
 
-def _crossed(crossed: Iterable[Crossover], baselines: Collection[str]) -> Iterator[Block]:
+def crossed(found: Iterable[Crossover], baselines: Collection[str]) -> Iterator[Block]:
     """Yield how latencies stand to the baseline's in a few lines, if they stand to any.
 
     Who crosses the baseline's comes first, and of whom the same is to be said share a line.
     """
-    found = [one for one in crossed if one.metric == _LATENCY and one.second in baselines]
+    of_latency = [one for one in found if one.metric == _LATENCY and one.second in baselines]
     said: dict[str, list[str]] = {}
-    for each in sorted(found, key=lambda one: not one.certain):
+    for each in sorted(of_latency, key=lambda one: not one.certain):
         said.setdefault(f"against {', '.join([each.second, *each.conditions])}: {each.words}", []).append(each.first)
     lines = [f"{_few(names)} {words}" for words, names in said.items()]
     if len(lines) > _MOST_LINES:

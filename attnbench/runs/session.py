@@ -286,7 +286,7 @@ def _write(findings: Findings, folder: Path, limits: Mapping[str, MachineLimits]
 def _name(written: _Written, folder: Path, console: Console) -> None:
     """Name the files that are there on a screen, and raise if one is not."""
     drawn = written.drawn
-    named = [folder / name for name in ("records.jsonl", "records.csv", "crossovers.csv", "report.md")]
+    named = [folder / name for name in ("records.jsonl", "records.csv", "crossovers.csv", "report.md", "report.html")]
     more = [f"and {len(drawn) - _MOST_FILES} more plots in {folder / 'plots'}"] if len(drawn) > _MOST_FILES else []
     for said in (*filter(Path.exists, (*named, *drawn[:_MOST_FILES])), *more):
         console.print(Text(str(said)), soft_wrap=True)

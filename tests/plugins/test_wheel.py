@@ -43,6 +43,7 @@ def test_it_holds_every_file_of_the_packages_and_nothing_else(wheel: Path) -> No
     ours = [path for package in ("attnbench", "mechanisms") for path in (ROOT / package).rglob("*") if path.is_file()]
     assert held == {str(path.relative_to(ROOT)) for path in ours if "__pycache__" not in path.parts}
     assert {"attnbench/py.typed", "mechanisms/py.typed", "attnbench/plugins/templates/workflow.yml.tmpl"} <= held
+    assert {f"attnbench/report/html/{name}" for name in ("report.html.jinja", "plots.js", "vega/vega.min.js")} <= held
     assert "mechanisms/mhsa/claims.toml" in held
 
 

@@ -24,7 +24,8 @@ RECORDS = [
     for name in ("mhsa", "qna")
     for side in (224, 448)
 ]
-FILES = ("records.csv", "crossovers.csv", "report.md", "plots/latency.png", "plots/macs.svg", "plots/memory.png")
+PAGES = ("records.csv", "crossovers.csv", "report.md", "report.html")
+FILES = (*PAGES, "plots/latency.png", "plots/macs.svg", "plots/memory.png")
 
 
 def raising(error: Exception) -> object:
@@ -41,6 +42,7 @@ def raising(error: Exception) -> object:
         ("attnbench.report.folder.write_csv", "records.csv"),
         ("attnbench.report.folder.standings.write_csv", "crossovers.csv"),
         ("attnbench.report.folder.document", "report.md"),
+        ("attnbench.report.folder.html.page", "report.html"),
         ("attnbench.report.plots._cost", "plots/"),
         ("attnbench.report.plots.save", "plots/"),
         ("attnbench.report.plots.split", "plots/"),

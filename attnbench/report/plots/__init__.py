@@ -18,7 +18,7 @@ from attnbench.metrics import METRICS, Needs, drawn, is_number
 from attnbench.report.artefacts import Apart, together
 from attnbench.report.comparison import COUNTED, constants, counted, sizes, split
 from attnbench.report.crossover import against_baseline, baseline_of
-from attnbench.report.palette import Style, built_in, styles
+from attnbench.report.palette import Style, built_in, styles, who
 from attnbench.report.plots.curves import Meeting, curves
 from attnbench.report.plots.dots import dots
 from attnbench.report.plots.saving import own_settings, save
@@ -126,12 +126,6 @@ def _name(metric: str) -> str:
     """Return the first part of a file's name."""
     plot = METRICS[metric].plot
     return plot.name if plot else metric
-
-
-def who(rows: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return the mechanism and the label of every row."""
-    names = zip(rows["network"], rows["mechanism"], rows["label"], strict=True)
-    return [*dict.fromkeys((str(network or mechanism or label), str(label)) for network, mechanism, label in names)]
 
 
 def file_name(*parts: str) -> str:

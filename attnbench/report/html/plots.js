@@ -1,0 +1,141 @@
+// Plots of what is selected, drawn by Vega-Lite without eval.
+const MOST_SERIES = 24;
+const MOST_FACETS = 3;
+const drawings = new Map();
+
+// Numbers as the table prints them, so that a figure reads the same everywhere.
+const cellTexts = [...(document.getElementById("rows")?.tBodies[0].rows || [])].map((line) => line.cells);
+function textOf(metric, row) {
+  const cells = cellTexts[row];
+  const place = data.metrics.findIndex((one) => one.name === metric.name);
+  const [number, ...interval] = cells[cells.length - 1 - data.metrics.length + place].textContent.trim().split(" ");
+  return [number, metric.unit, ...interval].filter(Boolean).join(" ");
+}
+function statusOf(row) {
+  return cellTexts[row][cellTexts[row].length - 1].textContent;
+}
+const metricOf = (name) => data.metrics.find((one) => one.name === name);
+const inkOf = (row) => data.labels[data.rows.label[row]].ink;
+const nameOf = (row) => data.labels[data.rows.label[row]].name;
+const axisOf = (metric) => `${metric.label}${metric.unit ? ` (${metric.unit})` : ""}`;
+
+// A value with the ends of its interval, in the metric's unit; null where nothing can be shown on a logarithmic axis.
+function spanOf(metric, row) {
+  const { value, low, high } = data.values[metric.name];
+  if (!(value[row] > 0)) return null;
+  const sure = low && low[row] > 0 && low[row] <= value[row] && high[row] >= value[row];
+  return { value: value[row] / metric.size, low: (sure ? low : value)[row] / metric.size, high: (sure ? high : value)[row] / metric.size };
+}
+
+function withLooks(spec, labels) {
+  const looks = labels.map((label) => data.labels[label]);
+  const ranges = {
+    color: looks.map((one) => one.color), shape: looks.map((one) => one.shape), dash: looks.map((one) => one.dash),
+    fill: looks.map((one) => (one.filled ? one.color : "#ffffff")),
+  };
+  const filled = JSON.stringify(spec, (key, value) => (key === "scale" && value && value.look
+    ? { domain: looks.map((one) => one.name), range: ranges[value.look] } : value));
+  return JSON.parse(filled);
+}
+
+function draw(element, spec, datasets, description) {
+  const compiled = vegaLite.compile({ ...spec, description, datasets, autosize: { type: "pad" }, background: null },
+    { config: data.charts.config }).spec;
+  drawings.get(element)?.finalize();
+  const view = new vega.View(vega.parse(compiled, null, { ast: true }),
+    { expr: vegaInterpreter.expressionInterpreter, renderer: "svg", container: element, logLevel: vega.Error });
+  drawings.set(element, view);
+  return view.runAsync();
+}
+
+const settingsShown = () => data.settings.map((_, place) => place).filter((place) => !state.settings.size || state.settings.has(place));
+const settingNow = () => (settingsShown().includes(state.setting) ? state.setting : settingsShown()[0]);
+
+// Of more mechanisms than lines can be told apart the baseline and those that end lowest at the largest image.
+function foremost(metric, rows) {
+  const ends = new Map();
+  for (const row of rows) {
+    const [label, side, span] = [data.rows.label[row], data.sizes[data.rows.size[row]].side, spanOf(metric, row)];
+    if (span && !(ends.get(label)?.side > side)) ends.set(label, { side, value: span.value });
+  }
+  const all = [...new Set(rows.map((row) => data.rows.label[row]))];
+  if (all.length <= MOST_SERIES) return all;
+  const rank = (label) => (data.labels[label].baseline ? [0, 0] : ends.has(label) ? [-ends.get(label).side, ends.get(label).value] : [1, 0]);
+  const base = all.filter((label) => data.labels[label].baseline);
+  const others = all.filter((label) => !base.includes(label)).sort((a, b) => rank(a)[0] - rank(b)[0] || rank(a)[1] - rank(b)[1]);
+  const kept = new Set([...base, ...others].slice(0, MOST_SERIES));
+  return all.filter((label) => kept.has(label));
+}
+
+function drawMetric(element, metric, setting) {
+  const rows = everyRow.filter((row) => data.rows.setting[row] === setting && passes(row));
+  const labels = foremost(metric, rows);
+  const kept = rows.filter((row) => labels.includes(data.rows.label[row]));
+  const sizes = [...new Set(kept.map((row) => data.rows.size[row]))];
+  const points = kept.map((row) => ({ row, span: spanOf(metric, row) })).filter((one) => one.span);
+  const datum = ({ row, span }) => ({ ...span, label: nameOf(row), side: data.sizes[data.rows.size[row]].side,
+    shape: data.sizes[data.rows.size[row]].shape,
+    said: `${nameOf(row)} at ${data.sizes[data.rows.size[row]].name}: ${textOf(metric, row)}` });
+  const failed = kept.filter((row) => data.rows.status[row] !== "ok" && !spanOf(metric, row));
+  const lanes = [...new Set(failed.map(nameOf))];
+  const failure = (row) => ({ label: nameOf(row), ink: inkOf(row), side: data.sizes[data.rows.size[row]].side, status: data.rows.status[row],
+    lane: -8 - 13 * lanes.indexOf(nameOf(row)), said: `${nameOf(row)} at ${data.sizes[data.rows.size[row]].name}: ${statusOf(row)}` });
+  const failures = failed.map(failure);
+  const named = lanes.map((label) => ({ ...failures.find((one) => one.label === label),
+    said: `${label}: ${[...new Set(failures.filter((one) => one.label === label).map((one) => one.status))].join(", ")}` }));
+  const figure = create("figure");
+  const picture = create("div", { className: "picture" });
+  const note = labels.length < new Set(rows.map((row) => data.rows.label[row])).size ? `; the ${labels.length} lowest` : "";
+  figure.append(create("figcaption", { textContent: `${metric.title}${data.settings[setting] ? `, ${data.settings[setting]}` : ""}${note}` }), picture);
+  element.replaceChildren(figure);
+  if (!points.length) { picture.append("Nothing that is selected was measured."); return null; }
+  const flat = sizes.length < 2;
+  const key = labels.filter((label) => points.some(({ row }) => data.rows.label[row] === label));
+  if (!flat) figure.append(create("p", { className: "key" }, ...key.map((label) => create("span", {}, swatch(label), ` ${data.labels[label].name}`))));
+  const spec = withLooks(flat ? data.charts.dots : data.charts.curve, labels);
+  const scale = spec.layer[0].layer;
+  for (const { encoding } of scale) {
+    const channel = encoding[flat ? "x" : "y"];
+    channel.title = axisOf(metric);
+    channel.scale.base = metric.binary ? 2 : 10;
+    channel.axis = { format: "~r", tickCount: 6, labelOverlap: "greedy" };
+  }
+  const room = element.clientWidth || 480;
+  spec.width = Math.max(160, room - (flat ? 190 : failed.length ? 200 : 90));
+  const ordered = flat ? points.sort((a, b) => a.span.value - b.span.value) : points;
+  return draw(picture, spec, { rows: ordered.map(datum), failures, lanes: named },
+    `${metric.title}: ${new Set(points.map(({ row }) => nameOf(row))).size} mechanisms at ${sizes.map((size) => data.sizes[size].name).join(", ")}. The figures are in the table of all rows.`);
+}
+
+function plotsView() {
+  const section = document.getElementById("plots");
+  const first = document.getElementById("first-plot");
+  const drawn = data.metrics.filter((one) => one.drawn && !one.learned);
+  drawn.sort((a, b) => (b.name === "latency_median_s") - (a.name === "latency_median_s"));
+  const note = create("p", { className: "faint" });
+  const grid = create("div", { className: "grid" });
+  section.append(note, grid);
+  let turn = 0;
+  async function view() {
+    turn += 1;
+    const own = turn;
+    const facets = settingsShown().slice(0, MOST_FACETS);
+    const more = settingsShown().length - facets.length;
+    note.textContent = `Bands: 95 % intervals. Crosses above a plot: cells that did not run.${more ? ` ${more} more sets of conditions: choose them above.` : ""}`;
+    const wanted = facets.flatMap((setting) => drawn.map((metric) => ({ setting, metric })));
+    const frames = wanted.map((_, place) => grid.children[place] || grid.appendChild(create("div")));
+    for (const frame of [...grid.children].slice(wanted.length)) frame.remove();
+    for (const element of drawings.keys()) if (!element.isConnected) { drawings.get(element).finalize(); drawings.delete(element); }
+    const latency = drawn.find((one) => one.name === "latency_median_s") || drawn[0];
+    if (latency && facets.length) await drawMetric(first, latency, facets[0]);
+    for (const [place, { setting, metric }] of wanted.entries()) {
+      // A selection that has changed meanwhile has drawings of its own under way.
+      if (own !== turn) return;
+      await drawMetric(frames[place], metric, setting);
+    }
+    if (own === turn) document.body.dataset.drawn = own;
+  }
+  views.push(view);
+  let width = innerWidth;
+  addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; view(); } });
+}

@@ -1,0 +1,136 @@
+"""The page in a real browser: no complaint, no request, nothing of strangers runs, and views follow the selection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from browser import Browser, browsing, needs_browser
+from hostile_records import of_strangers
+from records_for_reports import OUT_OF_MEMORY, default_run, failed
+
+from attnbench.report.comparison import prepared
+from attnbench.report.findings import Findings
+from attnbench.report.html.writing import page
+
+pytestmark = needs_browser
+DRAWN = (
+    "new Promise(done => { const look = () => document.body.dataset.drawn ? done() : setTimeout(look, 20); look(); })"
+)
+LINES = "[...document.querySelectorAll('#rows tbody tr')]"
+SHOWN = f"{LINES}.filter(line => !line.hidden).map(line => line.cells[0].innerText)"
+SAID = "document.querySelector('#budget [role=status]').innerText"
+CONTROLS = "[...document.querySelectorAll('input, select, button')]"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browsing(tmp_path_factory.mktemp("profile")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    failures = [failed("mhsa", 1024, "oom", OUT_OF_MEMORY)]
+    rows = pd.concat([default_run(), pd.DataFrame(failures)], ignore_index=True)
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(page(Findings(rows=prepared(rows)), command="attnbench run"), encoding="utf-8")
+    return path
+
+
+def opened(browser: Browser, file: Path, fragment: str = "", width: int = 1280) -> Browser:
+    browser.complaints.clear()
+    browser.requests.clear()
+    browser.open(file, fragment=fragment, width=width)
+    browser.run(DRAWN)
+    return browser
+
+
+@pytest.mark.parametrize("width", [320, 1920])
+def test_it_draws_without_complaint_or_request_and_is_no_wider_than_the_window(
+    browser: Browser, file: Path, width: int
+) -> None:
+    opened(browser, file, width=width)
+    assert browser.complaints == []
+    assert browser.requests == []
+    assert browser.run("document.querySelectorAll('.picture svg').length") >= 4
+    assert browser.run("document.documentElement.scrollWidth") <= width
+
+
+def test_names_of_strangers_run_nothing_and_are_drawn_as_they_are(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(page(Findings.of(of_strangers()), command="</pre><script>alert(1)</script>"), encoding="utf-8")
+    opened(browser, path)
+    assert browser.complaints == []
+    assert browser.requests == []
+    assert browser.run("document.querySelectorAll('img, iframe, [onerror], [onmouseover], [onfocus]').length") == 0
+    assert "<img src=x onerror=alert(1)>" in browser.run("document.getElementById('selection').innerText")
+    assert "__proto__" in browser.run("document.getElementById('first-plot').innerText")
+
+
+def test_a_click_on_a_heading_sorts_and_another_turns_it_round(browser: Browser, file: Path) -> None:
+    opened(browser, file)
+    click = "document.querySelectorAll('#rows thead button')[0].click()"
+    browser.run(click)
+    rising = browser.run(SHOWN)
+    browser.run(click)
+    assert rising == sorted(rising)
+    assert browser.run(SHOWN) == sorted(rising, reverse=True)
+    assert browser.run("document.querySelector('#rows thead th').getAttribute('aria-sort')") == "descending"
+
+
+def test_what_was_not_measured_is_last_whichever_way_is_sorted(browser: Browser, file: Path) -> None:
+    for sort in ("latency_median_s", "-latency_median_s"):
+        opened(browser, file, f"#sort={sort}")
+        ends = browser.run(f"{LINES}.map(line => line.cells[line.cells.length - 1].innerText === 'ok')")
+        assert ends == sorted(ends, reverse=True)
+
+
+def test_a_selection_holds_in_table_plots_and_budget_and_is_in_the_address(browser: Browser, file: Path) -> None:
+    opened(browser, file)
+    browser.run(
+        "[...document.querySelectorAll('#selection label')].find(one => one.innerText.trim() === 'qna')"
+        ".querySelector('input').click()"
+    )
+    browser.run("new Promise(done => setTimeout(done, 500))")
+    assert browser.run("location.hash") == "#hide=qna"
+    assert not [name for name in browser.run(SHOWN) if name.startswith("qna")]
+    for view in ("#first-plot", "#plots", "#budget"):
+        assert "qna" not in browser.run(f"document.querySelector('{view}').innerText")
+    opened(browser, file, "#hide=qna&res=224")
+    assert {name.split()[0] for name in browser.run(SHOWN)} == {"mhsa", "swin", "hmhsa", "lavit"}
+    assert len(browser.run(SHOWN)) == 4
+
+
+def test_an_address_of_another_run_is_passed_over(browser: Browser, file: Path) -> None:
+    opened(browser, file, "#hide=nobody&res=7&sort=constructor&at=9&goal=x&most.params=-1&most.y=2&without=__proto__")
+    assert browser.complaints == []
+    assert len(browser.run(SHOWN)) == len(default_run()) + 1
+
+
+def test_the_budget_names_the_best_that_fits_its_row_and_what_would_change_it(browser: Browser, file: Path) -> None:
+    opened(browser, file, "#at=224")
+    free = browser.run(SAID)
+    assert free.startswith("qna fits with the lowest latency: 12.5 ms")
+    assert "Runner-up: hmhsa" in free
+    opened(browser, file, "#at=224&most.latency_median_s=14&most.memory_peak_bytes=1")
+    none = browser.run(SAID)
+    assert none.startswith("None fits. Nearest: ")
+    opened(browser, file, "#at=224&most.latency_median_s=1")
+    tight = browser.run(SAID)
+    assert "with at most 12.5 ms" in tight
+    assert "qna would fit" in tight
+
+
+def test_a_cell_that_did_not_run_is_a_mark_above_the_plot(browser: Browser, file: Path) -> None:
+    opened(browser, file)
+    assert "mhsa: timeout, oom" in browser.run("document.getElementById('first-plot').innerText")
+
+
+def test_every_control_has_a_name_and_takes_the_focus(browser: Browser, file: Path) -> None:
+    opened(browser, file)
+    nameless = "!one.innerText.trim() && !one.ariaLabel && !one.labels?.[0]?.innerText.trim()"
+    assert browser.run(f"{CONTROLS}.filter(one => {nameless}).length") == 0
+    assert browser.run(f"{CONTROLS}.every(one => one.tabIndex === 0)")

@@ -65,12 +65,12 @@ function frontView() {
   section.append(create("h3", { textContent: "Pareto front" }), controls, words, picture);
   const across = offered.find((one) => one.name === "latency_median_s") || offered[0];
   const up = offered.find((one) => one.learned) || offered.find((one) => one.binary) || offered.find((one) => one !== across);
-  const chosen = { x: across.name, y: up.name };
+  const chosen = (choice, usual) => offered.find((one) => one.name === state[choice]) || usual;
   async function view() {
+    const [x, y, size] = [chosen("across", across), chosen("up", up), sizeNow()];
     const choices = offered.map((one) => [one.name, one.label]);
-    renewed(controls, [select("Across", choices, chosen.x, (value) => { chosen.x = value; }),
-      select("Up", choices, chosen.y, (value) => { chosen.y = value; }), ...whereControls()]);
-    const [x, y, size] = [metricOf(chosen.x), metricOf(chosen.y), sizeNow()];
+    renewed(controls, [select("Across", choices, x.name, (value) => { state.across = value; }),
+      select("Up", choices, y.name, (value) => { state.up = value; }), ...whereControls()]);
     const points = everyRow.filter((row) => data.rows.setting[row] === settingNow() && data.rows.size[row] === size && passes(row))
       .map((row) => ({ row, x: costOf(x, row), y: costOf(y, row) })).filter((one) => one.x && one.y);
     const places = placesOn(points);

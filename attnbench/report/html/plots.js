@@ -14,7 +14,6 @@ function textOf(metric, row) {
 function statusOf(row) {
   return cellTexts[row][cellTexts[row].length - 1].textContent;
 }
-const metricOf = (name) => data.metrics.find((one) => one.name === name);
 const inkOf = (row) => data.labels[data.rows.label[row]].ink;
 const nameOf = (row) => data.labels[data.rows.label[row]].name;
 const axisOf = (metric) => `${metric.label}${metric.unit ? ` (${metric.unit})` : ""}`;

@@ -3,7 +3,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const everyRow = data.rows.label.map((_, row) => row);
 const views = [];
 const state = { hidden: new Set(), sizes: new Set(), settings: new Set(), failures: true, text: "",
-  columns: new Set(), sort: "", limits: new Map(), size: -1, setting: 0, goal: "" };
+  columns: new Set(), sort: "", limits: new Map(), size: -1, setting: 0, goal: "", across: "", up: "" };
 
 function create(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
@@ -31,7 +31,7 @@ function changed() {
   if (!state.failures) found.set("failures", "no");
   if (state.text) found.set("name", state.text);
   if (state.sort) found.set("sort", state.sort);
-  if (state.goal) found.set("goal", state.goal);
+  for (const choice of ["goal", "across", "up"]) if (state[choice]) found.set(choice, state[choice]);
   if (state.size >= 0) found.set("at", data.sizes[state.size].name);
   if (state.setting) found.set("under", data.settings[state.setting]);
   const text = found.toString();
@@ -50,7 +50,7 @@ function readFragment() {
   state.failures = found.get("failures") !== "no";
   state.text = found.get("name") || "";
   state.sort = found.get("sort") || "";
-  state.goal = found.get("goal") || "";
+  for (const choice of ["goal", "across", "up"]) state[choice] = found.get(choice) || "";
   state.size = data.sizes.findIndex((one) => one.name === found.get("at"));
   state.setting = Math.max(0, data.settings.indexOf(found.get("under")));
   state.limits = new Map(data.metrics.filter((one) => Number(found.get(`most.${one.name}`)) > 0)

@@ -124,6 +124,13 @@ def test_the_budget_names_the_best_that_fits_its_row_and_what_would_change_it(br
     assert "qna would fit" in tight
 
 
+def test_the_front_is_of_the_two_metrics_in_the_address(browser: Browser, file: Path) -> None:
+    opened(browser, file, "#at=384&across=params&up=macs")
+    said = "[...document.querySelectorAll('#plots p')].find(one => one.innerText.startsWith('On the front')).innerText"
+    assert browser.run(said).startswith("On the front: swin, qna.")
+    assert browser.complaints == []
+
+
 def test_a_cell_that_did_not_run_is_a_mark_above_the_plot(browser: Browser, file: Path) -> None:
     opened(browser, file)
     assert "mhsa: timeout, oom" in browser.run("document.getElementById('first-plot').innerText")

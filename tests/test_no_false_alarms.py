@@ -9,10 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from honest_cases import FULL, LAYERS, QUICK, Honest
+from honest_cases import FULL, LAYERS, OURS, QUICK, TIMM, Honest
+from witnessed import verified
 
 import attnbench
-from attnbench.record import Record
+from attnbench.models import subject
+from attnbench.record import Cell, Mode, Record, Scope
+from attnbench.worker.counts import count
 
 
 def alarms(records: tuple[Record, ...]) -> list[str]:
@@ -45,6 +48,25 @@ def test_nothing_speaks_against_what_is_honest(case: Honest, tmp_path):
 @pytest.mark.parametrize("case", FULL, ids=lambda case: case.name)
 def test_nothing_speaks_against_any_of_them(case: Honest, tmp_path):
     assert alarms(measured(case, tmp_path)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*OURS, *TIMM])
+def test_nothing_that_a_network_returns_or_counts_speaks_against_it(name, tmp_path):
+    """As above, without timing and memory: a hundred networks in minutes."""
+    found = []
+    for mode in ("infer", "train"):
+        for dtype in ("float32", "bfloat16"):
+            cell = Cell(
+                mechanism="", network=name, scope=Scope.NETWORK, height=64, width=64, batch=2, mode=Mode(mode),
+                dtype=dtype, options={"backend": "sdpa"},
+            )  # fmt: skip
+            if mode == "infer" and dtype == "float32":
+                found += [count(subject.of(cell))["macs_doubt"]]
+            said = verified(cell, tmp_path / "evidence", calls=3, taken_s=0)
+            assert said.said[0] in "123", said
+            found += [f"{mode}, {dtype}: {each.line}" for each in said.objections]
+    assert [each for each in found if each] == []
 
 
 def test_a_layer_with_random_numbers_of_its_own_is_called_that_and_no_cheat(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import isfinite
 
 import torch
@@ -12,6 +13,7 @@ from attnbench.mechanism import Macs
 from attnbench.models import subject
 from attnbench.probes import flops
 from attnbench.record import Mode, Value
+from attnbench.worker.vouched import vouched_for
 
 
 def count(asked: subject.Subject) -> dict[str, Value]:
@@ -19,6 +21,8 @@ def count(asked: subject.Subject) -> dict[str, Value]:
     per = asked.layers
     counts = flops.count(asked.on_meta)
     closed = asked.closed_form()
+    if closed and _is_own_operator_vouched_for(asked, closed[0], counts):
+        counts = replace(counts, unseen={name: each for name, each in counts.unseen.items() if isfinite(each)})
     macs, attention = multiply_adds(closed, counts)
     params, work = _work(asked, macs or 0, counts.output_bytes)
     return {
@@ -36,6 +40,11 @@ def count(asked: subject.Subject) -> dict[str, Value]:
         "adaptation": asked.adaptation() or None,
         "bytes_lower_bound": roofline.bytes_lower_bound(work) // per,
     }
+
+
+def _is_own_operator_vouched_for(asked: subject.Subject, closed: int, counts: flops.Counts) -> bool:
+    known = all(isfinite(each) for each in counts.unseen.values())
+    return not known and isinstance(asked, subject.MechanismSubject) and vouched_for(asked, closed)
 
 
 def multiply_adds(closed: tuple[int, Macs] | None, counts: flops.Counts) -> tuple[int | None, int | None]:

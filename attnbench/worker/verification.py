@@ -262,7 +262,7 @@ class _Judge:
         if error < _HALF or exact is None or name.startswith("gradient") or self._draws(kept):
             return
         swing = self._swing(kept, exact)[name]
-        if error <= _NOISE * swing:
+        if error <= _NOISE * swing or _NOISE * swing >= 1:  # or rounding alone may leave no digit at all
             self.remark = f"{agreement.digits(error)} digits of float64, as few as rounding leaves"
             return
         self._object(

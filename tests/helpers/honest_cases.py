@@ -87,7 +87,7 @@ def _of_networks() -> Iterator[Honest]:
     for part in _parts(OURS, 4):
         yield Honest(name=f"{part[0]} and others", asked={"networks": part, "res": [64], **_BOTH})
     for part in _parts(TIMM, 6):
-        yield Honest(name=f"{part[0]} and others", asked={"networks": part, "res": [64], **_BOTH})
+        yield Honest(name=f"{part[0]} and others", asked={"networks": part, "res": [64], "batch": [2], **_BOTH})
     compiled = ["hat_net_tiny", "qna_vit_tiny", "deit_tiny_patch16_224", "test_efficientnet"]
     for mode in ("infer", "train"):
         asked = {"networks": compiled, "res": [64], "compile": ["on"], "mode": [mode]}

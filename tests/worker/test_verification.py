@@ -60,6 +60,11 @@ def test_what_float32_cannot_tell_apart_is_no_half_precision(tmp_path):
     assert "digits of float64, as few as rounding leaves" in found.said
 
 
+def test_where_rounding_leaves_no_digit_nothing_is_said_of_precision(tmp_path):
+    found = verified(cell_of(f"{HONEST}:DividesByNothing", depth=1), tmp_path / "evidence")
+    assert found.objections == ()
+
+
 def test_half_precision_inside_is_rejected_with_its_digits_and_the_command_that_shows_it(tmp_path):
     found = verified(cell_of(f"{ADVERSARIES / 'precision.py'}:HalfInside"), tmp_path / "evidence")
     (objection,) = found.objections

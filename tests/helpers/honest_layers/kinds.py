@@ -259,6 +259,15 @@ class TakesPowers(Attention):
         return (1000 + y).square() - 1000**2
 
 
+class DividesByNothing(Attention):
+    """Divides by a variance that is zero but for rounding, as batch norm does of equal values."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        same = (y + 1e4) - y
+        return (same - same.mean()) * 1e6 + 1e-3 * y
+
+
 class SumsInOrder(Attention):
     """A recurrent state over all tokens, which adds up their rounding."""
 

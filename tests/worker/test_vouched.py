@@ -1,0 +1,74 @@
+"""An operator that no counter knows is vouched for by another backend that is counted and gives the same answer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from witnessed import cell_of
+
+from attnbench.mechanism import Macs, Mechanism
+from attnbench.models import subject
+from attnbench.worker.counts import count
+
+
+@torch.library.custom_op("vouched::twice", mutates_args=())
+def twice(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return x @ weight
+
+
+@twice.register_fake
+def _(x, weight):
+    return torch.empty_like(x)
+
+
+class Layer(Mechanism):
+    """A product, in an operator of its own or in torch's."""
+
+    def __init__(self, site, *, backend: str = "own"):
+        super().__init__(site)
+        self.backend = backend
+        self.weight = torch.nn.Parameter(torch.randn(site.dim, site.dim))
+
+    def forward(self, x):
+        return twice(x, self.weight) if self.backend == "own" else self.plain(x)
+
+    def plain(self, x):
+        return x @ self.weight
+
+    @classmethod
+    def macs(cls, site, **options):
+        return Macs(projections=site.tokens * site.dim**2, attention=0)
+
+
+class OtherAnswer(Layer):
+    """Its second implementation is another layer."""
+
+    def plain(self, x):
+        return 2 * (x @ self.weight)
+
+
+class OtherCount(Layer):
+    """Its second implementation multiplies less than its formula says."""
+
+    def plain(self, x):
+        return x * self.weight[0]
+
+
+def doubt(mechanism, monkeypatch):
+    monkeypatch.setattr("attnbench.worker.vouched.options.choices", lambda *_: ("own", "plain"))
+    cell = cell_of("layer", options={"backend": "own"})
+    return count(subject.MechanismSubject(cell=cell, mechanism=mechanism))["macs_doubt"]
+
+
+def test_a_backend_with_the_same_products_and_the_same_answer_vouches_for_it(monkeypatch):
+    assert doubt(Layer, monkeypatch) is None
+
+
+@pytest.mark.parametrize("mechanism", [OtherAnswer, OtherCount])
+def test_a_backend_that_is_another_layer_vouches_for_nothing(mechanism, monkeypatch):
+    assert doubt(mechanism, monkeypatch) == "vouched.twice may do any amount of work"
+
+
+def test_the_built_in_that_has_its_own_operator_is_vouched_for():
+    cell = cell_of("sasa", options={"backend": "lean", "window": 3})
+    assert count(subject.of(cell))["macs_doubt"] is None

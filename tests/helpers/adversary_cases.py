@@ -191,6 +191,18 @@ CASES = (
         said=r"another answer than the layer",
     ),
     Adversary(
+        layer="put_off.py:InALazyTensor",  # the outer residual looks at it, within the timed part
+        kind="work put off",
+        status="ok",
+        said=r"[1-5] of \d+, float64 beside",
+    ),
+    Adversary(
+        layer="surroundings.py:SpinsAfterItsCall",
+        kind="others made slower",
+        status="rejected",
+        said=r"keeps \d\.\d cores busy while nothing is called",
+    ),
+    Adversary(
         layer="when_timed.py:InferenceMode",
         kind="less work when it counts",
         status="rejected",

@@ -49,7 +49,7 @@ def test_a_step_that_follows_from_those_before_is_held_to_the_buffers_that_it_fo
 
 def test_a_layer_that_does_less_once_it_has_counted_its_calls_in_a_buffer_is_rejected(tmp_path):
     cell = cell_of(f"{ADVERSARIES / 'when_timed.py'}:CountsInABuffer", mode=Mode.TRAIN)
-    (objection,) = verified(cell, tmp_path / "evidence", calls=30).objections
+    (objection,) = verified(cell, tmp_path / "evidence", calls=400).objections
     assert objection.sure
     assert "another answer than the layer's" in objection.said
 
@@ -95,7 +95,7 @@ def test_random_numbers_of_its_own_are_named_and_no_cheat(tmp_path):
 @pytest.mark.parametrize("layer", ["HidesInItsNoise", "HidesInItsDropout"])
 def test_noise_that_brings_copies_apart_hides_no_other_answer(layer, tmp_path):
     found = verified(
-        cell_of(f"{ADVERSARIES / 'when_timed.py'}:{layer}", mode=Mode.TRAIN), tmp_path / "evidence", calls=30
+        cell_of(f"{ADVERSARIES / 'when_timed.py'}:{layer}", mode=Mode.TRAIN), tmp_path / "evidence", calls=400
     )
     assert found.objections
     assert found.objections[0].sure is (layer == "HidesInItsDropout")

@@ -135,6 +135,31 @@ class BurnsACore(_AtBuild):
             pass
 
 
+class SpinsAfterItsCall(Attention):
+    """Starts a thread after its calls that burns a core in the turns of others, and rests in its own."""
+
+    def __init__(self, dim, num_heads=8):
+        super().__init__(dim, num_heads)
+        self.thread = None
+        self.rests = False
+
+    def spin(self):
+        while True:
+            if self.rests:
+                time.sleep(0.001)
+
+    def forward(self, x):
+        if not torch.is_inference_mode_enabled():
+            return super().forward(x)
+        self.rests = True
+        y = super().forward(x)
+        if self.thread is None:
+            self.thread = threading.Thread(target=self.spin, daemon=True)
+            self.thread.start()
+        self.rests = False
+        return y
+
+
 class StartsAProcess(_AtBuild):
     def change(self):
         kept.append(subprocess.Popen(["sleep", "1000"]))

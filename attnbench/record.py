@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from attnbench.axes import DEFAULTS, TOGETHER, Axes, Mode, Scope, variant
@@ -73,6 +74,9 @@ _ALWAYS_IN_KEYS = frozenset(
 A field that is added later is part of a key only where it differs from its default, so that no key changes by it.
 """
 
+_ALWAYS_ASKED = tuple(sorted(_ALWAYS_IN_KEYS))
+_always_of = attrgetter(*_ALWAYS_ASKED)
+_SORTED = json.JSONEncoder(sort_keys=True)
 _FOR_PEOPLE = frozenset({"alias"})
 """Fields of a cell that are no part of what is asked."""
 _FORMER_METRICS = {
@@ -213,19 +217,20 @@ class Record:
             raise MisreadError([said])
         for of_the_line in ("cell_key", CHECKSUM):
             read.pop(of_the_line, None)
+        if isinstance(read.get("metrics"), dict):
+            read["metrics"] = metrics_from_dict(read["metrics"])
         record = structured(read, cls)
-        metrics = metrics_from_dict(record.metrics)
-        return replace(
-            record, metrics=metrics if found >= SEALED else _with_throughput_of_a_layer(record.cell, metrics)
-        )
+        if found >= SEALED:
+            return record
+        return replace(record, metrics=_with_throughput_of_a_layer(record.cell, record.metrics))
 
 
-def _with_throughput_of_a_layer(cell: Cell, metrics: dict[str, Value]) -> dict[str, Value]:
+def _with_throughput_of_a_layer(cell: Cell, metrics: Mapping[str, Value]) -> Mapping[str, Value]:
     """Return the metrics of a format in which a layer's throughput was that of the whole stack beside its latency."""
     latency = metrics.get("latency_median_s")
     if cell.scope is not Scope.LAYER or not isinstance(latency, float) or "throughput_img_per_s" not in metrics:
         return metrics
-    return metrics | {"throughput_img_per_s": cell.batch / latency}
+    return {**metrics, "throughput_img_per_s": cell.batch / latency}
 
 
 def checksum(line: Mapping[str, Any]) -> str:
@@ -243,20 +248,23 @@ def metrics_from_dict(found: Mapping[str, Value]) -> dict[str, Value]:
 
 
 @cache
-def _defaults(kind: type[Cell]) -> dict[str, Any]:
-    """Return what each field of a cell is unless it is given; dataclasses' MISSING if it has to be."""
-    return {each.name: each.default for each in fields(kind)}
+def _added_later(kind: type[Cell]) -> tuple[tuple[str, Any], ...]:
+    """Return the fields of a cell that a key has only where they differ from their default, and that."""
+    left_out = _ALWAYS_IN_KEYS | _FOR_PEOPLE
+    return tuple((each.name, each.default) for each in fields(kind) if each.name not in left_out)
 
 
 def _asked(cell: Cell) -> dict[str, Any]:
     """Return what a key is made of."""
-    defaults = _defaults(type(cell))  # type: ignore[arg-type]  # the hash of a cell is taken for that of its class
     # Not asdict, which copies: a report asks a hundred thousand cells for their keys.
-    asked = {name: getattr(cell, name) for name in defaults if name not in _FOR_PEOPLE}
+    asked = dict(zip(_ALWAYS_ASKED, _always_of(cell), strict=True))
     asked["options"] = dict(cell.options)
-    return {name: value for name, value in asked.items() if name in _ALWAYS_IN_KEYS or value != defaults[name]}
+    for name, default in _added_later(type(cell)):  # type: ignore[arg-type]  # a hash is taken for that of the class
+        value = getattr(cell, name)
+        if value != default:
+            asked[name] = value
+    return asked
 
 
 def _digest(asked: Mapping[str, Any]) -> str:
-    text = json.dumps(asked, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(_SORTED.encode(asked).encode()).hexdigest()[:16]

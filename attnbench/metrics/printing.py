@@ -51,6 +51,8 @@ class Scale:
 def is_number(value: object) -> TypeGuard[float]:
     """Say whether a value was measured as a number: not empty, finite, not a text and not a truth."""
     # Asked of every value of a report: an abstract class takes ten times as long to ask.
+    if value is None:
+        return False
     if type(value) in {int, float}:
         return math.isfinite(value)  # type: ignore[arg-type]
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

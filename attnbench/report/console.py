@@ -14,7 +14,7 @@ _USUAL_WIDTH = 80
 
 def console(**options: Any) -> Console:  # noqa: ANN401 - what rich's Console takes
     """Return a console whose every character is shown and none obeyed but those of its own styles."""
-    made = Console(**options)
+    made = Console(emoji=False, **options)  # :names: stay what they are, and rich's table of them unread
     if made.width < 1:  # COLUMNS=0, where a program asked a terminal that does not know
         made.width = _USUAL_WIDTH
     made.push_render_hook(_Inert())

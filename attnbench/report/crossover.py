@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import combinations
 
 import numpy as np
@@ -123,6 +123,7 @@ def crossovers(rows: pd.DataFrame, metrics: Iterable[str] = KEPT) -> list[Crosso
     return [one for metric in metrics for one in _in_settings(rows, metric, settings(rows, metric), pairs)]
 
 
+@cache
 def kind_of(metric: str) -> CrossingKind:
     """Return what the ends of a metric's crossings are."""
     return CrossingKind.INTERVAL if METRICS[METRICS[metric].says_of or metric].ends else CrossingKind.BRACKET

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -129,7 +130,7 @@ def _source(rows: pd.DataFrame, source: str) -> tuple[Values, Numbers]:
     return np.log(np.where((values > 0).all(axis=0), values, np.nan)), baselines
 
 
-def _numbers(values: Iterable[object]) -> Values:
+def _numbers(values: pd.Series[Any]) -> Values:
     """Return numbers, and NaN for what is none."""
     return np.array(numbers(values), dtype=float)
 

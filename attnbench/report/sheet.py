@@ -11,7 +11,7 @@ import pandas as pd
 
 from attnbench.metrics import COLUMNS, METRICS, Needs, Scale, format_value, is_number, scale
 from attnbench.report.comparison import comparisons
-from attnbench.report.measured import MeasuredColumn, measured
+from attnbench.report.measured import MeasuredColumn, any_number, measured
 from attnbench.report.page.blocks import Book, Entry, Line, Measure, Sheet
 
 Row = Any
@@ -37,7 +37,7 @@ def book(rows: pd.DataFrame, *, accuracy: str = "") -> Book:
         for number, note in enumerate(dict.fromkeys(note for notes in told.values() for note in notes), start=1)
     }
     marks = {place: tuple(numbers[note] for note in notes) for place, notes in told.items()}
-    shown = [metric for metric in COLUMNS if any(map(is_number, rows[metric]))]
+    shown = [metric for metric in COLUMNS if any_number(rows[metric])]
     scales = {metric: _scale(metric, rows) for metric in shown}
     measures = {metric: _measure(metric, scales[metric], accuracy) for metric in shown}
     columns = {metric: measured(metric, rows, scales[metric]) for metric in shown}
@@ -113,7 +113,7 @@ def best_of(rows: Sequence[Row], column: MeasuredColumn) -> set[int]:
 def _scale(metric: str, rows: pd.DataFrame) -> Scale:
     """Return the unit of a column, the same in all sheets so that nobody compares milliseconds with seconds."""
     shared = METRICS[metric].unit_of
-    return scale(metric, rows[shared] if shared and any(map(is_number, rows[shared])) else rows[metric])
+    return scale(metric, rows[shared] if shared and any_number(rows[shared]) else rows[metric])
 
 
 def _measure(metric: str, unit: Scale, accuracy: str) -> Measure:

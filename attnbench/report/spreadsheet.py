@@ -39,5 +39,7 @@ def as_text(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _inert(values: list[object]) -> list[object]:
     """Return the values of a column, of which most are no texts or the same text again."""
-    made = {value: inert.spreadsheet(value) for value in {each for each in values if isinstance(each, str)}}
-    return [made[value] if isinstance(value, str) else value for value in values]
+    if str not in set(map(type, values)):
+        return values
+    made = {value: inert.spreadsheet(value) for value in {each for each in values if type(each) is str}}
+    return [made[value] if type(value) is str else value for value in values]

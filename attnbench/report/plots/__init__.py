@@ -65,7 +65,8 @@ def figures(rows: pd.DataFrame, *, apart: Apart = together) -> Iterator[tuple[st
 
 def _costs(rows: pd.DataFrame, looks: dict[str, Style], apart: Apart) -> Iterator[tuple[str, Figure]]:
     measured = [(metric, parts) for parts in [drawn_of(split(rows, of=rows))] for metric in drawn(counted=False)]
-    for metric, parts in [*measured, *((metric, drawn_of(counted(rows))) for metric in drawn(counted=True))]:
+    of_counts = [(metric, parts) for parts in [drawn_of(counted(rows))] for metric in drawn(counted=True)]
+    for metric, parts in [*measured, *of_counts]:
         for conditions, part in parts:
             figure, name = None, file_name(_name(metric), *conditions)
             with apart(f"the plot {name}"):

@@ -15,7 +15,7 @@ from attnbench.axes import AXES
 from attnbench.metrics import METRICS
 
 ROOT = Path(__file__).parents[1]
-CHILDREN = {"lockstep.py", "rerun.py", "side.py"}
+CHILDREN = {"joint.py", "lockstep.py", "rerun.py", "revision.py", "side.py", "starts.py"}
 """Modules of compare that import torch: the child, and what keeps two of them in step, with the probe."""
 HARNESS = sorted((ROOT / "attnbench").rglob("*.py"))
 PARENT = sorted(
@@ -201,7 +201,6 @@ METRIC_TABLES = {
     "attnbench.worker": "measures them",
     "attnbench.roofline": "works them out",
     "attnbench.store.pytest_json": "reads what pytest-benchmark measured",
-    "attnbench.compare.rerun": "measures them",
     "attnbench.record": "what they were called in format 1",
     "attnbench.report.roofline": "the terms of one formula",
     "attnbench.report.spreadsheet": "the order of records.csv, which outlives that of the table",

@@ -146,6 +146,7 @@ def report(folders: tuple[Path, ...], out: Path | None) -> None:
 @click.argument("head", required=False, type=click.Path(path_type=Path))
 @click.option("--threshold", type=float, default=0.05, show_default=True, help="Change of latency that matters.")
 @click.option("--force", is_flag=True, help="Compare latency although the environments differ.")
+@click.option("--fail-undecided", is_flag=True, help="Exit with status 1 for what is undecided, too.")
 @click.option("--rerun", metavar="REF", help="Measure a git revision and the working tree, interleaved, in one run.")
 @click.option("--mechanisms", type=COMMAS, help="With --rerun: what to measure. [all installed]")
 @click.option("--backend", type=COMMAS, help="With --rerun: implementations of a mechanism. [each's default]")
@@ -163,6 +164,7 @@ def compare(  # noqa: PLR0917 - click passes options by name
     head: Path | None,
     threshold: float,
     force: bool,
+    fail_undecided: bool,
     rerun: str | None,
     out: Path | None,
     markdown: Path | None,
@@ -170,8 +172,9 @@ def compare(  # noqa: PLR0917 - click passes options by name
 ) -> None:
     """Say of two runs, cell by cell, whether HEAD is FASTER, SLOWER or the SAME as BASE, or whether that is UNDECIDED.
 
-    Exit status 1 if anything got worse.
+    Exit status 1 if anything got worse. With --rerun the verdict says how small a slowdown it would have found.
     """
+    from attnbench.child import start_server  # noqa: PLC0415
     from attnbench.compare.runs import compare as compare_runs  # noqa: PLC0415
     from attnbench.plan.given import read_request  # noqa: PLC0415
     from attnbench.runs import session  # noqa: PLC0415 - numpy
@@ -183,13 +186,14 @@ def compare(  # noqa: PLR0917 - click passes options by name
         raise UsageError(*(f"--{name.replace('_', '-')} does nothing without --rerun" for name in idle))
     if rerun:
         request, settings = read_request(None, axes | {"baseline": "none"}, threads=_default_threads())
+        start_server()
         found = session.rerun(rerun, request, settings, threshold=threshold, out=out, console=_console())
     elif base and head:
         found = compare_runs(base, head, threshold=threshold, force=force)
     else:
         raise UsageError("compare needs two results folders, BASE and HEAD, or --rerun REF")
     session.show_verdicts(found, _console(), markdown)
-    if found.regressions:
+    if found.regressions or (fail_undecided and found.undecided):
         sys.exit(GATE_FAILED)
 
 

@@ -11,16 +11,14 @@ from attnbench.record import Cell, Record, Status
 
 Say = Callable[[str], object]
 _START_UP_S = 15
-"""What a start of both processes took besides their timed calls: 12 to 15 s on two cores with other work."""
+"""What a cell takes besides its rounds, on two cores with other work: counts, memory and checks of two revisions."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Account:
-    """Counts the starts that are done, and says what they leave to be done."""
+    """Counts the cells that are done, and says what they leave to be done."""
 
     cells: Sequence[Cell]
-    starts: int
-    """Of each cell."""
     say: Say
     """Given each line."""
     clock: Callable[[], float] = time.monotonic
@@ -32,22 +30,19 @@ class Account:
     def begin(self, revision: str, *, max_time_s: float) -> None:
         """Say what is to be done, and how long it may take."""
         count, timed_s = len(self.cells), 2 * max_time_s
-        in_all = _minutes(count * (self.starts * _START_UP_S + timed_s))
+        in_all = _minutes(count * (_START_UP_S + timed_s))
         self.say(
-            f"{revision} against the working tree: {count} {'cell' if count == 1 else 'cells'}, {self.starts} starts "
-            f"of both for each, with at most {timed_s:g} s of timed calls; this may take {in_all}"
+            f"{revision} against the working tree: {count} {'cell' if count == 1 else 'cells'}, both revisions of each "
+            f"in one process, with at most {timed_s:g} s of rounds; this may take {in_all}"
         )
 
-    def started(self, cell: Cell, start: int) -> None:
-        """Say that a start of a cell has been timed, counted from 0."""
-        place = self._place(cell)
-        done = place * self.starts + start + 1
-        spent_s = self.clock() - self._began_s
-        left_s = spent_s / done * (len(self.cells) * self.starts - done)
-        self.say(
-            f"{self._name(cell)}: start {start + 1} of {self.starts} timed, "
-            f"{_minutes(spent_s)} so far, about {_minutes(left_s)} left"
-        )
+    def apart(self, cell: Cell, why: str) -> None:
+        """Say that a cell has a process for each revision, and why."""
+        self.say(f"{self._name(cell)}: not in one process ({why}); in one each, started several times")
+
+    def started(self, cell: Cell, count: int) -> None:
+        """Say how many starts of a cell have been timed."""
+        self.say(f"{self._name(cell)}: start {count} timed, {_minutes(self.clock() - self._began_s)} so far")
 
     def ended(self, cell: Cell, base: Record, head: Record) -> None:
         """Say how a cell ended: ok, or why not."""
@@ -56,7 +51,10 @@ class Account:
             for side, record in (("base", base), ("head", head))
             if record.status is not Status.OK
         ]
-        self.say(f"{self._name(cell)}: {'; '.join(broken) or 'ok'}")
+        done, spent_s = self._place(cell) + 1, self.clock() - self._began_s
+        left_s = spent_s / done * (len(self.cells) - done)
+        left = f", about {_minutes(left_s)} left" if left_s else ""
+        self.say(f"{self._name(cell)}: {'; '.join(broken) or 'ok'}; {_minutes(spent_s)} so far{left}")
 
     def _place(self, cell: Cell) -> int:
         return [one.key for one in self.cells].index(cell.key)

@@ -1,7 +1,8 @@
-"""The child that times one cell of one revision, a sample whenever it is told to; ``rerun`` beside it is its parent.
+"""The child that times one cell of one revision, a sample whenever it is told to; ``starts`` beside it is its parent.
 
-Run as ``python -m attnbench.compare.lockstep JOB EVENT_FD``. Beside the job lie ``packages``, a folder whose packages
-are loaded before any others of their names, and ``turns``, a FIFO: each line is the number of calls of a sample.
+Run as ``python -m attnbench.compare.lockstep JOB CORE EVENT_FD``; CORE is where it stays. Beside the job lie
+``packages``, a folder whose packages are loaded before any others of their names, and ``turns``, a FIFO: each line is
+the number of calls of a sample.
 Between its turns the child sleeps. It ends when the FIFO is closed.
 """
 
@@ -11,6 +12,7 @@ import gc
 import importlib
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +20,10 @@ from pathlib import Path
 from attnbench import devices
 from attnbench.axes import COLD
 from attnbench.child import voice
+from attnbench.compare.side import ANY
 from attnbench.devices import attention, environment
 from attnbench.devices.clock import Call, Timer
+from attnbench.devices.device import Device
 from attnbench.errors import PluginError
 from attnbench.mechanism import option_defaults
 from attnbench.plugins.registry import Plugin, discover
@@ -31,6 +35,8 @@ from attnbench.worker.witness import Witness
 
 Say = Callable[[Event], None]
 
+_REST_S = 0.001
+
 
 def serve(job: Job, turns: Iterable[str], say: Say, *, packages: Path) -> None:
     """Prepare the cell of a job and time it once for every turn. What goes wrong is said as the cell's outcome."""
@@ -39,9 +45,9 @@ def serve(job: Job, turns: Iterable[str], say: Say, *, packages: Path) -> None:
     device = devices.of(cell.device)
     device.set_up(threads=cell.threads)
     say({"event": "environment", "environment": environment.take(threads=cell.threads, device=cell.device).to_dict()})
-    _stay_on_one_core(cell.threads)
     try:
-        cell = _as_known_here(cell, packages)
+        cell = as_known_here(cell)
+        _check_origin(discover().find(cell.mechanism), packages)
         say({"event": "options", "options": dict(cell.options)})
         ready = prepare(0, replace(assignment, cell=cell), job.settings, _enter(say), _learn(say), held_bytes=0)
         timer, flush = device.timer(), device.flusher()
@@ -64,34 +70,30 @@ def _take_turns(ready: Ready, timer: Timer, flush: Call, turns: Iterable[str], s
         witness.prepare()
         if ready.cell.cache == COLD:
             flush()
+            rest(devices.of(ready.cell.device))
         elapsed = timer.sample(witness.call, int(turn))
         say({"event": "sample", "ns": elapsed.ns, "host_ns": elapsed.host_ns})
 
 
-def _stay_on_one_core(threads: int) -> None:
-    """Keep a process of one thread on the highest core that it may use, where its counterpart is as well.
+def rest(device: Device) -> None:
+    """Let others have the processor for a moment, where a call is about to be timed on it.
 
-    Left to the scheduler, the two settle on different cores beside different neighbours: ratios of unchanged code then
-    scattered by 3 % (standard deviation of six starts, on a machine with other work), and by 1 % on one core.
+    Filling the caches before takes milliseconds, about what the scheduler gives a process at a time where others want
+    the core: the call is then interrupted. On two cores with four other processes 58 % of calls of 1.3 ms were, and
+    after a rest of 1 ms 13 %.
     """
-    if threads == 1 and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    if device.in_main_memory:
+        time.sleep(_REST_S)
 
 
-def _as_known_here(cell: Cell, packages: Path) -> Cell:
+def as_known_here(cell: Cell) -> Cell:
     """Return the cell with the options that this revision of its mechanism has: values asked for, defaults otherwise.
 
     Raises:
-        PluginError: the mechanism does not load, or not from the folder it should.
+        PluginError: the mechanism does not load.
     """
-    plugin = discover().find(cell.mechanism)
-    mechanism = plugin.load()
-    _check_origin(plugin, packages)
-    return replace(
-        cell,
-        options=option_defaults(mechanism)
-        | {name: value for name, value in cell.options.items() if name in option_defaults(mechanism)},
-    )
+    known = option_defaults(discover().find(cell.mechanism).load())
+    return replace(cell, options=known | {name: value for name, value in cell.options.items() if name in known})
 
 
 def _check_origin(plugin: Plugin, packages: Path) -> None:
@@ -111,8 +113,10 @@ def _learn(say: Say) -> Callable[[str, Metrics], None]:
     return lambda phase, metrics: say({"event": "metrics", "phase": phase, "metrics": metrics})
 
 
-def _main(path: Path, channel: int) -> None:
+def _main(path: Path, core: str, channel: int) -> None:
     say = voice.opened(channel)
+    if core != ANY and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {int(core)})
     packages = path.with_name("packages")
     sys.path.insert(0, str(packages))
     with path.with_name("turns").open() as turns:
@@ -120,4 +124,4 @@ def _main(path: Path, channel: int) -> None:
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]), int(sys.argv[2]))
+    _main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

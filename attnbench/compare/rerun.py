@@ -1,51 +1,47 @@
-"""Base and head in one measurement: another revision of the mechanisms against the working tree, in lock-step.
+"""Base and head in one measurement: another revision of the mechanisms against the working tree.
 
-Two versions of a package cannot share a process, so each cell has two, and they take turns: a sample in each per round,
-in random order, the other asleep meanwhile. What slows the machine down slows both of a round alike and cancels in
-their ratio, as it does between mechanisms: ``attnbench.probes.latency`` runs these rounds as well.
+Both revisions of a cell are loaded side by side into one process and timed in the same rounds (``together``), as
+mechanisms are in a run. What cannot share a process has one each, and these take turns (``starts``).
 
-Within one start of the two processes the ratio is precise and yet off: where code and memory came to lie stays as it is
-until they end. So they are started STARTS times, and the interval is that of the starts' ratios.
+Compared is the code that lies in the repository: base's as the revision has it, head's as it lies in the working tree,
+uncommitted changes included. Not compared is what both share: this attnbench, its backbone and probes included; the
+names under which mechanisms are installed; every package from elsewhere; and what a build makes, compiled extensions
+say, which is in no revision. A mechanism from elsewhere has the same code on both sides: it is a control.
 
-Compared is the code of the packages or files in the repository that hold the mechanisms: base's as the revision has it,
-head's as it lies in the working tree, uncommitted changes included. Not compared is what both share: this attnbench,
-its backbone and probes included; the names under which mechanisms are installed; every package from elsewhere. What a
-build makes, compiled extensions say, is in no revision, so base does not have it.
-
-Imports torch with the probe, which computes nothing here.
+Imports torch with the probe that ``starts`` times with, which computes nothing here.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from attnbench.child.scratch import scratch
-from attnbench.compare import side, worktree
+from attnbench import __version__
+from attnbench.compare import together, worktree
 from attnbench.compare.account import Account, Say
+from attnbench.compare.blocks import TimedBlock, detectable, latencies_s, ratio_of_blocks
 from attnbench.compare.pairing import Matched, Pair
-from attnbench.compare.runs import compare_matched
-from attnbench.compare.side import LockstepSide
+from attnbench.compare.runs import LatencyRatio, compare_matched
+from attnbench.compare.starts import Started, Starts
+from attnbench.compare.together import NotTogetherError, Together
 from attnbench.compare.verdict import LATENCY, THRESHOLD, Comparison, check_threshold
+from attnbench.errors import UsageError
 from attnbench.plugins.registry import discover
-from attnbench.probes import latency
-from attnbench.probes.interval import Estimate, mean_interval, median_estimate
-from attnbench.record import Cell, Record, Task, Value
+from attnbench.record import Cell, Record, Status, Task
 from attnbench.runs.job import Assignment, Settings
 from attnbench.runs.runner import Progress, Watcher
 
-STARTS = 5
-"""How often each of the two processes is started. Ratios of unchanged code scattered by 1 % (standard deviation of
-seven starts), where the rounds of one start gave intervals of half a percent: five make it an interval of 1.3 %."""
 
-Timings = Mapping[str, latency.Timing]
-"""What one start found, by ``base`` and ``head``."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Modules:
+    """The modules that children run."""
+
+    together: str = "attnbench.compare.joint"
+    apart: str = "attnbench.compare.lockstep"
 
 
 def rerun(
@@ -58,7 +54,7 @@ def rerun(
     repository: Path | None = None,
     watcher: Watcher = lambda _: None,
     say: Say = lambda _: None,
-    worker_module: str = "attnbench.compare.lockstep",
+    modules: Modules | None = None,
 ) -> Comparison:
     """Measure cells in another revision and in the working tree at once, and compare.
 
@@ -73,32 +69,36 @@ def rerun(
         threshold: change of a latency, as a fraction, up to which it counts as the same.
         repository: any folder in the repository; the current one by default.
         watcher: called when a cell enters a phase.
-        say: given a line before the first cell, after every start and after every cell.
-        worker_module: module that does the work.
+        say: given a line before the first cell, and several for each cell.
+        modules: what the children run.
 
     Raises:
-        UsageError: there is no such revision, a mechanism is not from the repository, or base has none of the cells.
+        UsageError: there is no such revision, no mechanism is from the repository, or base has none of the cells.
     """
     check_threshold(threshold)
     top = worktree.root(repository or Path.cwd())
     timed = [cell for cell in cells if cell.task is Task.COST and cell.mechanism]
     places = {cell.mechanism: worktree.place(discover().find(cell.mechanism), top) for cell in timed}
+    if places and not any(place.within for place in places.values()):
+        raise UsageError(*dict.fromkeys(place.outside(top) for place in places.values()))
     (folder / "samples").mkdir(parents=True, exist_ok=True)
     (folder / "logs").mkdir(exist_ok=True)
     with worktree.checked_out(top, revision) as tree:
-        known = [cell for cell in timed if worktree.holds(tree, places[cell.mechanism])]
-        account = Account(cells=known, starts=STARTS, say=say)
+        known = [cell for cell in timed if places[cell.mechanism].held_by(tree)]
+        account = Account(cells=known, say=say)
         if known:
             account.begin(revision, max_time_s=settings.max_time_s)
         both = [
             _Both(
                 cell=cell,
-                sources={"base": tree / places[cell.mechanism], "head": top / places[cell.mechanism]},
+                place=places[cell.mechanism],
+                top=top,
+                tree=tree,
                 settings=settings,
                 folder=folder,
                 watcher=watcher,
                 account=account,
-                worker_module=worker_module,
+                modules=modules or Modules(),
             ).measure()
             for cell in known
         ]
@@ -108,11 +108,10 @@ def rerun(
         only_in_base=(),
         only_in_head=tuple(cell for cell in timed if cell not in known),
     )
-    ratios = {one.head.cell.key: one.ratio for one in both}
+    found = {one.head.cell.key: one for one in both}
 
-    def ratio(pair: Pair) -> tuple[Estimate, str] | None:
-        found = ratios[pair.head.cell.key]
-        return None if found is None else (found, "")
+    def ratio(pair: Pair) -> LatencyRatio | None:
+        return found[pair.head.cell.key].compared(threshold)
 
     return compare_matched(matched, ratio=ratio, threshold=threshold)
 
@@ -123,122 +122,119 @@ class _Measured:
 
     base: Record
     head: Record
-    ratio: Estimate | None
-    """head / base, None if one of them could not be timed to the end."""
+    blocks: tuple[TimedBlock, ...]
+    """Empty if one of them could not be timed to the end."""
+    remarks: tuple[str, ...]
+
+    def compared(self, threshold: float) -> LatencyRatio | None:
+        if not self.blocks:
+            return None
+        return LatencyRatio(
+            change=ratio_of_blocks(self.blocks),
+            remark="; ".join(filter(None, self.remarks)),
+            detectable=detectable(self.blocks, threshold=threshold),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Both:
-    """One cell, to be measured from two sources."""
+    """One cell, to be measured in two revisions."""
 
     cell: Cell
-    sources: Mapping[str, Path]
-    """Package or file that holds the mechanism, by ``base`` and ``head``."""
+    place: worktree.CodePlace
+    top: Path
+    tree: Path
+    """The checkout of base."""
     settings: Settings
     folder: Path
     watcher: Watcher
     account: Account
-    worker_module: str
+    modules: Modules
 
     def measure(self) -> _Measured:
-        """Start the two processes as often as it takes, and put together what they found."""
-        metrics: dict[str, dict[str, Value]] = {name: {} for name in self.sources}
-        done: dict[str, tuple[str, ...]] = dict.fromkeys(self.sources, ())
-        timings: list[Timings] = []
-        for start in range(STARTS):
-            sides, timing = self._start_once(start, done)
-            for name, one in sides.items():
-                metrics[name] |= one.metrics
-                done[name] = one.phases_done or done[name]
-            if timing is None:
-                break
-            timings.append(timing)
-            self.account.started(self.cell, start)
-        complete = len(timings) == STARTS
-        if complete:
-            self._keep_samples(timings)
-            for name in self.sources:
-                metrics[name] |= _latency_metrics([timing[name] for timing in timings], per=sides[name].layers)
-        records = {name: one.record(self.cell, metrics[name]) for name, one in sides.items()}
-        self.account.ended(self.cell, **records)
-        return _Measured(
-            **records, ratio=ratio_over_starts([_ratio(timing) for timing in timings]) if complete else None
-        )
-
-    def _start_once(
-        self, start: int, done: Mapping[str, tuple[str, ...]]
-    ) -> tuple[dict[str, LockstepSide], Timings | None]:
-        """Start the two processes, which prepare side by side and are then timed by turns."""
-        with ExitStack() as stack:
-            folder = stack.enter_context(scratch())
-            sides = {
-                name: stack.enter_context(
-                    side.start(
-                        Assignment(cell=self.cell, phases_done=done[name]),
-                        source,
-                        settings=self.settings,
-                        scratch=folder / name,
-                        log=self.folder / "logs" / f"{self.cell.key}.{name}.log",
-                        watcher=self._tell,
-                        module=self.worker_module,
-                    )
-                )
-                for name, source in self.sources.items()
-            }
-            # Both are followed to the end of their preparation, so that what each counted is known.
-            ready = [one.prepare() for one in sides.values()]
-            return sides, self._time(sides, start) if all(ready) else None
-
-    def _time(self, sides: Mapping[str, LockstepSide], start: int) -> Timings | None:
-        """Time both in interleaved rounds; None if one ends before its time, which then knows why."""
-        self._tell("timing")
-        settings = latency.TimingSettings(
-            precision=self.settings.precision, max_time_s=self.settings.max_time_s / STARTS
-        )
-        timer = side.TurnsTimer(max(one.shortest_ns for one in sides.values()))
+        """Measure it in one process, and where that cannot be in one for each revision."""
         try:
-            return latency.time_interleaved(
-                sides, baseline="base", settings=settings, timer=timer, seed=self.settings.seed + start
-            )
-        except side.SideEndedError:
-            return None
+            found = self._together()
+        except NotTogetherError as error:
+            self.account.apart(self.cell, str(error))
+            found = self._apart(f"timed in a process for each, {error}")
+        if found.blocks:
+            self._keep_samples(found.blocks)
+        self.account.ended(self.cell, base=found.base, head=found.head)
+        return found
 
-    def _keep_samples(self, timings: Sequence[Timings]) -> None:
+    def _together(self) -> _Measured:
+        cells = [self._from(source) for source in self._sources().values()]
+        found = Together(
+            assignments=(Assignment(cell=cells[0]), Assignment(cell=cells[1])),
+            repository=self.top,
+            tree=self.tree,
+            settings=self.settings,
+            log=self._log,
+            watcher=self._tell,
+            module=self.modules.together,
+        ).measure()
+        records = [
+            Record(
+                cell=replace(self.cell, options=options),
+                status=Status.OK,
+                metrics=metrics,
+                environment=found.environment,
+                attnbench_version=__version__,
+            )
+            for options, metrics in zip(found.options, found.metrics, strict=True)
+        ]
+        return self._measured(dict(zip(together.SIDES, records, strict=True)), found)
+
+    def _apart(self, why: str) -> _Measured:
+        found = Starts(
+            cell=self.cell,
+            sources=self._sources(),
+            settings=self.settings,
+            log=self._log,
+            watcher=self._tell,
+            started=lambda count: self.account.started(self.cell, count),
+            module=self.modules.apart,
+        ).measure()
+        return self._measured(found.records, found, why=why)
+
+    def _measured(self, records: Mapping[str, Record], found: together.Joint | Started, *, why: str = "") -> _Measured:
+        """Add what was timed to the records, and what to know of it."""
+        if found.blocks:
+            latency_s = dict(zip(together.SIDES, latencies_s(found.blocks), strict=True))
+            records = {
+                name: replace(one, metrics={**one.metrics, LATENCY: latency_s[name] / found.layers})
+                for name, one in records.items()
+            }
+        control = "" if self.place.within else "a control: the code is the same in base and head"
+        disturbed = f"{found.disturbed}: both sides alike, and what it shifts is in the interval"
+        return _Measured(
+            base=records["base"],
+            head=records["head"],
+            blocks=found.blocks,
+            remarks=(control, why, disturbed if found.disturbed else ""),
+        )
+
+    def _sources(self) -> dict[str, Path]:
+        """Return the package or file that holds the mechanism, of base and of head."""
+        return {"base": self.place.source(self.tree), "head": self.place.source(self.top)}
+
+    def _from(self, source: Path) -> Cell:
+        """Return the cell with its mechanism from a revision's file, where it is from a file."""
+        path, _, attribute = self.cell.mechanism.rpartition(":")
+        return replace(self.cell, mechanism=f"{source}:{attribute}") if path.endswith(".py") else self.cell
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / "logs" / f"{self.cell.key}.log"
+
+    def _keep_samples(self, blocks: Sequence[TimedBlock]) -> None:
         arrays: dict[str, Any] = {
-            f"{name}_{start}_{kind}": array
-            for start, timing in enumerate(timings)
-            for name, one in timing.items()
-            for kind, array in one.to_arrays().items()
+            f"{name}_{number}_elapsed_ns": np.array(samples)
+            for number, block in enumerate(blocks)
+            for name, samples in (("base", block.base_ns), ("head", block.head_ns))
         }
         np.savez_compressed(self.folder / "samples" / f"{self.cell.key}.npz", **arrays)
 
     def _tell(self, phase: str) -> None:
         self.watcher(Progress(cells=(self.cell,), phase=phase))
-
-
-def ratio_over_starts(ratios: Sequence[float]) -> Estimate:
-    """Return the ratio with its 95 % interval, from one median ratio for each start of the processes.
-
-    Student's interval on the scale of logarithms: the starts are independent, and how far they scatter holds
-    everything that the rounds of one start have in common.
-    """
-    found = mean_interval(np.log(ratios).tolist())
-    return Estimate(value=math.exp(found.value), low=math.exp(found.low), high=math.exp(found.high))
-
-
-def _ratio(timings: Timings) -> float:
-    ratio = timings["head"].ratio
-    assert ratio is not None, "timed without a baseline"
-    return ratio.value
-
-
-def _latency_metrics(timings: Sequence[latency.Timing], *, per: int) -> dict[str, Value]:
-    """Return the latency of a layer over all starts; how precise it is by itself is not what a verdict goes by."""
-    seconds = np.concatenate([timing.elapsed_ns / (1e9 * timing.calls_per_sample) for timing in timings])
-    median = median_estimate(seconds)
-    return {
-        LATENCY: median.value / per,
-        "latency_ci_low_s": median.low / per,
-        "latency_ci_high_s": median.high / per,
-        "latency_samples": len(seconds),
-    }

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeGuard
 
@@ -44,8 +44,21 @@ from attnbench.metrics import METRICS, Better, Compared, compared, is_number
 from attnbench.probes.interval import FEWEST_SAMPLES, Estimate, Series, median_estimate
 from attnbench.record import Record, Status
 
-Ratio = Callable[[Pair], tuple[Estimate, str] | None]
-"""The interval of head / base with what to know about it, None if a record has none."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyRatio:
+    """The latencies of two records, compared."""
+
+    change: Estimate
+    """head / base with its 95 % interval."""
+    remark: str = ""
+    """What to know about it."""
+    detectable: float | None = None
+    """As of a Verdict."""
+
+
+Ratio = Callable[[Pair], LatencyRatio | None]
+"""Compares the latencies of two records; None if one has no interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +106,8 @@ def compare(base: Path, head: Path, *, threshold: float = THRESHOLD, force: bool
     """
     old, new = ComparedRun.read(base), ComparedRun.read(head)
 
-    def ratio(pair: Pair) -> tuple[Estimate, str] | None:
-        return _ratio_of_runs(pair, old.seconds(pair.base), new.seconds(pair.head))
+    def ratio(pair: Pair) -> LatencyRatio | None:
+        return ratio_of_runs(pair, old.seconds(pair.base), new.seconds(pair.head))
 
     return compare_matched(match(old.records, new.records), ratio=ratio, threshold=threshold, force=force)
 
@@ -149,13 +162,11 @@ def _latency(pair: Pair, ratio: Ratio, *, threshold: float, force: bool) -> Iter
         differing = f"environments differ in {differing}" if differing else "no interval was recorded"
         yield _verdict(pair, LATENCY, Outcome.NOT_COMPARED, reason=missing or differing)
         return
-    change, remark = found
-    disturbed = _disturbed(pair)
-    if disturbed:
-        change = widened(change, DISTURBED)
     forced = f"forced, though environments differ in {differing}" if differing else ""
-    reason = "; ".join(part for part in (forced, remark, disturbed) if part)
-    yield _verdict(pair, LATENCY, judge(change, threshold=threshold), change=change, reason=reason)
+    reason = "; ".join(part for part in (forced, found.remark) if part)
+    outcome = judge(found.change, threshold=threshold)
+    judged = _verdict(pair, LATENCY, outcome, change=found.change, reason=reason)
+    yield replace(judged, detectable=found.detectable)
 
 
 def _recorded_ratios(pair: Pair, *, threshold: float, force: bool) -> Iterator[Verdict]:
@@ -224,13 +235,20 @@ def _judge_exact(metric: str, base: float, head: float) -> Outcome:
     return Outcome.WORSE if (head > base) is (METRICS[metric].better is Better.LOWER) else Outcome.BETTER
 
 
-def _ratio_of_runs(pair: Pair, base: Series | None, head: Series | None) -> tuple[Estimate, str] | None:
+def ratio_of_runs(pair: Pair, base: Series | None, head: Series | None) -> LatencyRatio | None:
+    """Compare two separate runs, whose intervals know nothing of what shifted one of them as a whole."""
+    remark = ""
     if base is not None and head is not None:
-        return ratio_of(median_estimate(head), median_estimate(base)), ""
-    before, after = _estimate(pair.base, LATENCY), _estimate(pair.head, LATENCY)
-    if before is None or after is None:
-        return None
-    return widest_ratio(after, before), "from recorded intervals, the samples are not there"
+        change = ratio_of(median_estimate(head), median_estimate(base))
+    else:
+        before, after = _estimate(pair.base, LATENCY), _estimate(pair.head, LATENCY)
+        if before is None or after is None:
+            return None
+        change, remark = widest_ratio(after, before), "from recorded intervals, the samples are not there"
+    disturbed = _disturbed(pair)
+    if disturbed:
+        change = widened(change, DISTURBED)
+    return LatencyRatio(change=change, remark="; ".join(part for part in (remark, disturbed) if part))
 
 
 def _estimate(record: Record, metric: str) -> Estimate | None:

@@ -60,6 +60,10 @@ EVENTS: Final[Mapping[str, type]] = {
 }
 
 
+ANY: Final = "any"
+"""What the child is given in place of a core."""
+
+
 class SideEndedError(Exception):
     """A process is done before its time; the side it was has a status and a reason."""
 
@@ -165,6 +169,7 @@ def start(
     log: Path,
     watcher: Callable[[str], None],
     module: str,
+    core: int | None,
 ) -> Iterator[LockstepSide]:
     """Start the process of one side; it ends with the block.
 
@@ -176,6 +181,7 @@ def start(
         log: file for what the child prints.
         watcher: told the name of every phase.
         module: module that does the work.
+        core: where a process of one thread is kept; None for wherever the system puts it.
     """
     (scratch / "packages").mkdir(parents=True)
     (scratch / "packages" / source.name).symlink_to(source)
@@ -189,7 +195,8 @@ def start(
     # Opened both ways, so as not to wait for a reader. The child only reads, and sees the end if this process dies.
     turns = os.open(scratch / "turns", os.O_RDWR | os.O_CLOEXEC)
     try:
-        with Child(module, str(job), events=EVENTS, log=log, threads=cell.threads) as child:
+        kept = ANY if core is None or cell.threads != 1 else str(core)
+        with Child(module, str(job), kept, events=EVENTS, log=log, threads=cell.threads) as child:
             yield LockstepSide(cell=cell, child=child, turns=turns, timeout_s=settings.timeout_s, watcher=watcher)
     finally:
         os.close(turns)

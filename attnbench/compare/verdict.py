@@ -56,6 +56,8 @@ class Verdict:
     """With its 95 % interval, head / base of a latency and head - base of an accuracy; None for what is exact."""
     reason: str = ""
     """Why it was not compared, or what to know before believing the outcome."""
+    detectable: float | None = None
+    """The smallest slowdown, as a fraction, that would have been found 9 times in 10; None where nothing tells."""
 
     @property
     def is_regression(self) -> bool:
@@ -82,6 +84,11 @@ class Comparison:
     def regressions(self) -> tuple[Verdict, ...]:
         """What became worse: the gate fails if there is any."""
         return tuple(verdict for verdict in self.verdicts if verdict.is_regression)
+
+    @property
+    def undecided(self) -> tuple[Verdict, ...]:
+        """What was measured and yet not told."""
+        return tuple(verdict for verdict in self.verdicts if verdict.outcome is Outcome.UNDECIDED)
 
     def about(self, metric: str) -> tuple[Verdict, ...]:
         """Return the verdicts on one metric."""

@@ -6,12 +6,14 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from attnbench.child import ProgramError, run_program
 from attnbench.child.scratch import scratch
 from attnbench.errors import UsageError
 from attnbench.plugins.registry import Plugin
+from attnbench.plugins.source import file_of
 
 _OF_ANOTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
 """Set where git calls us, from a hook say; they would point every command at that repository."""
@@ -46,12 +48,42 @@ def checked_out(repository: Path, revision: str) -> Iterator[Path]:
                 _git(repository, "worktree", "remove", "--force", str(tree))
 
 
-def place(plugin: Plugin, repository: Path) -> Path:
-    """Return where in a repository the code of a mechanism is: its top-level package, or its file.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodePlace:
+    """Where the code of a mechanism is: its top-level package, or its file."""
 
-    Raises:
-        UsageError: the code is not in the repository, so that no revision of it changes anything.
-    """
+    plugin: Plugin
+    path: Path
+    """From the top of the repository; absolute where it is outside."""
+    module: Path | None
+    """The file of the mechanism itself, likewise; None if it is not to be found without importing it."""
+
+    @property
+    def within(self) -> bool:
+        """Whether it is in the repository, so that a revision can change it."""
+        return not self.path.is_absolute()
+
+    def source(self, tree: Path) -> Path:
+        """Return the package or file in a tree; one from outside is the same for every tree."""
+        return tree / self.path
+
+    def held_by(self, tree: Path) -> bool:
+        """Return whether a tree has the mechanism: its file, and its package as one that no other folder can add to."""
+        source = self.source(tree)
+        is_there = source.is_file() or (source / "__init__.py").is_file()
+        return is_there and (self.module is None or _as_module(tree / self.module))
+
+    def outside(self, repository: Path) -> str:
+        """Say that it is outside."""
+        return (
+            f"{self.plugin.name} from {self.plugin.distribution} is loaded from {self.path}, outside {repository}; "
+            "install the repository with pip install --editable, or name a mechanism of its own"
+        )
+
+
+def place(plugin: Plugin, repository: Path) -> CodePlace:
+    """Return where the code of a mechanism is."""
+    module = file_of(plugin)
     if plugin.local:
         source = Path(plugin.module).resolve()
     else:
@@ -59,17 +91,19 @@ def place(plugin: Plugin, repository: Path) -> Path:
         spec = importlib.util.find_spec(plugin.module.partition(".")[0])
         source = Path(spec.origin).resolve() if spec and spec.origin else Path()
         source = source.parent if source.name == "__init__.py" else source
-    if not source.is_relative_to(repository):
-        raise UsageError(
-            f"{plugin.name} from {plugin.distribution} is loaded from {source}, outside {repository}; "
-            "install the repository with pip install --editable, or name a mechanism of its own"
-        )
-    return source.relative_to(repository)
+    return CodePlace(
+        plugin=plugin, path=_from(repository, source), module=_from(repository, module.resolve()) if module else None
+    )
 
 
-def holds(tree: Path, place: Path) -> bool:
-    """Return whether a tree has the code of a place: a file, or a package that no other folder can add to."""
-    return (tree / place).is_file() or (tree / place / "__init__.py").is_file()
+def _from(repository: Path, path: Path) -> Path:
+    return path.relative_to(repository) if path.is_relative_to(repository) else path
+
+
+def _as_module(file: Path) -> bool:
+    """Return whether a module is there, as a file or as a folder."""
+    folder = file.parent if file.name == "__init__.py" else file.with_suffix("")
+    return folder.with_suffix(".py").is_file() or (folder / "__init__.py").is_file()
 
 
 def _git(repository: Path, *arguments: str) -> str:

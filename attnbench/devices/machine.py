@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +123,28 @@ def cpu_time(cores: Collection[int], root: Path = ROOT) -> CpuTime | None:
     # user nice system idle iowait irq softirq steal; user already holds the time of guests.
     busy = sum(sum(fields[:3]) + fields[5] + fields[6] for fields in ticks)
     return CpuTime(busy_s=busy / hertz, stolen_s=sum(fields[7] for fields in ticks) / hertz)
+
+
+def idlest_core(
+    *, watched_s: float = 0.2, root: Path = ROOT, sleep: Callable[[float], object] = time.sleep
+) -> int | None:
+    """Return which of the cores that this process may use had least to do of late, None where nothing tells.
+
+    Args:
+        watched_s: how long they are watched.
+        root: of the file system to read from.
+        sleep: waits.
+    """
+    cores = sorted(usable_cores(), reverse=True)
+    before = {core: cpu_time([core], root) for core in cores}
+    sleep(watched_s)
+    after = {core: cpu_time([core], root) for core in cores}
+    spent = {
+        core: now.busy_s + now.stolen_s - was.busy_s - was.stolen_s
+        for core in cores
+        if (was := before[core]) is not None and (now := after[core]) is not None
+    }
+    return min(spent, key=lambda core: spent[core], default=None)
 
 
 def last_cache_bytes(root: Path = ROOT) -> int | None:

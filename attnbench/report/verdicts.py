@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from attnbench.compare.blocks import POWER
 from attnbench.compare.verdict import ACCURACY, ACCURACY_MARGIN, LATENCY, STATUS, Comparison, Outcome, Verdict
 from attnbench.metrics import METRICS, Compared, compared, format_interval, format_value, is_number
 from attnbench.report.naming import names, shared
@@ -32,7 +33,8 @@ _TONES = {
     Outcome.BETTER: Tone.GOOD,
     Outcome.UNDECIDED: Tone.DOUBTFUL,
 }
-_FLUSH_RIGHT = ("base", "head")
+_FINDS = "finds"
+_FLUSH_RIGHT = ("base", "head", _FINDS)
 _CHANGED = (Outcome.WORSE, Outcome.BETTER)
 
 Names = Mapping[str, str]
@@ -68,8 +70,9 @@ def _parts(comparison: Comparison) -> Iterator[Block]:
 
 def _judged(title: str, change: str, verdicts: Sequence[Verdict], named: Names) -> Iterator[Block]:
     yield Heading(text=title, level=3)
+    known = any(one.detectable is not None for one in verdicts)
     yield _table(
-        ("cell", "base", "head", change, "verdict"),
+        ("cell", "base", "head", change, "verdict", *([_FINDS] if known else [])),
         (
             (
                 named[one.cell.key],
@@ -77,6 +80,7 @@ def _judged(title: str, change: str, verdicts: Sequence[Verdict], named: Names) 
                 format_value(one.metric, one.head),
                 _interval(one),
                 Piece(one.outcome.value.upper(), _TONES.get(one.outcome, Tone.PLAIN)),
+                *([_detectable(one)] if known else []),
             )
             for one in verdicts
         ),
@@ -141,6 +145,11 @@ def _explained(comparison: Comparison) -> Iterator[str]:
             f"Brackets: 95 % interval. Slower: all of it above {high:.4g}; faster: all of it below {low:.4g}; "
             "same: all of it between them; undecided: it reaches over one of them."
         )
+    if any(verdict.detectable is not None for verdict in comparison.verdicts):
+        yield (
+            f"Finds: the smallest slowdown that this measurement calls slower {100 * POWER:.0f} times in 100. "
+            "Base and head: lower quartiles of blocks of rounds, which calls that were interrupted leave alone."
+        )
     if comparison.about(ACCURACY):
         yield f"Accuracy is the same within {100 * ACCURACY_MARGIN:g} point."
 
@@ -152,6 +161,10 @@ def _interval(verdict: Verdict) -> str:
     if METRICS[verdict.metric].compared is Compared.RATIO:
         return format_interval("latency_ratio", change.value, change.low, change.high)
     return f"{100 * change.value:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
+
+
+def _detectable(verdict: Verdict) -> str:
+    return "" if verdict.detectable is None else f"{100 * verdict.detectable:.3g} %"
 
 
 def _exact_change(verdict: Verdict) -> str:

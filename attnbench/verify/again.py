@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from attnbench.compare.pairing import match
-from attnbench.compare.runs import ComparedRun, compare_matched
+from attnbench.compare.pairing import Pair, match
+from attnbench.compare.runs import ComparedRun, LatencyRatio, compare_matched, ratio_of_runs
 from attnbench.compare.verdict import THRESHOLD, Outcome, judge, ratio_of
 from attnbench.metrics import METRICS, is_number
 from attnbench.plan.sweep import Sweep
-from attnbench.probes.interval import Estimate, median_estimate
+from attnbench.probes.interval import Estimate
 from attnbench.reading import MisreadError, structured
 from attnbench.record import Cell, Record, Status, Task
 from attnbench.runs import runner
@@ -128,9 +128,9 @@ def _verdicts(before: ComparedRun, now: ComparedRun, place: Place, tally: Tally)
     (base,), (head,) = before.records, now.records
     seconds = before.seconds(base), now.seconds(head)
 
-    def ratio(_: object) -> tuple[Estimate, str] | None:
+    def ratio(pair: Pair) -> LatencyRatio | None:
         old, new = seconds
-        return None if old is None or new is None else (ratio_of(median_estimate(new), median_estimate(old)), "")
+        return None if old is None or new is None else ratio_of_runs(pair, old, new)
 
     for verdict in compare_matched(match([base], [head]), ratio=ratio).verdicts:
         if verdict.outcome is Outcome.NOT_COMPARED:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from attnbench.worker import aspects, torch_aspects
 from attnbench.worker.aspects import Aspect, listed
@@ -143,10 +143,20 @@ def _put_back(aspect: Aspect, was: object) -> bool:
     return bool(now == was) or not aspect.said(was, now)
 
 
+class Wearable(Protocol):
+    """What a process is while calls of one are made; a World, or what is more than one."""
+
+    def put_on(self) -> list[str]:
+        """As of a World."""
+
+    def take_off(self) -> list[str]:
+        """As of a World."""
+
+
 class Turns:
     """Whose calls are running, and with it whose world the process is in."""
 
-    def __init__(self, worlds: Sequence[World]) -> None:
+    def __init__(self, worlds: Sequence[Wearable]) -> None:
         self._worlds = worlds
         self._on: int | None = None
         self.rebound: list[str] = []

@@ -9,8 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from attnbench import store
+from attnbench.cli import main
+from attnbench.compare import runs
+from attnbench.compare.verdict import Comparison, Outcome, Verdict
+from attnbench.probes.interval import Estimate
+from attnbench.record import Cell
 
 SMALL = [
     "--scope",
@@ -324,3 +330,27 @@ def test_help_and_list_and_env_work(tmp_path: Path) -> None:
     assert "hardware" in described
     assert "software torch" in described
     assert "energy counter" in described
+
+
+@pytest.mark.parametrize(
+    ("outcome", "options", "status"),
+    [
+        ("undecided", [], 0),
+        ("undecided", ["--fail-undecided"], 1),
+        ("same", ["--fail-undecided"], 0),
+        ("slower", [], 1),
+    ],
+)
+def test_what_is_undecided_fails_a_gate_that_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch, outcome: str, options: list[str], status: int
+) -> None:
+    verdict = Verdict(
+        cell=Cell(mechanism="mhsa", height=32, width=32),
+        metric="latency_median_s",
+        outcome=Outcome(outcome),
+        base=1.0,
+        head=1.0,
+        change=Estimate(value=1.0, low=0.9, high=1.1),
+    )
+    monkeypatch.setattr(runs, "compare", lambda *_, **__: Comparison(verdicts=(verdict,)))
+    assert CliRunner().invoke(main.compare, ["a", "b", *options]).exit_code == status

@@ -8,22 +8,22 @@ import re
 import signal
 import subprocess
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from attnbench.compare import lockstep, worktree
+from attnbench.compare import lockstep, starts, together, worktree
 from attnbench.compare.account import Account
-from attnbench.compare.rerun import STARTS, ratio_over_starts, rerun
+from attnbench.compare.rerun import Modules, rerun
 from attnbench.compare.side import start
 from attnbench.compare.verdict import LATENCY, Comparison, Outcome
 from attnbench.errors import PluginError, UsageError
 from attnbench.plugins.registry import Plugin, from_file
-from attnbench.record import Cell, Scope, Task
-from attnbench.runs.job import Assignment, Settings
+from attnbench.record import Cell, Record, Scope, Status, Task
+from attnbench.runs.job import SPAWN, Assignment, Settings
 from attnbench.runs.runner import Progress
 
 PACKAGE = """
@@ -44,7 +44,8 @@ class Scaling(Mechanism):
     def macs(cls, site, **options):
         return Macs(projections=1, attention=0)
 """
-QUICK = Settings(precision=0.01, max_time_s=0.5, timeout_s=30)
+QUICK = Settings(precision=0.01, max_time_s=0.5, timeout_s=120, isolation=SPAWN)
+FAKE = Modules(together="fake_joint", apart="fake_lockstep")
 
 
 def git(repository: Path, *arguments: str) -> str:
@@ -77,6 +78,7 @@ def worktrees(repository: Path) -> int:
 @pytest.fixture
 def _fake_child(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "helpers"), prepend=os.pathsep)
+    monkeypatch.setattr(starts, "FEWEST", 3)
 
 
 def acting(base: dict[str, Any] | None, head: dict[str, Any], repository: Path, **how: Any) -> Comparison:
@@ -92,7 +94,7 @@ def acting(base: dict[str, Any] | None, head: dict[str, Any], repository: Path, 
         settings=settings,
         folder=repository.parent / "run",
         repository=repository,
-        worker_module="fake_lockstep",
+        modules=FAKE,
         **how,
     )
 
@@ -162,23 +164,41 @@ def test_outside_a_repository_rerun_is_refused(tmp_path: Path) -> None:
         worktree.root(tmp_path)
 
 
-def test_a_mechanism_from_elsewhere_is_refused_with_where_it_is(repository: Path) -> None:
-    elsewhere = Plugin(name="far", module="json.decoder", attribute="A", distribution="far 1.0")
-    with pytest.raises(UsageError, match=r"far from far 1\.0 is loaded from .*json, outside"):
-        worktree.place(elsewhere, repository)
+def test_mechanisms_from_elsewhere_alone_are_refused_with_where_they_are(repository: Path, tmp_path: Path) -> None:
+    first = commit(repository, {"a.txt": "base"})
+    (tmp_path / "far.py").write_text("{}")
+    with pytest.raises(UsageError, match=r"far\.py:Far from far\.py sha256:.* is loaded from .*far\.py, outside"):
+        rerun(
+            first, [cell(f"{tmp_path / 'far.py'}:Far")], settings=QUICK, folder=tmp_path / "run", repository=repository
+        )
 
 
 def test_a_local_file_has_its_place_in_the_repository(repository: Path) -> None:
     commit(repository, {"plugins/mine.py": ""})
     plugin = from_file(repository / "plugins" / "mine.py", "Mine")
-    assert worktree.place(plugin, repository) == Path("plugins/mine.py")
+    assert worktree.place(plugin, repository).path == Path("plugins/mine.py")
 
 
 def test_a_folder_without_an_init_holds_no_package_for_another_tree_could_fill_it(tmp_path: Path) -> None:
+    plugin = Plugin(name="tiny", module="tiny.layer", attribute="A", distribution="tiny 1.0")
+    tiny = worktree.CodePlace(plugin=plugin, path=Path("tiny"), module=Path("tiny/layer.py"))
     (tmp_path / "tiny").mkdir()
-    assert not worktree.holds(tmp_path, Path("tiny"))
+    (tmp_path / "tiny" / "layer.py").touch()
+    assert not tiny.held_by(tmp_path)
     (tmp_path / "tiny" / "__init__.py").touch()
-    assert worktree.holds(tmp_path, Path("tiny"))
+    assert tiny.held_by(tmp_path)
+
+
+@pytest.mark.parametrize(("file", "held"), [("layer.py", True), ("layer/__init__.py", True), ("other.py", False)])
+def test_a_revision_that_has_the_package_but_not_the_module_lacks_the_mechanism(
+    tmp_path: Path, file: str, held: bool
+) -> None:
+    plugin = Plugin(name="tiny", module="tiny.layer", attribute="A", distribution="tiny 1.0")
+    for name in ("__init__.py", file):
+        (tmp_path / "tiny" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tiny" / name).touch()
+    place = worktree.CodePlace(plugin=plugin, path=Path("tiny"), module=Path("tiny/layer.py"))
+    assert place.held_by(tmp_path) is held
 
 
 @pytest.mark.usefixtures("_fake_child")
@@ -190,18 +210,78 @@ def test_base_and_head_are_told_apart_on_a_machine_that_drifts(repository: Path,
     assert verdict.outcome is outcome
     assert verdict.change is not None
     assert verdict.change.value == pytest.approx(ns / 1e6, rel=0.01)
+    assert verdict.head / verdict.base == pytest.approx(verdict.change.value)  # type: ignore[operator]
+    assert verdict.detectable is not None
+    assert 0.05 < verdict.detectable < 0.07
+    assert verdict.reason == ""
 
 
 @pytest.mark.usefixtures("_fake_child")
-def test_what_was_counted_in_the_first_start_and_the_samples_of_every_start_are_kept(repository: Path) -> None:
-    comparison = acting({}, {"macs": 9}, repository)
+@pytest.mark.parametrize(("ns", "outcome"), [(1_000_000, Outcome.SAME), (1_200_000, Outcome.SLOWER)])
+def test_what_cannot_share_a_process_is_told_apart_in_a_process_each(
+    repository: Path, ns: int, outcome: Outcome
+) -> None:
+    lines: list[str] = []
+    (verdict,) = acting({}, {"ns": ns, "apart": True}, repository, say=lines.append).about(LATENCY)
+    assert verdict.outcome is outcome
+    assert verdict.reason.startswith("timed in a process for each, starting: it says so")
+    assert verdict.head / verdict.base == pytest.approx(verdict.change.value)  # type: ignore[operator,union-attr]
+    assert "not in one process (starting: it says so); in one each, started several times" in lines[1]
+    assert [line.partition(": ")[2].split(",")[0] for line in lines[2 : 2 + starts.FEWEST]] == [
+        f"start {count} timed" for count in range(1, starts.FEWEST + 1)
+    ]
+
+
+@pytest.mark.usefixtures("_fake_child")
+def test_a_disturbance_is_named_and_does_not_widen_what_was_interleaved(repository: Path) -> None:
+    said = "other processes used 60 % of a core"
+    (verdict,) = acting({}, {"disturbed": said}, repository).about(LATENCY)
+    assert verdict.outcome is Outcome.SAME
+    assert verdict.reason == f"{said}: both sides alike, and what it shifts is in the interval"
+
+
+@pytest.mark.usefixtures("_fake_child")
+def test_a_mechanism_from_elsewhere_is_a_control(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "far.py").write_text(json.dumps({"ns": 3_000_000, "macs": 1}))
+    found = acting({}, {"ns": 1_200_000}, repository, beside=[cell(f"{tmp_path / 'far.py'}:Far")])
+    mine, control = found.about(LATENCY)
+    assert (mine.outcome, control.outcome) == (Outcome.SLOWER, Outcome.SAME)
+    assert control.reason == "a control: the code is the same in base and head"
+
+
+@pytest.mark.usefixtures("_fake_child")
+def test_a_process_that_has_one_block_is_followed_by_others(repository: Path) -> None:
+    (verdict,) = acting({}, {"once": True}, repository).about(LATENCY)
+    assert verdict.outcome is Outcome.SAME
+    with np.load(next((repository.parent / "run" / "samples").iterdir())) as arrays:
+        assert sum(name.startswith("base_") for name in arrays) >= together.FEWEST
+
+
+@pytest.mark.usefixtures("_fake_child")
+@pytest.mark.parametrize(
+    ("acts", "why"),
+    [
+        ({"ends_after": 3}, "killed by SIGSEGV while timing (no more of this)"),
+        ({"lies_after": 3}, "it said a block without times"),
+    ],
+)
+def test_a_process_that_ends_or_lies_while_both_are_timed_leaves_them_to_processes_of_their_own(
+    repository: Path, acts: dict[str, Any], why: str
+) -> None:
+    (verdict,) = acting({}, acts, repository).about(LATENCY)
+    assert verdict.outcome is Outcome.SAME
+    assert verdict.reason.startswith(f"timed in a process for each, {why}")
+
+
+@pytest.mark.usefixtures("_fake_child")
+@pytest.mark.parametrize("how", [{}, {"apart": True}])
+def test_what_was_counted_and_the_samples_of_every_block_are_kept(repository: Path, how: dict[str, Any]) -> None:
+    comparison = acting({}, {"macs": 9} | how, repository)
     (macs,) = comparison.about("macs")
     assert (macs.base, macs.head, macs.outcome) == (7, 9, Outcome.WORSE)
     (path,) = (repository.parent / "run" / "samples").iterdir()
     with np.load(path) as arrays:
-        assert {name for name in arrays if name.endswith("elapsed_ns")} == {
-            f"{side}_{start}_elapsed_ns" for side in ("base", "head") for start in range(STARTS)
-        }
+        assert {f"{side}_{block}_elapsed_ns" for side in ("base", "head") for block in range(3)} <= set(arrays)
 
 
 @pytest.mark.usefixtures("_fake_child")
@@ -210,7 +290,7 @@ def test_a_side_that_dies_has_its_status_and_its_last_words(repository: Path) ->
     (verdict,) = acting({}, {"dies_after": 20}, repository, say=lines.append).about("status")
     assert (verdict.outcome, verdict.base, verdict.head) == (Outcome.WORSE, "ok", "crashed")
     assert verdict.reason.startswith("killed by SIGTERM while timing (no more of this)")
-    assert lines[-1].endswith(f"cpu: head crashed: {verdict.reason}")
+    assert f"cpu: head crashed: {verdict.reason}; " in lines[-1]
 
 
 @pytest.mark.usefixtures("_fake_child")
@@ -222,9 +302,9 @@ def test_a_signal_without_a_name_is_named(repository: Path) -> None:
 
 @pytest.mark.usefixtures("_fake_child")
 def test_a_side_that_hangs_ends_at_its_deadline(repository: Path) -> None:
-    settings = Settings(max_time_s=0.5, timeout_s=1.5)
+    settings = replace(QUICK, timeout_s=5)
     (verdict,) = acting({}, {"hangs_after": 9}, repository, settings=settings).about("status")
-    assert (verdict.head, verdict.reason[:32]) == ("timeout", "timing took longer than 1.5 s; r")
+    assert (verdict.head, verdict.reason[:32]) == ("timeout", "timing took longer than 5 s; rai")
 
 
 @pytest.mark.usefixtures("_fake_child")
@@ -253,7 +333,7 @@ def test_every_value_of_an_option_that_base_does_not_have_is_compared_with_base(
     (repository / "mine.py").write_text(json.dumps({"ns": 1_000_000, "macs": 7, "knows": ["window"]}))
     both = [cell(f"{repository / 'mine.py'}:Mine", options={"window": window}) for window in (7, 14)]
     folder = repository.parent / "run"
-    comparison = rerun(first, both, settings=QUICK, folder=folder, repository=repository, worker_module="fake_lockstep")
+    comparison = rerun(first, both, settings=QUICK, folder=folder, repository=repository, modules=FAKE)
     assert [one.reason for one in comparison.about(LATENCY)] == [
         "option window=7 in head only",
         "option window=14 in head only",
@@ -280,33 +360,20 @@ def test_an_interrupt_ends_the_children_and_removes_the_checkout(repository: Pat
 
 
 @pytest.mark.usefixtures("_fake_child")
-def test_every_start_is_a_line_at_once_and_the_first_says_how_long_it_may_take(repository: Path) -> None:
-    events: list[str] = []
-    acting({}, {}, repository, say=events.append, watcher=lambda progress: events.append(progress.phase))
-    assert "1 cell, 5 starts of both for each, with at most 1 s of timed calls; this may take 76 s" in events[0]
-    name = r"\[1/1\] .*Mine at 32 stage 1 infer float32 cpu"
-    lines = [event for event in events[1:] if event.startswith("[")]
-    for number, line in enumerate(lines[:-1], start=1):
-        assert re.fullmatch(rf"{name}: start {number} of {STARTS} timed, \d+ s so far, about \d+ s left", line)
-    assert len(lines) == STARTS + 1
-    assert re.fullmatch(f"{name}: ok", lines[-1])
-    assert events[events.index(lines[0]) + 1 :].count("timing") == STARTS - 1
-
-
-def test_the_time_left_is_that_of_the_starts_that_are_left() -> None:
+def test_the_first_line_says_how_long_it_may_take_and_the_last_how_it_ended(repository: Path) -> None:
     lines: list[str] = []
-    cells = [cell("a"), cell("b")]
+    acting({}, {}, repository, say=lines.append)
+    assert "1 cell, both revisions of each in one process, with at most 1 s of rounds; this may take 16 s" in lines[0]
+    assert re.fullmatch(r"\[1/1\] .*Mine at 32 stage 1 infer float32 cpu: ok; \d+ s so far", lines[-1])
+
+
+def test_the_time_left_is_that_of_the_cells_that_are_left() -> None:
+    lines: list[str] = []
+    cells = [cell("a"), cell("b"), cell("c")]
     now = iter([100.0, 130.0])
-    Account(cells=cells, starts=5, say=lines.append, clock=lambda: next(now)).started(cells[1], 0)
-    assert lines == ["[2/2] b at 32 stage 1 infer float32 cpu: start 1 of 5 timed, 30 s so far, about 20 s left"]
-
-
-def test_the_interval_over_the_starts_is_students() -> None:
-    ratios = np.array([1.01, 0.98, 1.04, 1.0, 0.99])
-    ours = ratio_over_starts(ratios)
-    low, high = stats.t.interval(0.95, STARTS - 1, loc=np.log(ratios).mean(), scale=stats.sem(np.log(ratios)))
-    assert (ours.low, ours.high) == pytest.approx((np.exp(low), np.exp(high)))
-    assert ours.value == pytest.approx(stats.gmean(ratios))
+    ok = Record(cell=cells[0], status=Status.OK)
+    Account(cells=cells, say=lines.append, clock=lambda: next(now)).ended(cells[0], ok, ok)
+    assert lines == ["[1/3] a at 32 stage 1 infer float32 cpu: ok; 30 s so far, about 60 s left"]
 
 
 def test_each_side_loads_its_own_revision_of_an_installed_package(
@@ -323,7 +390,7 @@ def test_each_side_loads_its_own_revision_of_an_installed_package(
         },
     )
     (repository / "tiny" / "layer.py").write_text(PACKAGE.format(parameters=5, options=", *, factor: float = 2.0"))
-    monkeypatch.setenv("PYTHONPATH", str(repository))
+    monkeypatch.setenv("PYTHONPATH", str(repository), prepend=os.pathsep)
     counted, options = {}, {}
     with worktree.checked_out(repository, "HEAD") as tree, ExitStack() as stack:
         for name, top in (("base", tree), ("head", repository)):
@@ -336,6 +403,7 @@ def test_each_side_loads_its_own_revision_of_an_installed_package(
                     log=tmp_path / f"{name}.log",
                     watcher=lambda _: None,
                     module="attnbench.compare.lockstep",
+                    core=None,
                 )
             )
             assert side.prepare(), side.reason

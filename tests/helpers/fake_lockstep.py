@@ -35,10 +35,10 @@ def main(job: Job, turns, say) -> None:
 
 def drift() -> float:
     """Return how slow the machine is at this moment: between once and twice as slow, the same for every process."""
-    return 1 + abs(time.monotonic() % 0.4 - 0.2) / 0.2
+    return 1 + abs(time.monotonic() % 40 - 20) / 20
 
 
 if __name__ == "__main__":
     path = Path(sys.argv[1])
     with path.with_name("turns").open() as commands:
-        main(Job.read(path), commands, voice.opened(int(sys.argv[2])))
+        main(Job.read(path), commands, voice.opened(int(sys.argv[-1])))

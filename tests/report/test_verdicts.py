@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,19 @@ def test_the_screen_keeps_to_80_columns_and_cuts_no_verdict_and_no_interval() ->
     assert "…" not in text
     for whole in ("1.21 [1.19, 1.22]", "SLOWER", "FASTER", "NOT COMPARED", "-4.0 [-5.0, -3.0]"):
         assert whole in text
+
+
+def test_what_a_measurement_could_have_found_stands_beside_its_verdict_in_80_columns() -> None:
+    verdicts = tuple(replace(one, detectable=0.0634) if one.change else one for one in EVERYTHING.verdicts)
+    found = replace(EVERYTHING, verdicts=verdicts)
+    rows = [line for line in page_of(found).splitlines() if "UNDECIDED" in line]
+    assert [row.rpartition("UNDECIDED")[2].strip("*| ") for row in rows] == ["6.34 %"]
+    assert "the smallest slowdown that this measurement calls slower 90 times in 100" in page_of(found)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(screen(page(found)))
+    assert "6.34 %" in console.export_text()
+    assert "6.34 %" not in page_of(EVERYTHING)
+    assert "smallest slowdown" not in page_of(EVERYTHING)
 
 
 def test_cells_are_named_by_what_they_differ_in() -> None:

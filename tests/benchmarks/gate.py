@@ -1,0 +1,138 @@
+"""How often the gate is right: ``attnbench compare --rerun`` of a layer whose work is known, many times.
+
+    python tests/benchmarks/gate.py --runs 50 [--load]
+
+A layer does 40 products a call in base, and 40, 42, 44 or 48 in head: work added of 0, 5, 10 and 20 %. Each run takes
+blocks until they are enough, as a comparison does, in the process that a comparison has. Ten runs share one, which
+spares the counts and checks of a cell nine times; all blocks are built anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from attnbench.compare.blocks import detectable, ratio_of_blocks
+from attnbench.compare.together import Together
+from attnbench.compare.verdict import THRESHOLD, Outcome, judge
+from attnbench.probes.interval import Estimate
+from attnbench.probes.load import one_core_busy
+from attnbench.record import Cell, Scope
+from attnbench.runs.job import Assignment, Settings
+
+UNITS = 40
+ADDED = (0.0, 0.05, 0.10, 0.20)
+_A_PROCESS = 10
+LAYER = """
+import torch
+
+UNITS = {units}
+
+
+class Known(torch.nn.Module):
+    \"\"\"As much work as it is told.\"\"\"
+
+    layout = "BHWC"
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(dim, dim) / dim**0.5)
+
+    def forward(self, x):
+        for _ in range(UNITS):
+            x = x @ self.weight
+        return x
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What one comparison gave."""
+
+    ratio: Estimate
+    detectable: float
+    blocks: int
+    seconds: float
+
+    @property
+    def outcome(self) -> Outcome:
+        return judge(self.ratio, threshold=THRESHOLD)
+
+
+def runs(count: int, *, added: float, load: bool = False, max_time_s: float = 10.0) -> list[Run]:
+    """Compare a layer with itself with some work added, so many times."""
+    found: list[Run] = []
+    with tempfile.TemporaryDirectory() as folder, one_core_busy() if load else nullcontext():
+        top = Path(folder)
+        for name, units in (("base", UNITS), ("head", round(UNITS * (1 + added)))):
+            (top / name).mkdir()
+            (top / name / "known.py").write_text(LAYER.format(units=units))
+        while len(found) < count:
+            found += _of_a_process(top, min(_A_PROCESS, count - len(found)), max_time_s)
+    return found
+
+
+def _of_a_process(top: Path, count: int, max_time_s: float) -> Iterator[Run]:
+    def assignment(name: str) -> Assignment:
+        file = top / name / "known.py"
+        size = {"scope": Scope.LAYER, "height": 64, "width": 64, "stage": 2, "dim": 192, "heads": 6, "depth": 1}
+        return Assignment(cell=Cell(mechanism=f"{file}:Known", distribution="known.py 1", **size))
+
+    together = Together(
+        assignments=(assignment("base"), assignment("head")),
+        repository=top / "head",
+        tree=top / "base",
+        settings=Settings(max_time_s=max_time_s),
+        log=top / "log",
+        watcher=lambda _: None,
+        module="attnbench.compare.joint",
+    )
+    with closing(together.blocks()) as timed:
+        for _ in range(count):
+            began = time.monotonic()
+            blocks = together.enough_of(timed)
+            yield Run(
+                ratio=ratio_of_blocks(blocks),
+                detectable=detectable(blocks, threshold=THRESHOLD),
+                blocks=len(blocks),
+                seconds=time.monotonic() - began,
+            )
+
+
+def summary(found: list[Run], *, added: float) -> str:
+    """Return a line: what was said, how often the interval held the truth, and how wide it was."""
+    said = {outcome: sum(run.outcome is outcome for run in found) for outcome in Outcome}
+    truth = round(UNITS * (1 + added)) / UNITS
+    covered = sum(run.ratio.low <= truth <= run.ratio.high for run in found)
+    widths, least = (sorted(values)[len(found) // 2] for values in
+                     ([run.ratio.half_width for run in found], [run.detectable for run in found]))  # fmt: skip
+    blocks_each, seconds_each = (sum(values) / len(found) for values in
+                                 ([run.blocks for run in found], [run.seconds for run in found]))  # fmt: skip
+    return (
+        f"{added:4.0%} added: {', '.join(f'{count} {outcome}' for outcome, count in said.items() if count)}; "
+        f"{covered} of {len(found)} intervals hold {truth:.2f}; half-width {widths:.1%}, finds {least:.1%} (medians); "
+        f"{blocks_each:.0f} blocks and {seconds_each:.0f} s each"
+    )
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--runs", type=int, default=50)
+    options.add_argument("--load", action="store_true", help="keep one core busy")
+    options.add_argument("--max-time", type=float, default=10.0)
+    options.add_argument("--added", type=float, nargs="*", default=ADDED)
+    asked = options.parse_args()
+    loaded = "one core kept busy" if asked.load else "none kept busy"
+    sys.stdout.write(f"{os.cpu_count()} cores, {loaded}, load before {os.getloadavg()[0]:.1f}\n")
+    for share in asked.added:
+        each = runs(asked.runs, added=share, load=asked.load, max_time_s=asked.max_time)
+        ratios = " ".join(f"{run.ratio.value:.3f} [{run.ratio.low:.3f}, {run.ratio.high:.3f}]" for run in each)
+        sys.stdout.write(f"{summary(each, added=share)}\n    {ratios}\n")
+        sys.stdout.flush()

@@ -37,10 +37,9 @@ class TimedBlock:
 def _undisturbed(samples_ns: Sequence[int]) -> float:
     """Return the lower quartile of some samples: what a call takes that nothing interrupts.
 
-    On a busy machine a call has one of two times, its own or that and a turn or two of others: 1.3 and 9.5 ms, half of
-    the calls each. A median, and a ratio within a round, then falls to one side by chance, and ratios of blocks of
-    unchanged code scattered by 1.0; a quartile stays on its side. Where all calls are interrupted, or none, they are
-    as good as each other.
+    On a busy machine a call has one of two times, its own or that and a turn or two of others: seen were 1.3 and 9.5
+    ms, about half of the calls each. A median, and a ratio within a round, then falls to one side by chance; a quartile
+    stays on its side. It is not better everywhere: of calls of 19 ms, medians scattered less.
     """
     return statistics.quantiles(samples_ns, n=4, method="inclusive")[0]
 

@@ -79,8 +79,7 @@ def rest(device: Device) -> None:
     """Let others have the processor for a moment, where a call is about to be timed on it.
 
     Filling the caches before takes milliseconds, about what the scheduler gives a process at a time where others want
-    the core: the call is then interrupted. On two cores with four other processes 58 % of calls of 1.3 ms were, and
-    after a rest of 1 ms 13 %.
+    the core: the call could then be interrupted. A rest costs a millisecond; how much it helps is not known.
     """
     if device.in_main_memory:
         time.sleep(_REST_S)

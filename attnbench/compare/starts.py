@@ -4,8 +4,8 @@ They take turns: a sample in each per round, in random order, the other asleep m
 slows both of a round alike and cancels in their ratio. Within one start the ratio is precise and yet off: where code
 and memory came to lie stays as it is until they end. So a start is a block, and the interval is that of their ratios.
 
-Both are kept on one core, which each start chooses anew: where they were kept on a core that another program used, they
-waited for its turns of milliseconds, and ratios of unchanged code lay a third apart.
+Both are kept on one core, which each start chooses anew as the one that had least to do: on a core that another program
+uses they would wait for its turns, which last milliseconds.
 
 Imports torch with the probe, which computes nothing here.
 """

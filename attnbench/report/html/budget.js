@@ -6,7 +6,7 @@ function budgetView() {
   const controls = create("div", { className: "budget" });
   const words = create("div");
   words.setAttribute("role", "status");
-  section.append(create("p", { className: "faint", textContent: "Give limits; empty is none. The answer is among the mechanisms selected below." }), controls, words);
+  section.append(create("p", { className: "faint", textContent: "Give limits; empty is none. The answer is among the mechanisms selected above." }), controls, words);
   const goals = () => metrics.filter((one) => one.better);
   const goalNow = () => goals().find((one) => one.name === state.goal) || goals().find((one) => one.name === "latency_median_s") || goals()[0];
   const atMost = (metric) => metric.better > 0;

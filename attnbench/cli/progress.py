@@ -21,6 +21,18 @@ from attnbench.runs.runner import Progress
 
 _WEIGHTS = {"timing": 0.8}
 """Share of a cell's work that a phase is guessed to be, for the bar; the phases before it share the rest."""
+_LINES = {
+    "counting": "counting",
+    "compiling": "compiling",
+    "measuring memory": "measuring the memory of",
+    "warming up": "warming up",
+    "timing": "timing",
+    "verifying": "verifying",
+}
+"""Phases that have a line of their own where there is no bar; the others take no time to speak of."""
+_TIMED = ("warming up", "timing")
+_LINE_EVERY_S = 30.0
+"""How often a phase that lasts is told where there is no bar."""
 
 
 @contextmanager
@@ -31,7 +43,7 @@ def loading(console: Console) -> Iterator[Callable[[str], None]]:
 
 
 class Screen:
-    """A bar with the cell at work and the time left on a terminal, a line per cell elsewhere."""
+    """A bar with the cell at work and the time left on a terminal; a line for each cell and phase elsewhere."""
 
     def __init__(self, console: Console, cells: Sequence[Cell], *, settings: Settings) -> None:
         self._console = console
@@ -41,6 +53,7 @@ class Screen:
         self._total = len(self._left)
         self._started = time.monotonic()
         self._now: Progress | None = None
+        self._told_at = self._started
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Screen:
@@ -58,8 +71,12 @@ class Screen:
 
     def watch(self, progress: Progress) -> None:
         """Show what is going on."""
+        entered = self._now is None or (self._now.phase, self._now.cells) != (progress.phase, progress.cells)
         self._now = progress
-        self._redraw()
+        if self._console.is_terminal:
+            self._redraw()
+        elif entered or time.monotonic() - self._told_at >= _LINE_EVERY_S:
+            self._tell(progress)
 
     def show(self, record: Record) -> None:
         """Show that a cell has ended."""
@@ -71,7 +88,20 @@ class Screen:
             self._print(outcome)
         self._redraw()
 
+    def _tell(self, now: Progress) -> None:
+        """Print what begins, or goes on for long, and about how much time is left."""
+        words = _LINES.get(now.phase)
+        if words is None or now.cells[0].task is Task.COUNTS:
+            return
+        done, budget_s = "", ""
+        if now.phase == "timing":
+            budget_s = f", {_clock(self._settings.max_time_s * len(now.cells))} unless the fewest calls take longer"
+        if now.fraction is not None:
+            done, budget_s = f", {now.fraction:.0%}", ""
+        self._print(f"{words} {self._whose(now)}{done}{budget_s}; {self._time_left()}")
+
     def _print(self, line: str) -> None:
+        self._told_at = time.monotonic()
         self._console.print(Text(line), soft_wrap=True)
 
     def _redraw(self) -> None:
@@ -83,13 +113,13 @@ class Screen:
             ProgressBar(total=1.0, completed=done, width=24),
             Text(inert.line(self._describe_now()), overflow="ellipsis"),
         )
-        row.add_row(Text(f"{self._total - len(self._left)} of {self._total} cells"), Text(self._time_left(done)))
+        row.add_row(Text(f"{self._total - len(self._left)} of {self._total} cells"), Text(self._time_left()))
         self._live.update(row, refresh=True)
 
     def _fraction_done(self) -> float:
         done = float(self._total - len(self._left))
-        if self._now is not None and self._now.phase == "timing":
-            timed = [cell for cell in self._now.cells if cell.key in self._left]
+        if self._now is not None and self._now.phase in _TIMED:
+            timed = self._at_work()
             timing = _WEIGHTS["timing"]
             done += len(timed) * (1 - timing + timing * (self._now.fraction or 0.0))
         elif self._now is not None and self._now.fraction is not None:
@@ -102,15 +132,30 @@ class Screen:
     def _describe_now(self) -> str:
         if self._now is None:
             return "starting"
-        first, *others = self._now.cells
-        whose = self._of(first) if not others else f"{_place(first)}: {', '.join(c.label for c in self._now.cells)}"
-        return f"{self._now.phase} {whose}"
+        return f"{self._now.phase} {self._whose(self._now)}"
 
-    def _time_left(self, done: float) -> str:
-        spent = time.monotonic() - self._started
-        if done <= 0:
-            return f"{_clock(spent)} so far"
-        return f"{_clock(spent)} so far, about {_clock(spent * (1 - done) / done)} left"
+    def _whose(self, now: Progress) -> str:
+        first, *others = now.cells
+        return self._of(first) if not others else f"{_place(first)}: {', '.join(cell.label for cell in now.cells)}"
+
+    def _at_work(self) -> list[Cell]:
+        return [] if self._now is None else [cell for cell in self._now.cells if cell.key in self._left]
+
+    def _time_left(self) -> str:
+        spent_s = time.monotonic() - self._started
+        left_s = self._seconds_left(spent_s)
+        return f"{_clock(spent_s)} so far" + ("" if left_s is None else f", about {_clock(left_s)} left")
+
+    def _seconds_left(self, spent_s: float) -> float | None:
+        """Return about how long the rest takes, by what was done and the time that timing is given; None at first."""
+        done, now = self._total - len(self._left), self._now
+        if now is not None and now.phase in _TIMED:
+            timed = len(self._at_work())
+            each_s = spent_s / done if done else spent_s / max(timed, 1) + self._settings.max_time_s
+            own_s = self._settings.max_time_s * timed * (1 - (now.fraction or 0.0))
+            return own_s + (len(self._left) - timed) * each_s
+        fraction = self._fraction_done()
+        return spent_s * (1 - fraction) / fraction if fraction else None
 
 
 @contextmanager

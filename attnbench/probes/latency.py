@@ -54,7 +54,8 @@ class TimingSettings:
     warmup_s: float = 0.3
     """Shortest warm-up of a call."""
     warmup_max_s: float = 1.5
-    """Longest warm-up of a call: one that lasts longer is called once. Compile before, that is not warming up."""
+    """Longest warm-up of a call, which is no longer than ``max_time_s`` either: one that lasts longer is called once.
+    Compile before, that is not warming up."""
     grouped: bool = True
     """Whether calls too short for the clock are timed several at a time; not where each is to be prepared by itself."""
 
@@ -170,13 +171,14 @@ class _Track:
     def warm_up(self, timer: Timer, settings: TimingSettings) -> None:
         """Call until the medians of consecutive threes agree, and find how many calls a sample needs."""
         start, count, latest = timer.now_ns(), 0, deque[float](maxlen=6)
+        longest_s = min(settings.warmup_max_s, settings.max_time_s)
         while True:
             elapsed = self.run(timer)
             count += self.calls_per_sample
             latest.append(elapsed.ns / self.calls_per_sample)
             spent_s = (timer.now_ns() - start) / _NS_PER_S
             enough = count >= settings.warmup_calls and spent_s >= settings.warmup_s
-            if spent_s >= settings.warmup_max_s or (enough and _settled(latest)):
+            if spent_s >= longest_s or (enough and _settled(latest)):
                 break
             if settings.grouped and elapsed.ns < timer.shortest_ns:
                 self.calls_per_sample *= 2

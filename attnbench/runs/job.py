@@ -11,7 +11,7 @@ import os
 import struct
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,14 @@ class Assignment:
     """Metrics of its timed calls, once there are any: what is left is to verify them."""
     objections: tuple[Objection, ...] = ()
     """What was found to speak against them."""
+    known_in: str = ""
+    """Id of the environment in which an interrupted run found what is known; empty where this run did."""
+
+    def within(self, environment_id: str) -> Assignment:
+        """Return it as it is to be measured there: what was found elsewhere is found anew."""
+        if not self.known_in or self.known_in == environment_id:
+            return self
+        return replace(self, known={}, phases_done=(), known_in="")
 
     @property
     def foreign(self) -> bool:

@@ -39,6 +39,8 @@ from attnbench.runs.heard import (
     Warned,
 )
 from attnbench.runs.job import Assignment, Job, Running, Settings
+from attnbench.store import unfinished
+from attnbench.store.unfinished import Begun
 from attnbench.worker.objection import Objection, verdict
 
 _MOST_AT_ONCE, _FEWEST_EACH = 4, 8
@@ -72,6 +74,7 @@ def run(
     settings: Settings,
     folder: Path,
     recorded: Sequence[Record] = (),
+    known: Mapping[str, Begun] | None = None,
     limits: Mapping[str, MachineLimits] | None = None,
     watcher: Watcher = lambda _: None,
     worker_module: str = "attnbench.worker.main",
@@ -83,6 +86,7 @@ def run(
         settings: how to measure.
         folder: where the run is kept; raw samples and logs go below it.
         recorded: what is there already; those cells are skipped.
+        known: what an interrupted run found of cells without a row, by their key.
         limits: the machine's limits by environment id, for the rows' lower bounds.
         watcher: called when a cell enters a phase.
         worker_module: module that does the work.
@@ -92,7 +96,7 @@ def run(
     limits_by_id = {key: found.to_dict() for key, found in (limits or {}).items()}
 
     def group(todo: Sequence[Cell], *, companions: Sequence[Cell] = (), baseline: str = "") -> _Group:
-        assignments = [Assignment(cell=cell) for cell in todo]
+        assignments = [_taken_up(cell, (known or {}).get(cell.key)) for cell in todo]
         assignments += [Assignment(cell=cell, companion=True) for cell in companions]
         return _Group(
             assignments=assignments,
@@ -128,6 +132,13 @@ def run(
                     watcher(each)
                 else:
                     yield each
+
+
+def _taken_up(cell: Cell, found: Begun | None) -> Assignment:
+    """Return what is to be done about a cell of which an interrupted run has found something, or nothing."""
+    if found is None:
+        return Assignment(cell=cell)
+    return Assignment(cell=cell, known=found.metrics, phases_done=found.phases, known_in=found.environment_id)
 
 
 def _sharing(cells: Sequence[Cell]) -> Iterable[list[Cell]]:
@@ -316,8 +327,10 @@ class _Group:
                 self.company.leave(self._drop(seen.cells[index]), inert.brief(reason, most=_TEXT))
             case Learned(cell=index, phase=phase, metrics=metrics):
                 self._learn(seen.cells[index], phase, _cut(metrics))
+                self._keep(seen.cells[index], phase, _cut(metrics))
             case EnvironmentTaken(environment=environment):
                 self.environment = environment
+                self.assignments = [each.within(self._environment_id) for each in self.assignments]
             case Warned(text=text):
                 warnings.warn(inert.brief(text), stacklevel=2)
 
@@ -341,9 +354,7 @@ class _Group:
         reason = inert.brief(event.reason, most=_TEXT)
         if status is Status.OK and cell.key == self.baseline and not assignment.foreign:
             self.reference = [Assignment(cell=cell, companion=True)]
-        if status is Status.OK and cell.key == self.baseline and not assignment.foreign:
-            self.reference = [Assignment(cell=cell, companion=True)]
-        excused = not event.own and self.company.excuses(assignment, status, reason)
+        excused = not event.own and self._excuses(assignment, status, reason)
         if not (assignment.companion or excused):
             # What a rejected cell was timed at is nobody's figure, though the energy pass had it kept in any case.
             known = {name: value for name, value in assignment.known.items() if name not in assignment.timed}
@@ -375,9 +386,16 @@ class _Group:
                 if self.verifying:
                     status, reason, metrics = _unverified(assignment, death.reason)
                     yield self._record(cell, status, reason, {**assignment.known, **metrics})
-                elif not (assignment.companion or self.company.excuses(assignment, death.status, death.reason)):
+                elif not (assignment.companion or self._excuses(assignment, death.status, death.reason)):
                     reason = _attributed(death.reason, death.status, "" if nobodys else cell.distribution)
                     yield self._record(cell, death.status, reason, assignment.known)
+
+    def _excuses(self, assignment: Assignment, status: Status, reason: str) -> bool:
+        excused = self.company.excuses(assignment, status, reason)
+        if excused:  # what was found beside others is found again without them
+            with contextlib.suppress(OSError):
+                unfinished.drop(self.folder, assignment.cell, self._environment_id)
+        return excused
 
     def _learn(self, cell: Cell, phase: str, metrics: Mapping[str, Value]) -> None:
         for index, assignment in enumerate(self.assignments):
@@ -387,6 +405,17 @@ class _Group:
                     known={**assignment.known, **metrics},
                     phases_done=(*assignment.phases_done, phase),
                 )
+
+    def _keep(self, cell: Cell, phase: str, metrics: Mapping[str, Value]) -> None:
+        """Have what was found of a cell on disk, should this run be interrupted before the cell has its row."""
+        if _only_counted(cell) or self._of(cell).companion:  # whose row comes at once, or is there
+            return
+        with contextlib.suppress(OSError):  # a disk that is full ends the run at the next row, in a line
+            unfinished.keep(self.folder, cell, self._environment_id, phase, metrics)
+
+    @property
+    def _environment_id(self) -> str:
+        return str(self.environment.get("environment_id", ""))
 
     def _of(self, cell: Cell) -> Assignment:
         return next(assignment for assignment in self.assignments if assignment.cell is cell)
@@ -409,7 +438,7 @@ class _Group:
             metrics=metrics,
             environment=self.environment,
             settings=asdict(self.settings),
-            limits=self.limits.get(str(self.environment.get("environment_id")), {}) if bounded else {},
+            limits=self.limits.get(self._environment_id, {}) if bounded else {},
             samples_sha256=_digest(samples_of(self.folder, cell)) if timed else "",
             run_id=self.run_id,
             started_at=self.started_at,

@@ -30,7 +30,7 @@ from attnbench.runs import limits as machine_limits
 from attnbench.runs import runner
 from attnbench.runs.job import Settings
 from attnbench.runs.loading import report_meanwhile
-from attnbench.store import asked, pytest_json
+from attnbench.store import asked, pytest_json, unfinished
 from attnbench.store.asked import Asked
 
 RESULTS = Path("results")
@@ -123,6 +123,10 @@ def measure(
     interrupted, why = False, ""
     with store.Store(folder, fresh=fresh) as kept:
         asked.keep(folder, command=command, cells=described(planned.cells), fresh=fresh)
+        if fresh:
+            unfinished.forget(folder)
+        rows = {record.cell.key for record in kept.records}
+        known = {key: facts for key, facts in unfinished.read(folder).items() if key not in rows}
         recorded = [record for record in kept.records if not retry or record.status is Status.OK]
         done = {record.cell.key for record in recorded}
         todo = [cell for cell in planned.cells if cell.key not in done]
@@ -136,7 +140,13 @@ def measure(
                     folder, timed, budget_s=min(_LIMITS_S, settings.max_time_s), isolation=settings.isolation
                 )
                 for record in runner.run(
-                    planned, settings=settings, folder=folder, recorded=recorded, limits=limits, watcher=screen.watch
+                    planned,
+                    settings=settings,
+                    folder=folder,
+                    recorded=recorded,
+                    known=known,
+                    limits=limits,
+                    watcher=screen.watch,
                 ):
                     kept.append(record)
                     screen.show(record)
@@ -148,7 +158,11 @@ def measure(
                 why = ": ".join(filter(None, (error.filename and str(error.filename), files.reason_of(error))))
         wanted = {cell.key for cell in planned.cells}
         records = tuple(record for record in kept.records if record.cell.key in wanted)
-    said = f"{len(records)} of {len(planned.cells)} cells are kept; run the same command to resume"
+    begun = unfinished.unrecorded(folder, wanted - {record.cell.key for record in records})
+    if len(records) == len(wanted):
+        unfinished.forget(folder)
+    more = f", and what is known by now of {begun} more" if begun else ""
+    said = f"{len(records)} of {len(planned.cells)} cells are kept{more}; run the same command to resume"
     if interrupted:
         console.print(f"interrupted; {said}")
     stopped = f"{why}; {said} once that is mended" if why else ""

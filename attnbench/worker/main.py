@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -31,6 +32,7 @@ def work(job: Job, say: events.Say, running: Running) -> None:
     device.set_up(threads=first.threads)
     taken = environment.take(threads=first.threads, device=first.device)
     say({"event": "environment", "environment": taken.to_dict()})
+    job = replace(job, assignments=tuple(each.within(taken.environment_id) for each in job.assignments))
     house = _taken_down(job)
     ready: list[Ready] = []
     for index, assignment in enumerate(job.assignments):

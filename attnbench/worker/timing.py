@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,7 +44,7 @@ def time_in_turn(
     """
     clock = _clock(ready, device, say) if ready else None
     while clock and ready:
-        say({"event": "phase", "cell": None, "phase": "timing"})
+        say({"event": "phase", "cell": None, "phase": "warming up"})
         turns = Turns([one.world for one in ready])
         try:
             found = _time(ready, job, say, running, environment_id, device=device, clock=clock, turns=turns)
@@ -145,7 +145,7 @@ def _time(
     keys = [one.cell.key for one in ready]
     baseline = job.baseline if job.baseline in keys else None
     watch = interference.Watch(pace=device.pace)
-    heartbeat = _Heartbeat(events.progress(say), budget_s=job.settings.max_time_s * len(ready))
+    heartbeat = _Heartbeat(say, budget_s=job.settings.max_time_s * len(ready))
 
     kernels = attention.Kernels()
     witnesses = _witnesses(ready, running)
@@ -280,15 +280,20 @@ def _keep_samples(path: Path, arrays: Mapping[str, Any], say: events.Say, *, ord
 
 
 class _Heartbeat:
-    """Says now and then how much of the time of a group is spent."""
+    """Says when the warm-up is over, and then now and then how much of the time of a group is spent."""
 
-    def __init__(self, progress: Callable[[float], None], *, budget_s: float) -> None:
-        self._progress = progress
+    def __init__(self, say: events.Say, *, budget_s: float) -> None:
+        self._say = say
+        self._progress = events.progress(say)
         self._budget_s = budget_s
-        self._started = self._last = time.monotonic()
+        self._started: float | None = None
+        self._last = 0.0
 
     def beat(self) -> None:
         now = time.monotonic()
-        if now - self._last >= _PROGRESS_EVERY_S:
+        if self._started is None:
+            self._started = self._last = now
+            self._say({"event": "phase", "cell": None, "phase": "timing"})
+        elif now - self._last >= _PROGRESS_EVERY_S:
             self._last = now
             self._progress(min(1.0, (now - self._started) / self._budget_s))

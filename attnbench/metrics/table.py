@@ -133,6 +133,7 @@ _ROWS: dict[str, Metric] = {
     "memory_outside_bytes": _memory(label="memory that a call takes past torch's allocator"),
     "memory_estimate_bytes": _memory(label="peak memory estimated before running"),
     "sdpa_kernels": Metric(label="attention kernels that ran", needs=Needs.MEMORY),
+    "call_warnings": Metric(label="what torch and others warned of during its calls", needs=Needs.MEMORY),
     "bytes_lower_bound": _memory(label="bytes that must move at least", needs=Needs.COUNTS),
     "latency_bound_s": _time(label="least latency that the machine's limits allow", better=Better.NEITHER),
     "bound_by": Metric(label="which limit of the machine binds", needs=Needs.LATENCY),

@@ -18,6 +18,7 @@ from attnbench.record import Value
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _ALIAS = re.compile(r"([A-Za-z_][\w.+-]*)=(.+)", re.DOTALL)
 
 
@@ -33,13 +34,15 @@ def aliased(spec: str) -> tuple[str, str]:
 
 
 def split(spec: str) -> tuple[str, dict[str, str]]:
-    """Split ``name:key=value:key=value`` into the name (``FILE.py:Class`` included) and the options as written.
+    """Split ``name:key=value:key=value`` into the name and the options as written.
+
+    The name may be ``FILE.py:Class``, or ``package.module:Class``.
 
     Raises:
         UsageError: a part is not ``key=value``, or an option is given twice.
     """
     name, *parts = spec.split(":")
-    if name.endswith(".py") and parts and "=" not in parts[0]:
+    if parts and "=" not in parts[0] and (name.endswith(".py") or _is_module(name, parts[0])):
         name = f"{name}:{parts.pop(0)}"
     options: dict[str, str] = {}
     for part in parts:
@@ -50,6 +53,11 @@ def split(spec: str) -> tuple[str, dict[str, str]]:
             raise UsageError(f"{spec!r}: option {key!r} is given twice")
         options[key] = value
     return name, options
+
+
+def _is_module(name: str, attribute: str) -> bool:
+    """Return whether a name is that of a module, and not of a mechanism whose option was written without a value."""
+    return bool(_MODULE.fullmatch(name)) and ("." in name or attribute[:1].isupper())
 
 
 def parameters(constructor: type) -> dict[str, inspect.Parameter]:

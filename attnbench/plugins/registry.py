@@ -87,7 +87,7 @@ class Plugin:
         except AttributeError:
             raise PluginError(
                 f"{self.name} from {self.distribution}: {self.module} has no {self.attribute!r}; "
-                f"{did_you_mean(self.attribute, _public_classes(module))}"
+                f"{_elsewhere(module, self.attribute) or did_you_mean(self.attribute, _public_classes(module))}"
             ) from None
         return found
 
@@ -113,7 +113,7 @@ class Registry:
     conflicts: Mapping[str, tuple[Plugin, ...]]
 
     def find(self, name: str) -> Plugin:
-        """Return the plugin of a name, or of a local file given as ``FILE.py:Class``.
+        """Return the plugin of a name, of a local file given as ``FILE.py:Class``, or of ``package.module:Class``.
 
         Raises:
             PluginError: there is none, or more than one.
@@ -123,8 +123,10 @@ class Registry:
             return from_file(Path(path), attribute)
         if name.endswith(".py"):
             raise PluginError(f"no class named in {name!r}; write {name}:MyAttention")
+        if colon and all(part.isidentifier() for part in (*path.split("."), attribute)):
+            return from_module(path, attribute)
         if colon:
-            raise PluginError(f"{name!r} is neither a mechanism nor FILE.py:Class")
+            raise PluginError(f"{name!r} is neither a mechanism, nor FILE.py:Class, nor package.module:Class")
         if name in self.conflicts:
             origins = " and ".join(plugin.distribution for plugin in self.conflicts[name])
             raise PluginError(f"mechanism {name!r} is claimed by {origins}; uninstall or rename one of them")
@@ -166,6 +168,35 @@ def from_file(path: Path, attribute: str) -> Plugin:
     )
 
 
+def from_module(module: str, attribute: str) -> Plugin:
+    """Return the plugin that a class of an installed module is; the version is that of its distribution.
+
+    Raises:
+        PluginError: there is no such package.
+    """
+    top = module.partition(".")[0]
+    if not _is_installed(top):
+        raise PluginError(f"no package {top!r} is installed; install it, or give FILE.py:Class")
+    return Plugin(name=f"{module}:{attribute}", module=module, attribute=attribute, distribution=_distribution_of(top))
+
+
+def _is_installed(top: str) -> bool:
+    try:
+        return importlib.util.find_spec(top) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+@cache
+def _distribution_of(top: str) -> str:
+    """Return the distribution of a package; most are called alike, and asking who brings it takes a while."""
+    try:
+        return _named(metadata.distribution(top))
+    except metadata.PackageNotFoundError:
+        names = metadata.packages_distributions().get(top, ())
+        return _named(metadata.distribution(names[0])) if names else f"{top} without a version"
+
+
 def _import_file(path: Path) -> Any:  # noqa: ANN401 - a module of the user's
     name = f"attnbench_local_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     if name in sys.modules:
@@ -196,6 +227,13 @@ def _named(distribution: metadata.Distribution) -> str:
 
 def _kind(found: object) -> str:
     return f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
+
+
+def _elsewhere(module: object, attribute: str) -> str:
+    """Return in which part of a package a class is, empty if in none that it has loaded."""
+    package = f"{getattr(module, '__name__', '')}."
+    there = [name for name, part in [*sys.modules.items()] if name.startswith(package) and attribute in vars(part)]
+    return f"write {min(there, key=len)}:{attribute}" if there else ""
 
 
 def _public_classes(module: object) -> list[str]:

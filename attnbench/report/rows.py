@@ -123,8 +123,8 @@ def _name(row: Mapping[str, Any]) -> str:
 
 
 def _short_names(found: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the class of a local file for its path and class, where no other row goes by that name."""
+    """Return the class alone for a file or module and its class, where no other row goes by that name."""
     names = dict.fromkeys(map(_name, found))
-    classes = {name: name.rpartition(".py:")[2] for name in names if ".py:" in name}
+    classes = {name: name.rpartition(":")[2] for name in names if ":" in name}
     taken = Counter([*classes.values(), *(name for name in names if name not in classes)])
     return {name: short for name, short in classes.items() if taken[short] == 1}

@@ -80,6 +80,8 @@ def notes_of(row: Row, *, timed_in: str) -> list[str]:
         "timing disturbed: {}": row.latency_interference,
         "timing ended by its time limit, before the interval was as narrow as asked": row.latency_stopped_by
         == "max-time",
+        "no MACs: {}": _no_macs(row),
+        "its calls warn: {}": row.call_warnings,
         "MACs leave out what no counter counts: {}": row.uncounted_ops,
         "MACs are not ranked: {}": row.macs_doubt,
         "MACs disagree: {}": _disagreement(row),
@@ -89,6 +91,11 @@ def notes_of(row: Row, *, timed_in: str) -> list[str]:
         "no accuracy: {}": _accuracy_failure(row),
     }
     return [note.format(format_value("adaptation", value) or value) for note, value in notes.items() if value]
+
+
+def _no_macs(row: Row) -> str:
+    """Return why a row that is ok has no multiply-adds, empty if it has some."""
+    return "" if row.status != "ok" or is_number(row.macs) else str(row.macs_remark or "no counter could count it")
 
 
 def best_of(rows: Sequence[Row], column: MeasuredColumn) -> set[int]:

@@ -18,7 +18,7 @@ from attnbench.compare.verdict import Comparison
 from attnbench.errors import StoreError, UsageError
 from attnbench.plan import preflight, sweep
 from attnbench.plan.request import Request
-from attnbench.plugins.options import aliased
+from attnbench.plugins.options import aliased, split
 from attnbench.record import Record, Scope, Status, Task
 from attnbench.report import folder as report_folder
 from attnbench.report import summary, verdicts
@@ -317,9 +317,8 @@ def folder_of(request: Request) -> Path:
 
 
 def _short(spec: str) -> str:
-    """Return what the user calls a mechanism or network, or its name: no options, of a local file the class alone."""
+    """Return what the user calls a mechanism or network, or its name: no options, and of a path the class alone."""
     alias, spec = aliased(spec)
     if alias:
         return alias
-    path, _, attribute = spec.partition(".py:")
-    return attribute.partition(":")[0] if attribute else path.partition(":")[0]
+    return split(spec)[0].rpartition(":")[2]

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -17,7 +18,7 @@ from attnbench import devices
 from attnbench.devices import attention
 from attnbench.errors import PluginError
 from attnbench.models import subject
-from attnbench.probes import compilation, kernels, memory, memory_estimate, outside
+from attnbench.probes import compilation, kernels, memory, memory_estimate, outside, warned
 from attnbench.record import Cell, Mode, Status, Value
 from attnbench.runs.job import Assignment, Settings
 from attnbench.worker import torch_state
@@ -119,7 +120,9 @@ def _prepare(
     if changes:
         learn("setting torch back", {"torch_flags_restored": "; ".join(changes)})
     world = _settled(assignment, house, learn)
-    course.phase("validating", lambda: validated(model, x, world=world))
+    looked_at = partial(validated, model, x, world=world)
+    # Of a compiled cell, what the module as it was written warns of is not what is timed.
+    course.phase("validating", looked_at if cell.compiled else partial(_noting_warnings, looked_at))
     _require_nothing_changed(house)
     forward: subject.Forward = model
     if cell.compiled:
@@ -127,7 +130,8 @@ def _prepare(
         forward = _compiled(cell, model, x, learn, world)
         if house:
             house.renew()  # what a compiler sets up in a process is not the plugin's doing
-    course.phase("measuring memory", lambda: measure_memory(asked, model, x, forward=forward, world=world))
+    measured = partial(measure_memory, asked, model, x, forward=forward, world=world)
+    course.phase("measuring memory", partial(_noting_warnings, measured) if cell.compiled else measured)
     course.phase("measuring memory outside", lambda: memory_outside(course, model, x, forward, world=world))
     _require_nothing_changed(house)
     _require_rest(assignment, house)
@@ -228,6 +232,13 @@ class _Course:
             metrics["running_s"] = _seconds(self.found) + _seconds(metrics)
         self.found.update(metrics)
         self.learn(name, metrics)
+
+
+def _noting_warnings(work: Callable[[], Metrics]) -> Metrics:
+    """Return what a phase found, and what its calls warned of."""
+    with warned.warned() as texts:
+        found = work()
+    return found | {"call_warnings": warned.said(texts)}
 
 
 def validated(model: nn.Module, x: Tensor, *, world: World) -> Metrics:

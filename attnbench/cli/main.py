@@ -377,7 +377,9 @@ def _main() -> None:
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        click.echo(inert.shown(shown.getvalue()), err=True, nl=False)
         sys.exit(error.exit_code)
     except UsageError as error:
         _complain(error.mistakes)

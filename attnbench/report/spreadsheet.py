@@ -29,7 +29,7 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
 
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame whose texts no spreadsheet takes for formulas."""
-    texts = frame.select_dtypes(include=["object", "str"])
+    texts = frame.select_dtypes(exclude=["number", "bool"])  # the others' type has another name in pandas 2
     # As objects, whole numbers stay whole where some are empty.
     inertly = {
         str(name): pd.Series(_inert(texts[name].tolist()), index=frame.index, dtype=object) for name in texts.columns

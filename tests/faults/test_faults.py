@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import functools
+import gc
 import io
 import os
 import signal
@@ -62,6 +63,7 @@ def typed(folder: Path) -> Ended:
         finally:
             for number, handler in kept:
                 signal.signal(number, handler)
+        gc.collect()  # what a run that fails leaves open is closed by the end of its process, which is not here
     return Ended(status, screen.getvalue())
 
 
@@ -110,6 +112,7 @@ WALL_CLOCK = {
     "attnbench/child/scratch.py",  # how old a folder is that nobody can have locked
     "attnbench/devices/environment.py",  # when it was taken
     "attnbench/runs/runner.py",  # the name of a run, and when a row was begun
+    "attnbench/selfcheck/kept.py",  # when it was made
     "attnbench/store/records.py",  # the name of what is put aside
 }
 

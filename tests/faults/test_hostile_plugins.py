@@ -14,6 +14,7 @@ from attnbench.errors import UsageError
 from attnbench.record import Record
 from attnbench.runs import session
 
+
 @pytest.fixture(autouse=True)
 def _scratch_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "scratch").mkdir()

@@ -1,4 +1,4 @@
-"""Checkpoints of every format: damaged, made of any steps of a pickle, of any tree. Each is read or refused, none is run."""
+"""Checkpoints of every format: damaged, of any steps of a pickle, of any tree. Each is read or refused, none is run."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The faults that befall a run from outside, a row each: one table for ``tests/faults``.
 
-A run here is the command line's own, with workers that need no torch (``fake_worker``). Hostile plugins have their table
+A run here is the command line's own, with workers that need no torch (``fake_worker``). Hostile plugins have theirs
 in ``tests/faults/test_hostile_plugins.py``.
 """
 
@@ -233,7 +233,7 @@ def _of_the_disk(name: str, code: int) -> dict[str, Fault]:
         f"{name} at what was asked for": Fault(
             lambda scene: refuse_files(scene, code, named=".tmp"), stops, told
         ),
-        f"{name} at a log": Fault(lambda scene: refuse_files(scene, code, named="/logs/"), stops, told),
+        f"{name} at a log": Fault(lambda scene: refuse_files(scene, code, named="/logs/"), frozenset({0}), told),
         f"{name} at the report": Fault(
             lambda scene: scene.after_row(4, lambda now: refuse_files(now, code)), stops, told
         ),
@@ -242,7 +242,7 @@ def _of_the_disk(name: str, code: int) -> dict[str, Fault]:
 
 STOPS, INTERRUPTED = frozenset({2}), frozenset({130})
 FULL = os.strerror(DISK_FULL)
-KEPT = "of 4 cells are kept; run the same command to resume"
+KEPT = "of 4 cells are kept"
 FAULTS: dict[str, Fault] = {
     **_of_the_disk("the disk is full", DISK_FULL),
     **_of_the_disk("the disk is read-only", READ_ONLY),

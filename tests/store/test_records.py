@@ -229,5 +229,5 @@ def test_what_is_no_file_or_no_folder_where_one_is_needed_is_a_line(name: str, t
 @pytest.mark.parametrize("name", ["a" * 300, "nul\0"])
 def test_a_name_that_no_file_can_have_is_a_line(name: str, tmp_path: Path) -> None:
     for use in (store.read, store.Store):
-        with pytest.raises(StoreError, match=r"File name too long|null byte"):
+        with pytest.raises(StoreError, match=r"File name too long|null (byte|character)"):
             use(tmp_path / name)

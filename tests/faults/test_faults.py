@@ -94,7 +94,9 @@ def test_a_fault_costs_no_row_and_the_same_command_completes_the_run(tmp_path: P
     assert first.status in fault.statuses, first.said
     assert fault.said in first.said, first.said
     assert "Traceback" not in first.said
-    assert first.status in {0, 130} or any(line.startswith("attnbench: ") for line in first.said.splitlines())
+    assert first.status in {0, 130} or any(
+        line.startswith(("attnbench: ", "Error: ")) for line in first.said.splitlines()
+    )
     there = {record.cell.key: record for record in store.read(scene.folder)} if scene.records.exists() else {}
     if moved := scene.folder.with_name("elsewhere").is_dir():
         there |= {record.cell.key: record for record in store.read(scene.folder.with_name("elsewhere"))}

@@ -82,7 +82,7 @@ class Scene:
         usual, count = getattr(os, name), [0]
 
         def failing(descriptor: int, *arguments: Any) -> Any:
-            if not self.records.exists() or not os.path.sameopenfile(descriptor, self._of_records()):
+            if not self.records.exists() or not os.path.samestat(os.fstat(descriptor), self.records.stat()):
                 return usual(descriptor, *arguments)
             count[0] += 1
             if count[0] <= after:
@@ -92,11 +92,6 @@ class Scene:
             raise OSError(code, os.strerror(code))
 
         self.patch.setattr(os, name, failing)
-
-    def _of_records(self) -> int:
-        opened = os.open(self.records, os.O_RDONLY)
-        self.held.append(os.fdopen(opened))
-        return opened
 
 
 _REFUSED: list[Callable[[str], int | None]] = []
@@ -129,6 +124,18 @@ def refuse_files(scene: Scene, code: int, *, beginning: int = 0, named: str = ""
         return code if (named in path if named else count[0] > beginning) else None
 
     scene.patch.setattr(sys.modules[__name__], "_REFUSED", [refuse])
+
+
+def refuse_folders(scene: Scene, code: int) -> None:
+    """Refuse to make the folder of a run."""
+    usual = Path.mkdir
+
+    def refusing(path: Path, *arguments: Any, **how: Any) -> None:
+        if path.is_relative_to(scene.folder):
+            raise OSError(code, os.strerror(code), str(path))
+        usual(path, *arguments, **how)
+
+    scene.patch.setattr(Path, "mkdir", refusing)
 
 
 def remove(path: Path) -> None:
@@ -219,16 +226,12 @@ class Fault:
     """Of what is on the screen or beside it."""
     mend: Act = lambda _: None
     """What somebody would do before the command is given again."""
-    lines: int = 0
-    """Rows that were there before, which are damaged on purpose."""
 
 
 def _of_the_disk(name: str, code: int) -> dict[str, Fault]:
     stops, told = frozenset({2}), os.strerror(code)
     return {
-        f"{name} when the folder is made": Fault(
-            lambda scene: scene.patch.setattr(Path, "mkdir", raising(OSError(code, told))), stops, told
-        ),
+        f"{name} when the folder is made": Fault(lambda scene: refuse_folders(scene, code), stops, told),
         f"{name} as the first file is opened": Fault(lambda scene: refuse_files(scene, code), stops, told),
         f"{name} at what was asked for": Fault(
             lambda scene: refuse_files(scene, code, named=".tmp"), stops, told

@@ -149,6 +149,8 @@ class Screen:
     def _seconds_left(self, spent_s: float) -> float | None:
         """Return about how long the rest takes, by what was done and the time that timing is given; None at first."""
         done, now = self._total - len(self._left), self._now
+        if now is not None and now.phase == "verifying":
+            return None  # takes moments, as it does for those that were timed with it: no part of what others took
         if now is not None and now.phase in _TIMED:
             timed = len(self._at_work())
             each_s = spent_s / done if done else spent_s / max(timed, 1) + self._settings.max_time_s

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from attnbench import devices
 from attnbench.axes import COLD, WARM
 from attnbench.child import voice
-from attnbench.compare.lockstep import as_known_here, rest
+from attnbench.compare.lockstep import as_known_here
 from attnbench.compare.revision import Operators, Revision
 from attnbench.devices import attention, environment
 from attnbench.devices.clock import Call
@@ -187,7 +187,6 @@ class _Pair:
             witnesses[index].prepare()
             if cell.cache == COLD:
                 flush()
-                rest(self.device)
             turns.to(index)
 
         def after_round() -> None:

@@ -12,7 +12,6 @@ import gc
 import importlib
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,6 @@ from attnbench.child import voice
 from attnbench.compare.side import ANY
 from attnbench.devices import attention, environment
 from attnbench.devices.clock import Call, Timer
-from attnbench.devices.device import Device
 from attnbench.errors import PluginError
 from attnbench.mechanism import option_defaults
 from attnbench.plugins.registry import Plugin, discover
@@ -34,8 +32,6 @@ from attnbench.worker.phases import Metrics, Ready, prepare
 from attnbench.worker.witness import Witness
 
 Say = Callable[[Event], None]
-
-_REST_S = 0.001
 
 
 def serve(job: Job, turns: Iterable[str], say: Say, *, packages: Path) -> None:
@@ -70,19 +66,8 @@ def _take_turns(ready: Ready, timer: Timer, flush: Call, turns: Iterable[str], s
         witness.prepare()
         if ready.cell.cache == COLD:
             flush()
-            rest(devices.of(ready.cell.device))
         elapsed = timer.sample(witness.call, int(turn))
         say({"event": "sample", "ns": elapsed.ns, "host_ns": elapsed.host_ns})
-
-
-def rest(device: Device) -> None:
-    """Let others have the processor for a moment, where a call is about to be timed on it.
-
-    Filling the caches before takes milliseconds, about what the scheduler gives a process at a time where others want
-    the core: the call could then be interrupted. A rest costs a millisecond; how much it helps is not known.
-    """
-    if device.in_main_memory:
-        time.sleep(_REST_S)
 
 
 def as_known_here(cell: Cell) -> Cell:

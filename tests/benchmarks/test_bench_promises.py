@@ -32,10 +32,10 @@ def attnbench(*arguments: str, folder: Path) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["list"]], ids=" ".join)
-def test_starts_in_half_a_second(arguments: list[str], tmp_path: Path) -> None:
+def test_starts_in_a_fifth_of_a_second(arguments: list[str], tmp_path: Path) -> None:
     best_s = min(attnbench(*arguments, folder=tmp_path) for _ in range(5))
     print(f"\nattnbench {' '.join(arguments)}: {best_s:.2f} s", end="")  # noqa: T201
-    assert best_s < 0.5
+    assert best_s < 0.2
 
 
 @pytest.mark.slow
@@ -48,6 +48,7 @@ def test_lists_thirty_more_mechanisms_in_half_a_second(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_first_command_takes_under_three_minutes_and_four_gib_and_mostly_measures(tmp_path: Path) -> None:
+    """The last is not reached: 24 % when it was measured last, on two cores of a Xeon."""
     whole_s = attnbench(*COMMAND, folder=tmp_path)
     peak_gib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 2**30
     (run,) = (tmp_path / "results").iterdir()
@@ -56,7 +57,7 @@ def test_the_first_command_takes_under_three_minutes_and_four_gib_and_mostly_mea
     print(f"\n{' '.join(COMMAND)}: {said}", end="")  # noqa: T201
     assert whole_s < 180
     assert peak_gib < 4
-    assert outside < 1 / 3
+    assert outside < 0.1
 
 
 HANGS = """

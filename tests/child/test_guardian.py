@@ -23,11 +23,12 @@ ISOLATIONS = ["spawn", "fork"]
 Start = Callable[..., Child]
 
 PARENT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from attnbench.child import Child
 from told import EVENTS
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs the tests in the background
 child = Child("does_as_told", sys.argv[2], events=EVENTS, log=Path(sys.argv[1]), threads=1, isolation=sys.argv[3])
 print(child.next_event(timeout_s=100).told, flush=True)
 time.sleep(3600)
@@ -73,9 +74,12 @@ def test_everything_ends_with_the_parent_whatever_it_hangs_in(
     arguments = [str(tmp_path / "log"), f"{STARTS_OTHERS}\n{hangs}", isolation]
     with subprocess.Popen([sys.executable, "-c", PARENT, *arguments], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
-        pids = json.loads(parent.stdout.readline())
-        parent.send_signal(end)
-    assert gone(pids)
+        try:
+            pids = json.loads(parent.stdout.readline())
+            parent.send_signal(end)
+            assert gone(pids)
+        finally:
+            parent.kill()
 
 
 def test_what_a_child_has_started_ends_with_it_in_whatever_session(start: Start) -> None:

@@ -26,9 +26,6 @@ from attnbench.plan.sweep import Sweep
 from attnbench.record import Cell
 from attnbench.runs import runner, session
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-"""A call that is refused in the middle of starting a program leaves its pipes to the end of the process."""
-
 CELLS = tuple(Cell(mechanism=name, height=side, width=side) for side in (32, 64) for name in ("a", "b"))
 LEAST_KINDS, LEAST_HOSTILE = 80, 40
 QUICK = 3
@@ -77,8 +74,7 @@ def _scratch_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def marked(place: int, name: str) -> object:
-    # Starting others takes a minute on a busy machine; where no folder can be made, matplotlib cannot be loaded either.
-    apart = "killed" in name or "folder is made" in name
+    apart = "killed" in name  # and waits for others to start, a minute on a busy machine
     return pytest.param(FAULTS[name], id=name, marks=[pytest.mark.slow] if place % QUICK or apart else [])
 
 

@@ -10,6 +10,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
@@ -171,7 +172,8 @@ def _converter(*, detailed: bool) -> Converter:
         converter.register_structure_hook(kind, _strict(kind))
     converter.register_structure_hook_func(lambda kind: kind == Decimal | str, _figure)
     _refuse_other_than(converter, _is_tuple, (list, tuple), "a list")
-    _refuse_other_than(converter, _is_table, (Mapping,), "names with values")
+    _refuse_other_than(converter, is_dataclass, (Mapping,), "names with values")
+    _refuse_other_than(converter, _is_mapping, (Mapping,), "names with values")
     return converter
 
 
@@ -216,12 +218,15 @@ def _refuse_other_than(
     converter: Converter, applies: Callable[[Any], bool], accepted: tuple[type, ...], called: str
 ) -> None:
     """Read some types from what is accepted alone, where cattrs would go through whatever can be gone through."""
-    being_made: list[Any] = []
+    # For this thread alone, and forgotten whatever happens: cattrs keeps the hook that it was given.
+    being_made: ContextVar[tuple[Any, ...]] = ContextVar("being_made", default=())
 
     def made(kind: Any) -> Callable[[Any, Any], Any]:  # noqa: ANN401
-        being_made.append(kind)
-        usual = converter.get_structure_hook(kind, cache_result=False)
-        being_made.pop()
+        before = being_made.set((*being_made.get(), kind))
+        try:
+            usual = _usual(converter, kind)
+        finally:
+            being_made.reset(before)
 
         def structure(given: Any, _: Any) -> Any:  # noqa: ANN401
             if type(given) is kind:  # read before
@@ -232,12 +237,21 @@ def _refuse_other_than(
 
         return structure
 
-    converter.register_structure_hook_factory(lambda kind: applies(kind) and kind not in being_made, made)
+    converter.register_structure_hook_factory(lambda kind: applies(kind) and kind not in being_made.get(), made)
+
+
+def _usual(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:  # noqa: ANN401
+    if not _is_mapping(kind):
+        return converter.get_structure_hook(kind, cache_result=False)
+    from cattrs.cols import mapping_structure_factory  # noqa: PLC0415 - a tenth of a second
+
+    # A converter keeps a mapping's usual hook once it has made it, and prefers that to ours from then on.
+    return mapping_structure_factory(kind, converter, dict, detailed_validation=converter.detailed_validation)
 
 
 def _is_tuple(kind: Any) -> bool:  # noqa: ANN401
     return get_origin(kind) is tuple
 
 
-def _is_table(kind: Any) -> bool:  # noqa: ANN401
-    return is_dataclass(kind) or (isinstance(origin := get_origin(kind), type) and issubclass(origin, Mapping))
+def _is_mapping(kind: Any) -> bool:  # noqa: ANN401
+    return isinstance(origin := get_origin(kind), type) and issubclass(origin, Mapping)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 import pytest
 
+from attnbench import reading
 from attnbench.reading import MisreadError, structured
 
 
@@ -71,6 +73,40 @@ def test_each_mistake_is_said_with_its_place(wrong: dict[str, object], said: str
     with pytest.raises(MisreadError) as error:
         structured({"name": "a"} | wrong, Whole)
     assert error.value.mistakes == (said,)
+
+
+def test_what_one_thread_reads_for_the_first_time_another_reads_as_strictly() -> None:
+    """The way to read a type is worked out once, and kept: not half of it, whoever else works one out meanwhile."""
+
+    def mistakes(_: int) -> tuple[str, ...]:
+        with pytest.raises(MisreadError) as error:
+            structured({"name": "a", "options": [1], "parts": [[1]]}, Whole)
+        return tuple(sorted(error.value.mistakes))
+
+    expected = ("options: expected names with values, got [1]", "parts[0]: expected names with values, got [1]")
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            for _ in range(20):
+                reading._converter.cache_clear()
+                assert set(threads.map(mistakes, range(4))) == {expected}
+    finally:
+        sys.setswitchinterval(before)
+
+
+def test_a_mapping_is_read_as_strictly_after_another_kind_of_mapping() -> None:
+    @dataclass(frozen=True)
+    class Counts:
+        counts: Mapping[str, int]
+
+    @dataclass(frozen=True)
+    class Later:
+        options: Mapping[str, str | int | float | bool | None]
+
+    for kind, name in ((Whole, "options"), (Counts, "counts"), (Later, "options")):
+        with pytest.raises(MisreadError, match=rf"{name}: expected names with values, got \[1\]"):
+            structured({"name": "a", name: [1]} if kind is Whole else {name: [1]}, kind)
 
 
 def test_all_mistakes_are_said_at_once() -> None:

@@ -36,6 +36,9 @@ most, and where many are summed the errors cancel in part."""
 _NOISE = 64.0
 """How many times as far as float32 a layer may be from float64 as rounding every operator once moves its result: sums
 round more than once."""
+_SURE = 1024.0
+"""The same, of a layer that cannot be of float32: values of 11 bits move a result 2^13 times as far, of 8 bits 2^16
+times, and a few times less where they are summed or where some operators keep all bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,7 +271,7 @@ class _Judge:
         self._object(
             f"float32 agrees with float64 to {agreement.digits(error)} digits only ({error:.2g} of the largest value; "
             f"rounding every step changes {swing:.1g}): half precision or TF32 inside",
-            sure=error > _NOISE * _NOISE * swing,
+            sure=error > _SURE * swing,
         )
 
     def _swing(self, kept: Testimony, exact: dict[str, Tensor]) -> Errors:

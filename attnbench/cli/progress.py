@@ -17,7 +17,7 @@ from attnbench import inert
 from attnbench.axes import AXES, DEFAULTS, Axis, Told
 from attnbench.record import Cell, Record, Status, Task
 from attnbench.runs.job import Settings
-from attnbench.runs.runner import Progress
+from attnbench.runs.progress import Progress
 
 _WEIGHTS = {"timing": 0.8}
 """Share of a cell's work that a phase is guessed to be, for the bar; the phases before it share the rest."""

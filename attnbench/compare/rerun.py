@@ -33,7 +33,7 @@ from attnbench.errors import UsageError
 from attnbench.plugins.registry import discover
 from attnbench.record import Cell, Record, Status, Task
 from attnbench.runs.job import Assignment, Settings
-from attnbench.runs.runner import Progress, Watcher
+from attnbench.runs.progress import Progress, Watcher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from attnbench.reading import MisreadError, structured
 from attnbench.record import Cell, Record, Status, Task
 from attnbench.runs import runner
 from attnbench.runs.job import Settings
+from attnbench.runs.rows import SAMPLES
 from attnbench.verify.finding import Place, Tally
 from attnbench.verify.here import ThisMachine
 from attnbench.verify.kept import KeptLine, KeptRun
@@ -57,7 +58,7 @@ def check(
     for settings, lines in _by_settings(chosen).items():
         sweep = _sweep([(line.record.cell, _baseline(kept, timed, line)) for line in lines])
         with tempfile.TemporaryDirectory(prefix="attnbench-") as folder:
-            (Path(folder) / runner.SAMPLES).mkdir()
+            (Path(folder) / SAMPLES).mkdir()
             found = runner.run(sweep, settings=settings, folder=Path(folder), worker_module=worker_module)
             again = {record.cell.key: record for record in found}
             for line in lines:
@@ -117,8 +118,8 @@ def _agree(line: KeptLine, again: Record, kept: Path, folder: Path, tally: Tally
     if again.status is not Status.OK:
         tally.wrong(place, "reason", kept=line.record.reason, found=again.reason)
         return
-    before = ComparedRun(records=(line.record,), samples=kept / runner.SAMPLES)
-    now = ComparedRun(records=(again,), samples=folder / runner.SAMPLES)
+    before = ComparedRun(records=(line.record,), samples=kept / SAMPLES)
+    now = ComparedRun(records=(again,), samples=folder / SAMPLES)
     _verdicts(before, now, place, tally)
     _ratios(line.record, again, place, tally)
 

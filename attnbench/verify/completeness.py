@@ -6,7 +6,7 @@ from attnbench import store
 from attnbench.cli.progress import describe
 from attnbench.reading import MisreadError
 from attnbench.record import Cell
-from attnbench.runs.runner import SAMPLES, samples_of
+from attnbench.runs.rows import SAMPLES, samples_of
 from attnbench.store import asked
 from attnbench.verify.finding import Place, Tally
 from attnbench.verify.kept import KeptRun

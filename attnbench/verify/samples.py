@@ -16,7 +16,7 @@ from attnbench.devices import names
 from attnbench.metrics import METRICS
 from attnbench.probes.interval import FEWEST_SAMPLES, Estimate, Series, median_estimate, outliers
 from attnbench.record import SEALED
-from attnbench.runs.runner import samples_of
+from attnbench.runs.rows import samples_of
 from attnbench.verify.finding import Place, Tally
 from attnbench.verify.kept import TIMED, KeptLine, KeptRun
 

@@ -7,7 +7,7 @@ from attnbench.cli import progress
 from attnbench.cli.progress import Screen, loading
 from attnbench.record import Cell
 from attnbench.runs.job import Settings
-from attnbench.runs.runner import Progress
+from attnbench.runs.progress import Progress
 
 
 def test_what_is_loaded_is_shown_on_a_terminal_as_it_is_written_and_nowhere_else() -> None:

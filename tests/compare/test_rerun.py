@@ -24,7 +24,7 @@ from attnbench.errors import PluginError, UsageError
 from attnbench.plugins.registry import Plugin, from_file
 from attnbench.record import Cell, Record, Scope, Status, Task
 from attnbench.runs.job import SPAWN, Assignment, Settings
-from attnbench.runs.runner import Progress
+from attnbench.runs.progress import Progress
 
 PACKAGE = """
 import torch

@@ -25,7 +25,8 @@ import pytest
 
 from attnbench import store
 from attnbench.record import Record
-from attnbench.runs import runner, session
+from attnbench.runs import rows, session
+from attnbench.runs.progress import Progress
 
 Act = Callable[["Scene"], None]
 DISK_FULL, READ_ONLY, BROKEN, QUOTA = errno.ENOSPC, errno.EROFS, errno.EIO, errno.EDQUOT
@@ -70,7 +71,7 @@ class Scene:
         left = [act] * times
         watch = session.Screen.watch
 
-        def acting(screen: session.Screen, progress: runner.Progress) -> None:
+        def acting(screen: session.Screen, progress: Progress) -> None:
             watch(screen, progress)
             if left:
                 left.pop()(self)
@@ -167,7 +168,7 @@ def jump(scene: Scene, days: float) -> None:
             return datetime.now(tz) + timedelta(days=days)
 
     scene.patch.setattr(time, "time", lambda: usual() + 86_400 * days)
-    scene.patch.setattr(runner, "datetime", Shifted)
+    scene.patch.setattr(rows, "datetime", Shifted)
 
 
 def stop_the_clock(scene: Scene) -> None:
@@ -178,7 +179,7 @@ def stop_the_clock(scene: Scene) -> None:
         def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
             return datetime(2026, 1, 1, tzinfo=UTC)
 
-    scene.patch.setattr(runner, "datetime", Stopped)
+    scene.patch.setattr(rows, "datetime", Stopped)
 
 
 def written(name: str, content: bytes) -> Act:

@@ -65,10 +65,10 @@ class Run:
         Raises:
             StoreError: it cannot be written.
         """
-        from attnbench.runs import session  # noqa: PLC0415 - pandas
+        from attnbench.runs import reporting  # noqa: PLC0415 - pandas
 
         where = Path(out) if out is not None else self.folders[0]
-        session.make_report(self.folders, out=where, console=_console(shown=False), command="")
+        reporting.make_report(self.folders, out=where, console=_console(shown=False), command="")
         return where / "report.md"
 
     def table(self, *, width: int = 120) -> str:
@@ -177,12 +177,12 @@ def load(*folders: str | Path) -> Run:
         >>> load(folder).frame()["mechanism"].tolist()
         ['qna']
     """
-    from attnbench.runs import session  # noqa: PLC0415 - pandas
-
     if not folders:
         raise UsageError("attnbench.load needs the folder of a run, such as attnbench.load('results/x')")
+    from attnbench.runs import reporting  # noqa: PLC0415 - pandas
+
     paths = tuple(map(Path, folders))
-    return Run(folders=paths, records=tuple(record for path in paths for record in session.read(path)))
+    return Run(folders=paths, records=tuple(record for path in paths for record in reporting.read(path)))
 
 
 def _refuse_unknown(asked: Mapping[str, Any]) -> None:

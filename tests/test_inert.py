@@ -18,7 +18,7 @@ from attnbench.cli import main
 from attnbench.errors import UsageError
 from attnbench.record import Cell, Record, Status
 from attnbench.report.console import console
-from attnbench.runs import session
+from attnbench.runs import reporting
 from attnbench.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -95,7 +95,7 @@ def test_a_report_of_strangers_is_text_on_the_screen_in_markdown_and_in_csv(tmp_
     screen = io.StringIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        session.make_report(
+        reporting.make_report(
             [tmp_path], out=tmp_path, console=console(file=screen, width=100, force_terminal=True), command="\x1b[31mx"
         )
     without_styles = Text.from_ansi(screen.getvalue()).plain

@@ -135,10 +135,10 @@ def report(folders: tuple[Path, ...], out: Path | None) -> None:
 
     FOLDERS are runs, or files that pytest-benchmark wrote with --benchmark-json.
     """
-    from attnbench.runs import session  # noqa: PLC0415
+    from attnbench.runs import reporting  # noqa: PLC0415
 
     where = out or (folders[0] if folders[0].is_dir() else folders[0].with_suffix(""))
-    session.make_report(folders, out=where, console=_console(), command=_command_line())
+    reporting.make_report(folders, out=where, console=_console(), command=_command_line())
 
 
 @attnbench.command(short_help="Judge two runs: FASTER, SLOWER, SAME, UNDECIDED.")
@@ -177,7 +177,7 @@ def compare(  # noqa: PLR0917 - click passes options by name
     from attnbench.child import start_server  # noqa: PLC0415
     from attnbench.compare.runs import compare as compare_runs  # noqa: PLC0415
     from attnbench.plan.given import read_request  # noqa: PLC0415
-    from attnbench.runs import session  # noqa: PLC0415 - numpy
+    from attnbench.runs import reporting, session  # noqa: PLC0415 - numpy
 
     if rerun and base:
         raise UsageError("--rerun REF compares REF with the working tree; leave BASE and HEAD out")
@@ -192,7 +192,7 @@ def compare(  # noqa: PLR0917 - click passes options by name
         found = compare_runs(base, head, threshold=threshold, force=force)
     else:
         raise UsageError("compare needs two results folders, BASE and HEAD, or --rerun REF")
-    session.show_verdicts(found, _console(), markdown)
+    reporting.show_verdicts(found, _console(), markdown)
     if found.regressions or (fail_undecided and found.undecided):
         sys.exit(GATE_FAILED)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,23 +18,15 @@ from attnbench.plan import preflight, sweep
 from attnbench.plan.request import Request
 from attnbench.plugins.options import aliased, split
 from attnbench.record import Record, Scope, Status, Task
-from attnbench.report import folder as report_folder
-from attnbench.report import summary, verdicts
 from attnbench.report.findings import Findings
-from attnbench.report.page.markdown import markdown
-from attnbench.report.page.screen import screen
-from attnbench.roofline import MachineLimits
 from attnbench.runs import limits as machine_limits
-from attnbench.runs import runner
+from attnbench.runs import reporting, runner
 from attnbench.runs.job import Settings
 from attnbench.runs.loading import report_meanwhile
-from attnbench.store import asked, pytest_json, unfinished
+from attnbench.store import asked, unfinished
 from attnbench.store.asked import Asked
 
 RESULTS = Path("results")
-_OBJECTS_BETWEEN_LOOKS = 200_000
-_MOST_FILES, _MOST_MISSING = 16, 20
-"""Plots, and cells without a row, that are named on a screen."""
 _LIMITS_S = 1.0
 """Most time for each of the machine's rates, in seconds; no more than a cell is given."""
 
@@ -55,18 +45,6 @@ class SessionOutcome:
     def failed(self) -> bool:
         """Whether a cell did not end ok."""
         return any(record.status is not Status.OK for record in self.records)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Written:
-    """What a report left on disk."""
-
-    drawn: tuple[Path, ...] = ()
-    failures: tuple[str, ...] = ()
-    """A line for each file that could not be made."""
-
-
-_NOTHING = _Written()
 
 
 def run(
@@ -93,11 +71,12 @@ def run(
     )
     if outcome.records:
         findings = Findings.of(outcome.records, [folder])
-        written = _NOTHING
+        written = reporting.Written()
         if not outcome.interrupted:
-            written = _write(findings, folder, machine_limits.read(folder), Asked(by_command={command: {}}))
-        _show(findings, console)
-        _name(written, folder, console)
+            limits = machine_limits.read(folder)
+            written = reporting.write(findings, folder, limits, Asked(by_command={command: {}}))
+        reporting.show(findings, console)
+        reporting.name(written, folder, console)
     if outcome.stopped:
         raise StoreError(outcome.stopped)
     return outcome
@@ -169,62 +148,6 @@ def measure(
     return SessionOutcome(records=records, interrupted=interrupted, stopped=stopped)
 
 
-@contextmanager
-def _rarely_collected() -> Iterator[None]:
-    """Look for garbage seldom: a report makes millions of objects and keeps them, and each look goes through all."""
-    before = gc.get_threshold()
-    gc.set_threshold(_OBJECTS_BETWEEN_LOOKS, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-
-
-@_rarely_collected()
-def make_report(folders: Sequence[Path], *, out: Path, console: Console, command: str) -> None:
-    """Show and write tables and plots of runs that are on disk.
-
-    Args:
-        folders: runs, or files that pytest-benchmark wrote with ``--benchmark-json``.
-        out: where the report goes.
-        console: where it is shown.
-        command: what gave it.
-
-    Raises:
-        StoreError: a folder or file cannot be read, or a file of the report not written; the others are.
-    """
-    records = tuple(record for path in folders for record in read(path))
-    found = _asked(folders)
-    findings = Findings.of(records, folders)
-    limits = {key: limit for folder in folders for key, limit in machine_limits.read(folder).items()}
-    written = _write(findings, out, limits, found if found.commands else Asked(by_command={command: found.cells}))
-    _show(findings, console)
-    missing = found.missing(list(findings.rows["cell_key"]))
-    if missing:
-        more = [f"{len(missing) - _MOST_MISSING} more, in report.md"] if len(missing) > _MOST_MISSING else []
-        named = "; ".join([*missing[:_MOST_MISSING], *more])
-        words = f"{len(missing)} of the {len(found.cells)} cells asked for have no row: {named}"
-        console.print(Text(words), soft_wrap=True)
-    _name(written, out, console)
-
-
-def _asked(folders: Sequence[Path]) -> Asked:
-    together: dict[str, dict[str, str]] = {}
-    for folder in filter(Path.is_dir, folders):
-        for command, cells in asked.read(folder).by_command.items():
-            together.setdefault(command, {}).update(cells)
-    return Asked(by_command=together)
-
-
-def read(path: Path) -> list[Record]:
-    """Return the records of a run, or of a file that pytest-benchmark wrote.
-
-    Raises:
-        StoreError: it cannot be read.
-    """
-    return pytest_json.records_from(path) if path.suffix == ".json" else store.read(path)
-
-
 def rerun(
     revision: str, request: Request, settings: Settings, *, threshold: float, out: Path | None, console: Console
 ) -> Comparison:
@@ -249,21 +172,6 @@ def rerun(
     )
 
 
-def show_verdicts(found: Comparison, console: Console, file: Path | None) -> None:
-    """Show verdicts, and write them as Markdown if a file is given.
-
-    Raises:
-        StoreError: the file cannot be written.
-    """
-    console.print(screen(verdicts.page(found)))
-    if file is None:
-        return
-    try:
-        files.put(file, markdown(verdicts.page(found), file.parent))
-    except OSError as error:
-        raise StoreError(f"cannot write {file}: {files.reason_of(error)}; give another file") from None
-
-
 def plan(request: Request, settings: Settings, *, watcher: Callable[[str], None] = lambda _: None) -> sweep.Sweep:
     """Look at what is asked for and return its cells.
 
@@ -279,34 +187,6 @@ def plan(request: Request, settings: Settings, *, watcher: Callable[[str], None]
         watcher=watcher,
     )
     return sweep.plan(request, found)
-
-
-def _show(findings: Findings, console: Console) -> None:
-    console.print(screen(summary.summary(findings)))
-    console.print()
-
-
-def _write(findings: Findings, folder: Path, limits: Mapping[str, MachineLimits], found: Asked) -> _Written:
-    missing = found.missing(list(findings.rows["cell_key"]))
-    try:
-        drawn, failures = report_folder.write(
-            findings, folder, limits, command="\n".join(found.commands), missing=missing
-        )
-    except KeyboardInterrupt:
-        raise StoreError(f"interrupted while the report was written; attnbench report {folder} makes it") from None
-    return _Written(drawn=tuple(drawn), failures=tuple(failures))
-
-
-def _name(written: _Written, folder: Path, console: Console) -> None:
-    """Name the files that are there on a screen, and raise if one is not."""
-    drawn = written.drawn
-    named = [folder / name for name in ("records.jsonl", "records.csv", "crossovers.csv", "report.md", "report.html")]
-    more = [f"and {len(drawn) - _MOST_FILES} more plots in {folder / 'plots'}"] if len(drawn) > _MOST_FILES else []
-    for said in (*filter(Path.exists, (*named, *drawn[:_MOST_FILES])), *more):
-        console.print(Text(str(said)), soft_wrap=True)
-    if written.failures:
-        again = f"the rows are kept; attnbench report {folder} makes the report again"
-        raise StoreError("\n".join([*written.failures, again]))
 
 
 def folder_of(request: Request) -> Path:

@@ -12,7 +12,7 @@ from processes import runs
 import attnbench
 from attnbench.errors import UsageError
 from attnbench.record import Record
-from attnbench.runs import session
+from attnbench.runs import reporting
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def measure(folder: Path, hostile: str, *, timeout: float = 30) -> dict[str, lis
     )
     assert list(Path(tempfile.gettempdir()).iterdir()) == []
     rows: dict[str, list[Record]] = {}
-    for record in session.read(folder / "run"):
+    for record in reporting.read(folder / "run"):
         rows.setdefault(record.cell.mechanism.rpartition(":")[2], []).append(record)
     assert len(found.records) == 3
     return rows

@@ -25,7 +25,7 @@ import pytest
 
 from attnbench import store
 from attnbench.record import Record
-from attnbench.runs import rows, session
+from attnbench.runs import reporting, rows, session
 from attnbench.runs.progress import Progress
 
 Act = Callable[["Scene"], None]
@@ -310,7 +310,7 @@ FAULTS: dict[str, Fault] = {
     "an interruption while measuring": Fault(lambda s: s.in_phase(interrupts), INTERRUPTED, KEPT),
     "an interruption between rows": Fault(lambda s: s.after_row(2, interrupts), INTERRUPTED, KEPT),
     "an interruption while the report is written": Fault(
-        lambda s: s.patch.setattr(session.report_folder, "write", raising(KeyboardInterrupt())), STOPS, "makes it"
+        lambda s: s.patch.setattr(reporting.report_folder, "write", raising(KeyboardInterrupt())), STOPS, "makes it"
     ),
     "one file of the report fails": Fault(
         lambda s: s.patch.setattr("attnbench.report.folder.write_csv", raising(MemoryError())), STOPS, "records.csv"

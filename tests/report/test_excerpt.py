@@ -14,7 +14,7 @@ from attnbench.report.comparison import prepared
 from attnbench.report.excerpt import MOST_LINES, excerpt
 from attnbench.report.page.blocks import Book
 from attnbench.report.sheet import book
-from attnbench.runs import session
+from attnbench.runs import reporting
 
 
 def book_of(rows: pd.DataFrame) -> Book:
@@ -57,7 +57,9 @@ def test_notes_of_what_is_shown_alone_are_told_and_numbered_from_one() -> None:
 def test_a_report_of_a_large_run_takes_two_hundred_lines_at_most(tmp_path: Path, mechanisms: int, width: int) -> None:
     many_records.write(tmp_path / "run", 2400, mechanisms=mechanisms)
     screen = io.StringIO()
-    session.make_report([tmp_path / "run"], out=tmp_path / "out", console=Console(file=screen, width=width), command="")
+    reporting.make_report(
+        [tmp_path / "run"], out=tmp_path / "out", console=Console(file=screen, width=width), command=""
+    )
     lines = screen.getvalue().splitlines()
     assert len(lines) <= 200
     assert any(line.startswith("Shown: ") for line in lines)
@@ -67,5 +69,5 @@ def test_a_report_of_a_large_run_takes_two_hundred_lines_at_most(tmp_path: Path,
 def test_a_report_leaves_the_garbage_collector_as_it_was(tmp_path: Path) -> None:
     many_records.write(tmp_path / "run", 20, mechanisms=5)
     before = gc.get_threshold()
-    session.make_report([tmp_path / "run"], out=tmp_path / "out", console=Console(file=io.StringIO()), command="")
+    reporting.make_report([tmp_path / "run"], out=tmp_path / "out", console=Console(file=io.StringIO()), command="")
     assert gc.get_threshold() == before

@@ -14,7 +14,7 @@ from attnbench.record import Cell, Record, Status
 from attnbench.report import folder as report_folder
 from attnbench.report.console import console
 from attnbench.report.findings import Findings
-from attnbench.runs import session
+from attnbench.runs import reporting
 from attnbench.store import Store
 
 CELL = Cell(mechanism="mhsa", height=224, width=224)
@@ -90,7 +90,7 @@ def test_the_screen_is_shown_and_the_line_comes_last_with_how_to_go_on(
     with pytest.raises(
         StoreError, match=r"report.md was not written: Is a directory\nthe rows are kept; attnbench report"
     ):
-        session.make_report(
+        reporting.make_report(
             [tmp_path / "run"], out=tmp_path / "out", console=console(file=screen, width=99), command=""
         )
     assert "resolution 224" in screen.getvalue()
@@ -107,5 +107,5 @@ def test_files_come_before_the_screen(tmp_path: Path) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        session.make_report([tmp_path], out=tmp_path, console=console(file=Full(), width=99), command="")
+        reporting.make_report([tmp_path], out=tmp_path, console=console(file=Full(), width=99), command="")
     assert [name for name in FILES if not (tmp_path / name).exists()] == []

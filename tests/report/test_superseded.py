@@ -12,7 +12,7 @@ from rich.console import Console
 
 from attnbench.record import Cell, Record, Scope, Status
 from attnbench.report import superseded
-from attnbench.runs import session
+from attnbench.runs import reporting
 from attnbench.store.records import Store
 
 CELL = Cell(mechanism="mhsa", scope=Scope.LAYER, height=64, width=64, stage=3, dim=8, heads=2, depth=1)
@@ -22,7 +22,7 @@ def report(run: Path, *cells: Cell) -> set[str]:
     with Store(run) as kept:
         for cell in cells:
             kept.append(Record(cell=cell, status=Status.OK, metrics={"macs": 64, "memory_peak_bytes": 2**20}))
-    session.make_report([run], out=run, console=Console(file=io.StringIO()), command="attnbench report")
+    reporting.make_report([run], out=run, console=Console(file=io.StringIO()), command="attnbench report")
     return {path.name for path in (run / "plots").iterdir()} - {superseded.MADE}
 
 

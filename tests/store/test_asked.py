@@ -12,7 +12,7 @@ from rich.console import Console
 from attnbench.cli.progress import described
 from attnbench.plan.sweep import Sweep
 from attnbench.record import Cell, Record, Scope, Status
-from attnbench.runs import session
+from attnbench.runs import reporting, session
 from attnbench.runs.job import Settings
 from attnbench.store import asked
 from attnbench.store.records import Store
@@ -66,7 +66,7 @@ def test_the_report_of_a_stopped_run_says_what_was_not_reached_and_how_to_go_on(
         kept.append(Record(cell=CELL, status=Status.OK, metrics={"params": 8, "macs": 64}))
     asked.keep(run, command="attnbench run --mechanisms qna --res 64,128", cells=described(CELLS), fresh=False)
     screen = io.StringIO()
-    session.make_report(
+    reporting.make_report(
         [run], out=tmp_path / "out", console=Console(file=screen, width=200), command="attnbench report"
     )
     assert "2 of the 3 cells asked for have no row: qna at 64" in screen.getvalue()

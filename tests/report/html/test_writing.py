@@ -18,7 +18,7 @@ from records_for_reports import OUT_OF_MEMORY, default_run, failed, row, with_ac
 from attnbench.report.comparison import prepared
 from attnbench.report.findings import Findings
 from attnbench.report.html.writing import page
-from attnbench.runs import session
+from attnbench.runs import reporting
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_data_and_table_are_in_one_order(plain: Element) -> None:
 
 def test_a_thousand_rows_fit_and_of_very_many_it_says_how_many_it_holds(tmp_path: Path) -> None:
     many_records.write(tmp_path / "run", 1700, mechanisms=14)
-    records = session.read(tmp_path / "run")
+    records = reporting.read(tmp_path / "run")
     assert len(page(Findings.of(records[:1000]), command="").encode()) < 1_500_000
     root = read(page(Findings.of(records), command=""))
     held = len(root.named("rows").all("tr")) - 1

@@ -1,0 +1,144 @@
+"""Reports of runs, on the screen and on disk. Imports no torch."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from attnbench import files, store
+from attnbench.compare.verdict import Comparison
+from attnbench.errors import StoreError
+from attnbench.record import Record
+from attnbench.report import folder as report_folder
+from attnbench.report import summary, verdicts
+from attnbench.report.findings import Findings
+from attnbench.report.page.markdown import markdown
+from attnbench.report.page.screen import screen
+from attnbench.roofline import MachineLimits
+from attnbench.runs import limits as machine_limits
+from attnbench.store import asked, pytest_json
+from attnbench.store.asked import Asked
+
+_OBJECTS_BETWEEN_LOOKS = 200_000
+_MOST_FILES, _MOST_MISSING = 16, 20
+"""Plots, and cells without a row, that are named on a screen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What a report left on disk."""
+
+    drawn: tuple[Path, ...] = ()
+    failures: tuple[str, ...] = ()
+    """A line for each file that could not be made."""
+
+
+@contextmanager
+def _rarely_collected() -> Iterator[None]:
+    """Look for garbage seldom: a report makes millions of objects and keeps them, and each look goes through all."""
+    before = gc.get_threshold()
+    gc.set_threshold(_OBJECTS_BETWEEN_LOOKS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+@_rarely_collected()
+def make_report(folders: Sequence[Path], *, out: Path, console: Console, command: str) -> None:
+    """Show and write tables and plots of runs that are on disk.
+
+    Args:
+        folders: runs, or files that pytest-benchmark wrote with ``--benchmark-json``.
+        out: where the report goes.
+        console: where it is shown.
+        command: what gave it.
+
+    Raises:
+        StoreError: a folder or file cannot be read, or a file of the report not written; the others are.
+    """
+    records = tuple(record for path in folders for record in read(path))
+    found = _asked(folders)
+    findings = Findings.of(records, folders)
+    limits = {key: limit for folder in folders for key, limit in machine_limits.read(folder).items()}
+    written = write(findings, out, limits, found if found.commands else Asked(by_command={command: found.cells}))
+    show(findings, console)
+    missing = found.missing(list(findings.rows["cell_key"]))
+    if missing:
+        more = [f"{len(missing) - _MOST_MISSING} more, in report.md"] if len(missing) > _MOST_MISSING else []
+        named = "; ".join([*missing[:_MOST_MISSING], *more])
+        words = f"{len(missing)} of the {len(found.cells)} cells asked for have no row: {named}"
+        console.print(Text(words), soft_wrap=True)
+    name(written, out, console)
+
+
+def _asked(folders: Sequence[Path]) -> Asked:
+    together: dict[str, dict[str, str]] = {}
+    for folder in filter(Path.is_dir, folders):
+        for command, cells in asked.read(folder).by_command.items():
+            together.setdefault(command, {}).update(cells)
+    return Asked(by_command=together)
+
+
+def read(path: Path) -> list[Record]:
+    """Return the records of a run, or of a file that pytest-benchmark wrote.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    return pytest_json.records_from(path) if path.suffix == ".json" else store.read(path)
+
+
+def show_verdicts(found: Comparison, console: Console, file: Path | None) -> None:
+    """Show verdicts, and write them as Markdown if a file is given.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    console.print(screen(verdicts.page(found)))
+    if file is None:
+        return
+    try:
+        files.put(file, markdown(verdicts.page(found), file.parent))
+    except OSError as error:
+        raise StoreError(f"cannot write {file}: {files.reason_of(error)}; give another file") from None
+
+
+def show(findings: Findings, console: Console) -> None:
+    """Show what was found on a screen."""
+    console.print(screen(summary.summary(findings)))
+    console.print()
+
+
+def write(findings: Findings, folder: Path, limits: Mapping[str, MachineLimits], found: Asked) -> Written:
+    """Write a report's files.
+
+    Raises:
+        StoreError: it was interrupted.
+    """
+    missing = found.missing(list(findings.rows["cell_key"]))
+    try:
+        drawn, failures = report_folder.write(
+            findings, folder, limits, command="\n".join(found.commands), missing=missing
+        )
+    except KeyboardInterrupt:
+        raise StoreError(f"interrupted while the report was written; attnbench report {folder} makes it") from None
+    return Written(drawn=tuple(drawn), failures=tuple(failures))
+
+
+def name(written: Written, folder: Path, console: Console) -> None:
+    """Name the files that are there on a screen, and raise if one is not."""
+    drawn = written.drawn
+    named = [folder / name for name in ("records.jsonl", "records.csv", "crossovers.csv", "report.md", "report.html")]
+    more = [f"and {len(drawn) - _MOST_FILES} more plots in {folder / 'plots'}"] if len(drawn) > _MOST_FILES else []
+    for said in (*filter(Path.exists, (*named, *drawn[:_MOST_FILES])), *more):
+        console.print(Text(str(said)), soft_wrap=True)
+    if written.failures:
+        again = f"the rows are kept; attnbench report {folder} makes the report again"
+        raise StoreError("\n".join([*written.failures, again]))

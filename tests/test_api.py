@@ -14,7 +14,7 @@ import attnbench
 from attnbench import api
 from attnbench.axes import AXES
 from attnbench.cli.main import attnbench as command_line
-from attnbench.cli.main import run as run_command
+from attnbench.cli.measuring import run as run_command
 from attnbench.errors import StoreError, UsageError
 from attnbench.plan.given import known_names
 from attnbench.record import Status

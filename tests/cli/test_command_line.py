@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from attnbench import store
-from attnbench.cli import main
+from attnbench.cli import results
 from attnbench.compare import runs
 from attnbench.compare.verdict import Comparison, Outcome, Verdict
 from attnbench.probes.interval import Estimate
@@ -353,4 +353,4 @@ def test_what_is_undecided_fails_a_gate_that_asks_for_it(
         change=Estimate(value=1.0, low=0.9, high=1.1),
     )
     monkeypatch.setattr(runs, "compare", lambda *_, **__: Comparison(verdicts=(verdict,)))
-    assert CliRunner().invoke(main.compare, ["a", "b", *options]).exit_code == status
+    assert CliRunner().invoke(results.compare, ["a", "b", *options]).exit_code == status

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from installations import ROOT, activated, build_wheel, copy_sources, install, make_environment
 
-from attnbench.cli import main
+from attnbench.cli import results
 from attnbench.plugins import scaffold
 
 OURS = ROOT / ".github" / "workflows" / "tests.yml"
@@ -165,7 +165,7 @@ def test_a_pull_request_that_costs_nothing_passes_whatever_main_did_meanwhile(th
     run = run_job(theirs, workspace)
     assert run.exit_status == 0, run.log
     assert "| cell | base | head | head / base | verdict |" in run.summary
-    assert re.search(r"^\| mine \|.*\| (SAME|UNDECIDED) \|$", run.summary, re.MULTILINE), run.summary
+    assert re.search(r"^\| mine \|.*\| (SAME|\*\*UNDECIDED\*\*) \|", run.summary, re.MULTILINE), run.summary
     assert "Exact figures" not in run.summary
 
 
@@ -196,6 +196,6 @@ def test_the_sweeps_are_ones_that_compare_takes(name: str, tmp_path: Path) -> No
     given = {}
     for workflow in (OURS, tmp_path / "new" / ".github" / "workflows" / "speed.yml"):
         sweep = shlex.split(speed_job(workflow)["env"]["SWEEP"])
-        given = main.compare.make_context("compare", ["--rerun", "HEAD", *sweep]).params
+        given = results.compare.make_context("compare", ["--rerun", "HEAD", *sweep]).params
         assert given["scope"] == ("layer",)
     assert given["mechanisms"] == (name,)

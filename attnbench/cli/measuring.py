@@ -1,0 +1,177 @@
+"""Commands that measure: ``run``, ``claims`` and ``selfcheck``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from attnbench import files, inert
+from attnbench.axes import COLD, WARM
+from attnbench.cli import invocation
+from attnbench.cli.parameters import COMMAS, SIZE, axis_options
+from attnbench.errors import StoreError
+
+
+@click.command(short_help="Measure a sweep into tables, plots and a report.")
+@click.argument("sweep_file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--mechanisms", type=COMMAS, help="Names, name:option=value, FILE.py:Class, or ours=any of them. [all installed]"
+)
+@click.option("--networks", type=COMMAS, help="Published networks: of plugins, and every model of timm.")
+@axis_options()
+@click.option("--backend", type=COMMAS, help="Implementations of a mechanism, such as sdpa,unfused. [each's default]")
+@click.option("--until", help="Stop each cell after counts, memory or latency. [latency]")
+@click.option("--baseline", help="Mechanism that ratios refer to, or none. [mhsa]")
+@click.option("--accuracy", metavar="DATASET", help="Also train on digits, folder:PATH, torch/cifar10, hfds/...")
+@click.option(
+    "--checkpoint",
+    type=COMMAS,
+    metavar="NETWORK=FILE,...",
+    help="Weights to evaluate networks with: --accuracy folder:PATH.",
+)
+@click.option("--seeds", type=int, help="Trainings per mechanism. [3]")
+@click.option("--epochs", type=int, help="Passes over the data. [the data set's own]")
+@click.option("--precision", type=float, help="Half-width of the ratio's 95 % interval to reach. [0.01]")
+@click.option("--max-time", type=float, help="Seconds of timed calls per cell; six rounds are made in any case. [10]")
+@click.option(
+    "--energy", is_flag=True, default=None, help="Also measure joules per image of what is timed, 5 s a cell."
+)
+@click.option("--timeout", type=float, help="Seconds for one phase of one cell. [300]")
+@click.option("--memory-limit", type=SIZE, help="Refuse cells estimated to take more. [what the device has free]")
+@click.option("--isolation", help="How a group's process starts: fork, or spawn, which takes seconds more. [fork]")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run. [results/<sweep>]")
+@click.option("--fresh", is_flag=True, help="Put what the folder holds aside and start over.")
+@click.option("--retry", is_flag=True, help="Run again the cells that did not end ok.")
+@click.option("--strict", is_flag=True, help="Exit with status 3 if a cell does not end ok.")
+def run(sweep_file: Path | None, out: Path | None, fresh: bool, retry: bool, strict: bool, **given: Any) -> None:  # noqa: ANN401
+    """Measure a sweep: every combination of the axes, into a table here and a folder of results.
+
+    Axes are comma lists. They can stand in SWEEP_FILE, a TOML file with the same names; what is given here goes first.
+    Running the same command again does only what has no row yet.
+    """
+    from attnbench.child import start_server  # noqa: PLC0415
+    from attnbench.plan.given import read_request  # noqa: PLC0415
+    from attnbench.runs.job import FORK  # noqa: PLC0415
+
+    request, settings = read_request(sweep_file, given, threads=invocation.default_threads())
+    if settings.isolation == FORK:
+        start_server()
+    from attnbench.runs import session  # noqa: PLC0415 - rich and pandas
+
+    outcome = session.run(
+        request,
+        settings=settings,
+        out=out,
+        fresh=fresh,
+        retry=retry,
+        console=invocation.console(),
+        command=invocation.command_line(),
+    )
+    if outcome.interrupted:
+        sys.exit(invocation.INTERRUPTED)
+    if strict and outcome.failed:
+        sys.exit(invocation.STRICT_FAILED)
+
+
+@click.command(short_help="Measure what papers print, and say what holds.")
+@click.option("--mechanisms", type=COMMAS, help="Whose claims. [all installed that have a ledger]")
+@click.option("--accuracy", metavar="DATASET", help="Images to evaluate networks on, folder:PATH.")
+@click.option("--checkpoint", type=COMMAS, metavar="NETWORK=FILE,...", help="Weights to evaluate networks with.")
+@click.option(
+    "--until",
+    type=click.Choice(["counts", "memory", "latency"]),
+    default="latency",
+    show_default=True,
+    help="Leave out claims that need more.",
+)
+@click.option("--device", help="cpu, cuda, cuda:1. [cuda if there is one, else cpu]")
+@click.option("--threads", type=int, help="CPU threads. [OMP_NUM_THREADS, else all cores but one]")
+@click.option("--precision", type=float, help="Half-width of a ratio's 95 % interval to reach. [0.01]")
+@click.option("--max-time", type=float, help="Seconds of timed calls per cell; six rounds are made in any case. [10]")
+@click.option("--timeout", type=float, help="Seconds for one phase of one cell. [300]")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run. [results/claims]")
+@click.option("--fresh", is_flag=True, help="Put what the folder holds aside and start over.")
+@click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Also write the page.")
+def claims(
+    mechanisms: tuple[str, ...] | None,
+    out: Path | None,
+    fresh: bool,
+    markdown: Path | None,
+    **given: Any,  # noqa: ANN401
+) -> None:
+    """Measure what papers print as far as this machine can, and say of each figure whether it holds.
+
+    Claims stand in a claims.toml beside a mechanism's code. What was measured before is not measured again.
+    """
+    from attnbench.claims import audit  # noqa: PLC0415 - numpy
+
+    interrupted = audit.run(
+        mechanisms or (),
+        given | {"threads": invocation.default_threads() if given["threads"] is None else given["threads"]},
+        out=out,
+        fresh=fresh,
+        markdown=markdown,
+        console=invocation.console(),
+        command=invocation.command_line(),
+    )
+    if interrupted:
+        sys.exit(invocation.INTERRUPTED)
+
+
+@click.command(short_help="Time known ratios: can figures from here be trusted?")
+@click.option("--repeats", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Trials of each ratio.")
+@click.option("--load", is_flag=True, help="Keep one core busy with another process meanwhile.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1.")
+@click.option("--threads", type=click.IntRange(1, 4_096), help="CPU threads. [OMP_NUM_THREADS, else all cores but one]")
+@click.option(
+    "--cache",
+    type=click.Choice([COLD, WARM]),
+    default=COLD,
+    show_default=True,
+    help="What caches hold before a timed call: cold (other data), warm (its own).",
+)
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Keep what is found beside the rows of a run that was made on this machine.",
+)
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write every trial here too."
+)
+def selfcheck(threads: int | None, keep: Path | None, json_file: Path | None, **how: Any) -> None:  # noqa: ANN401
+    """Time a layer against a copy of itself, and against two in a row.
+
+    Does this machine give the known ratios, 1 and 2? Beside the interleaved rounds stand the same ratios timed one
+    after the other and by torch.utils.benchmark. Exit status 1 if a bar is missed.
+    """
+    from attnbench.cli.progress import counted  # noqa: PLC0415
+    from attnbench.report.page.screen import screen  # noqa: PLC0415 - rich
+    from attnbench.report.selfcheck import page  # noqa: PLC0415
+    from attnbench.selfcheck import engine, kept  # noqa: PLC0415 - torch
+
+    console, threads = invocation.console(), threads or invocation.default_threads()
+    place = engine.here(how["device"], threads)
+    if keep:
+        kept.refuse_elsewhere(place, keep)
+    with counted(console, "self-check", total=2 * how["repeats"]) as advance:
+        found = engine.run(**how, threads=threads, on_trial=lambda _: advance())
+    console.print(screen(page(found)))
+    if json_file:
+        _write(json_file, json.dumps(found.to_dict(), indent=1))
+    if keep:
+        kept.keep(keep, kept.made(found, hardware=place.hardware, command=invocation.command_line()))
+        click.echo(inert.line(f"kept in {keep / kept.SELFCHECK}; attnbench report {keep} puts it on the page"))
+    if not found.passed:
+        sys.exit(invocation.GATE_FAILED)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        files.put(path, text)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {files.reason_of(error)}; give another file") from None

@@ -21,17 +21,17 @@ import torch
 from torch import Tensor, nn
 
 from attnbench import devices
-from attnbench.axes import COLD, WARM
 from attnbench.child import voice
 from attnbench.compare.lockstep import as_known_here
 from attnbench.compare.revision import Operators, Revision
-from attnbench.devices import attention, environment
+from attnbench.devices import environment
 from attnbench.devices.clock import Call
 from attnbench.devices.device import Device
 from attnbench.models import subject
 from attnbench.probes import interference, latency
 from attnbench.runs.job import Event, Job
 from attnbench.worker import events, torch_state
+from attnbench.worker.calls import TimedCalls
 from attnbench.worker.phases import Ready, prepare
 from attnbench.worker.surroundings import Surroundings, Turns
 from attnbench.worker.witness import Witness
@@ -131,7 +131,7 @@ class _Pair:
     def blocks(self) -> Iterator[Event]:
         """Yield block after block without end; of compiled cells one."""
         watch = interference.Watch(pace=self.device.pace)
-        flush, kernels = self.device.flusher(), attention.Kernels()
+        flush = self.device.flusher()
         compiled = self.sides[0].ready.cell.compiled
         gc.collect()
         gc.freeze()  # what is there by now stays, and need not be looked through before every block
@@ -140,7 +140,7 @@ class _Pair:
         while number == 0 or not compiled:
             if number:
                 self._build()
-            timed = self._time(_settings(number, rounds, compiled=compiled), flush, kernels, watch, number)
+            timed = self._time(_settings(number, rounds, compiled=compiled), flush, watch, number)
             self._require_nothing_changed()
             yield {"event": "block", **timed, "disturbed": "; ".join(watch.report().disturbances)}
             number += 1
@@ -167,27 +167,12 @@ class _Pair:
         self,
         settings: latency.TimingSettings,
         flush: Call,
-        kernels: attention.Kernels,
         watch: interference.Watch,
         number: int,
     ) -> dict[str, list[int]]:
         witnesses = [Witness(side.ready) for side in self.sides]
         turns = Turns(self.sides)
-        cell = self.sides[0].ready.cell
-
-        def before_call(index: int) -> None:
-            turns.to(None)
-            kernels.allow(cell.sdpa)
-            if cell.cache == WARM:
-                witnesses[index].prepare()
-                turns.to(index)
-                witnesses[index].call()
-                turns.to(None)
-                self.device.synchronize()
-            witnesses[index].prepare()
-            if cell.cache == COLD:
-                flush()
-            turns.to(index)
+        calls = TimedCalls(witnesses, turns, device=self.device, flush=flush)
 
         def after_round() -> None:
             turns.to(None)
@@ -200,13 +185,12 @@ class _Pair:
                 settings=settings,
                 timer=self.device.timer(),
                 seed=self.seed + number,
-                on_call=before_call,
+                on_call=calls.before,
                 on_sample=lambda _: turns.to(None),
                 on_round=after_round,
             )
         finally:
-            turns.to(None)
-            kernels.allow(attention.AUTO)
+            calls.end()
         if turns.rebound:
             raise IncompatibleError(f"its calls rebind {', '.join(dict.fromkeys(turns.rebound))}")
         return {f"{name}_ns": timing.elapsed_ns.tolist() for name, timing in timings.items()}

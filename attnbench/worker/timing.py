@@ -12,14 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attnbench import files, roofline
-from attnbench.axes import COLD, WARM
-from attnbench.devices import attention
 from attnbench.devices.clock import Call, Timer
 from attnbench.devices.device import Device
 from attnbench.probes import interference, latency
 from attnbench.record import Cell
 from attnbench.runs.job import Job, Running
 from attnbench.worker import blame, events, judge
+from attnbench.worker.calls import TimedCalls
 from attnbench.worker.objection import Objection
 from attnbench.worker.phases import Metrics, Ready
 from attnbench.worker.surroundings import Surroundings, Turns
@@ -147,28 +146,13 @@ def _time(
     watch = interference.Watch(pace=device.pace)
     heartbeat = _Heartbeat(say, budget_s=job.settings.max_time_s * len(ready))
 
-    kernels = attention.Kernels()
     witnesses = _witnesses(ready, running)
+    calls = TimedCalls(witnesses, turns, device=device, flush=clock.flush)
 
     def before_call(index: int) -> None:
         turns.to(None)
-        cell, witness = ready[index].cell, witnesses[index]
         running.start(ready[index].index)
-        kernels.allow(cell.sdpa)
-        if cell.cache == WARM:
-            witness.prepare()
-            turns.to(index)
-            witness.call()
-            turns.to(None)
-            device.synchronize()
-        witness.prepare()
-        if cell.cache == COLD:
-            clock.flush()
-        turns.to(index)
-
-    def after_call(index: int) -> None:
-        turns.to(None)
-        witnesses[index].testify()
+        calls.before(index)
 
     def after_round() -> None:
         running.stop()
@@ -187,12 +171,11 @@ def _time(
             timer=clock.timer,
             seed=job.settings.seed,
             on_call=before_call,
-            on_sample=after_call,
+            on_sample=calls.after,
             on_round=after_round,
         )
     finally:
-        turns.to(None)
-        kernels.allow(attention.AUTO)
+        calls.end()
     running.stop()
     share_s = (time.monotonic() - started) / len(ready)
     disturbed = "; ".join(watch.report().disturbances)

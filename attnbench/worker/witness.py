@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from attnbench.models import subject
 from attnbench.models.values import draw, seed_all
-from attnbench.record import Mode
+from attnbench.record import Cell, Mode
 from attnbench.worker.objection import Objection
 from attnbench.worker.phases import Ready
 
@@ -89,6 +89,11 @@ class Witness:
         self._kept: list[Testimony] = []
         self._odd = ""
         self._buffers = _Buffers(one.model) if one.cell.mode is Mode.TRAIN else None
+
+    @property
+    def cell(self) -> Cell:
+        """The cell whose calls it stands beside."""
+        return self._one.cell
 
     @property
     def objections(self) -> list[Objection]:

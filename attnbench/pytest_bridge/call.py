@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal
 
 import torch
 
 from attnbench import __version__, devices
-from attnbench.devices import attention, environment, names
-from attnbench.devices.device import Device
-from attnbench.errors import UsageError
-from attnbench.models import subject
+from attnbench.devices import attention, environment
+from attnbench.errors import PluginError, UsageError
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.plugins import options
 from attnbench.plugins.registry import discover
-from attnbench.record import Cell, Mode, Scope
+from attnbench.pytest_bridge.timed import Benchmark, Bounds, time_and_judge
+from attnbench.record import Cell, Mode, Scope, Status, Value
+from attnbench.runs.job import Assignment, Settings, foreign
 from attnbench.worker import torch_state
-from attnbench.worker.counts import count
-from attnbench.worker.phases import measure_memory
-from attnbench.worker.validation import validate
+from attnbench.worker.phases import Ready, Unmeasurable, prepare
+from attnbench.worker.surroundings import Surroundings, World
 
-
-class Benchmark(Protocol):
-    """pytest-benchmark's fixture, as far as it is used."""
-
-    extra_info: dict[str, Any]
-
-    def __call__(self, function: Callable[[], object]) -> object:
-        """Time a function."""
+_USUAL: Final = Bounds()
+_WORLDS: dict[str, World] = {}
+"""What loading and building a mechanism has changed for everyone. A module is loaded once in a process, and what it
+sets up then is put back after each test, so that the tests of others do not find it."""
 
 
 class MechanismBenchmark:
@@ -41,16 +38,17 @@ class MechanismBenchmark:
         >>> class Once:
         ...     extra_info: dict[str, Any] = {}
         ...
-        ...     def __call__(self, function: Callable[[], object]) -> object:
-        ...         return function()
+        ...     def pedantic(self, target, *, setup, rounds):
+        ...         setup(), target()
         >>> mechanism_benchmark = MechanismBenchmark(Once())
         >>> mechanism_benchmark("qna:window=5", "14x14", dim=64, heads=2)
         >>> Once.extra_info["macs"]
         2302608
     """
 
-    def __init__(self, benchmark: Benchmark) -> None:
+    def __init__(self, benchmark: Benchmark, bounds: Bounds = _USUAL) -> None:
         self._benchmark = benchmark
+        self._bounds = bounds
 
     def __call__(
         self,
@@ -66,8 +64,13 @@ class MechanismBenchmark:
         device: str = "cpu",
         mode: Literal["infer", "train"] = "infer",
         sdpa: Literal["auto", "flash", "efficient", "cudnn", "math"] = "auto",
+        cache: Literal["cold", "warm"] = "cold",
     ) -> None:
         """Time one call of a stack of layers; on a GPU, until the GPU has finished.
+
+        Each call gets new values, made outside its timed part, and finds the caches as asked. What some of them
+        returned is compared with what an untouched copy gives in another process, as ``attnbench run`` does: figures
+        that cannot be true fail the test, and what something speaks against is warned of.
 
         Parameters, multiply-adds per image and layer, and peak memory go to ``benchmark.extra_info``; what
         ``attnbench report`` needs beside them, under ``attnbench``.
@@ -84,45 +87,85 @@ class MechanismBenchmark:
             device: ``cpu``, ``cuda``, ``cuda:1``.
             mode: a forward pass without autograd, or forward and backward.
             sdpa: kernel that torch's fused attention may use.
+            cache: what the device's caches hold before a call, other data or what the layer's own call has left.
 
         Raises:
-            NoKernelError: that kernel cannot run here.
-            PluginError: the mechanism cannot be loaded, or does not keep the contract.
-            UsageError: it does not support the site, or there is no such option.
+            PluginError: the mechanism cannot be loaded, does not keep the contract, or is not what it is timed as.
+            UsageError: it does not support the site, that kernel cannot run here, or there is no such option.
         """
         rows, columns = _size(tokens)
         stride = SWIN_T_SIZED.stride(stage - 1)
-        cell = _cell(
-            mechanism, scope=Scope.LAYER, height=rows * stride, width=columns * stride, stage=stage, dim=dim,
-            heads=heads, depth=depth, batch=batch, dtype=dtype, device=device, mode=Mode(mode), sdpa=sdpa,
-            threads=torch.get_num_threads(),
-        )  # fmt: skip
-        with torch_state.restored():  # the tests beside it keep torch as they had it
+        with torch_state.restored(), _settled_after(mechanism) as house:  # the tests beside it find all as they had it
+            cell = _cell(
+                mechanism, scope=Scope.LAYER, height=rows * stride, width=columns * stride, stage=stage, dim=dim,
+                heads=heads, depth=depth, batch=batch, dtype=dtype, device=device, mode=Mode(mode), sdpa=sdpa,
+                cache=cache, threads=torch.get_num_threads(),
+            )  # fmt: skip
             devices.of(cell.device).set_up(threads=cell.threads)
             with attention.allowed(cell.sdpa):
-                self._time(cell)
+                self._time(mechanism, cell, house)
 
-    def _time(self, cell: Cell) -> None:
-        asked = subject.of(cell)
-        reason = asked.why_unsupported()
-        if reason:
-            raise UsageError(f"{cell.mechanism} cannot be built {reason}")
-        metrics = count(asked)
-        torch.manual_seed(0)
-        device = devices.of(cell.device)
-        model = subject.cast(asked.build().to(device.where), cell.dtype)
-        x = asked.example().detach().to(device.where).requires_grad_(cell.mode is Mode.TRAIN)
-        validate(model, x)
-        metrics |= measure_memory(asked, model, x)
-        call = subject.call(cell, model, x, forget=subject.forget(model, x))
-        taken = environment.take(threads=cell.threads, device=cell.device).to_dict()
+    def _time(self, mechanism: str, cell: Cell, house: Surroundings | None) -> None:
+        learned: dict[str, Value] = {}
+        one = _prepared(cell, house, learned)
+        if house:
+            _WORLDS[mechanism] = one.world
+        noted = {
+            "version": __version__,
+            "cell": asdict(cell),
+            "environment": environment.take(threads=cell.threads, device=cell.device).to_dict(),
+        }
+        found = learned | one.found
         self._benchmark.extra_info.update(
-            params=metrics["params"],
-            macs=metrics["macs"],
-            memory_peak_bytes=metrics["memory_peak_bytes"],
-            attnbench={"version": __version__, "cell": asdict(cell), "metrics": metrics, "environment": taken},
+            params=found["params"],
+            macs=found["macs"],
+            memory_peak_bytes=found["memory_peak_bytes"],
+            attnbench=noted | {"metrics": found},
         )
-        self._benchmark(_finished(call, device))
+        status, reason, judged = time_and_judge(self._benchmark, one, bounds=self._bounds, house=house)
+        noted |= {"metrics": found | judged, "status": status.value, "reason": reason}
+        self._benchmark.extra_info["attnbench"] = noted
+        if status is not Status.OK:
+            raise PluginError(f"{cell.mechanism} from {cell.distribution}: {status}: {reason}")
+        if judged.get("suspicious"):
+            warnings.warn(f"{cell.mechanism} from {cell.distribution}: {judged['suspicious']}", stacklevel=3)
+
+
+def _prepared(cell: Cell, house: Surroundings | None, learned: dict[str, Value]) -> Ready:
+    """Take a cell through the phases before the timing, and add to what is learned of it.
+
+    Raises:
+        PluginError: its mechanism does not keep the contract, or would not fit into memory.
+        UsageError: it does not support the site.
+    """
+
+    def learn(_: str, metrics: Mapping[str, Value]) -> None:
+        learned.update(metrics)
+
+    # Nothing of others is timed beside it, so that what it leaves behind is said and ends nothing.
+    assignment = Assignment(cell=cell, apart="in a test")
+    try:
+        return prepare(0, assignment, Settings(), lambda _: None, learn, held_bytes=0, house=house)
+    except Unmeasurable as outcome:
+        if outcome.status is Status.UNSUPPORTED:
+            raise UsageError(f"{cell.mechanism} cannot be built {outcome.reason}") from None
+        raise PluginError(f"{cell.mechanism} from {cell.distribution}: {outcome.reason}") from None
+
+
+@contextmanager
+def _settled_after(mechanism: str) -> Iterator[Surroundings | None]:
+    """Within, the process is as a mechanism has made it; None where that is nobody's but ours."""
+    name, _ = options.split(mechanism)
+    if not foreign(discover().find(name).distribution):
+        yield None
+        return
+    torch.ones(2**20).sum()  # torch's threads are nobody's leftovers
+    house = Surroundings()
+    _WORLDS.get(mechanism, World()).put_on()
+    try:
+        yield house
+    finally:
+        house.settle()
 
 
 def _cell(mechanism: str, **asked: Any) -> Cell:  # noqa: ANN401 - fields of a cell
@@ -130,19 +173,6 @@ def _cell(mechanism: str, **asked: Any) -> Cell:  # noqa: ANN401 - fields of a c
     plugin = discover().find(name)
     resolved = options.resolve(plugin.load(), given)
     return Cell(mechanism=plugin.name, options=resolved, distribution=plugin.distribution, **asked)
-
-
-def _finished(call: subject.Call, device: Device) -> subject.Call:
-    """Return a call that returns when its device has finished."""
-    if device.kind == names.HOST:
-        return call
-
-    def synchronized() -> object:
-        y = call()
-        device.synchronize()
-        return y
-
-    return synchronized
 
 
 def _size(tokens: str) -> tuple[int, int]:

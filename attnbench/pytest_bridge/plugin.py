@@ -28,8 +28,15 @@ def mechanism_benchmark(request: pytest.FixtureRequest) -> MechanismBenchmark:
     if not request.config.pluginmanager.hasplugin("benchmark"):
         pytest.fail("mechanism_benchmark needs pytest-benchmark: pip install pytest-benchmark", pytrace=False)
     from attnbench.pytest_bridge.call import MechanismBenchmark  # noqa: PLC0415 - torch
+    from attnbench.pytest_bridge.timed import Bounds  # noqa: PLC0415
 
-    return MechanismBenchmark(request.getfixturevalue("benchmark"))
+    marker, option = request.node.get_closest_marker("benchmark"), request.config.option
+    asked = {
+        "min_rounds": option.benchmark_min_rounds, "max_time": option.benchmark_max_time,
+        **(marker.kwargs if marker else {}),
+    }  # fmt: skip
+    bounds = Bounds(min_rounds=int(asked["min_rounds"]), max_time_s=float(asked["max_time"]))
+    return MechanismBenchmark(request.getfixturevalue("benchmark"), bounds)
 
 
 @pytest.hookimpl(optionalhook=True)

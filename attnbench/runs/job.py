@@ -46,6 +46,11 @@ class Settings:
     percent or so; processes that start from nothing draw it anew."""
 
 
+def foreign(distribution: str) -> bool:
+    """Return whether what answers for a mechanism is somebody's who may do anything to the process."""
+    return distribution.partition(" ")[0] not in {"", "attnbench", "timm"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
     """One cell of a job, with what an earlier worker found out before another cell brought it down."""
@@ -73,7 +78,7 @@ class Assignment:
     @property
     def foreign(self) -> bool:
         """Whether it runs code of somebody who may do anything to the process."""
-        return self.cell.distribution.partition(" ")[0] not in {"", "attnbench", "timm"}
+        return foreign(self.cell.distribution)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

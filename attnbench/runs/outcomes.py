@@ -26,7 +26,7 @@ from attnbench.runs.open_cells import OpenCells
 from attnbench.runs.progress import Progress
 from attnbench.runs.rows import Rows, attributed, cut, metrics_cut
 from attnbench.store import unfinished
-from attnbench.worker.objection import Objection, verdict
+from attnbench.worker.objection import Objection, unverified
 
 _START_UP = "starting"
 
@@ -115,7 +115,7 @@ class Outcomes:
     def _end_dead(self, assignment: Assignment, death: Death, distribution: str) -> Iterator[Record]:
         cell = assignment.cell
         if self.open.verifying:
-            status, reason, metrics = _unverified(assignment, death.reason)
+            status, reason, metrics = unverified(assignment.objections, death.reason, timed=assignment.timed)
             yield self.rows.row(cell, status, reason, {**assignment.known, **metrics}, verified=True)
         elif not (assignment.companion or self._excuses(assignment, death.status, death.reason)):
             reason = attributed(death.reason, death.status, distribution)
@@ -156,9 +156,3 @@ class Outcomes:
             return
         with contextlib.suppress(OSError):  # a disk that is full ends the run at the next row, in a line
             unfinished.keep(self.rows.folder, cell, self.rows.environment_id, phase, metrics)
-
-
-def _unverified(assignment: Assignment, reason: str) -> tuple[Status, str, Mapping[str, Value]]:
-    """Return status, reason and metrics of a timed cell whose referee has ended before it came to a verdict."""
-    doubt = Objection(said=f"its timed calls could not be verified: {reason}", sure=False)
-    return verdict([*assignment.objections, doubt], {"verified": f"none: {reason}"}, timed=assignment.timed)

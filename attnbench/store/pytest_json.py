@@ -21,6 +21,9 @@ class _Noted:
     cell: Cell
     metrics: Mapping[str, Value]
     environment: Mapping[str, Any]
+    status: Status = Status.OK
+    reason: str = ""
+    """Why its figures are none, in benchmarks whose test has failed for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +101,9 @@ def _record(benchmark: _Benchmark, started_at: str) -> Record:
     }
     return Record(
         cell=noted.cell,
-        status=Status.OK,
-        metrics=metrics_from_dict(noted.metrics) | timed,
+        status=noted.status,
+        reason=noted.reason,
+        metrics=metrics_from_dict(noted.metrics) | (timed if noted.status is Status.OK else {}),
         environment=noted.environment,
         run_id=benchmark.fullname,
         started_at=started_at,

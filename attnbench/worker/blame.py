@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from attnbench.runs.job import Job
 from attnbench.worker import events
 from attnbench.worker.objection import Objection, verdict
 from attnbench.worker.phases import Ready
 from attnbench.worker.surroundings import Surroundings, Turns
+
+SAID: Final = "timed calls change the process for everyone"
 
 
 def blamed(ready: Sequence[Ready], job: Job, say: events.Say, house: Surroundings | None, turns: Turns) -> bool:
@@ -24,9 +27,9 @@ def blamed(ready: Sequence[Ready], job: Job, say: events.Say, house: Surrounding
         house: the process as it was before any plugin was loaded; None where none was.
         turns: whose world the process was in.
     """
-    found = _changes(house, turns) if house else ""
+    found = changes(house, turns) if house else ""
     suspects = [one.index for one in ready if job.assignments[one.index].foreign] if found else []
-    said = f"timed calls change the process for everyone: {found}"
+    said = f"{SAID}: {found}"
     for index in suspects:
         if len(suspects) > 1:
             say(events.apart(index, f"beside other plugins, {said}"))
@@ -35,7 +38,8 @@ def blamed(ready: Sequence[Ready], job: Job, say: events.Say, house: Surrounding
     return bool(suspects)
 
 
-def _changes(house: Surroundings, turns: Turns) -> str:
+def changes(house: Surroundings, turns: Turns) -> str:
+    """Return what timed calls have changed for everyone, put back as far as it can be; empty for nothing."""
     cores, settled = house.busy_cores(), house.settle()
     busy = f"what they have started keeps {cores:.1f} cores busy while nothing is called" if cores else ""
     again = f"rebinds {', '.join(dict.fromkeys(turns.rebound))}" if turns.rebound else ""

@@ -49,3 +49,17 @@ def verdict(
         return Status.REJECTED, "; ".join(sure), dict(found)
     suspicions = "; ".join(each.line for each in objections)
     return Status.OK, "", {**found, **timed, **({"suspicious": suspicions} if suspicions else {})}
+
+
+def unverified(
+    objections: Sequence[Objection], reason: str, *, timed: Mapping[str, Value]
+) -> tuple[Status, str, dict[str, Value]]:
+    """Return status, reason and metrics of a timed cell whose referee has ended before it came to a verdict.
+
+    Args:
+        objections: what the worker found to speak against the figures.
+        reason: why there is no verdict.
+        timed: metrics of the timed calls.
+    """
+    doubt = Objection(said=f"its timed calls could not be verified: {reason}", sure=False)
+    return verdict([*objections, doubt], {"verified": f"none: {reason}"}, timed=timed)

@@ -1,20 +1,32 @@
 """The pytest plugin as its users have it: in a run of pytest of their own."""
 
+import gc
+import itertools
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import fake_device
 import pytest
 import torch
+from torch.nn import functional
+from witnessed import ADVERSARIES, HONEST
 
 from attnbench import devices
-from attnbench.errors import StoreError, UsageError
-from attnbench.pytest_bridge import call, plugin
+from attnbench.child import ENDED
+from attnbench.child.death import Death
+from attnbench.errors import PluginError, StoreError, UsageError
+from attnbench.pytest_bridge import call, plugin, timed
+from attnbench.record import Status
 from attnbench.report import rows
+from attnbench.runs.heard import WORKER
+from attnbench.runs.job import Job
 from attnbench.store.pytest_json import records_from
+from attnbench.worker import referee
 from mechanisms.mhsa import MHSA
 
 pytest_plugins = ["pytester"]
@@ -28,6 +40,10 @@ def test_speed(mechanism_benchmark, tokens):
 
 def test_of_something_else(benchmark):
     benchmark(lambda: None)
+
+@pytest.mark.benchmark(min_rounds=7)
+def test_with_a_mark(mechanism_benchmark):
+    mechanism_benchmark("mhsa", "3x3", dim=24, heads=3)
 """
 QUICK = ("--benchmark-min-rounds=2", "--benchmark-max-time=0.01", "-p", "no:cacheprovider")
 
@@ -45,7 +61,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_counts_and_memory_are_beside_every_time(written: Path) -> None:
     content = json.loads(written.read_text())
     found = {each["name"]: each["extra_info"] for each in content["benchmarks"]}
-    assert found.keys() == {"test_speed[4x6]", "test_speed[3x3]", "test_of_something_else"}
+    assert found.keys() == {"test_speed[4x6]", "test_speed[3x3]", "test_of_something_else", "test_with_a_mark"}
+    rounds = {each["name"]: each["stats"]["rounds"] for each in content["benchmarks"]}
+    assert rounds["test_with_a_mark"] >= 7
     mhsa = found["test_speed[4x6]"]
     # Per image and layer, by the formulas of the paper: norm, 4 projections with bias; 4 N C^2 + 2 N^2 C.
     assert mhsa["params"] == 2 * 24 + 4 * (24**2 + 24)
@@ -58,7 +76,7 @@ def test_counts_and_memory_are_beside_every_time(written: Path) -> None:
 def test_a_report_reads_what_was_written(written: Path) -> None:
     records = records_from(written)
     assert [(r.cell.mechanism, r.cell.height, r.cell.width, r.cell.options["backend"]) for r in records] == [
-        ("mhsa", 64, 96, "unfused"), ("mhsa", 48, 48, "unfused"),
+        ("mhsa", 64, 96, "unfused"), ("mhsa", 48, 48, "unfused"), ("mhsa", 48, 48, "sdpa"),
     ]  # fmt: skip
     stats = json.loads(written.read_text())["benchmarks"][0]["stats"]
     metrics = records[0].metrics
@@ -67,6 +85,9 @@ def test_a_report_reads_what_was_written(written: Path) -> None:
     assert metrics["macs_closed"] == metrics["macs_torch"]
     assert records[0].environment["environment_id"]
     assert set(rows.rows(records)["status"]) == {"ok"}
+    for record in records:
+        assert record.cell.cache == "cold"
+        assert re.fullmatch(r"[1-5] of \d+, float64 beside", str(record.metrics["verified"]))
 
 
 @pytest.mark.parametrize(
@@ -116,27 +137,163 @@ def test_the_machine_has_the_name_of_its_gpu(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_timed_call_ends_when_the_gpu_has_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     module = fake_device.know(monkeypatch)
-    call._finished(lambda: module.note("called"), devices.of("fake:1"))()
+    timed._finished(lambda: module.note("called"), devices.of("fake:1"))()
     assert module.asked == ["called", "synchronize"]
 
 
 class FakeBenchmark:
     def __init__(self) -> None:
         self.extra_info: dict[str, Any] = {}
-        self.timed: list[object] = []
 
-    def __call__(self, function: Any) -> object:
-        self.timed.append(function())
-        return self.timed[-1]
+    def pedantic(self, target: Any, *, setup: Any, rounds: int) -> None:
+        for _ in range(min(rounds, 6)):
+            setup()
+            target()
 
 
-def test_a_training_step_is_timed_where_asked() -> None:
+@pytest.fixture(scope="module", autouse=True)
+def _little_garbage() -> Iterator[None]:
+    """Leave what is there by now out of every look through all objects, of which a cell takes seven."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+QUICKLY = timed.Bounds(min_rounds=2, max_time_s=0.01)
+
+
+def benchmarked(mechanism: str, tokens: str = "3x3", **asked: Any) -> FakeBenchmark:
     benchmark = FakeBenchmark()
-    call.MechanismBenchmark(benchmark)("mhsa", "2x3", dim=24, heads=3, mode="train")
-    (y,) = benchmark.timed
-    assert isinstance(y, torch.Tensor)
-    assert y.requires_grad
+    call.MechanismBenchmark(benchmark, QUICKLY)(mechanism, tokens, dim=24, heads=3, **asked)
+    return benchmark
+
+
+class RefereeHere:
+    """The referee in this process: what it finds is the same, and no process has to start."""
+
+    def __init__(self, module: str, job: str, **_: object) -> None:
+        assert module == "attnbench.worker.referee"
+        self.events: list[Any] = []
+        referee.judge(Job.read(Path(job)), self.events.append)
+
+    def __enter__(self) -> "RefereeHere":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def next_event(self, *, timeout_s: float) -> object:
+        event = self.events.pop(0)
+        kind = WORKER[event.pop("event")]
+        return kind(**event)
+
+
+@pytest.fixture
+def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timed, "Child", RefereeHere)
+
+
+def test_a_training_step_is_timed_where_asked(no_process: None) -> None:
+    benchmark = benchmarked("mhsa", "2x3", mode="train")
     assert benchmark.extra_info["attnbench"]["metrics"]["memory_saved_bytes"] > 0
+
+
+@pytest.fixture
+def adversaries(monkeypatch: pytest.MonkeyPatch, no_process: None) -> Path:
+    monkeypatch.syspath_prepend(ADVERSARIES)  # they are made of the honest one
+    monkeypatch.setattr(call, "_WORLDS", {})
+    return ADVERSARIES
+
+
+@pytest.mark.parametrize("cache", ["cold", "warm"])
+def test_every_timed_call_gets_values_that_none_had_before(
+    cache: str, monkeypatch: pytest.MonkeyPatch, no_process: None
+) -> None:
+    seen: list[torch.Tensor] = []
+    make = timed.Witness.call
+
+    def noted(witness: Any) -> None:
+        seen.append(witness._one.x.clone())
+        make(witness)
+
+    monkeypatch.setattr(timed.Witness, "call", noted)
+    benchmarked("mhsa", cache=cache)
+    assert len(seen) > 3
+    assert not any(torch.equal(one, other) for one, other in itertools.combinations(seen, 2))
+
+
+def test_what_answers_from_memory_fails_its_test_and_has_no_latency(adversaries: Path, tmp_path: Path) -> None:
+    benchmark = FakeBenchmark()
+    fixture = call.MechanismBenchmark(benchmark, QUICKLY)
+    with pytest.raises(PluginError, match=r"memory.py:Shape from .*: rejected: timed call \d .* another answer"):
+        fixture(f"{adversaries / 'memory.py'}:Shape", "3x3", dim=24, heads=3)
+    stats = {"median": 1e-9, "rounds": 5}
+    written = {"fullname": "theirs", "stats": stats, "extra_info": benchmark.extra_info}
+    path = tmp_path / "found.json"
+    path.write_text(json.dumps({"datetime": "now", "benchmarks": [written]}))
+    (record,) = records_from(path)
+    assert record.status is Status.REJECTED
+    assert "another answer than the layer's" in record.reason
+    assert "latency_median_s" not in record.metrics
+
+
+def test_a_memory_that_new_values_defeat_is_timed_as_what_it_is(adversaries: Path) -> None:
+    benchmark = benchmarked(f"{adversaries / 'memory.py'}:SampledElements")
+    assert str(benchmark.extra_info["attnbench"]["metrics"]["verified"])[0] in "12345"
+
+
+def test_what_cannot_be_verified_is_warned_of_and_is_in_the_row(adversaries: Path) -> None:
+    benchmark = FakeBenchmark()
+    with pytest.warns(UserWarning, match="OwnGenerator from .*: its timed calls cannot be verified"):
+        call.MechanismBenchmark(benchmark, QUICKLY)(f"{HONEST}:OwnGenerator", "3x3", dim=24, heads=3)
+    assert "cannot be verified" in benchmark.extra_info["attnbench"]["metrics"]["suspicious"]
+
+
+def test_what_a_layer_has_patched_is_as_it_was_for_the_tests_beside_it_and_there_when_it_is_timed_again(
+    adversaries: Path,
+) -> None:
+    attention, patched = functional.scaled_dot_product_attention, f"{adversaries / 'patches_torch.py'}:Patched"
+    for _ in range(2):
+        found = benchmarked(patched).extra_info["attnbench"]["metrics"]
+        assert "scaled_dot_product_attention" in found["process_changes"]
+        assert functional.scaled_dot_product_attention is attention
+    assert call._WORLDS[patched].rebound
+
+
+def test_what_timed_calls_change_for_everyone_fails_the_test(adversaries: Path) -> None:
+    linear = functional.linear
+    with pytest.raises(PluginError, match=r"its timed calls change the process for everyone: .*linear"):
+        benchmarked(f"{adversaries / 'surroundings.py'}:PatchesLate")
+    assert functional.linear is linear
+
+
+@pytest.mark.parametrize(
+    ("said", "events"),
+    [("the process ended with status 1 while verifying", [ENDED]), ("verifying took longer than 300 s", [None])],
+)
+def test_a_verdict_that_does_not_come_is_a_suspicion(
+    said: str, events: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timed, "Child", lambda *_, **__: FakeReferee(events))
+    with pytest.warns(UserWarning, match=f"its timed calls could not be verified: {said}"):
+        benchmarked("mhsa")
+
+
+class FakeReferee(RefereeHere):
+    def __init__(self, events: list[object]) -> None:
+        self.events = list(events)
+
+    def next_event(self, *, timeout_s: float) -> object:
+        return self.events.pop(0)
+
+    def death(self, phase: str) -> Death:
+        return Death(status=Status.CRASHED, reason=f"the process ended with status 1 while {phase}")
+
+
+def test_there_are_as_many_rounds_as_there_is_time_for() -> None:
+    bounds = timed.Bounds(min_rounds=5, max_time_s=1.0)
+    assert (bounds.rounds(0.01), bounds.rounds(10.0)) == (100, 5)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ the old one or the new one, whenever the power goes or the disk is full.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -113,10 +114,13 @@ def put(path: Path, content: str | bytes, *, sync: bool = False) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on disk when this returns."""
+    """Have the names in a folder on disk when this returns, where the file system knows how."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):  # of folders, some network file systems
+            raise
     finally:
         os.close(opened)
 

@@ -8,6 +8,7 @@ import os
 import stat
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +16,7 @@ from attnbench import files
 from attnbench.errors import StoreError
 from attnbench.reading import MisreadError, from_json
 from attnbench.record import Record
+from attnbench.store.lease import Lease, held
 
 RECORDS = "records.jsonl"
 _BLANK = " \t\r\n\f\v\0\ufeff"
@@ -83,6 +85,7 @@ class Store:
         """
         self.folder = folder
         self.path = folder / RECORDS
+        self._lease: Lease | None = None
         try:
             self._file = self._open()
         except (OSError, ValueError) as error:
@@ -94,11 +97,11 @@ class Store:
             self._mend_last_line()
             self._latest = {record.cell.key: record for record in read(self.path)}
         except OSError as error:
-            os.close(self._file)
+            self._close()
             said = files.reason_of(error)
             raise StoreError(f"cannot write {folder}: {said}; what is in it is as it was") from None
         except BaseException:
-            os.close(self._file)
+            self._close()
             raise
 
     @property
@@ -112,6 +115,8 @@ class Store:
         Raises:
             StoreError: it cannot be written; those before it are there still.
         """
+        if self._lease:
+            self._lease.check()
         try:
             if not self._is_in_place():
                 self._write_anew()
@@ -127,7 +132,9 @@ class Store:
         try:
             if not stat.S_ISREG(os.fstat(opened).st_mode):
                 raise StoreError(f"{self.path} is no file; remove it or give another folder with --out")
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not self._lease:
+                lock = partial(fcntl.flock, opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._lease = held(self.folder, lock, said=partial(warnings.warn, stacklevel=5))
             files.sync_folder(self.folder)
         except BlockingIOError:
             os.close(opened)
@@ -204,7 +211,14 @@ class Store:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._file)
+        self._close()
+
+    def _close(self) -> None:
+        try:
+            os.close(self._file)
+        finally:
+            if self._lease:
+                self._lease.release()
 
 
 def _is_whole(line: str) -> bool:

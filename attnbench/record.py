@@ -142,6 +142,10 @@ class Cell(Axes):
     """File of the weights that a network is evaluated with; a cost cell has none, its figures do not depend on them."""
     checkpoint_sha256: str = ""
     """Hash of that file's content, its first 12 digits."""
+    class_order: str = ""
+    """How the classes of a folder of images are numbered, as asked for; empty for what is usual."""
+    class_order_sha256: str = ""
+    """Hash of the file that says it, its first 12 digits; empty where it is none."""
     seeds: int = 0
     epochs: int = 0
 
@@ -155,7 +159,9 @@ class Cell(Axes):
         """Hash of what cells must share for their latencies to be comparable."""
         varied: dict[str, Any] = {name: DEFAULTS[name] for name in TOGETHER}
         loose = replace(self, mechanism="", options={}, distribution="", network="", **varied)
-        return _digest(_asked(replace(loose, checkpoint="", checkpoint_sha256="")))
+        return _digest(
+            _asked(replace(loose, checkpoint="", checkpoint_sha256="", class_order="", class_order_sha256=""))
+        )
 
     @property
     def name(self) -> str:

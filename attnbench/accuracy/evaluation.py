@@ -1,8 +1,7 @@
 """Measures how many images of a folder a network with trained weights names right. Knows no cells.
 
 The folder is laid out as timm's folder data set takes it: ``validation`` or ``val`` below it, or the folder itself,
-with a folder of images per class. Classes are numbered in the natural order of their folders' names, as timm numbers
-them, which for ImageNet's is the order of every published head.
+with a folder of images per class. How classes are numbered is in ``attnbench.accuracy.classes``.
 """
 
 from __future__ import annotations
@@ -13,13 +12,17 @@ from pathlib import Path
 
 import torch
 from scipy.stats import binomtest
-from torch import nn
+from torch import Tensor, nn
 
+from attnbench.accuracy import doubt
+from attnbench.accuracy.classes import Numbering, listing, number
+from attnbench.accuracy.data import folders
 from attnbench.accuracy.data.images import Photos, Transform
 from attnbench.accuracy.data.splits import Files
 from attnbench.accuracy.training import InOrder, loader
 from attnbench.devices import machine
 from attnbench.errors import DataError
+from attnbench.models.tensors import candidates
 from attnbench.record import Value
 
 PREFIX = "folder:"
@@ -27,7 +30,6 @@ Progress = Callable[[int, int], None]
 
 _BATCH = 32
 _MOST_PROCESSES = 8
-_TRAIN = ("train", "training")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,10 @@ class Evaluation:
     ci_low: float
     """Lower end of the 95 % Wilson interval of ``top1``."""
     ci_high: float
+    order: str
+    """How classes are numbered, see ``Numbering``."""
+    remark: str = ""
+    """What a reader must know of it, after the word accuracy."""
 
     def to_metrics(self) -> dict[str, Value]:
         """Return the metrics of a record."""
@@ -50,27 +56,41 @@ class Evaluation:
             "accuracy_top5": self.top5,
             "accuracy_ci_low": self.ci_low,
             "accuracy_ci_high": self.ci_high,
+            "accuracy_class_order": self.order,
+            "accuracy_remark": self.remark or None,
         }
 
 
-def find(path: str) -> Photos:
+def find(path: str) -> folders.Images:
     """Find the images of a folder, without reading them.
 
     Raises:
         DataError: there is no such folder, no class with images in it, or only images to train on.
     """
-    from timm.data.dataset_factory import create_dataset  # noqa: PLC0415 - seconds to import
-
     root = Path(path).expanduser()
     if not path or not root.is_dir():
         raise DataError(f"no folder {path!r}; give {PREFIX}PATH with a folder of images per class in PATH/val")
-    try:
-        reader = create_dataset("", root=str(root), split="validation").reader
-    except RuntimeError as error:
-        raise DataError(f"{root} holds no images: {error}") from None
-    if Path(reader.root) == root and any((root / name).is_dir() for name in _TRAIN):
+    below = folders.one_of(root, folders.HELD_OUT)
+    if below is None and folders.one_of(root, folders.TRAIN):
         raise DataError(f"{root} has images to train on and no folder validation or val to evaluate on")
-    return Photos(reader)
+    return folders.find(below or root)
+
+
+def numbering(images: folders.Images, checkpoint: Path, *, asked: str, outputs: int) -> Numbering:
+    """Return the numbers of a folder's classes for the network of a checkpoint.
+
+    Args:
+        images: of the folder.
+        checkpoint: which may name its classes.
+        asked: what ``--class-order`` says, see ``number``.
+        outputs: of the network.
+
+    Raises:
+        DataError: the classes are not the network's.
+    """
+    lists = (listing(each) for each in candidates(checkpoint))
+    own = next((each for each in lists if len(each) == outputs), ())
+    return number(images.classes, own=own, asked=asked, outputs=outputs)
 
 
 def preprocessing(model: nn.Module, *, height: int, width: int) -> Transform:
@@ -85,13 +105,21 @@ def preprocessing(model: nn.Module, *, height: int, width: int) -> Transform:
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, photos: Photos, *, device: torch.device | str = "cpu", progress: Progress | None = None
+    model: nn.Module,
+    images: folders.Images,
+    numbers: Numbering,
+    *,
+    transform: Transform,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Show a network every image once, in float32, and return how many it names right.
 
     Args:
         model: takes images, (B, 3, H, W), and returns logits, (B, classes).
-        photos: with their transform.
+        images: of a folder.
+        numbers: of its classes.
+        transform: the network's own preprocessing.
         device: where to compute.
         progress: called after each batch with the images done and all there are.
 
@@ -100,22 +128,30 @@ def evaluate(
         FloatingPointError: logits are infinite or not numbers.
     """
     model = model.eval().to(device)
+    photos = Photos(images.samples, numbers.numbers, transform)
     split = Files(photos, spare_cores=min(_MOST_PROCESSES, machine.whole_cores() - 1))
-    done = first = among_five = 0
-    for images, labels in loader(InOrder(split, size=_BATCH), split):
-        logits = model(images.to(device)).cpu()
+    answers: list[Tensor] = []
+    done = among_five = 0
+    for batch, labels in loader(InOrder(split, size=_BATCH), split):
+        logits = model(batch.to(device)).cpu()
         if not logits.isfinite().all():
             raise FloatingPointError("the network's logits are infinite or not numbers")
-        right = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
-        first, among_five = first + int(right[:, 0].sum()), among_five + int(right.sum())
+        likeliest = logits.topk(min(5, logits.shape[1])).indices
+        answers.append(torch.stack([labels, likeliest[:, 0]]))
+        among_five += int((likeliest == labels[:, None]).sum())
         done += len(labels)
         if progress is not None:
             progress(done, len(photos))
+    right, said = torch.cat(answers, dim=1).numpy()
+    first = int((right == said).sum())
     interval = binomtest(first, done).proportion_ci(method="wilson")
+    doubts = doubt.of(right, said, numbers, high=float(interval.high))
     return Evaluation(
         images=done,
         top1=first / done,
         top5=among_five / done,
         ci_low=float(interval.low),
         ci_high=float(interval.high),
+        order=numbers.order,
+        remark="; ".join(filter(None, [numbers.remark, images.remark, *doubts])),
     )

@@ -158,6 +158,7 @@ _ROWS: dict[str, Metric] = {
     ),
     "accuracy_seeds": Metric(label="seeds", needs=Needs.ACCURACY),
     "accuracy_per_seed": Metric(label="top-1 of each seed", needs=Needs.ACCURACY),
+    "accuracy_class_order": Metric(label="order of the classes", needs=Needs.ACCURACY),
     "accuracy_remark": Metric(label="what to know of the accuracy", needs=Needs.ACCURACY),
     "accuracy_status": Metric(label="how the accuracy measurement ended", needs=Needs.ACCURACY),
     "running_s": _time(label="time that its calls took in all, every pass together", better=Better.NEITHER),

@@ -31,9 +31,10 @@ def check(
     network: str,
     options: Mapping[str, Value],
     sizes: Sequence[tuple[int, int]],
-    classes: int | None,
-) -> str:
-    """Load a checkpoint into a network at every image size, and return the first 12 digits of its SHA-256.
+) -> tuple[str, int | None]:
+    """Load a checkpoint into a network at every image size.
+
+    Returns the first 12 digits of its SHA-256, and the classes of the network, None if it takes none of the sizes.
 
     A size that the network cannot take is no mistake of the checkpoint's; the network's cell says so.
 
@@ -42,27 +43,22 @@ def check(
         network: as timm knows it.
         options: of the network.
         sizes: height and width in pixels.
-        classes: of the images to be evaluated on; None for any number.
 
     Raises:
-        DataError: the file cannot be read, does not fit, or is of a network with another number of classes.
+        DataError: the file cannot be read, or does not fit.
     """
     if not path.is_file():
         raise DataError(f"no checkpoint file at {path}")
+    classes: int | None = None
     for height, width in sizes:
         try:
             model = networks.create(network, height=height, width=width, options=options)
         except Exception:  # noqa: S112 - whatever a stranger's constructor raises
             continue
         load(path, model, network=network)
-        if classes not in (None, model.num_classes):
-            raise DataError(
-                f"{path}: its head has {model.num_classes} classes, the images are of {classes}; "
-                "give the folder of images that it was trained for, or weights for these and "
-                f"{network}:num_classes={classes}"
-            )
+        classes = int(model.num_classes)  # type: ignore[arg-type] # a number in every network of timm's
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12], classes
 
 
 def load(path: Path, model: nn.Module, *, network: str) -> None:

@@ -38,6 +38,7 @@ _SWITCHES = ("energy",)
 """Settings that are on or off."""
 _CHOICES = {"isolation": (FORK, SPAWN)}
 """Settings that are one of some words."""
+_OF_ACCURACY = ("seeds", "epochs", "checkpoint", "class_order")
 _SETTINGS = (*_SETTING_NAMES, *_SWITCHES, *_CHOICES)
 
 
@@ -107,6 +108,7 @@ class _Plain:
     until: str = ""
     baseline: str = ""
     accuracy: str = ""
+    class_order: str = ""
 
 
 def _refuse_other_types(wanted: Mapping[str, Any]) -> None:
@@ -133,12 +135,13 @@ def _refuse_idle(wanted: Mapping[str, Any]) -> None:
     layers = Scope.LAYER in wanted.get("scope", ())
     of_layers = [name for name, axis in AXES.items() if axis.scope is Scope.LAYER]
     idle = [] if layers else [(name, f"--scope {Scope.LAYER}") for name in of_layers]
-    idle += [] if wanted.get("accuracy") else [(name, "--accuracy") for name in ("seeds", "epochs", "checkpoint")]
+    idle += [] if wanted.get("accuracy") else [(name, "--accuracy") for name in _OF_ACCURACY]
+    idle += [] if wanted.get("networks") else [("class_order", "--networks")]
     idle += [] if wanted.get("until", "latency") == "latency" or not wanted.get("energy") else [("energy", "timing")]
     of_timing = [name for name, axis in AXES.items() if axis.timed]
     idle += [] if wanted.get("until", "latency") == "latency" else [(name, "timing") for name in of_timing]
     idle += [] if set(wanted.get("scope", ())) != {"network"} else [("mechanisms", "--scope backbone or layer")]
-    mistakes = [f"--{name} does nothing without {needed}" for name, needed in idle if name in wanted]
+    mistakes = [f"--{name.replace('_', '-')} does nothing without {needed}" for name, needed in idle if name in wanted]
     if mistakes:
         raise UsageError(*mistakes)
 

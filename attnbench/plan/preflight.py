@@ -41,6 +41,8 @@ class Wanted:
     network: bool = False
     checkpoint: str = ""
     """File of a network's weights."""
+    class_order: str = ""
+    """How the classes of the images are numbered that it is evaluated on, where its checkpoint does not say."""
     alias: str = ""
     """What the user calls it."""
 
@@ -56,6 +58,8 @@ class Finding:
     distribution: str = ""
     checkpoint_sha256: str = ""
     """Of the file of a network's weights, its first 12 digits."""
+    class_order_sha256: str = ""
+    """Of the file that names the classes of what it is evaluated on, if there is one."""
     mistakes: tuple[str, ...] = ()
     status: Status = Status.OK
     """How its cells end, known before they run, if looking at it killed the child or kept it too long."""

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
+from attnbench.accuracy import classes
 from attnbench.axes import AXES, one_of
 from attnbench.devices import names
-from attnbench.errors import did_you_mean
+from attnbench.errors import DataError, did_you_mean
 from attnbench.plan.preflight import Finding
 from attnbench.plan.request import Request
 from attnbench.record import Scope, Task
@@ -82,7 +83,7 @@ def wrong_checkpoints(request: Request) -> list[str]:
         for name in given
         if name not in names
     ]
-    found += duplicates("checkpoint", given)
+    found += duplicates("checkpoint", given) + wrong_order(request.class_order)
     if not (request.accuracy and names):
         return found
     if not request.accuracy.startswith(_EVALUATED_ON):
@@ -94,6 +95,15 @@ def wrong_checkpoints(request: Request) -> list[str]:
         for name in names
         if name not in given
     ]
+
+
+def wrong_order(asked: str) -> list[str]:
+    """Say why an order of classes cannot be used."""
+    try:
+        classes.check_order(asked)
+    except DataError as error:
+        return [str(error)]
+    return []
 
 
 def unknown_backends(request: Request, findings: Sequence[Finding]) -> list[str]:

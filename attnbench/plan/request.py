@@ -20,6 +20,8 @@ _SINGLE_ONCE = ("dim", "heads", "depth", "threads")
 _NAMED_ALWAYS = (*("res", "task", "batch", "dtype", "device", "mode", "compile", "scope", "stage"), *_SINGLE_ONCE)
 """Axes that the name of a folder depends on whatever they are; others that were added later, where they are given."""
 
+_LATER = ("class_order",)
+"""Other names that were added later, on which it depends where they are given."""
 
 LISTS = ("mechanisms", "networks", "backend", "checkpoint")
 """What is a list besides the axes."""
@@ -45,6 +47,8 @@ class Request:
     epochs: int = 0
     checkpoint: tuple[str, ...] = ()
     """``NETWORK=FILE`` each: the weights that a network is evaluated with, whichever options it has."""
+    class_order: str = ""
+    """How the classes of a folder are numbered where a checkpoint does not say: natural, text or a file."""
 
     @classmethod
     def of(cls, **given: Any) -> Request:  # noqa: ANN401 - each field and each axis has its own kind
@@ -86,6 +90,7 @@ class Request:
                 backend=each,
                 network=True,
                 checkpoint=self.checkpoints.get(spec.partition(":")[0], ""),
+                class_order=self.class_order,
             )
             for alias, spec in map(aliased, self.networks)
             for each in backends
@@ -116,7 +121,9 @@ class Request:
     @property
     def digest(self) -> str:
         """Hash of what was asked, the same each time and in every version: folders are named by it."""
-        asked = {name: value for name, value in asdict(self).items() if name != "axes"}
+        asked = {
+            name: value for name, value in asdict(self).items() if name != "axes" and (value or name not in _LATER)
+        }
         asked |= {name: list(self.written(name)) for name in AXES if name in _NAMED_ALWAYS or name in self.axes}
         for name in _SINGLE_ONCE:
             if len(values := asked[name]) < 2:

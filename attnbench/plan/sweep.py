@@ -153,6 +153,8 @@ def _evaluations(request: Request, values: Values, finding: Finding) -> Iterator
             dataset=request.accuracy,
             checkpoint=finding.wanted.checkpoint,
             checkpoint_sha256=finding.checkpoint_sha256,
+            class_order=request.class_order,
+            class_order_sha256=finding.class_order_sha256,
         )
         yield _named(common, finding)
 

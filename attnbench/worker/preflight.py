@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from attnbench import devices, inert
+from attnbench.accuracy.data.folders import Images
 from attnbench.child import voice
 from attnbench.errors import AttnbenchError, DataError, PluginError, UsageError
 from attnbench.mechanism import Site
@@ -32,8 +33,8 @@ class _Data:
     """What the checkpoints of networks must suit."""
 
     sizes: Sequence[Size]
-    classes: int | None = None
-    """Of the images that networks are evaluated on; None where there are none."""
+    images: Images | None = None
+    """What networks are evaluated on."""
 
 
 def _examine(wanted: Wanted, data: _Data) -> Finding:
@@ -81,12 +82,27 @@ def _with_checkpoint(found: Finding, data: _Data) -> Finding:
 
     path = Path(found.wanted.checkpoint).expanduser()
     try:
-        digest = checkpoint.check(
-            path, network=found.name, options=found.options, sizes=data.sizes, classes=data.classes
-        )
+        digest, outputs = checkpoint.check(path, network=found.name, options=found.options, sizes=data.sizes)
     except DataError as error:
         raise UsageError(str(error)) from None
-    return replace(found, checkpoint_sha256=digest)
+    found = replace(found, checkpoint_sha256=digest)
+    return _with_classes(found, data.images, path, outputs) if data.images and outputs else found
+
+
+def _with_classes(found: Finding, images: Images, path: Path, outputs: int) -> Finding:
+    """Return a network's finding with the hash of the file that names the classes, if there is one.
+
+    Raises:
+        UsageError: the images are of other classes than the network's.
+    """
+    from attnbench.accuracy import classes, evaluation  # noqa: PLC0415 - a second, where there is a data set only
+
+    asked = found.wanted.class_order
+    try:
+        evaluation.numbering(images, path, asked=asked, outputs=outputs)
+    except DataError as error:
+        raise UsageError(f"{path}: {error}") from None
+    return replace(found, class_order_sha256=classes.digest(asked))
 
 
 def _resolve(wanted: Wanted, name: str, distribution: str, mechanism: type, given: dict[str, str]) -> Finding:
@@ -116,15 +132,15 @@ def _look_at_data(name: str, sizes: Sequence[Size], wanted: Sequence[Wanted]) ->
     from attnbench.accuracy import evaluation  # noqa: PLC0415 - a second, where there is a data set only
     from attnbench.accuracy.data import datasets  # noqa: PLC0415
 
-    classes = None
+    images = None
     try:
         if not all(one.network for one in wanted):
             datasets.check(name)
         if name.startswith(evaluation.PREFIX) and any(one.checkpoint for one in wanted):
-            classes = evaluation.find(name.removeprefix(evaluation.PREFIX)).classes
+            images = evaluation.find(name.removeprefix(evaluation.PREFIX))
     except DataError as error:
         return _Data(sizes=sizes), [f"--accuracy {name}: {error}"]
-    return _Data(sizes=sizes, classes=classes), []
+    return _Data(sizes=sizes, images=images), []
 
 
 def _answer(question: Path, say: Callable[[Event], None]) -> None:

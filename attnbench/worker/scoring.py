@@ -38,11 +38,19 @@ def evaluate_checkpoint(cell: Cell, enter: Enter, progress: Progress) -> Metrics
         raise Unmeasurable(Status.UNSUPPORTED, reason)
     model = asked.build()
     checkpoint.load(Path(cell.checkpoint).expanduser(), model, network=cell.network)
-    photos = evaluation.find(cell.dataset.removeprefix(evaluation.PREFIX))
-    photos.transform = evaluation.preprocessing(model, height=cell.height, width=cell.width)
+    images = evaluation.find(cell.dataset.removeprefix(evaluation.PREFIX))
+    outputs = model.num_classes
+    assert isinstance(outputs, int)
+    weights = Path(cell.checkpoint).expanduser()
+    numbers = evaluation.numbering(images, weights, asked=cell.class_order, outputs=outputs)
     enter("evaluating")
     found = evaluation.evaluate(
-        model, photos, device=devices.of(cell.device).where, progress=lambda done, total: progress(done / total)
+        model,
+        images,
+        numbers,
+        transform=evaluation.preprocessing(model, height=cell.height, width=cell.width),
+        device=devices.of(cell.device).where,
+        progress=lambda done, total: progress(done / total),
     )
     return found.to_metrics()
 

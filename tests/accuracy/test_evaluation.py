@@ -20,6 +20,7 @@ from PIL import Image
 from torch import nn
 
 from attnbench.accuracy import evaluation
+from attnbench.accuracy.classes import number
 from attnbench.errors import DataError, UsageError
 from attnbench.models import checkpoint
 from attnbench.plan import preflight
@@ -81,8 +82,10 @@ def by_hand(network: nn.Module, folder: Path, side: int) -> float:
 
 def evaluated(network: nn.Module, folder: Path, side: int) -> evaluation.Evaluation:
     found = evaluation.find(str(folder))
-    found.transform = evaluation.preprocessing(network, height=side, width=side)
-    return evaluation.evaluate(network, found)
+    numbers = number(found.classes, own=(), asked="", outputs=len(found.classes))
+    return evaluation.evaluate(
+        network, found, numbers, transform=evaluation.preprocessing(network, height=side, width=side)
+    )
 
 
 # What is measured
@@ -99,7 +102,8 @@ def test_the_images_may_lie_in_validation_or_val_or_the_folder_itself(photos: Pa
     in_val, itself = evaluation.find(str(photos)), evaluation.find(str(photos / "val"))
     (photos / "val").rename(photos / "validation")
     in_validation = evaluation.find(str(photos))
-    assert [(len(each), each.classes) for each in (in_val, itself, in_validation)] == [(12, 3)] * 3
+    found = in_val, itself, in_validation
+    assert [(len(each.samples), each.classes) for each in found] == [(12, CLASSES)] * 3
 
 
 def test_images_to_train_on_are_not_evaluated_on(photos: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 
 import fuzzing
 import numpy as np
@@ -66,7 +65,7 @@ def test_an_image_is_a_picture_or_refused_by_name(
         at = int(where * len(data))
         data[at:] = bytes([what]) + data[at + 1 :] if isinstance(what, int) else what and what + data[at + len(what) :]
     path.write_bytes(data)
-    photos = Photos(SimpleNamespace(samples=[(str(path), 0)], class_to_idx={"a": 0}, root=str(path.parent)), tensor)
+    photos = Photos([(path, "a")], {"a": 0}, tensor)
     with fuzzing.read_or_refused("images"):
         try:
             image, _ = photos[0]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -22,21 +21,21 @@ _WITHOUT_RANGE = ("I", "F")
 class Photos:
     """The images of a folder with the numbers of their classes, transformed as ``transform`` says.
 
-    timm's own data set puts the next image in place of one that cannot be read; here that is an error. What is no file
-    is none of the images, nor is what a link leads to that leads back to a folder it is in.
+    timm's own data set puts the next image in place of one that cannot be read; here that is an error.
     """
 
-    def __init__(self, reader: Any, transform: Transform | None = None) -> None:  # noqa: ANN401 - timm is untyped
-        self.transform = transform
-        self.numbers: dict[str, int] = reader.class_to_idx
-        self._samples = [
-            (Path(path), label) for path, label in reader.samples if _counts(Path(path), Path(reader.root))
-        ]
+    def __init__(
+        self, samples: Sequence[tuple[Path, str]], numbers: Mapping[str, int], transform: Transform | None = None
+    ) -> None:
+        """Take images as they were found.
 
-    @property
-    def classes(self) -> int:
-        """How many folders of images there are."""
-        return len(self.numbers)
+        Args:
+            samples: each file with the name of its class.
+            numbers: of the classes, by name.
+            transform: what is done to each image.
+        """
+        self.transform = transform
+        self._samples = [(path, numbers[name]) for path, name in samples]
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -70,9 +69,3 @@ def in_colour(image: Image.Image) -> Image.Image:
     if image.mode in _WITHOUT_RANGE:
         raise ValueError(f"its pixels are of mode {image.mode}, which has no white; save it with 8 or 16 bits")
     return image.convert("RGB")
-
-
-def _counts(path: Path, root: Path) -> bool:
-    """Whether a path is a file, and no folder on the way to it from the root is a link back to one it is in."""
-    folders = [folder for folder in path.parents if folder.is_relative_to(root)]
-    return path.is_file() and len({folder.resolve() for folder in folders}) == len(folders)

@@ -8,14 +8,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from attnbench.accuracy.data import folders
 from attnbench.accuracy.data.images import Photos
 from attnbench.errors import DataError
 
 Opened: TypeAlias = tuple[Any, Any, int]
 """Training images and held-out images, both with a ``transform`` to be set, and the number of classes."""
 
-_TRAIN = ("train", "training")
-_HELD_OUT = ("validation", "val", "valid", "eval", "evaluation")
+_HELD_OUT = (*folders.HELD_OUT, "test")
+"""Splits of Hugging Face's, the first that there is."""
 
 
 class Source(ABC):
@@ -42,24 +43,29 @@ class Folder(Source):
 
     def check(self) -> None:
         """Make sure that both folders are there and agree about the classes."""
-        train, held_out = (set(_classes_in(folder)) for folder in self._folders())
-        if train != held_out:
-            differing = ", ".join(sorted(train ^ held_out))
-            raise DataError(f"{self.path}: not a class of both the training and the held-out images: {differing}")
+        train, held_out = self._images()
+        differing = set(train.classes) ^ set(held_out.classes)
+        if differing:
+            said = ", ".join(sorted(differing))
+            raise DataError(f"{self.path}: not a class of both the training and the held-out images: {said}")
+        for images in (train, held_out):
+            if images.empty:
+                raise DataError(
+                    f"{images.root} has no images of {', '.join(images.empty)}; remove such folders from both"
+                )
 
     def open(self) -> Opened:
         """Return both folders, the held-out one with the class numbers of the other."""
-        from timm.data.dataset_factory import create_dataset  # noqa: PLC0415 - seconds to import
+        train, held_out = self._images()
+        numbers = {name: number for number, name in enumerate(train.classes)}
+        return Photos(train.samples, numbers), Photos(held_out.samples, numbers), len(numbers)
 
-        train, held_out = self._folders()
-        known = Photos(create_dataset("", root=str(train)).reader)
-        return known, Photos(create_dataset("", root=str(held_out), class_map=known.numbers).reader), known.classes
-
-    def _folders(self) -> tuple[Path, Path]:
+    def _images(self) -> tuple[folders.Images, folders.Images]:
         root = Path(self.path).expanduser()
         if not self.path or not root.is_dir():
             raise DataError(f"no folder {self.path!r}; give folder:PATH with train/ and val/ in it")
-        return _one_of(root, _TRAIN), _one_of(root, _HELD_OUT)
+        train, held_out = (_one_of(root, names) for names in (folders.TRAIN, folders.HELD_OUT))
+        return folders.find(train), folders.find(held_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,7 @@ class HuggingFace(Source):
         from timm.data.dataset_factory import create_dataset  # noqa: PLC0415 - seconds to import
 
         found = set(datasets.load_dataset_builder(self.name, cache_dir=self.root).info.splits or ())
-        held_out = next((split for split in (*_HELD_OUT, "test") if split in found), None)
+        held_out = next((split for split in _HELD_OUT if split in found), None)
         if held_out is None or "train" not in found:
             raise DataError(f"hfds/{self.name} has the splits {sorted(found)}; train and one held out are needed")
         train, rest = (create_dataset(f"hfds/{self.name}", root=self.root, split=s) for s in ("train", held_out))
@@ -120,17 +126,10 @@ class HuggingFace(Source):
 
 
 def _one_of(root: Path, names: tuple[str, ...]) -> Path:
-    for name in names:
-        if (root / name).is_dir():
-            return root / name
-    raise DataError(f"{root} has none of the folders {', '.join(names)}")
-
-
-def _classes_in(folder: Path) -> list[str]:
-    classes = [entry.name for entry in folder.iterdir() if entry.is_dir()]
-    if not classes:
-        raise DataError(f"{folder} holds no folder of a class; put each class's images in a folder of its own")
-    return classes
+    found = folders.one_of(root, names)
+    if found is None:
+        raise DataError(f"{root} has none of the folders {', '.join(names)}")
+    return found
 
 
 def _plain(name: str) -> str:

@@ -6,6 +6,7 @@ network; what a network's authors named otherwise, it renames itself.
 
 from attnbench.models.tensors.file import read
 from attnbench.models.tensors.fit import check_fit, shape_text
+from attnbench.models.tensors.names import candidates
 from attnbench.models.tensors.tree import Tensors
 
-__all__ = ["Tensors", "check_fit", "read", "shape_text"]
+__all__ = ["Tensors", "candidates", "check_fit", "read", "shape_text"]

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import safetensors
 import safetensors.torch
 
 from attnbench.errors import DataError
 from attnbench.models.tensors import archive, flax, npz, pytorch
 from attnbench.models.tensors.tree import Tensors, named
+
+T = TypeVar("T")
 
 
 def read(path: str | Path) -> Tensors:
@@ -24,19 +27,38 @@ def read(path: str | Path) -> Tensors:
             size, or holds anything but data.
     """
     path = Path(path)
+    kind, tensors = _read(path, lambda decode: named(decode(path)))
+    if not tensors:
+        raise DataError(f"{path}, in {kind}, holds no named tensors")
+    return tensors
+
+
+def beside_tensors(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+    """Return what a checkpoint holds, of which the tensors are a part; of safetensors what it says of itself.
+
+    Raises:
+        DataError: as ``read``.
+    """
+    return _read(path, lambda decode: _metadata(path) if decode is safetensors.torch.load_file else decode(path))[1]
+
+
+def _read(path: Path, take: Callable[[Callable[[Path], Any]], T]) -> tuple[str, T]:
+    """Return what a file is, and what is taken of it by means of its decoder."""
     if not path.is_file():
         raise DataError(f"no checkpoint file at {path}")
     kind, decode = _kind(path)
     try:
-        tensors = named(decode(path))
+        return kind, take(decode)
     except pytorch.RefusedError as error:
         raise DataError(f"{path} is damaged, or {error}") from error
     except Exception as error:  # a damaged file can make a decoder fail in any way
         said = str(error) or type(error).__name__  # a stack that overflows says nothing
         raise DataError(f"{path} is damaged, or no checkpoint in {kind}: {said}") from error
-    if not tensors:
-        raise DataError(f"{path}, in {kind}, holds no named tensors")
-    return tensors
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    with safetensors.safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {})
 
 
 def _kind(path: Path) -> tuple[str, Callable[[Path], Any]]:

@@ -8,7 +8,6 @@ import os
 import shutil
 import stat
 import tempfile
-import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -18,8 +17,8 @@ from attnbench.errors import StoreError
 _PREFIX = "attnbench-"
 _OWNED = ".owned"
 """A file that is locked for as long as the process lives that made the folder."""
-_ABANDONED_S = 86_400.0
-"""A folder without such a file, where files cannot be locked, is nobody's after so long."""
+_TO_BE_OWNED = ".owned.new"
+"""Its name until it is locked."""
 
 
 @contextlib.contextmanager
@@ -31,22 +30,33 @@ def scratch() -> Iterator[Path]:
     """
     within = tempfile.gettempdir()
     _sweep(within)
-    try:
-        folder = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
-    except OSError as error:
-        raise StoreError(f"cannot write to {within}: {error.strerror}; make room, or set TMPDIR") from None
-    with folder as path, _owned(Path(path)):
-        yield Path(path)
-
-
-@contextlib.contextmanager
-def _owned(folder: Path) -> Iterator[None]:
     with contextlib.ExitStack() as held:
-        with contextlib.suppress(OSError):
-            file = held.enter_context((folder / f"{_OWNED}.new").open("wb"))
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            (folder / f"{_OWNED}.new").rename(folder / _OWNED)  # locked before anybody looks for it
-        yield
+        try:
+            folder = _made(held)
+        except OSError as error:
+            raise StoreError(f"cannot write to {within}: {error.strerror}; make room, or set TMPDIR") from None
+        yield folder
+
+
+def _made(held: contextlib.ExitStack) -> Path:
+    while True:
+        folder = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
+        path = Path(held.enter_context(folder))
+        if _owned(path, held):
+            return path
+
+
+def _owned(folder: Path, held: contextlib.ExitStack) -> bool:
+    """Own a folder; return whether it is still there: until it is locked, others take it for one of the killed."""
+    try:
+        file = held.enter_context((folder / _TO_BE_OWNED).open("wb"))
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        (folder / _TO_BE_OWNED).rename(folder / _OWNED)
+    except (FileNotFoundError, BlockingIOError):
+        return False
+    except OSError:
+        pass  # where files cannot be locked nobody removes what others have made
+    return True
 
 
 @cache
@@ -59,14 +69,18 @@ def _sweep(within: str) -> None:
 
 
 def _abandoned(folder: os.DirEntry[str]) -> bool:
+    """Whether the process that made a folder is gone. No times are compared: clocks are set."""
     try:
         about = folder.stat(follow_symlinks=False)
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid():
             return False
-        with Path(folder.path, _OWNED).open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return time.time() - about.st_mtime > _ABANDONED_S
+        if stat.S_IMODE(about.st_mode) == stat.S_IRWXU:
+            with contextlib.suppress(OSError):  # it is not empty
+                Path(folder.path).rmdir()
+        for name in (_OWNED, _TO_BE_OWNED):
+            with contextlib.suppress(FileNotFoundError), Path(folder.path, name).open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
     except OSError:
-        return False
-    return True
+        pass
+    return False

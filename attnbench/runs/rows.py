@@ -6,6 +6,7 @@ Imports no torch.
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -87,7 +88,7 @@ def unmeasured(cell: Cell, status: Status, reason: str, *, run_id: str, settings
 
 def new_run_id() -> str:
     """Return what the rows of a run that begins now are known by."""
-    return datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
 def samples_of(folder: Path, cell: Cell) -> Path:

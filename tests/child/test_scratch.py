@@ -1,6 +1,9 @@
 """Folders for what is said between processes do not pile up, however their processes end."""
 
+import fcntl
+import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,7 +65,7 @@ def test_what_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     (elsewhere / ".owned").touch()
     (tmp_path / "attnbench-link").symlink_to(elsewhere)
     (tmp_path / "attnbench-file").touch()
-    (tmp_path / "attnbench-being-made").mkdir()
+    (tmp_path / "attnbench-of-a-user").mkdir()
     with scratch():
         pass
     assert (elsewhere / ".owned").exists()
@@ -70,8 +73,50 @@ def test_what_is_not_ours_is_left_alone(tmp_path: Path) -> None:
         "elsewhere",
         "attnbench-link",
         "attnbench-file",
-        "attnbench-being-made",
+        "attnbench-of-a-user",
     }
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["alive", "killed"])
+@pytest.mark.parametrize("name", [".owned", ".owned.new"])
+def test_a_folder_lives_as_long_as_its_lock_whatever_the_clock_says(tmp_path: Path, name: str, held: bool) -> None:
+    other = Path(tempfile.mkdtemp(prefix="attnbench-"))
+    with (other / name).open("wb") as file:
+        if held:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        os.utime(other, (0, 0))
+        with scratch():
+            assert other.exists() == held
+
+
+def test_a_folder_without_a_lock_is_nobodys_where_it_is_empty_alone(tmp_path: Path) -> None:
+    empty, full = (Path(tempfile.mkdtemp(prefix="attnbench-")) for _ in range(2))
+    (full / "content").touch()
+    for each in (empty, full):
+        os.utime(each, (0, 0))
+    with scratch():
+        assert not empty.exists()
+        assert full.exists()  # of a system that locks no files
+
+
+@pytest.mark.parametrize("after", ["open", "flock"])
+def test_one_whose_folder_was_taken_for_one_of_the_killed_makes_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    lock, taken = fcntl.flock, []
+
+    def others_come_first(file: io.IOBase, how: int) -> None:
+        if not taken:
+            taken.append(Path(file.name).parent)
+            shutil.rmtree(taken[0])
+            if after == "open":
+                raise BlockingIOError
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", others_come_first)
+    with scratch() as folder:
+        assert folder.is_dir()
+        assert [folder] == list(tmp_path.iterdir()) != taken
 
 
 def test_one_that_is_emptied_meanwhile_is_no_fault() -> None:

@@ -112,7 +112,6 @@ def test_the_kinds_are_as_many_as_promised() -> None:
 
 
 WALL_CLOCK = {
-    "attnbench/child/scratch.py",  # how old a folder is that nobody can have locked
     "attnbench/devices/environment.py",  # when it was taken
     "attnbench/runs/rows.py",  # the name of a run, and when a row was begun
     "attnbench/selfcheck/kept.py",  # when it was made

@@ -1,6 +1,7 @@
 """The runner against a worker without torch: a row for every cell, and what was found before is taken up."""
 
 from dataclasses import replace
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from fake_runs import FAKE_WORKER, cells, run, statuses
 
 from attnbench.plan.sweep import Sweep
 from attnbench.record import Record, Status
-from attnbench.runs import runner
+from attnbench.runs import rows, runner
 from attnbench.runs.job import SPAWN, Settings
 from attnbench.runs.progress import Progress
 from attnbench.store import unfinished
@@ -21,6 +22,20 @@ def test_every_cell_of_every_group_gets_a_row(tmp_path: Path) -> None:
     assert statuses(found) == {"a": "ok", "b": "ok", "c": "ok", "unsupported": "unsupported"}
     assert found["unsupported"].reason == "too odd"
     assert found["a"].environment == {"environment_id": "fake"}
+
+
+def test_two_runs_that_begin_in_one_second_are_two_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime(2026, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr(rows, "datetime", Stopped)
+    (cell,) = cells("a")
+    sweep = Sweep(cells=(cell,), baselines={}, endings={cell.key: (Status.UNSUPPORTED, "too odd")})
+    found = [next(runner.run(sweep, settings=Settings(), folder=tmp_path / name)).run_id for name in ("one", "two")]
+    assert found[0] != found[1]
+    assert {each.partition("-")[0] for each in found} == {"20260101T000000Z"}
 
 
 def test_cells_whose_ending_is_known_get_their_row_without_a_worker(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ CHILDREN = {"joint.py", "lockstep.py", "rerun.py", "revision.py", "side.py", "st
 HARNESS = sorted((ROOT / "attnbench").rglob("*.py"))
 PARENT = sorted(
     path
-    for folder in ("cli", "plan", "runs", "store", "report", "compare", "claims")
+    for folder in ("cli", "plan", "runs", "store", "report", "compare", "claims", "advice")
     for path in (ROOT / "attnbench" / folder).rglob("*.py")
     if path.name not in CHILDREN
 ) + [ROOT / "attnbench" / f"{name}.py" for name in ("api", "axes", "record", "errors", "roofline")]

@@ -17,7 +17,7 @@ import warnings
 import click
 
 from attnbench import __version__, files, inert
-from attnbench.cli import authoring, invocation, measuring, outlet, results, showing
+from attnbench.cli import advising, authoring, invocation, measuring, outlet, results, showing
 from attnbench.errors import AttnbenchError, ProcessError, UsageError
 
 
@@ -30,7 +30,7 @@ def attnbench() -> None:
 for _command in (
     *(showing.list_, showing.env),
     *(measuring.run, measuring.claims, measuring.selfcheck),
-    *(results.report, results.compare, results.verify),
+    *(results.report, advising.advise, results.compare, results.verify),
     *(authoring.new, authoring.check),
 ):
     attnbench.add_command(_command)

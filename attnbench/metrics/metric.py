@@ -117,6 +117,8 @@ class Metric:
     """Whether it is ranked only among rows that one run timed."""
     doubted_by: tuple[str, ...] = ("suspicious",)
     """Metrics that say, where they are not empty, what speaks against the value: it is neither ranked nor compared."""
+    budget: str = ""
+    """What a limit of it is called on the command line; empty if none can be given."""
     gives_way: int | None = None
     """Rank in which its column goes when a screen is too narrow, the lowest first; None for a column that stays."""
     plot: Plot | None = None

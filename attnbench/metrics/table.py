@@ -20,11 +20,14 @@ _memory = partial(Metric, unit="B", form=Form.BINARY, better=Better.LOWER, needs
 _time = partial(Metric, unit="s", form=Form.TIME, better=Better.LOWER, needs=Needs.LATENCY)
 
 _ROWS: dict[str, Metric] = {
-    "params": _count(label="parameters", unit="", heading="params", gives_way=30, crossings=Crossings.FILE),
+    "params": _count(
+        label="parameters", unit="", heading="params", budget="params", gives_way=30, crossings=Crossings.FILE
+    ),
     "macs": _count(
         label="MACs per image",
         heading="MACs",
         doubted_by=_doubted,
+        budget="macs",
         gives_way=50,
         plot=Plot(name="macs", title="Multiply-adds for one image"),
         crossings=Crossings.REPORT,
@@ -55,6 +58,7 @@ _ROWS: dict[str, Metric] = {
         heading="latency",
         low="latency_ci_low_s",
         high="latency_ci_high_s",
+        budget="latency",
         compared=Compared.RATIO,
         of_one_run=True,
         plot=Plot(name="latency", title="Latency of one call"),
@@ -90,6 +94,7 @@ _ROWS: dict[str, Metric] = {
         needs=Needs.LATENCY,
         inverse_of="latency_median_s",
         of_one_run=True,
+        budget="throughput",
         gives_way=10,
     ),
     "energy_per_image_j": Metric(
@@ -104,6 +109,7 @@ _ROWS: dict[str, Metric] = {
         alike="energy_counter",
         needs=Needs.ENERGY,
         of_one_run=True,
+        budget="energy",
         gives_way=65,
         plot=Plot(name="energy", title="Energy for one image"),
         crossings=Crossings.REPORT,
@@ -116,6 +122,7 @@ _ROWS: dict[str, Metric] = {
         heading="peak",
         compared=Compared.EXACT,
         depends_on=_KERNELS,
+        budget="memory",
         gives_way=70,
         plot=Plot(name="memory", title="Peak memory of one call"),
         crossings=Crossings.REPORT,
@@ -150,6 +157,7 @@ _ROWS: dict[str, Metric] = {
         high="accuracy_ci_high",
         compared=Compared.DIFFERENCE,
         needs=Needs.ACCURACY,
+        budget="accuracy",
         gives_way=60,
         plot=Plot(name="accuracy", title="Accuracy against latency", against="latency_median_s"),
     ),

@@ -1,0 +1,125 @@
+"""An answer as a page: the choice first, then what it rests on, what would change it, and what was left out."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+
+from attnbench.advice.choice import Advice, Contender, Keeps, Sure
+from attnbench.advice.question import Question, name_of
+from attnbench.metrics import METRICS, Better
+from attnbench.report.comparison import resolution
+from attnbench.report.findings import Findings
+from attnbench.report.page.blocks import Block, Code, Heading, Listing, Page, Paragraph, Piece, Tone
+
+_MOST_LEFT_OUT = 8
+
+
+def command(findings: Findings, question: Question) -> str:
+    """Return what to type to measure the mechanisms of a report at the resolution that is asked for."""
+    rows = findings.rows
+    networks = dict.fromkeys(name for name in rows["network"] if name)
+    mechanisms = dict.fromkeys(
+        name for name, network in zip(rows["mechanism"], rows["network"], strict=True) if name and not network
+    )
+    words = ["attnbench", "run"]
+    for option, names in (("--mechanisms", mechanisms), ("--networks", networks)):
+        words += [option, ",".join(names)] if names else []
+    return shlex.join([*words, "--res", resolution(question.height, question.width)])
+
+
+def page(answers: Sequence[Advice], question: Question, *, constants: Sequence[str], again: str) -> Page:
+    """Return answers in words.
+
+    Args:
+        answers: one for each set of conditions.
+        question: what was asked.
+        constants: what all rows have in common, in phrases.
+        again: a command that measures at the resolution that is asked for.
+    """
+    told = [one for one in answers if one.says_something] or list(answers[:1])
+    silent = len(answers) - len(told)
+    taken = [one for each in told for one in (each.choice, each.runner_up) if one]
+    blocks: list[Block] = [
+        Paragraph((Piece(f"{question.words}. ", Tone.STRONG), Piece(", ".join(constants), Tone.FAINT))),
+        *(block for one in told for block in _answer(one, question)),
+    ]
+    if silent:
+        more = f"Under {silent} other sets of conditions nothing is known at that resolution."
+        blocks.append(Paragraph(Piece(more, Tone.FAINT)))
+    if not taken or any(each.between for one in taken for each in one.figures.values()):
+        blocks += [Paragraph(Piece("To measure it there:", Tone.FAINT)), Code(text=again, language="sh")]
+    return tuple(blocks)
+
+
+def _answer(advice: Advice, question: Question) -> Iterator[Block]:
+    if advice.conditions:
+        yield Heading(text=", ".join(advice.conditions), level=3)
+    yield from _choice(advice, question)
+    if advice.changes:
+        yield Paragraph("What would change the answer:")
+        yield Listing(points=advice.changes)
+    if advice.left_out:
+        names = list(advice.left_out.items())
+        more = [f"and {len(names) - _MOST_LEFT_OUT} more"] if len(names) > _MOST_LEFT_OUT else []
+        named = ((Piece(label, Tone.STRONG), f": {why}") for label, why in names[:_MOST_LEFT_OUT])
+        yield Paragraph("Left out:")
+        yield Listing(points=(*named, *more))
+
+
+def _choice(advice: Advice, question: Question) -> Iterator[Block]:
+    best, following = advice.choice, advice.runner_up
+    if best is None:
+        yield Paragraph((Piece("None fits. ", Tone.BAD), *_nearest(advice)))
+        return
+    perhaps = [
+        name_of(limit.metric)
+        for limit, kept in zip(question.limits, best.kept, strict=True)
+        if kept is Keeps.AS_MEASURED
+    ]
+    past = f" Its 95 % interval reaches past the limit of {' and '.join(perhaps)}: that it fits is not certain."
+    yield Paragraph(("Take ", Piece(best.label, Tone.GOOD), f": {_told(best, question)}.", past if perhaps else ""))
+    if following is None:
+        yield Paragraph("No other fits.")
+        return
+    named = Piece(following.label, Tone.STRONG)
+    yield Paragraph(("Runner-up: ", named, f", {_told(following, question)}; ", *_order(advice, question)))
+
+
+def _order(advice: Advice, question: Question) -> tuple[Piece, str]:
+    exact = not METRICS[question.goal].ends and not METRICS[question.goal].inverse_of
+    match advice.sure:
+        case Sure.CERTAIN:
+            why = "both are exact" if exact else "their 95 % intervals are apart"
+            return Piece("the order is certain", Tone.GOOD), f": {why}."
+        case Sure.LIKELY:
+            return Piece("the order is likely", Tone.DOUBTFUL), ": apart by their curves, not measured there."
+        case _:
+            why = "they are equal" if exact else "their 95 % intervals overlap"
+            return Piece("the order is not certain", Tone.DOUBTFUL), f": {why}."
+
+
+def _told(one: Contender, question: Question) -> str:
+    """Return what is known of a contender in a line: the goal, then what is limited, then what it costs."""
+    metrics = dict.fromkeys([question.goal, *(limit.metric for limit in question.limits)])
+    said = [f"{name_of(metric)} {one.figures[metric].words}" for metric in metrics if metric in one.figures]
+    prices = {price.machine: price for price in question.prices}
+    said += [
+        f"{dollars:.2f} $ for a million images at {prices[machine].dollars_per_hour:g} $ an hour, as given on "
+        f"{prices[machine].on}, one call after the other"
+        for machine, dollars in one.dollars.items()
+    ]
+    return "; ".join(said)
+
+
+def _nearest(advice: Advice) -> Iterator[str | Piece]:
+    if advice.nearest is None:
+        yield "No mechanism was measured by all that is limited."
+        return
+    found = advice.nearest
+    figure = found.contender.figures[found.missed.metric]
+    way = "over" if METRICS[found.missed.metric].better is Better.LOWER else "under"
+    yield "Nearest: "
+    yield Piece(found.contender.label, Tone.STRONG)
+    share = 100 * abs(figure.value / found.missed.value - 1)
+    yield f", {name_of(found.missed.metric)} {figure.words}, {share:.{0 if share >= 10 else 1}f} % {way} the limit."

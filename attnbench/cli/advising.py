@@ -1,0 +1,131 @@
+"""The command that answers with a choice: ``advise``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from attnbench.advice.quantities import example, quantity
+from attnbench.cli import invocation
+from attnbench.errors import UsageError
+from attnbench.metrics import METRICS, Better
+
+if TYPE_CHECKING:
+    from attnbench.advice.question import Limit, Price
+
+_LIMITED = {metric.budget: name for name, metric in METRICS.items() if metric.budget}
+_OPTIONS = {
+    f"{'max' if METRICS[name].better is Better.LOWER else 'min'}-{word}": name for word, name in _LIMITED.items()
+}
+"""Metrics by the options that limit them."""
+
+
+def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option, name in reversed(_OPTIONS.items()):
+        which = f"{'Most' if option.startswith('max') else 'Least'} {METRICS[name].label.partition(' (')[0]}"
+        command = click.option(f"--{option}", metavar="LIMIT", help=f"{which}, such as {example(name)}.")(command)
+    return command
+
+
+@click.command(short_help="Say which mechanism to take for a resolution and a budget.")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--res", required=True, metavar="SIZE", help="Image size, 768 or 768x1344 (height x width).")
+@_limit_options
+@click.option("--best-by", default="latency", show_default=True, help="What the best is the best by, a word of those.")
+@click.option("--under", default="", help="Only under conditions that hold this text, such as 'cuda' or 'batch 8'.")
+@click.option(
+    "--per-image-cost",
+    "prices",
+    multiple=True,
+    metavar="MACHINE=DOLLARS",
+    help="Dollars an hour of machines whose name holds MACHINE: what a million images cost there.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+def advise(  # noqa: PLR0917 - click passes options by name
+    folders: tuple[Path, ...],
+    res: str,
+    best_by: str,
+    under: str,
+    prices: tuple[str, ...],
+    as_json: bool,
+    **limits: str | None,
+) -> None:
+    """Say from the runs in FOLDERS which mechanism is the best that keeps the limits, the runner-up, and how sure.
+
+    Between resolutions that were measured, figures are read off the curve, and said to be. Exit status 1 where none
+    fits.
+    """
+    from attnbench.advice import plain, words  # noqa: PLC0415 - pandas
+    from attnbench.advice.choice import advise as answer  # noqa: PLC0415
+    from attnbench.advice.question import Question  # noqa: PLC0415
+    from attnbench.axes import resolution  # noqa: PLC0415
+    from attnbench.errors import did_you_mean  # noqa: PLC0415
+    from attnbench.report.findings import Findings  # noqa: PLC0415
+    from attnbench.report.page.screen import screen  # noqa: PLC0415
+    from attnbench.runs import reporting  # noqa: PLC0415
+
+    mistakes: list[str] = []
+    try:
+        height, width = resolution(res)
+    except ValueError as error:
+        raise UsageError(f"--res {res}: {error}") from None
+    if best_by not in _LIMITED:
+        mistakes.append(f"--best-by {best_by}: {did_you_mean(best_by, _LIMITED)}")
+    asked = [_limit(option, limits[option.replace("-", "_")], mistakes) for option in _OPTIONS]
+    given = [_price(text, mistakes) for text in prices]
+    if mistakes:
+        raise UsageError(*mistakes)
+    question = Question(
+        height=height,
+        width=width,
+        limits=tuple(filter(None, asked)),
+        goal=_LIMITED[best_by],
+        under=under,
+        prices=tuple(filter(None, given)),
+    )
+    findings = Findings.of([record for folder in folders for record in reporting.read(folder)])
+    answers = answer(findings, question)
+    if not answers:
+        known = "; ".join([*findings.constants]) or "no rows"
+        raise UsageError(f"--under {under!r}: no row was measured under such conditions; there are {known}")
+    constants, again = findings.constants, words.command(findings, question)
+    if as_json:
+        click.echo(json.dumps(plain.plain(answers, question, constants=constants, again=again), indent=2))
+    else:
+        page = words.page(answers, question, constants=constants, again=again)
+        invocation.console().print(screen(page))
+    if not any(each.choice for each in answers):
+        sys.exit(invocation.GATE_FAILED)
+
+
+def _limit(option: str, text: str | None, mistakes: list[str]) -> Limit | None:
+    from attnbench.advice.question import Limit  # noqa: PLC0415 - pandas
+
+    if text is None:
+        return None
+    metric = _OPTIONS[option]
+    try:
+        return Limit(metric=metric, value=quantity(text, metric))
+    except ValueError as error:
+        mistakes.append(f"--{option}: {error}")
+        return None
+
+
+def _price(text: str, mistakes: list[str]) -> Price | None:
+    from attnbench.advice.question import Price  # noqa: PLC0415
+
+    machine, _, dollars = text.rpartition("=")
+    try:
+        value = float(dollars)
+    except ValueError:
+        value = 0.0
+    if not machine or not 0 < value < 1e6:
+        mistakes.append(f"--per-image-cost {text}: expected a machine and its dollars an hour, such as h100=3.2")
+        return None
+    return Price(machine=machine, dollars_per_hour=value, on=date.today().isoformat())

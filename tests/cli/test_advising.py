@@ -1,0 +1,54 @@
+"""``attnbench advise``: an answer and its exit status, and what is refused before anything is read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from attnbench.cli.main import attnbench
+from attnbench.errors import UsageError
+
+KEPT = next((Path(__file__).parents[2] / "results" / "reference").glob("hmhsa+qna-224+512-*"))
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(attnbench, ["advise", str(KEPT), *arguments])
+
+
+def test_it_answers_from_a_kept_run() -> None:
+    found = run("--res", "384", "--max-memory", "1GiB")
+    assert found.exit_code == 0
+    assert "Take qna" in found.output
+    assert "read off between 224 and 512" in found.output
+    assert "attnbench run --mechanisms mhsa,hmhsa,qna --res 384" in found.output
+
+
+def test_where_none_fits_the_exit_status_says_so() -> None:
+    found = run("--res", "512", "--max-latency", "1us", "--json")
+    assert found.exit_code == 1
+    (one,) = json.loads(found.output)["answers"]
+    assert one["choice"] is None
+    assert one["nearest"]["mechanism"]["label"] == "qna"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mistakes"),
+    [
+        (("--res", "wide"), ["--res wide: expected pixels as 224"]),
+        (("--res", "224", "--best-by", "latncy"), ["--best-by latncy: did you mean latency?"]),
+        (
+            ("--res", "224", "--max-latency", "5", "--per-image-cost", "h100"),
+            ["--max-latency: expected latency such as 500ms", "--per-image-cost h100: expected a machine"],
+        ),
+        (("--res", "224", "--under", "tpu"), ["no row was measured under such conditions"]),
+    ],
+)
+def test_what_is_wrong_is_said_all_at_once(arguments: tuple[str, ...], mistakes: list[str]) -> None:
+    found = run(*arguments)
+    assert isinstance(found.exception, UsageError)
+    assert len(found.exception.mistakes) == len(mistakes)
+    for said, expected in zip(found.exception.mistakes, mistakes, strict=True):
+        assert expected in said

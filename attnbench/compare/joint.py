@@ -27,12 +27,13 @@ from attnbench.compare.revision import Operators, Revision
 from attnbench.devices import environment
 from attnbench.devices.clock import Call
 from attnbench.devices.device import Device
-from attnbench.models import subject
+from attnbench.models import calls, subject
 from attnbench.probes import interference, latency
 from attnbench.runs.job import Event, Job
 from attnbench.worker import events, torch_state
 from attnbench.worker.calls import TimedCalls
-from attnbench.worker.phases import Ready, prepare
+from attnbench.worker.phases import prepare
+from attnbench.worker.ready import Ready
 from attnbench.worker.surroundings import Surroundings, Turns
 from attnbench.worker.witness import Witness
 
@@ -112,10 +113,10 @@ class _Side:
                 asked = subject.of(cell)
                 padding = _CHANCE.randrange(1, _PADDING)
                 self._padding = torch.empty(padding, device=devices.of(cell.device).where)
-                model, x = subject.place(asked, seed=self.seed)
+                model, x = calls.place(asked, seed=self.seed)
         finally:
             self.odd += self.take_off()
-        call = subject.call(cell, model, x, forget=subject.forget(model, x))
+        call = calls.call(cell, model, x, forget=calls.forget(model, x))
         self.ready = replace(self.ready, model=model, x=x, call=call)
 
 

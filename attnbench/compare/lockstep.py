@@ -28,7 +28,8 @@ from attnbench.plugins.registry import Plugin, discover
 from attnbench.record import Cell
 from attnbench.runs.job import Event, Job
 from attnbench.worker.events import outcome
-from attnbench.worker.phases import Metrics, Ready, prepare
+from attnbench.worker.phases import prepare
+from attnbench.worker.ready import Metrics, Ready
 from attnbench.worker.witness import Witness
 
 Say = Callable[[Event], None]

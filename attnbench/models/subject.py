@@ -1,9 +1,8 @@
-"""From a cell to what is measured: the module, its input, what is known of them beforehand, the call that is timed."""
+"""From a cell to what is measured: the module, its input, and what is known of them before anything is built."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
@@ -12,11 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attnbench import devices
 from attnbench.mechanism import Macs, Mechanism, Site
 from attnbench.models import backbone, dense, networks
 from attnbench.models.pyramid import SWIN_T_SIZED
-from attnbench.models.values import InputValues, seed_all
 from attnbench.plugins import options
 from attnbench.plugins.registry import Registry, discover
 from attnbench.probes.weightless import Inputs, build_on_meta
@@ -27,9 +24,6 @@ CLASSES = 1000
 """Classes of the head, as in ImageNet-1K."""
 _NO_NUMBERS = ("meta tensor", "cannot be accessed from triton")
 """What torch and Triton say, in lower case, of reading a tensor that holds no numbers."""
-Call = Callable[[], object]
-Forward = Callable[[Tensor], Any]
-"""A module, or what it was compiled to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,62 +232,6 @@ def cast(model: nn.Module, dtype: str) -> nn.Module:
     """Cast a module's real numbers in place; complex ones stay, where ``to`` would drop their imaginary part."""
     casts = {"float32": nn.Module.float, "bfloat16": nn.Module.bfloat16, "float16": nn.Module.half}
     return casts[dtype](model)
-
-
-def place(asked: Subject, *, seed: int) -> tuple[nn.Module, Tensor]:
-    """Build the module and its input on the cell's device and in its type: the same ones for the same seed."""
-    where = devices.of(asked.cell.device).where
-    seed_all(seed)
-    model = cast(asked.build().to(where), asked.cell.dtype)
-    x = asked.example()
-    return model, x.detach().to(where).requires_grad_(x.requires_grad)
-
-
-def values(cell: Cell, x: Tensor) -> InputValues:
-    """Return what fills a cell's input with new values, the same in every process."""
-    return InputValues(x, channels=-1 if cell.scope is Scope.LAYER else 1, seed=0)
-
-
-def call(cell: Cell, model: Forward, x: Tensor, *, forget: Callable[[], None]) -> Call:
-    """Return what is timed: a forward pass without autograd, or forward and backward.
-
-    A training step drops the gradients of the step before, so that each call allocates the same. There is no
-    optimiser step: its cost depends on the parameters alone.
-
-    Args:
-        cell: whether to infer or to train.
-        model: the module, compiled or not.
-        x: its input.
-        forget: drops the gradients of the step before.
-    """
-
-    @torch.inference_mode()
-    def infer() -> object:
-        return model(x)
-
-    def train() -> object:
-        forget()
-        y = model(x)
-        outputs = outputs_of(y)
-        torch.autograd.backward(outputs, [torch.ones_like(each) for each in outputs])
-        return y
-
-    return infer if cell.mode is Mode.INFER else train
-
-
-def outputs_of(y: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
-    """Return what a module returned as a sequence: heads of dense tasks have several outputs."""
-    return (y,) if isinstance(y, Tensor) else y
-
-
-def forget(model: nn.Module, x: Tensor) -> Callable[[], None]:
-    """Return what drops the gradients that a training step leaves behind."""
-
-    def drop() -> None:
-        model.zero_grad(set_to_none=True)
-        x.grad = None
-
-    return drop
 
 
 def _sites_of_a_stack(cell: Cell) -> list[Site]:

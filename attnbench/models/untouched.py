@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from attnbench import devices
 from attnbench.devices import attention
-from attnbench.models import subject
+from attnbench.models import calls, subject
 from attnbench.models.values import seed_all
 from attnbench.record import Mode
 
@@ -35,10 +35,10 @@ class Untouched:
 
     def __init__(self, asked: subject.Subject, *, seed: int, exact: torch.dtype | None = None) -> None:
         self._asked = asked
-        self.model, self.x = alone(asked, lambda: subject.place(asked, seed=seed))
+        self.model, self.x = alone(asked, lambda: calls.place(asked, seed=seed))
         self.given = self.x
         """The input as the model is given it: of the exact type, where that is another."""
-        self._values = subject.values(asked.cell, self.x)
+        self._values = calls.values(asked.cell, self.x)
         if exact is not None:
             _CASTS[exact](self.model)
             self.given = self.x.detach().to(exact).requires_grad_(self.x.requires_grad)
@@ -84,7 +84,7 @@ class Untouched:
     def _call(self, forward: Callable[[Tensor], Any]) -> Any:  # noqa: ANN401
         if self._asked.cell.mode is Mode.INFER:
             return forward(self.given)
-        return subject.call(self._asked.cell, forward, self.given, forget=subject.forget(self.model, self.given))()
+        return calls.call(self._asked.cell, forward, self.given, forget=calls.forget(self.model, self.given))()
 
 
 def alone(asked: subject.Subject, work: Callable[[], T]) -> T:

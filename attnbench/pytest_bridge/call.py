@@ -20,7 +20,8 @@ from attnbench.pytest_bridge.timed import Benchmark, Bounds, time_and_judge
 from attnbench.record import Cell, Mode, Scope, Status, Value
 from attnbench.runs.job import Assignment, Settings, foreign
 from attnbench.worker import torch_state
-from attnbench.worker.phases import Ready, Unmeasurable, prepare
+from attnbench.worker.phases import prepare
+from attnbench.worker.ready import Ready, Unmeasurable
 from attnbench.worker.surroundings import Surroundings, World
 
 _USUAL: Final = Bounds()

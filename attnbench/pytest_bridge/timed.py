@@ -26,7 +26,7 @@ from attnbench.runs.job import FORK, Assignment, Job, Settings
 from attnbench.worker import blame, judge
 from attnbench.worker.calls import TimedCalls
 from attnbench.worker.objection import Objection, unverified
-from attnbench.worker.phases import Ready
+from attnbench.worker.ready import Ready
 from attnbench.worker.surroundings import Surroundings, Turns
 from attnbench.worker.witness import Witness
 

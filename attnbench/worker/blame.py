@@ -8,7 +8,7 @@ from typing import Final
 from attnbench.runs.job import Job
 from attnbench.worker import events
 from attnbench.worker.objection import Objection, verdict
-from attnbench.worker.phases import Ready
+from attnbench.worker.ready import Ready
 from attnbench.worker.surroundings import Surroundings, Turns
 
 SAID: Final = "timed calls change the process for everyone"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from attnbench import roofline
 from attnbench.mechanism import Macs
-from attnbench.models import subject
+from attnbench.models import calls, subject
 from attnbench.probes import flops
 from attnbench.record import Mode, Value
 from attnbench.worker.vouched import vouched_for
@@ -120,7 +120,7 @@ def _work(asked: subject.Subject, macs: int, output_bytes: int) -> tuple[int, ro
 def _output_bytes(model: nn.Module, x: Tensor) -> int:
     """Return the bytes of a model's outputs, 0 if it reads numbers, which are not there on the meta device."""
     try:
-        return sum(each.nbytes for each in subject.outputs_of(model(x)))
+        return sum(each.nbytes for each in calls.outputs_of(model(x)))
     except Exception:  # a kernel from elsewhere may raise anything without data
         return 0
 

@@ -8,7 +8,7 @@ from attnbench.devices import attention
 from attnbench.devices.device import Device
 from attnbench.devices.energy import NoCounterError
 from attnbench.probes import energy
-from attnbench.worker.phases import Metrics, Ready
+from attnbench.worker.ready import Metrics, Ready
 
 Progress = Callable[[float], None]
 

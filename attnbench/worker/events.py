@@ -11,7 +11,7 @@ from attnbench.probes import memory
 from attnbench.record import Status
 from attnbench.runs.job import Assignment, Event
 from attnbench.worker.objection import Objection, verdict
-from attnbench.worker.phases import Metrics, ProcessChangedError, Unmeasurable
+from attnbench.worker.ready import Metrics, ProcessChangedError, Unmeasurable
 
 Say = Callable[[Event], None]
 

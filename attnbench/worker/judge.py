@@ -16,7 +16,7 @@ from attnbench.record import Cell, Mode
 from attnbench.roofline import MachineLimits
 from attnbench.worker.counts import too_low
 from attnbench.worker.objection import Objection
-from attnbench.worker.phases import Metrics
+from attnbench.worker.ready import Metrics
 
 _AGAIN_S = 0.5
 """Time for the rate that is measured again, once a row contradicts it."""

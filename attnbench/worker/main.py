@@ -20,7 +20,8 @@ from attnbench.record import Task
 from attnbench.runs.job import Assignment, Job, Running
 from attnbench.worker import events, judge, torch_state
 from attnbench.worker.objection import verdict
-from attnbench.worker.phases import Metrics, Ready, Unbearable, count_only, prepare
+from attnbench.worker.phases import count_only, prepare
+from attnbench.worker.ready import Metrics, Ready, Unbearable
 from attnbench.worker.surroundings import Settled, Surroundings
 from attnbench.worker.timing import time_in_turn
 

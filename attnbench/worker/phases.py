@@ -16,56 +16,16 @@ from torch import Tensor, nn
 
 from attnbench import devices
 from attnbench.devices import attention
-from attnbench.errors import PluginError
-from attnbench.models import subject
-from attnbench.probes import compilation, kernels, memory, memory_estimate, outside, warned
-from attnbench.record import Cell, Mode, Status, Value
+from attnbench.models import calls, subject
+from attnbench.probes import compilation, warned
+from attnbench.record import Cell, Status
 from attnbench.runs.job import Assignment, Settings
 from attnbench.worker import torch_state
 from attnbench.worker.counts import count
+from attnbench.worker.memory import measure_memory, memory_outside, refuse_what_will_not_fit
+from attnbench.worker.ready import Enter, Learn, Metrics, ProcessChangedError, Ready, Unbearable, Unmeasurable
 from attnbench.worker.surroundings import Surroundings, World
 from attnbench.worker.validation import validate
-
-Metrics = dict[str, Value]
-Enter = Callable[[str], None]
-Learn = Callable[[str, Metrics], None]
-
-
-class Unmeasurable(Exception):  # noqa: N818 - an outcome, not a fault
-    """A cell ends here, with a status that says why."""
-
-    def __init__(self, status: Status, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
-
-
-class ProcessChangedError(PluginError):
-    """A forward pass has changed what others in the process share."""
-
-
-class Unbearable(Exception):  # noqa: N818 - an outcome, not a fault
-    """A plugin has changed the process for everyone, and it cannot be put back: no other cell belongs beside it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
-    """A cell that is built and can be timed."""
-
-    index: int
-    cell: Cell
-    model: nn.Module
-    """Holds the parameters, whatever it was compiled to."""
-    x: Tensor
-    """Its input, which every call reads."""
-    call: subject.Call
-    layers: int
-    """Layers that the figures are divided by."""
-    parameters_bytes: int
-    found: Metrics
-    """What the phases found, those of an earlier worker included."""
-    world: World = field(default_factory=World)
-    """What its plugin changed for everyone, to be put on for its calls alone."""
 
 
 def prepare(
@@ -114,9 +74,9 @@ def _prepare(
     with torch_state.restored(seed_included=False) as changes:
         asked = course.counted()
         enter("estimating memory")
-        parameters_bytes = _refuse_what_will_not_fit(asked, settings, learn, held_bytes)
+        parameters_bytes = refuse_what_will_not_fit(asked, settings, learn, held_bytes)
         enter("building")
-        model, x = subject.place(asked, seed=settings.seed)
+        model, x = calls.place(asked, seed=settings.seed)
     if changes:
         learn("setting torch back", {"torch_flags_restored": "; ".join(changes)})
     world = _settled(assignment, house, learn)
@@ -124,7 +84,7 @@ def _prepare(
     # Of a compiled cell, what the module as it was written warns of is not what is timed.
     course.phase("validating", looked_at if cell.compiled else partial(_noting_warnings, looked_at))
     _require_nothing_changed(house)
-    forward: subject.Forward = model
+    forward: calls.Forward = model
     if cell.compiled:
         enter("compiling")
         forward = _compiled(cell, model, x, learn, world)
@@ -132,10 +92,11 @@ def _prepare(
             house.renew()  # what a compiler sets up in a process is not the plugin's doing
     measured = partial(measure_memory, asked, model, x, forward=forward, world=world)
     course.phase("measuring memory", partial(_noting_warnings, measured) if cell.compiled else measured)
-    course.phase("measuring memory outside", lambda: memory_outside(course, model, x, forward, world=world))
+    beside = partial(memory_outside, cell, model, x, forward=forward, world=world)
+    course.phase("measuring memory outside", lambda: beside(peak_bytes=course.found.get("memory_peak_bytes")))
     _require_nothing_changed(house)
     _require_rest(assignment, house)
-    call = subject.call(cell, forward, x, forget=subject.forget(model, x))
+    call = calls.call(cell, forward, x, forget=calls.forget(model, x))
     return Ready(
         index=index,
         cell=cell,
@@ -252,79 +213,9 @@ def validated(model: nn.Module, x: Tensor, *, world: World) -> Metrics:
     return {"running_s": time.perf_counter() - started}
 
 
-def measure_memory(
-    asked: subject.Subject,
-    model: nn.Module,
-    x: Tensor,
-    *,
-    forward: subject.Forward | None = None,
-    world: World | None = None,
-) -> Metrics:
-    """Return the peak of memory of one call, what a forward pass saves for the backward one, and how it attends.
-
-    Args:
-        asked: the cell's subject.
-        model: holds the parameters.
-        x: the input.
-        forward: what the model was compiled to; None for the model itself.
-        world: what its calls are to find changed.
-    """
-    cell, started, world = asked.cell, time.perf_counter(), world or World()
-    forward, forget = forward or model, subject.forget(model, x)
-    call, run = world.around(subject.call(cell, forward, x, forget=forget)), world.around(forward)
-    peak = memory.peak(call, device=cell.device, forget=forget)
-    found: Metrics = {"memory_peak_bytes": peak.peak_bytes, "memory_reserved_bytes": peak.reserved_bytes}
-    with kernels.attention_kernels() as ran:
-        if cell.mode is Mode.TRAIN:
-            saved = memory.saved_for_backward(lambda: run(x), exclude=[x, *model.parameters(), *model.buffers()])
-            found["memory_saved_bytes"] = saved // asked.layers
-        else:
-            call()
-    return found | {"sdpa_kernels": _listed(ran), "running_s": time.perf_counter() - started}
-
-
-def memory_outside(course: _Course, model: nn.Module, x: Tensor, forward: subject.Forward, *, world: World) -> Metrics:
-    """Return what a call takes past torch's allocator, where that is more than usual.
-
-    Args:
-        course: the cell's way through the phases.
-        model: holds the parameters.
-        x: the input.
-        forward: the model, or what it was compiled to.
-        world: what the cell's plugin has set up for its own calls.
-    """
-    cell, started, peak = course.assignment.cell, time.perf_counter(), course.found.get("memory_peak_bytes")
-    if not isinstance(peak, int) or not devices.of(cell.device).in_main_memory:
-        return {}
-    forget = subject.forget(model, x)
-    call = subject.call(cell, forward, x, forget=forget)
-    with world.worn():
-        found = outside.outside(call, forget=forget, peak_bytes=peak, by_line=not cell.compiled)
-    return {"memory_outside_bytes": found or None, "running_s": time.perf_counter() - started}
-
-
-def _refuse_what_will_not_fit(asked: subject.Subject, settings: Settings, learn: Learn, held_bytes: int) -> int:
-    cell = asked.cell
-    try:
-        estimated = memory_estimate.estimate(asked.on_meta, mode=cell.mode, device=cell.device)
-    except memory_estimate.NoEstimateError:
-        return 0  # it may fit: only running it tells
-    needed = estimated.total_bytes
-    learn("estimating memory", {"memory_estimate_bytes": estimated.peak_bytes})
-    limit, free = settings.memory_limit_bytes, devices.of(cell.device).free_bytes()
-    if limit is not None and held_bytes + needed > limit:
-        beside = f", and the cells beside it hold {_gib(held_bytes)}" if held_bytes else ""
-        reason = f"would need {_gib(needed)}{beside}; --memory-limit is {_gib(limit)}; not started"
-        raise Unmeasurable(Status.OUT_OF_MEMORY, reason)
-    if limit is None and free is not None and needed > free:  # what is held is no longer free
-        reason = f"would need {_gib(needed)}; {cell.device} has {_gib(free)} free; not started"
-        raise Unmeasurable(Status.OUT_OF_MEMORY, reason)
-    return estimated.parameters_bytes
-
-
-def _compiled(cell: Cell, model: nn.Module, x: Tensor, learn: Learn, world: World) -> subject.Forward:
+def _compiled(cell: Cell, model: nn.Module, x: Tensor, learn: Learn, world: World) -> calls.Forward:
     forward = compilation.isolated(model)
-    call = world.around(subject.call(cell, forward, x, forget=subject.forget(model, x)))
+    call = world.around(calls.call(cell, forward, x, forget=calls.forget(model, x)))
     found = compilation.warm(call, synchronize=devices.of(cell.device).synchronize)
     learn(
         "compiling",
@@ -343,11 +234,3 @@ def _compiled(cell: Cell, model: nn.Module, x: Tensor, learn: Learn, world: Worl
 
 def _seconds(found: Metrics) -> float:
     return float(found.get("running_s") or 0)
-
-
-def _listed(names: set[str]) -> str | None:
-    return ", ".join(sorted(names)) or None
-
-
-def _gib(size: float) -> str:
-    return f"{size / 2**30:.1f} GiB"

@@ -12,7 +12,7 @@ from attnbench.models import checkpoint, subject
 from attnbench.plugins.registry import discover
 from attnbench.record import Cell, Status
 from attnbench.runs.job import Settings
-from attnbench.worker.phases import Enter, Metrics, Unmeasurable
+from attnbench.worker.ready import Enter, Metrics, Unmeasurable
 
 Progress = Callable[[float], None]
 """Called with the fraction of a phase that is done."""

@@ -20,7 +20,7 @@ from attnbench.runs.job import Job, Running
 from attnbench.worker import blame, events, judge
 from attnbench.worker.calls import TimedCalls
 from attnbench.worker.objection import Objection
-from attnbench.worker.phases import Metrics, Ready
+from attnbench.worker.ready import Metrics, Ready
 from attnbench.worker.surroundings import Surroundings, Turns
 from attnbench.worker.witness import Witness
 

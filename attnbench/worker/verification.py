@@ -8,25 +8,19 @@ them is the copy run in the layer's own type, whose distance from the exact one 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from attnbench.models import subject
-from attnbench.models.untouched import Untouched
-from attnbench.probes import agreement, compilation, memory
+from attnbench.probes import agreement
 from attnbench.probes.agreement import Errors
-from attnbench.probes.steps import Jitter, Steps
-from attnbench.record import Cell, Mode
-from attnbench.worker import torch_state
+from attnbench.probes.steps import Steps
+from attnbench.record import Cell
 from attnbench.worker.aspects import listed
+from attnbench.worker.copies import Copies
 from attnbench.worker.objection import Objection
-from attnbench.worker.witness import Evidence, Testimony, observed, weights
+from attnbench.worker.witness import Evidence, Testimony
 
 _SHARE, _LEAST_S = 0.05, 1.0
 """Time for calls after the first, as a share of what the cell has taken, and what is spent in any case."""
@@ -55,7 +49,7 @@ class _Judge:
     """One cell, and the copies of it as they are needed."""
 
     cell: Cell
-    seed: int
+    copies: Copies
     evidence: Evidence
     taken_s: float
     """What the cell's calls have taken so far."""
@@ -66,8 +60,6 @@ class _Judge:
     remark: str = ""
     _alike: bool = False
     """Whether copies are known to be alike."""
-    _plain: Untouched | None = None
-    _exact: Untouched | None = None
 
     def judge(self) -> Verification:
         started = time.monotonic()
@@ -87,63 +79,20 @@ class _Judge:
             return f"{self.compared} of {self.evidence.calls} before the one that is objected to"
         if not self.compared:
             return f"none: {self.remark or 'no call was kept'}"
-        beside = f", {str(self._exact_type).removeprefix('torch.')} beside" if self.precise else ""
+        beside = f", {str(self.copies.exact_type).removeprefix('torch.')} beside" if self.precise else ""
         return f"{self.compared} of {self.evidence.calls}{beside}" + (f"; {self.remark}" if self.remark else "")
 
-    # The copies
-
-    @property
-    def _own_type(self) -> torch.dtype:
-        return subject.DTYPES[self.cell.dtype]
-
-    @property
-    def _exact_type(self) -> torch.dtype:
-        return agreement.EXACT[self._own_type]
-
-    def _copy(self, *, exact: torch.dtype | None = None) -> Untouched:
-        """Build a copy; what its constructor sets for everyone is put back, as it is before the timing."""
-        with torch_state.restored(seed_included=False):
-            return Untouched(subject.of(self.cell), seed=self.seed, exact=exact)
-
-    def _plainly(self, kept: Testimony) -> dict[str, Tensor]:
-        if self._plain is None:
-            self._plain = self._copy()
-        return self._observed(self._plain, kept)
-
     def _exactly(self, kept: Testimony) -> dict[str, Tensor] | None:
-        """Return what the exact copy gives; None where there is none."""
+        """Return what the exact copy gives; None where there is none, or nothing more to learn from it."""
         if self.compared or self.remark:  # one call says how precise all are
             return None
-        try:
-            self._exact = self._exact or self._copy(exact=self._exact_type)
-            return self._observed(self._exact, kept)
-        except Exception as error:  # not every kernel has the type
-            self._exact = None
-            said = "out of memory" if memory.ran_out(error) else f"{type(error).__name__}: {error}"
-            self.remark = f"not in {str(self._exact_type).removeprefix('torch.')}: {' '.join(said.split())[:120]}"
-            return None
-
-    def _observed(
-        self,
-        copy: Untouched,
-        kept: Testimony,
-        *,
-        seed: int | None = None,
-        forward: Callable[[Tensor], Any] | None = None,
-        within: AbstractContextManager[object] | None = None,
-    ) -> dict[str, Tensor]:
-        """Return what a copy gives for the values of a call, and the input as it was before."""
-        copy.fill(kept.number)
-        before = copy.x.detach().clone()
-        returned = copy.run(kept.number if seed is None else seed, forward=forward, within=within)
-        training = self.cell.mode is Mode.TRAIN
-        found = observed(copy.model, copy.given, returned, picks=kept.picks, training=training)
-        return found | observed(copy.model, before, (), picks=kept.picks, training=False)
-
-    # The comparisons
+        exact = self.copies.exactly(kept)
+        if exact is None:
+            self.remark = self.copies.why_inexact
+        return exact
 
     def _compare(self, kept: Testimony) -> None:
-        tight = agreement.TIGHT[self._own_type]
+        tight = self.copies.tight
         exact = self._exactly(kept)
         if exact is not None:
             self.precise = True
@@ -153,12 +102,12 @@ class _Judge:
             if not agreement.beyond(off, None, tight):
                 self.compared += 1
                 return
-        plain = self._plainly(kept)
+        plain = self.copies.plainly(kept)
         apart = agreement.errors(kept.tensors, plain)
         if self._input_changed(apart):
             return
-        if agreement.beyond(apart, None, tight) and self.cell.compiled and self._draws(kept):
-            apart = agreement.errors(kept.tensors, self._compiled(kept))
+        if agreement.beyond(apart, None, tight) and self.cell.compiled and self.copies.draws(kept):
+            apart = agreement.errors(kept.tensors, self.copies.compiled(kept))
         if exact is None:
             self._conclude(kept, agreement.beyond(apart, None, tight), None)
             return
@@ -166,11 +115,11 @@ class _Judge:
         if self._unlike_itself(kept, apart, own):
             return
         # A layer that draws is drawn other numbers in another type: how far its copies are apart is no rounding.
-        rounding = None if self._varies(apart, own) and self._draws(kept) else own
+        rounding = None if self._varies(apart, own) and self.copies.draws(kept) else own
         wrong = agreement.beyond(apart, rounding, tight)
         wrong = {name: off[name] for name in wrong if name in agreement.beyond(off, rounding, tight)}
         self._conclude(kept, wrong, own)
-        if not wrong and self._own_type is torch.float32:
+        if not wrong and self.copies.own_type is torch.float32:
             self._question_precision(kept, own, exact)
 
     def _conclude(self, kept: Testimony, wrong: Errors, own: Errors | None) -> None:
@@ -181,19 +130,8 @@ class _Judge:
 
     def _varies(self, apart: Errors, own: Errors) -> bool:
         """Return whether a call is as far from the copy as only copies are that are far apart themselves."""
-        tight = agreement.TIGHT[self._own_type]
+        tight = self.copies.tight
         return bool(agreement.beyond(apart, None, tight)) and agreement.worst(own)[1] > agreement.FACTOR * tight
-
-    def _draws(self, kept: Testimony) -> bool:
-        """Return whether the copy draws random numbers: it gives another answer with other seeds."""
-        assert self._plain is not None, "compared before"
-        first, other = self._observed(self._plain, kept), self._observed(self._plain, kept, seed=kept.number ^ 1)
-        return bool(agreement.beyond(agreement.errors(other, first), None, agreement.TIGHT[self._own_type]))
-
-    def _compiled(self, kept: Testimony) -> dict[str, Tensor]:
-        """Return what a compiled copy gives: compiled code draws other random numbers for a seed."""
-        copy = self._copy()
-        return self._observed(copy, kept, forward=compilation.isolated(copy.model))
 
     def _is_state(self, kept: Testimony, own: Errors | None) -> bool:
         """Return whether a training step is right for the buffers that it found, and does all that a first one does.
@@ -201,15 +139,15 @@ class _Judge:
         Spectral norms and running means follow from the steps before, of which a copy has made none. A layer that does
         less once it has counted its calls does so by other operators.
         """
-        if not kept.buffers or (self.cell.compiled and self._draws(kept)):
+        if not kept.buffers or (self.cell.compiled and self.copies.draws(kept)):
             return False
-        fresh, copy = self._copy(), self._copy()
+        fresh, copy = self.copies.build(), self.copies.build()
         copy.find(kept.buffers)
         first, later = Steps(), Steps()
-        self._observed(fresh, kept, within=first)
-        found = self._observed(copy, kept, within=later)
+        self.copies.run(fresh, kept, within=first)
+        found = self.copies.run(copy, kept, within=later)
         apart = agreement.errors(kept.tensors, found)
-        if first.taken != later.taken or agreement.beyond(apart, own, agreement.TIGHT[self._own_type]):
+        if first.taken != later.taken or agreement.beyond(apart, own, self.copies.tight):
             return False
         self.compared += 1
         self.precise = False
@@ -226,7 +164,7 @@ class _Judge:
         """Say so if copies are far apart, and a call may be as far, because the layer is no two times alike."""
         if self._alike or not self._varies(apart, own) or agreement.beyond(apart, own, 0.0):
             return False
-        self.remark = self._why_unlike_itself(kept, tight=agreement.FACTOR * agreement.TIGHT[self._own_type])
+        self.remark = self.copies.why_unlike_itself(kept, tight=agreement.FACTOR * self.copies.tight)
         self._alike = not self.remark
         if self.remark:
             self._object(f"its timed calls cannot be verified: {self.remark}", sure=False)
@@ -234,37 +172,25 @@ class _Judge:
 
     def _explain(self, kept: Testimony, wrong: Errors, own: Errors | None) -> None:
         """Say what a call is that is further from the copy than rounding."""
-        why = self._why_unlike_itself(kept, tight=agreement.TIGHT[self._own_type])
+        why = self.copies.why_unlike_itself(kept, tight=self.copies.tight)
         if why:
             self.remark = why
             self._object(f"its timed calls cannot be verified: {why}", sure=False)
             return
         name, error = agreement.worst(wrong)
-        allowed = max(agreement.TIGHT[self._own_type], agreement.FACTOR * (own or {}).get(name, 0.0))
+        allowed = max(self.copies.tight, agreement.FACTOR * (own or {}).get(name, 0.0))
         figures = f"{error:.2g} of the largest value apart, where {self.cell.dtype} allows {allowed:.1g}"
         what = "another answer than the layer's for the same values"
-        if error < 0.02 and self._own_type is torch.float32:
+        if error < 0.02 and self.copies.own_type is torch.float32:
             what = f"the layer's answer to {agreement.digits(error)} digits only: less precise inside than it says"
         self._object(f"timed call {kept.call} of {self.evidence.calls} gave {what}: its {name} is {figures}", sure=True)
-
-    def _why_unlike_itself(self, kept: Testimony, *, tight: float) -> str:
-        """Return why a copy is no measure of the layer: another copy, or the same one again, is another layer."""
-        another = self._copy()
-        assert self._plain is not None, "compared before"
-        built = agreement.errors(weights(another.model, kept.picks), weights(self._plain.model, kept.picks))
-        if agreement.beyond(built, None, tight):
-            return "its constructor gives other weights for the same seed"
-        first, second = self._observed(another, kept), self._observed(another, kept)
-        if agreement.beyond(agreement.errors(second, first), None, tight):
-            return "it gives another answer each time for the same values and seeds"
-        return ""
 
     def _question_precision(self, kept: Testimony, own: Errors, exact: dict[str, Tensor] | None) -> None:
         """Judge a copy that is further from float64 than usual: does the layer round so much, or is it less precise?"""
         name, error = agreement.worst(own)
-        if error < _HALF or exact is None or name.startswith("gradient") or self._draws(kept):
+        if error < _HALF or exact is None or name.startswith("gradient") or self.copies.draws(kept):
             return
-        swing = self._swing(kept, exact)[name]
+        swing = self.copies.swing(kept, exact)[name]
         if error <= _NOISE * swing or _NOISE * swing >= 1:  # or rounding alone may leave no digit at all
             self.remark = f"{agreement.digits(error)} digits of float64, as few as rounding leaves"
             return
@@ -274,42 +200,19 @@ class _Judge:
             sure=error > _SURE * swing,
         )
 
-    def _swing(self, kept: Testimony, exact: dict[str, Tensor]) -> Errors:
-        """Return how far the exact result moves when input, weights and all between are rounded another way."""
-        assert self._exact is not None, "there is an exact result"
-        generator = torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            for each in self._exact.model.parameters():
-                each.mul_(1 + 2**-24 * torch.randn(each.shape, generator=generator).to(each))
-        self._exact.fill(kept.number)
-        given = self._exact.given
-        given.data.mul_(1 + 2**-24 * torch.randn(given.shape, generator=generator).to(given))
-        jitter = Jitter(given.dtype, rounding=2**-24)
-        returned = self._exact.run(kept.number, within=_all(jitter, sdpa_kernel(SDPBackend.MATH)))
-        moved = observed(self._exact.model, given, returned, picks=kept.picks, training=False)
-        return agreement.errors(moved, {name: each for name, each in exact.items() if name in moved})
-
     def _weigh(self) -> None:
         """See that the weights are still those of the copy, which has made calls of its own."""
-        copy = self._plain or self._exact
-        if copy is None:
+        copied = self.copies.weights(self.evidence.picks)
+        if copied is None:
             return
-        apart = agreement.errors(self.evidence.weights, weights(copy.model, self.evidence.picks))
-        changed = agreement.beyond(apart, None, agreement.TIGHT[self._own_type])
+        apart = agreement.errors(self.evidence.weights, copied)
+        changed = agreement.beyond(apart, None, self.copies.tight)
         if changed:
             name, error = agreement.worst(changed)
             self._object(f"its timed calls have changed its weights: {name} by {error:.2g} of the largest", sure=True)
 
     def _object(self, said: str, *, sure: bool) -> None:
         self.objections.append(Objection(said=said, sure=sure, shown_by=self.shown_by if sure else ""))
-
-
-@contextmanager
-def _all(*contexts: AbstractContextManager[object]) -> Iterator[None]:
-    with ExitStack() as stack:
-        for each in contexts:
-            stack.enter_context(each)
-        yield
 
 
 def verify(cell: Cell, evidence: Evidence, *, seed: int, taken_s: float, shown_by: str) -> Verification:
@@ -322,4 +225,5 @@ def verify(cell: Cell, evidence: Evidence, *, seed: int, taken_s: float, shown_b
         taken_s: what its calls have taken so far: verifying them takes a small part of that.
         shown_by: a command that shows a fault again.
     """
-    return _Judge(cell=cell, seed=seed, evidence=evidence, taken_s=taken_s, shown_by=shown_by).judge()
+    copies = Copies(cell=cell, seed=seed)
+    return _Judge(cell=cell, copies=copies, evidence=evidence, taken_s=taken_s, shown_by=shown_by).judge()

@@ -21,11 +21,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from attnbench.models import subject
+from attnbench.models import calls
 from attnbench.models.values import draw, seed_all
 from attnbench.record import Cell, Mode
 from attnbench.worker.objection import Objection
-from attnbench.worker.phases import Ready
+from attnbench.worker.ready import Ready
 
 KEPT = 5
 """Calls of a cell that are kept."""
@@ -82,7 +82,7 @@ class Witness:
 
     def __init__(self, one: Ready) -> None:
         self._one = one
-        self._values = subject.values(one.cell, one.x)
+        self._values = calls.values(one.cell, one.x)
         self._number = 0
         self._returned: Any = None
         self._calls = 0
@@ -181,7 +181,7 @@ def observed(model: nn.Module, x: Tensor, returned: Any, *, picks: int, training
         picks: what the elements are drawn by.
         training: whether there are gradients.
     """
-    found = {f"output {index}": each for index, each in enumerate(subject.outputs_of(returned))}
+    found = {f"output {index}": each for index, each in enumerate(calls.outputs_of(returned))}
     found = {name: _some(each, picks, _MOST) for name, each in (found | {"input": x}).items()}
     if training:
         found |= {name: _some(each, picks, _MOST_OF_A_GRADIENT) for name, each in _gradients(model, x)}

@@ -36,8 +36,9 @@ from torch import nn
 from attnbench.mechanism import Map
 from attnbench.models.backbone import sites
 from attnbench.models.blocks import draw, drop_path_rates, linear_head
-from attnbench.models.network import NOMINAL, STRIDES, Images, PyramidNetwork, Shrunk, create
-from attnbench.models.network import default_cfgs as _default_cfgs
+from attnbench.models.built_by_timm import create
+from attnbench.models.built_by_timm import default_cfgs as _default_cfgs
+from attnbench.models.network import NOMINAL, STRIDES, Images, PyramidNetwork, Shrunk
 from attnbench.models.pyramid import Pyramid
 from mechanisms.hmhsa.attention import HMHSA
 

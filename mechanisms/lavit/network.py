@@ -39,8 +39,9 @@ from torch import Tensor, nn
 from attnbench.mechanism import Map, Site
 from attnbench.models.backbone import sites
 from attnbench.models.blocks import MLP, Block, drop_path_rates, linear_head
-from attnbench.models.network import NOMINAL, Images, PyramidNetwork, Shrunk, create
-from attnbench.models.network import default_cfgs as _default_cfgs
+from attnbench.models.built_by_timm import create
+from attnbench.models.built_by_timm import default_cfgs as _default_cfgs
+from attnbench.models.network import NOMINAL, Images, PyramidNetwork, Shrunk
 from attnbench.models.patches import Patches
 from attnbench.models.pyramid import Pyramid
 from mechanisms.lavit.attention import LessAttention

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from attnbench.models import subject
+from attnbench.models import calls, subject
 from attnbench.record import Cell, Mode, Scope
 from attnbench.worker import verification
-from attnbench.worker.phases import Ready
+from attnbench.worker.ready import Ready
 from attnbench.worker.verification import Verification
 from attnbench.worker.witness import Evidence, Witness
 
@@ -25,10 +25,10 @@ def cell_of(mechanism: object, **axes: object) -> Cell:
 def ready(cell: Cell) -> Ready:
     """Build a cell as the phases before the timing do."""
     asked = subject.of(cell)
-    model, x = subject.place(asked, seed=0)
+    model, x = calls.place(asked, seed=0)
     if cell.mode is Mode.INFER:
         model.requires_grad_(False)
-    call = subject.call(cell, model, x, forget=subject.forget(model, x))
+    call = calls.call(cell, model, x, forget=calls.forget(model, x))
     return Ready(
         index=0, cell=cell, model=model, x=x, call=call, layers=asked.layers, parameters_bytes=0, found={},
     )  # fmt: skip

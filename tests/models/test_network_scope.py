@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from attnbench.errors import UsageError
-from attnbench.models import networks, subject
+from attnbench.models import calls, networks, subject
 from attnbench.plan import preflight
 from attnbench.plan.preflight import Wanted
 from attnbench.record import Cell, Mode, Scope
@@ -154,7 +154,7 @@ def test_a_network_under_a_head_is_counted_and_trains(head: str, uncounted: str 
     assert found["macs"] == found["macs_torch"] == pytest.approx(found["macs_fvcore"], rel=0.01)
     assert found["uncounted_ops"] == uncounted
     model, x = asked.build(), asked.example()
-    subject.call(asked.cell, model, x, forget=subject.forget(model, x))()
+    calls.call(asked.cell, model, x, forget=calls.forget(model, x))()
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
 
 

@@ -26,30 +26,6 @@ def test_a_backbone_takes_images_and_a_stack_takes_maps() -> None:
     assert asked(LAYER).build()(asked(LAYER).example()).shape == (2, 4, 6, 24)
 
 
-@pytest.mark.parametrize("cell", [BACKBONE, LAYER], ids=["backbone", "layer"])
-def test_inference_keeps_nothing_for_a_backward_pass(cell: Cell) -> None:
-    model, x = asked(cell).build(), asked(cell).example()
-    call = subject.call(cell, model, x, forget=subject.forget(model, x))
-    y = call()
-    assert isinstance(y, torch.Tensor)
-    assert not y.requires_grad
-
-
-@pytest.mark.parametrize("cell", [BACKBONE, LAYER], ids=["backbone", "layer"])
-def test_a_training_step_leaves_the_gradients_of_one_step(cell: Cell) -> None:
-    cell = replace(cell, mode=Mode.TRAIN)
-    torch.manual_seed(0)
-    model, x = asked(cell).build(), asked(cell).example()
-    call = subject.call(cell, model, x, forget=subject.forget(model, x))
-    call()
-    once = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-    call()
-    assert once.keys() == {name for name, _ in model.named_parameters()}
-    for name, p in model.named_parameters():
-        torch.testing.assert_close(p.grad, once[name])
-    assert (x.grad is not None) == (cell.scope is Scope.LAYER)
-
-
 def test_layer_figures_are_those_of_one_layer_of_the_stack() -> None:
     total, layers = subject.MechanismSubject(cell=LAYER, mechanism=MHSA).closed_form()
     tokens, dim = 24, 24

@@ -9,7 +9,7 @@ import pytest
 import torch
 from witnessed import HONEST, cell_of
 
-from attnbench.models import subject
+from attnbench.models import calls, subject
 from attnbench.models.untouched import Untouched, alone
 from attnbench.record import Mode
 
@@ -22,7 +22,7 @@ def untouched(**axes):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_it_is_what_is_timed_for_the_same_seed(dtype, mode):
     cell = cell_of("mhsa", dtype=dtype, mode=mode)
-    model, x = subject.place(subject.of(cell), seed=3)
+    model, x = calls.place(subject.of(cell), seed=3)
     copy = Untouched(subject.of(cell), seed=3)
     assert copy.x.dtype is x.dtype
     for name, weight in model.named_parameters():
@@ -32,9 +32,9 @@ def test_it_is_what_is_timed_for_the_same_seed(dtype, mode):
 
 def test_a_number_gives_it_the_values_of_the_timed_call():
     cell = cell_of("mhsa")
-    _, x = subject.place(subject.of(cell), seed=3)
+    _, x = calls.place(subject.of(cell), seed=3)
     copy = untouched()
-    subject.values(cell, x).fill(7)
+    calls.values(cell, x).fill(7)
     copy.fill(7)
     assert torch.equal(copy.x, x)
     copy.fill(8)

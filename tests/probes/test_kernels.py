@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from attnbench.models import subject
 from attnbench.probes.kernels import KERNELS, attention_kernels
 from attnbench.record import Cell, Mode, Scope
-from attnbench.worker.phases import measure_memory
+from attnbench.worker.memory import measure_memory
 
 UNFUSED = {"backend": "unfused"}
 

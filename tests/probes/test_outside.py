@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from attnbench.mechanism import option_defaults
-from attnbench.models import subject
+from attnbench.models import calls, subject
 from attnbench.plugins.registry import discover
 from attnbench.probes import memory
 from attnbench.probes.outside import outside
@@ -84,7 +84,7 @@ def test_no_built_in_holds_memory_outside(name: str, mode: Mode) -> None:
     asked = subject.MechanismSubject(cell=cell, mechanism=mechanism)
     model, x = asked.build(), asked.example().requires_grad_(mode is Mode.TRAIN)
     assert isinstance(model, nn.Module)
-    forget = subject.forget(model, x)
-    call = subject.call(cell, model, x, forget=forget)
+    forget = calls.forget(model, x)
+    call = calls.call(cell, model, x, forget=forget)
     peak = memory.peak(call, device="cpu", forget=forget).peak_bytes
     assert outside(call, forget=forget, peak_bytes=peak) == 0

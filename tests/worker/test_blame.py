@@ -13,7 +13,7 @@ from torch.nn import functional
 from attnbench.record import Cell, Status
 from attnbench.runs.job import Assignment, Event, Job, Settings
 from attnbench.worker.blame import blamed
-from attnbench.worker.phases import Ready
+from attnbench.worker.ready import Ready
 from attnbench.worker.surroundings import Surroundings, Turns
 
 OURS = Cell(mechanism="mhsa", height=64, width=64, distribution="attnbench 0.1.0")

@@ -23,7 +23,7 @@ from attnbench.record import Cell, Status
 from attnbench.runs.job import Assignment, Event, Job, Running, Settings
 from attnbench.worker import timing
 from attnbench.worker.energy import measure_energy
-from attnbench.worker.phases import Ready
+from attnbench.worker.ready import Ready
 
 
 class Counter:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from witnessed import HONEST, cell_of, make_calls, ready
 
-from attnbench.models import subject
+from attnbench.models import calls
 from attnbench.record import Mode
 from attnbench.worker import witness
 from attnbench.worker.witness import KEPT, Evidence, Witness, observed
@@ -32,7 +32,7 @@ def test_the_number_of_a_call_gives_its_values_again(tmp_path):
     evidence = make_calls(ready(cell), tmp_path / "evidence", calls=3, before=lambda one: seen.append(one.x.clone()))
     again = ready(cell)
     for kept in evidence.kept:
-        subject.values(cell, again.x).fill(kept.number)
+        calls.values(cell, again.x).fill(kept.number)
         assert torch.equal(again.x, seen[kept.call - 1])
 
 

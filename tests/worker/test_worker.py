@@ -21,8 +21,8 @@ from attnbench.record import Cell, Scope, Status, Task
 from attnbench.runs import runner
 from attnbench.runs.job import Assignment, Event, Job, Running, Settings
 from attnbench.worker import main as worker
-from attnbench.worker import phases, timing, torch_state
-from attnbench.worker.phases import Ready
+from attnbench.worker import timing, torch_state
+from attnbench.worker.ready import Metrics, Ready
 
 CELLS = [Cell(mechanism=name, height=64, width=64, device="fake:1") for name in ("a", "b", "c")]
 LOST = RuntimeError("an illegal memory access was encountered")
@@ -69,7 +69,7 @@ def test_a_device_lost_while_cells_take_turns_costs_the_one_that_lost_it(
 ) -> None:
     running = Running(tmp_path / "running")
 
-    def time(ready: list[Ready], *_: object, **__: object) -> dict[str, phases.Metrics]:
+    def time(ready: list[Ready], *_: object, **__: object) -> dict[str, Metrics]:
         if len(ready) == len(CELLS):
             running.start(1)
             if lost:

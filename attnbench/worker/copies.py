@@ -1,0 +1,138 @@
+"""Untouched copies of a cell's layer, built as they are needed, and what they give for the values of a timed call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from attnbench.models import subject
+from attnbench.models.untouched import Untouched
+from attnbench.probes import agreement, compilation, memory
+from attnbench.probes.agreement import Errors
+from attnbench.probes.steps import Jitter
+from attnbench.record import Cell, Mode
+from attnbench.worker import torch_state
+from attnbench.worker.witness import Testimony, observed, weights
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Copies:
+    """The copies of one cell."""
+
+    cell: Cell
+    seed: int
+    why_inexact: str = ""
+    """Why there is no exact copy, once it was tried in vain."""
+    _plain: Untouched | None = None
+    _exact: Untouched | None = None
+
+    @property
+    def own_type(self) -> torch.dtype:
+        """The type that the cell is timed in."""
+        return subject.DTYPES[self.cell.dtype]
+
+    @property
+    def exact_type(self) -> torch.dtype:
+        """The type that is exact beside it."""
+        return agreement.EXACT[self.own_type]
+
+    @property
+    def tight(self) -> float:
+        """How far apart rounding may bring two results, of the largest value."""
+        return agreement.TIGHT[self.own_type]
+
+    def build(self, *, exact: torch.dtype | None = None) -> Untouched:
+        """Build a copy; what its constructor sets for everyone is put back, as it is before the timing."""
+        with torch_state.restored(seed_included=False):
+            return Untouched(subject.of(self.cell), seed=self.seed, exact=exact)
+
+    def plainly(self, kept: Testimony) -> dict[str, Tensor]:
+        """Return what the copy of the cell's own type gives."""
+        if self._plain is None:
+            self._plain = self.build()
+        return self.run(self._plain, kept)
+
+    def exactly(self, kept: Testimony) -> dict[str, Tensor] | None:
+        """Return what the exact copy gives; None where there is none."""
+        try:
+            self._exact = self._exact or self.build(exact=self.exact_type)
+            return self.run(self._exact, kept)
+        except Exception as error:  # not every kernel has the type
+            self._exact = None
+            said = "out of memory" if memory.ran_out(error) else f"{type(error).__name__}: {error}"
+            self.why_inexact = f"not in {str(self.exact_type).removeprefix('torch.')}: {' '.join(said.split())[:120]}"
+            return None
+
+    def run(
+        self,
+        copy: Untouched,
+        kept: Testimony,
+        *,
+        seed: int | None = None,
+        forward: Callable[[Tensor], Any] | None = None,
+        within: AbstractContextManager[object] | None = None,
+    ) -> dict[str, Tensor]:
+        """Return what a copy gives for the values of a call, and the input as it was before."""
+        copy.fill(kept.number)
+        before = copy.x.detach().clone()
+        returned = copy.run(kept.number if seed is None else seed, forward=forward, within=within)
+        training = self.cell.mode is Mode.TRAIN
+        found = observed(copy.model, copy.given, returned, picks=kept.picks, training=training)
+        return found | observed(copy.model, before, (), picks=kept.picks, training=False)
+
+    def draws(self, kept: Testimony) -> bool:
+        """Return whether the copy draws random numbers: it gives another answer with other seeds."""
+        assert self._plain is not None, "compared before"
+        first, other = self.run(self._plain, kept), self.run(self._plain, kept, seed=kept.number ^ 1)
+        return bool(agreement.beyond(agreement.errors(other, first), None, self.tight))
+
+    def compiled(self, kept: Testimony) -> dict[str, Tensor]:
+        """Return what a compiled copy gives: compiled code draws other random numbers for a seed."""
+        copy = self.build()
+        return self.run(copy, kept, forward=compilation.isolated(copy.model))
+
+    def why_unlike_itself(self, kept: Testimony, *, tight: float) -> str:
+        """Return why a copy is no measure of the layer: another copy, or the same one again, is another layer."""
+        another = self.build()
+        assert self._plain is not None, "compared before"
+        built = agreement.errors(weights(another.model, kept.picks), weights(self._plain.model, kept.picks))
+        if agreement.beyond(built, None, tight):
+            return "its constructor gives other weights for the same seed"
+        first, second = self.run(another, kept), self.run(another, kept)
+        if agreement.beyond(agreement.errors(second, first), None, tight):
+            return "it gives another answer each time for the same values and seeds"
+        return ""
+
+    def swing(self, kept: Testimony, exact: dict[str, Tensor]) -> Errors:
+        """Return how far the exact result moves when input, weights and all between are rounded another way."""
+        assert self._exact is not None, "there is an exact result"
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for each in self._exact.model.parameters():
+                each.mul_(1 + 2**-24 * torch.randn(each.shape, generator=generator).to(each))
+        self._exact.fill(kept.number)
+        given = self._exact.given
+        given.data.mul_(1 + 2**-24 * torch.randn(given.shape, generator=generator).to(given))
+        jitter = Jitter(given.dtype, rounding=2**-24)
+        returned = self._exact.run(kept.number, within=_all(jitter, sdpa_kernel(SDPBackend.MATH)))
+        moved = observed(self._exact.model, given, returned, picks=kept.picks, training=False)
+        return agreement.errors(moved, {name: each for name, each in exact.items() if name in moved})
+
+    def weights(self, picks: int) -> dict[str, Tensor] | None:
+        """Return weights of a copy that has made calls of its own; None if none has."""
+        copy = self._plain or self._exact
+        return None if copy is None else weights(copy.model, picks)
+
+
+@contextmanager
+def _all(*contexts: AbstractContextManager[object]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for each in contexts:
+            stack.enter_context(each)
+        yield

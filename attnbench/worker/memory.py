@@ -1,0 +1,101 @@
+"""What a cell needs of memory: estimated before it is run, so that it is refused in time, and measured in calls."""
+
+from __future__ import annotations
+
+import time
+
+from torch import Tensor, nn
+
+from attnbench import devices
+from attnbench.models import calls, subject
+from attnbench.probes import kernels, memory, memory_estimate, outside
+from attnbench.record import Cell, Mode, Status, Value
+from attnbench.runs.job import Settings
+from attnbench.worker.ready import Learn, Metrics, Unmeasurable
+from attnbench.worker.surroundings import World
+
+
+def measure_memory(
+    asked: subject.Subject,
+    model: nn.Module,
+    x: Tensor,
+    *,
+    forward: calls.Forward | None = None,
+    world: World | None = None,
+) -> Metrics:
+    """Return the peak of memory of one call, what a forward pass saves for the backward one, and how it attends.
+
+    Args:
+        asked: the cell's subject.
+        model: holds the parameters.
+        x: the input.
+        forward: what the model was compiled to; None for the model itself.
+        world: what its calls are to find changed.
+    """
+    cell, started, world = asked.cell, time.perf_counter(), world or World()
+    forward, forget = forward or model, calls.forget(model, x)
+    call, run = world.around(calls.call(cell, forward, x, forget=forget)), world.around(forward)
+    peak = memory.peak(call, device=cell.device, forget=forget)
+    found: Metrics = {"memory_peak_bytes": peak.peak_bytes, "memory_reserved_bytes": peak.reserved_bytes}
+    with kernels.attention_kernels() as ran:
+        if cell.mode is Mode.TRAIN:
+            saved = memory.saved_for_backward(lambda: run(x), exclude=[x, *model.parameters(), *model.buffers()])
+            found["memory_saved_bytes"] = saved // asked.layers
+        else:
+            call()
+    return found | {"sdpa_kernels": _listed(ran), "running_s": time.perf_counter() - started}
+
+
+def memory_outside(
+    cell: Cell, model: nn.Module, x: Tensor, *, forward: calls.Forward, peak_bytes: Value, world: World
+) -> Metrics:
+    """Return what a call takes past torch's allocator, where that is more than usual.
+
+    Args:
+        cell: whose call it is.
+        model: holds the parameters.
+        x: the input.
+        forward: the model, or what it was compiled to.
+        peak_bytes: the peak of torch's allocator in a call; None where it is not known.
+        world: what the cell's plugin has set up for its own calls.
+    """
+    started = time.perf_counter()
+    if not isinstance(peak_bytes, int) or not devices.of(cell.device).in_main_memory:
+        return {}
+    forget = calls.forget(model, x)
+    call = calls.call(cell, forward, x, forget=forget)
+    with world.worn():
+        found = outside.outside(call, forget=forget, peak_bytes=peak_bytes, by_line=not cell.compiled)
+    return {"memory_outside_bytes": found or None, "running_s": time.perf_counter() - started}
+
+
+def refuse_what_will_not_fit(asked: subject.Subject, settings: Settings, learn: Learn, held_bytes: int) -> int:
+    """Return the bytes of a cell's parameters, 0 if nothing can be estimated.
+
+    Raises:
+        Unmeasurable: it would need more than is free or allowed.
+    """
+    cell = asked.cell
+    try:
+        estimated = memory_estimate.estimate(asked.on_meta, mode=cell.mode, device=cell.device)
+    except memory_estimate.NoEstimateError:
+        return 0  # it may fit: only running it tells
+    needed = estimated.total_bytes
+    learn("estimating memory", {"memory_estimate_bytes": estimated.peak_bytes})
+    limit, free = settings.memory_limit_bytes, devices.of(cell.device).free_bytes()
+    if limit is not None and held_bytes + needed > limit:
+        beside = f", and the cells beside it hold {_gib(held_bytes)}" if held_bytes else ""
+        reason = f"would need {_gib(needed)}{beside}; --memory-limit is {_gib(limit)}; not started"
+        raise Unmeasurable(Status.OUT_OF_MEMORY, reason)
+    if limit is None and free is not None and needed > free:  # what is held is no longer free
+        reason = f"would need {_gib(needed)}; {cell.device} has {_gib(free)} free; not started"
+        raise Unmeasurable(Status.OUT_OF_MEMORY, reason)
+    return estimated.parameters_bytes
+
+
+def _listed(names: set[str]) -> str | None:
+    return ", ".join(sorted(names)) or None
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.1f} GiB"

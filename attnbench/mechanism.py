@@ -176,4 +176,7 @@ class Mechanism(nn.Module, ABC):
 
 def option_defaults(mechanism: type[Mechanism]) -> dict[str, Any]:
     """Return a mechanism's options with their defaults, in the order of its constructor."""
-    return {name: p.default for name, p in parameters(mechanism).items() if p.default is not p.empty}
+    unset = getattr(mechanism, "unset", ())
+    return {
+        name: p.default for name, p in parameters(mechanism).items() if p.default is not p.empty and name not in unset
+    }

@@ -24,6 +24,7 @@ from attnbench.devices import attention, environment
 from attnbench.devices.clock import Call, Timer
 from attnbench.errors import PluginError
 from attnbench.mechanism import option_defaults
+from attnbench.plugins.options import parameters
 from attnbench.plugins.registry import Plugin, discover
 from attnbench.record import Cell
 from attnbench.runs.job import Event, Job
@@ -77,8 +78,10 @@ def as_known_here(cell: Cell) -> Cell:
     Raises:
         PluginError: the mechanism does not load.
     """
-    known = option_defaults(discover().find(cell.mechanism).load())
-    return replace(cell, options=known | {name: value for name, value in cell.options.items() if name in known})
+    mechanism = discover().find(cell.mechanism).load()
+    takes = parameters(mechanism)
+    asked = {name: value for name, value in cell.options.items() if name in takes}
+    return replace(cell, options=option_defaults(mechanism) | asked)
 
 
 def _check_origin(plugin: Plugin, packages: Path) -> None:

@@ -7,87 +7,23 @@ it but the block's own. A module that adds its input itself is measured with two
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
 from attnbench.errors import PluginError
 from attnbench.mechanism import Map, Mechanism, Site
-from attnbench.plugins.arguments import check_forward, of_constructor, of_forward, options_of
+from attnbench.plugins.advice import Adviser
+from attnbench.plugins.arguments import CONFIGS, KNOWN, SiteError, check_forward, left_to_the_user, of_forward
 from attnbench.plugins.functional import between_projections
 from attnbench.plugins.layout import LAYOUTS, Layout, to_map, to_module
-from attnbench.probes.weightless import build_on_meta
+from attnbench.plugins.recipe import Fit, NoLayoutError, Recipe, described, first_of
 from attnbench.record import Value
 
-_MOST_TOKENS = 4096
-"""Largest map on which a module is tried for real that cannot be tried without data."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """How a foreign module is built and called."""
-
-    layer: Callable[..., nn.Module]
-    fixed: Mapping[str, object]
-    """Constructor arguments that are the same at every site."""
-    options: Mapping[str, inspect.Parameter]
-    layout: Layout | None
-    """As declared, None if it is to be found by trying."""
-    prefix_tokens: int = 0
-    """Class and register tokens, which stand before those of the map."""
-    tried: dict[object, list[Layout]] = field(default_factory=dict, repr=False)
-    """What was found, by the arguments of the constructor and the size of the map."""
-
-    def build(self, site: Site, options: Mapping[str, Value]) -> nn.Module:
-        """Build the module for a site."""
-        from_site = of_constructor(self.layer, site, prefix_tokens=self.prefix_tokens)
-        return self.layer(**from_site | dict(self.fixed) | dict(options))
-
-    def prefix(self, site: Site, device: torch.device | None = None) -> Tensor | None:
-        """Return the tokens (1, P, C) before those of a map, None for none.
-
-        They are alike and small, as class tokens are in the beginning; what they hold changes no cost.
-        """
-        return torch.full((1, self.prefix_tokens, site.dim), 0.02, device=device) if self.prefix_tokens else None
-
-    def layouts_at(self, site: Site, options: Mapping[str, Value]) -> list[Layout]:
-        """Return the layouts in which the module keeps the shape of a map, found without data where possible.
-
-        Raises:
-            NoLayoutError: there is none, with what the module said to each.
-            Exception: the module cannot be built; whatever it raised itself.
-        """
-        given = tuple(of_constructor(self.layer, site).items())
-        asked = given, tuple(options.items()), site.height, site.width, site.dim
-        if asked not in self.tried:
-            self.tried[asked] = self._layouts_at(site, options)
-        return self.tried[asked]
-
-    def _layouts_at(self, site: Site, options: Mapping[str, Value]) -> list[Layout]:
-        tried = LAYOUTS if self.layout is None else (self.layout,)
-        with torch.random.fork_rng(devices=[]):
-            try:
-                model, _ = build_on_meta(lambda: (self.build(site, options), ()))
-                return self._accepted(model, site, tried, torch.device("meta"))
-            except Exception:
-                if site.tokens > _MOST_TOKENS:
-                    raise
-                return self._accepted(self.build(site, options), site, tried, torch.device("cpu"))
-
-    def _accepted(self, model: nn.Module, site: Site, tried: tuple[Layout, ...], device: torch.device) -> list[Layout]:
-        accepted, said = _tried(model, site, tried, self.prefix(site, device), device)
-        if accepted:
-            return accepted
-        one_more = torch.full((1, 1, site.dim), 0.02, device=device)
-        hint = not self.prefix_tokens and _tried(model, site, ("BNC",), one_more, device)[0]
-        raise NoLayoutError(_refusal(said) + (_ONE_MORE if hint else ""))
-
-
-class NoLayoutError(Exception):
-    """A module keeps the shape of a map in no layout that was tried."""
+_USUAL_SITE = Site(height=14, width=14, dim=96, heads=3)
+_ANOTHER_SITE = Site(height=7, width=7, dim=384, heads=12)
+"""Where a layer is tried that cannot be built as it is: what works at both is shown first."""
 
 
 class Adapted(Mechanism):
@@ -97,21 +33,28 @@ class Adapted(Mechanism):
     exports: ClassVar[bool] = False
     reach: ClassVar[Literal["local", "global"] | None] = None
     recipe: ClassVar[Recipe]
+    unset: ClassVar[frozenset[str]] = frozenset()
+    """Options that are no part of a cell where nobody sets them."""
+    named: ClassVar[str] = ""
+    """As it is named on a command line."""
     found: ClassVar[Layout | None] = None
     """The layout, once it is known."""
+    advised: ClassVar[bool] = False
+    """Whether it was said what the module would run with: looking for that takes a second."""
     prefix: Tensor | None
 
     def __init__(self, site: Site, **options: Any) -> None:  # noqa: ANN401 - options as the module has them
         super().__init__(site)
         self.layout = self.layout_at(site, options)
-        self.layer = self.recipe.build(site, options)
-        self.register_buffer("prefix", self.recipe.prefix(site))
+        self.prefix_tokens = self.recipe.prefix_in(options)
+        self.layer = self.recipe.build(site, options, self.recipe.needed_at(site, options))
+        self.register_buffer("prefix", self.recipe.prefix(site, options))
         self.further = of_forward(self.layer, site)
 
     def forward(self, x: Map) -> Map:
         """Return what the module makes of the map; of several outputs, the first."""
-        y = _called(self.layer, to_module(x, self.layout, self.prefix), self.further)
-        return to_map(y, self.layout, x.shape, prefix_tokens=self.recipe.prefix_tokens)
+        y = first_of(self.layer(to_module(x, self.layout, self.prefix), **self.further))
+        return to_map(y, self.layout, x.shape, prefix_tokens=self.prefix_tokens)
 
     @classmethod
     def layout_at(cls, site: Site, options: Mapping[str, Value]) -> Layout:
@@ -121,15 +64,19 @@ class Adapted(Mechanism):
             PluginError: more than one would do, so that it must be declared.
             Exception: the module cannot be built or run at the site; whatever it raised itself.
         """
-        if cls.found is None:
-            accepted = cls.recipe.layouts_at(site, options)
+        asked = cls.recipe.layout_in(options)
+        if asked is None and cls.found is None:
+            accepted = cls.recipe.fit_at(site, options).layouts
             if len(accepted) > 1:
                 raise PluginError(
                     f"{cls.__name__} runs on maps laid out as {' and as '.join(accepted)}; say which it is made for: "
-                    f'layout = "{accepted[0]}" in the class, or adapt(..., layout="{accepted[0]}")'
+                    f'write {cls.named}:layout={accepted[-1]}, layout = "{accepted[-1]}" in the class, '
+                    f'or adapt(..., layout="{accepted[-1]}")'
                 )
             cls.found = accepted[0]
-        return cls.found
+        layout = asked or cls.found
+        assert layout is not None
+        return layout
 
     @classmethod
     def why_unsupported(cls, site: Site, **options: Any) -> str | None:  # noqa: ANN401
@@ -142,15 +89,57 @@ class Adapted(Mechanism):
         if reason:
             return reason
         try:
-            if cls.layout_at(site, options) not in cls.recipe.layouts_at(site, options):
-                return f"it does not take {cls.found} there"
+            layout = cls.layout_at(site, options)
+            if layout not in cls.recipe.fit_at(site, options).layouts:
+                return f"it does not take {layout} there"
         except PluginError:
             raise
-        except NoLayoutError as error:
-            return str(error)
+        except (NoLayoutError, SiteError) as error:
+            return str(error) + cls._advice(site, options)
         except Exception as error:  # a module that was not written for attnbench has no other way to refuse
-            return f"it raises {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            return f"it raises {described(error)}" + cls._advice(site, options)
         return None
+
+    @classmethod
+    def _advice(cls, site: Site, options: Mapping[str, Value]) -> str:
+        """Return what the module would run with, once; not for one that runs elsewhere: it is unfit for this site."""
+        if cls.recipe.tried or cls.advised:
+            return ""
+        cls.advised = True
+        return Adviser(recipe=cls.recipe, site=site, options=options, named=cls.named).that_works()
+
+    @classmethod
+    def what_works(cls, options: Mapping[str, Value], missing: Sequence[str]) -> str:
+        """Return the end of a message that says what the options without a default may be; empty if that is not known.
+
+        Args:
+            options: that have a value.
+            missing: those that have none.
+        """
+        adviser = Adviser(
+            recipe=cls.recipe, site=_USUAL_SITE, options=options, named=cls.named, elsewhere=[_ANOTHER_SITE]
+        )
+        return adviser.that_works(missing)
+
+    @classmethod
+    def adaptation(cls, site: Site, **options: Any) -> str | None:  # noqa: ANN401
+        """Say what was assumed of the module because it says nothing of it itself, None if nothing was."""
+        fit = cls.recipe.fit_at(site, options)
+        return "; ".join(_assumed(fit, cls.recipe.layout_in(options))) or None
+
+
+def _assumed(fit: Fit, declared: Layout | None) -> list[str]:
+    sizes, others = ([n for n in fit.needed if KNOWN[n].is_size is is_size] for is_size in (True, False))
+    said = []
+    if declared is None:
+        said.append(f"called with {fit.layouts[0]}, the one layout in which it keeps a map's shape")
+    if sizes:
+        said.append(f"given the map's size as {', '.join(sizes)}, without which it does not run")
+    if others:
+        said.append(f"given {', '.join(others)}, without which it does not run")
+    if fit.outputs > 1:
+        said.append(f"the first of its {fit.outputs} outputs is taken")
+    return said
 
 
 def adapt(
@@ -162,7 +151,7 @@ def adapt(
     reach: Literal["local", "global"] | None = None,
     trains: bool | None = None,
     **fixed: object,
-) -> type[Mechanism]:
+) -> type[Adapted]:
     """Return a mechanism that builds and calls a module which knows nothing of attnbench.
 
     The constructor's arguments are filled in by their names: the channels, the heads, the channels per head, the
@@ -209,8 +198,13 @@ def adapt(
         raise PluginError(f"{name}: prefix_tokens stand before tokens in a row, layout BNC, and not in {layout}")
     if layout is not None and layout not in LAYOUTS:
         raise PluginError(f"{name}: layout {layout!r} is not known; write one of {', '.join(LAYOUTS)}")
-    options = options_of(name, layer, fixed)
+    left = left_to_the_user(name, layer, fixed)
     check_forward(name, layer)
+    recipe = Recipe(layer=layer, fixed=fixed, layout=layout, prefix_tokens=prefix_tokens)
+    if left.missing:
+        raise PluginError(_missing(name, recipe, left.missing))
+    settings = {name: _setting(name, admits) for name, admits in recipe.settings().items()}
+    options = {**left.options, **settings}
     claims = {
         claim: getattr(layer, claim)
         for claim in ("compiles", "exports", "paper", "reach", "trains")
@@ -221,8 +215,10 @@ def adapt(
         "__signature__": inspect.Signature([_SITE, *options.values()]),
         "__module__": getattr(layer, "__module__", __name__),
         "__doc__": inspect.getdoc(layer),
-        "recipe": Recipe(layer=layer, fixed=fixed, options=options, layout=layout, prefix_tokens=prefix_tokens),
+        "recipe": recipe,
         "found": layout,
+        "named": name,
+        "unset": left.unset | settings.keys(),
         **claims,
         **({"reach": reach} if reach else {}),
         **({"trains": trains} if trains is not None else {}),
@@ -233,6 +229,24 @@ def adapt(
 _SITE = inspect.Parameter("site", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Site)
 
 
+def _setting(name: str, admits: object) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=admits)
+
+
+def _missing(name: str, recipe: Recipe, missing: Sequence[str]) -> str:
+    """Say what a constructor needs that cannot be written behind its name, and what it may be."""
+    adviser = Adviser(recipe=recipe, site=_USUAL_SITE, options={}, named=name, elsewhere=[_ANOTHER_SITE])
+    works = adviser.that_works(missing)
+    if not works and CONFIGS.intersection(missing):
+        works = (
+            "; a configuration is made for a site, by the names that it has there: "
+            f"Mine = adapt(lambda site: {name}(Config(hidden_size=site.dim, num_attention_heads=site.heads)))"
+        )
+    return f"{name} needs {', '.join(missing)}, which no site has" + (
+        works or f"; give each a default, or fix it: {name} = adapt({name}, {missing[0]}=...)"
+    )
+
+
 def _constructor(options: Mapping[str, inspect.Parameter]) -> Callable[..., None]:
     """Return an ``__init__`` whose annotations are those of the options, by which values are read."""
 
@@ -241,46 +255,3 @@ def _constructor(options: Mapping[str, inspect.Parameter]) -> Callable[..., None
 
     __init__.__annotations__ = {name: parameter.annotation for name, parameter in options.items()}
     return __init__
-
-
-def _called(model: nn.Module, x: Tensor, further: Mapping[str, object]) -> Tensor:
-    y = model(x, **further)
-    first: Tensor = y[0] if isinstance(y, tuple | list) else y
-    return first
-
-
-_ONE_MORE = (
-    "; with one token before those of the map it does: is that a class token? "
-    "say prefix_tokens = 1 in the class, or adapt(..., prefix_tokens=1)"
-)
-
-
-def _tried(
-    model: nn.Module, site: Site, layouts: tuple[Layout, ...], prefix: Tensor | None, device: torch.device
-) -> tuple[list[Layout], dict[str, str]]:
-    """Return the layouts in which a module keeps the shape, and what it raised or returned in the others."""
-    accepted: list[Layout] = []
-    said: dict[str, str] = {}
-    for layout in layouts:
-        x = to_module(torch.zeros(1, site.height, site.width, site.dim, device=device), layout, prefix)
-        try:
-            with torch.no_grad():
-                y = _called(model.eval(), x, of_forward(model, site))
-        except Exception as error:
-            said[layout] = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            continue
-        if isinstance(y, Tensor) and y.shape == x.shape:
-            accepted.append(layout)
-        else:
-            said[layout] = f"{_described(y)} for {tuple(x.shape)}"
-    return accepted, said
-
-
-def _refusal(said: Mapping[str, str]) -> str:
-    alike = set(said.values())
-    each = "; ".join(f"{layout}: {text}" for layout, text in said.items())
-    return f"it keeps the shape of a map in no layout: {each if len(alike) > 1 else alike.pop()}"
-
-
-def _described(y: object) -> str:
-    return str(tuple(y.shape)) if isinstance(y, Tensor) else f"a {type(y).__name__}"

@@ -97,6 +97,11 @@ def is_value(default: object) -> bool:
     return default is None or type(default) in {bool, int, float, str}
 
 
+def is_readable(annotation: Any) -> bool:  # noqa: ANN401
+    """Return whether a text can stand for a value under an annotation, one other than None."""
+    return any(a in (int, float, bool, str) or typing.get_origin(a) is Literal for a in alternatives(annotation))
+
+
 def _kind_of(default: object) -> type:
     return type(default) if is_value(default) and default is not None else str
 
@@ -104,22 +109,29 @@ def _kind_of(default: object) -> type:
 def resolve(constructor: type, given: Mapping[str, str]) -> dict[str, Value]:
     """Return every option of a mechanism with its value: those given, read by their annotation, and the defaults.
 
+    Those in the class's ``unset`` are left out where they are not given.
+
     Raises:
         UsageError: an option that the constructor does not take, or a value that its annotation does not admit.
     """
     takes = parameters(constructor)
     mistakes = [f"unknown option {name!r}; {did_you_mean(name, takes)}" for name in given if name not in takes]
     options: dict[str, Value] = {}
+    missing = []
     for name, parameter in takes.items():
         if name not in given:
-            options[name] = parameter.default
             if parameter.default is parameter.empty:
-                mistakes.append(f"option {name!r} has no default; write {name}=VALUE, or give it one")
+                missing.append(name)
+            elif name not in getattr(constructor, "unset", ()):
+                options[name] = parameter.default
             continue
         try:
             options[name] = parse(given[name], parameter.annotation)
         except ValueError as error:
             mistakes.append(f"option {name}={given[name]}: {error}")
+    mistakes += [f"option {name!r} has no default; write {name}=VALUE, or give it one" for name in missing]
+    if missing and hasattr(constructor, "what_works"):
+        mistakes[-1] += constructor.what_works(options, missing)
     if mistakes:
         raise UsageError(*mistakes)
     return options
@@ -131,17 +143,18 @@ def parse(text: str, annotation: Any) -> Value:  # noqa: ANN401 - annotations ha
     Raises:
         ValueError: the annotation admits no such value; the message says what it does admit.
     """
-    for admitted in _alternatives(annotation):
+    for admitted in alternatives(annotation):
         try:
             return _parse_one(text, admitted)
         except ValueError:
             continue
-    raise ValueError(f"expected {' or '.join(_name(a) for a in _alternatives(annotation))}")
+    raise ValueError(f"expected {' or '.join(_name(a) for a in alternatives(annotation))}")
 
 
-def _alternatives(annotation: Any) -> tuple[Any, ...]:  # noqa: ANN401
+def alternatives(annotation: Any) -> tuple[Any, ...]:  # noqa: ANN401
+    """Return what an annotation is a union of, itself where it is none."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return tuple(a for part in typing.get_args(annotation) for a in _alternatives(part))
+        return tuple(a for part in typing.get_args(annotation) for a in alternatives(part))
     return (annotation,)
 
 
@@ -179,5 +192,5 @@ def _name(annotation: Any) -> str:  # noqa: ANN401
 def choices(constructor: type, name: str) -> tuple[str, ...]:
     """Return the values that a ``Literal`` option admits, none if there is no such option."""
     hint = hints(constructor.__init__).get(name)  # type: ignore[misc]
-    found = [a for a in _alternatives(hint) if typing.get_origin(a) is Literal]
+    found = [a for a in alternatives(hint) if typing.get_origin(a) is Literal]
     return tuple(str(choice) for literal in found for choice in typing.get_args(literal))

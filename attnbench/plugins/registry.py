@@ -56,10 +56,12 @@ class Plugin:
         if not takes_a_site or (isinstance(found, type) and not issubclass(found, Module)):
             raise PluginError(self._unfit(found))
         try:
-            return adapt(qkv=found) if is_of_qkv(found) else adapt(found)  # type: ignore[arg-type]
+            adapted = adapt(qkv=found) if is_of_qkv(found) else adapt(found)  # type: ignore[arg-type]
         except PluginError as error:
             said = str(error) if isinstance(found, type) else f"{self._unfit(found)}; {error}"
             raise PluginError(said if said.startswith(self.name) else f"{self._who}: {said}") from None
+        adapted.named = self.name
+        return adapted
 
     @property
     def _who(self) -> str:

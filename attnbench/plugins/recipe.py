@@ -1,0 +1,246 @@
+"""How a module that knows nothing of attnbench is built and called at a site: found by trying, without data."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from attnbench.errors import PluginError
+from attnbench.mechanism import Site
+from attnbench.plugins.arguments import left_at_none, of_constructor, of_forward
+from attnbench.plugins.layout import LAYOUTS, Layout, to_module
+from attnbench.probes.weightless import build_on_meta
+from attnbench.record import Value
+
+_MOST_TOKENS = 4096
+"""Largest map on which a module is tried for real that cannot be tried without data."""
+SETTINGS: Mapping[str, Any] = {"layout": Layout, "prefix_tokens": int}
+"""Options that say how a module is called, with what they admit."""
+_NOT_THE_LAYERS = (Path(torch.__file__).parent, Path(__file__).parents[1])
+
+
+class NoLayoutError(Exception):
+    """A module keeps the shape of a map in no layout that was tried."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """How a module is built and called at a site."""
+
+    layouts: Sequence[Layout]
+    """Those in which it keeps the shape of a map."""
+    needed: tuple[str, ...] = ()
+    """Arguments that default to None and without which it does not run."""
+    outputs: int = 1
+    """How many it returns; the first is taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What a foreign module is built from."""
+
+    layer: Callable[..., nn.Module]
+    fixed: Mapping[str, object]
+    """Constructor arguments that are the same at every site."""
+    layout: Layout | None = None
+    """As declared, None if it is to be found by trying."""
+    prefix_tokens: int = 0
+    """Class and register tokens, which stand before those of the map."""
+    tried: dict[object, Fit] = field(default_factory=dict, repr=False)
+    """What was found, by the arguments of the constructor and the size of the map."""
+
+    def settings(self) -> dict[str, object]:
+        """Return those options that say how the module is called, and what they admit: of what is not declared."""
+        takes = inspect.signature(self.layer).parameters
+        declared = self.layout is not None or self.prefix_tokens
+        return {} if declared else {name: admits for name, admits in SETTINGS.items() if name not in takes}
+
+    def layout_in(self, options: Mapping[str, Value]) -> Layout | None:
+        """Return the layout that is declared or among the options, None if it is to be found by trying."""
+        asked = options.get("layout") if "layout" in self.settings() else None
+        return asked or self.layout or ("BNC" if self.prefix_in(options) else None)  # type: ignore[return-value]
+
+    def prefix_in(self, options: Mapping[str, Value]) -> int:
+        """Return how many tokens stand before those of the map."""
+        asked = options.get("prefix_tokens") if "prefix_tokens" in self.settings() else None
+        return int(asked or self.prefix_tokens)
+
+    def build(self, site: Site, options: Mapping[str, Value], needed: Sequence[str] = ()) -> nn.Module:
+        """Build the module for a site.
+
+        Args:
+            site: where.
+            options: as given.
+            needed: arguments that are filled in although they default to None.
+        """
+        settings = self.settings()
+        own = {name: value for name, value in options.items() if name not in settings}
+        prefix = self.prefix_in(options)
+        from_site = of_constructor(self.layer, site, prefix_tokens=prefix, needed=[n for n in needed if n not in own])
+        return self.layer(**from_site | dict(self.fixed) | own)
+
+    def prefix(self, site: Site, options: Mapping[str, Value], device: torch.device | None = None) -> Tensor | None:
+        """Return the tokens (1, P, C) before those of a map, None for none.
+
+        They are alike and small, as class tokens are in the beginning; what they hold changes no cost.
+        """
+        count = self.prefix_in(options)
+        return torch.full((1, count, site.dim), 0.02, device=device) if count else None
+
+    def needed_at(self, site: Site, options: Mapping[str, Value]) -> tuple[str, ...]:
+        """Return the arguments that default to None and without which the module does not run at a site."""
+        return self.fit_at(site, options).needed if left_at_none(self.layer, self.fixed, sizes=False) else ()
+
+    def fit_at(self, site: Site, options: Mapping[str, Value]) -> Fit:
+        """Return how the module is built and called at a site, found without data where possible.
+
+        Raises:
+            NoLayoutError: it keeps the shape of a map in no layout, with what it said to each.
+            PluginError: tokens before those of a map are asked for in a layout that has none.
+            Exception: the module cannot be built; whatever it raised itself.
+        """
+        given = tuple(of_constructor(self.layer, site).items())
+        asked = given, tuple(options.items()), site.height, site.width, site.dim, site.heads
+        if asked not in self.tried:
+            self.tried[asked] = self._found_at(site, options)
+        return self.tried[asked]
+
+    def fit_without_data(self, site: Site, options: Mapping[str, Value]) -> Fit:
+        """Return the same for a module that can be tried without data, and raise for others as well."""
+        with torch.random.fork_rng(devices=[]):
+            return self._first_that_runs(site, options, with_data=False)
+
+    def _found_at(self, site: Site, options: Mapping[str, Value]) -> Fit:
+        if self.prefix_in(options) and self.layout_in(options) != "BNC":
+            raise PluginError(f"prefix_tokens stand before tokens in a row: layout BNC, not {self.layout_in(options)}")
+        with torch.random.fork_rng(devices=[]):
+            try:
+                return self._first_that_runs(site, options, with_data=False)
+            except Exception:
+                if site.tokens > _MOST_TOKENS:
+                    raise
+                return self._first_that_runs(site, options, with_data=True)
+
+    def _first_that_runs(self, site: Site, options: Mapping[str, Value], *, with_data: bool) -> Fit:
+        """Try it as it is, then with the sizes that it leaves at None, then with all that a site has."""
+        sizes, everything = (left_at_none(self.layer, self.fixed, sizes=sizes) for sizes in (True, False))
+        raised: Exception | None = None
+        for needed in dict.fromkeys(((), sizes, everything)):
+            try:
+                return self._tried_at(site, options, needed, with_data=with_data)
+            except Exception as error:  # a constructor may raise anything; the first says most
+                raised = raised or error
+        assert raised is not None
+        raise raised
+
+    def _tried_at(self, site: Site, options: Mapping[str, Value], needed: tuple[str, ...], *, with_data: bool) -> Fit:
+        device = torch.device("cpu" if with_data else "meta")
+        if with_data:
+            model = self.build(site, options, needed)
+        else:
+            model, _ = build_on_meta(lambda: (self.build(site, options, needed), ()))
+        layout = self.layout_in(options)
+        fitting = Fitting(
+            model=model.eval() or model, site=site, device=device
+        )  # an eval of somebody's may return None
+        fitting.of(LAYOUTS if layout is None else (layout,), self.prefix(site, options, device))
+        if fitting.accepted:
+            return Fit(layouts=tuple(fitting.accepted), needed=needed, outputs=fitting.outputs)
+        raise NoLayoutError(fitting.refusal(wants_one_more=not self.prefix_in(options)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitting:
+    """A module that is called with a map in layout after layout."""
+
+    model: nn.Module
+    site: Site
+    device: torch.device
+    accepted: dict[Layout, int] = field(default_factory=dict)
+    """Layouts in which the shape is kept, with the number of outputs."""
+    said: dict[str, str] = field(default_factory=dict)
+    """What it raised or returned in others."""
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs there are."""
+        return max(self.accepted.values(), default=1)
+
+    def of(self, layouts: Sequence[Layout], prefix: Tensor | None) -> None:
+        """Call it in some layouts."""
+        site = self.site
+        for layout in layouts:
+            x = to_module(torch.zeros(1, site.height, site.width, site.dim, device=self.device), layout, prefix)
+            try:
+                with torch.no_grad():
+                    y = self.model(x, **of_forward(self.model, site))
+            except Exception as error:
+                self.said[layout] = described(error)
+                continue
+            first = first_of(y)
+            if isinstance(first, Tensor) and first.shape == x.shape:
+                self.accepted[layout] = len(y) if isinstance(y, tuple | list) else 1
+            else:
+                self.said[layout] = f"{_shape(first)} for {tuple(x.shape)}"
+
+    def refusal(self, *, wants_one_more: bool) -> str:
+        """Say what the module said to each layout, and what that hints at.
+
+        Args:
+            wants_one_more: whether to try it with a token before those of the map.
+        """
+        said = dict(self.said)
+        alike = set(said.values())
+        each = "; ".join(f"{layout}: {text}" for layout, text in said.items())
+        return f"it keeps the shape of a map in no layout: {each if len(alike) > 1 else alike.pop()}" + (
+            self._hint(said.get("BNC", "")) if wants_one_more else ""
+        )
+
+    def _hint(self, said: str) -> str:
+        if said.startswith(f"(1, 1, {self.site.dim}) for"):
+            return _ONE_FOR_ALL
+        self.of(["BNC"], torch.full((1, 1, self.site.dim), 0.02, device=self.device))
+        return _ONE_MORE if self.accepted else ""
+
+
+_ONE_FOR_ALL = (
+    "; one token comes back for all of them, as of a class attention: that is no layer that a map goes through, "
+    "measure the network that it is from, --networks"
+)
+_ONE_MORE = (
+    "; with one token before those of the map it does: is that a class token? write :prefix_tokens=1 behind its name, "
+    "say prefix_tokens = 1 in the class, or adapt(..., prefix_tokens=1)"
+)
+
+
+def first_of(y: Any) -> Any:  # noqa: ANN401 - of whatever a stranger's layer returns
+    """Return the first of several outputs, or the one that there is."""
+    return y[0] if isinstance(y, tuple | list) and y else y
+
+
+def described(error: Exception) -> str:
+    """Return an exception in one line: with the line of the layer that raised it where it says little by itself."""
+    text = str(error).strip().partition("\n")[0][:300]
+    where = _line_of(error) if not text or "NoneType" in text else ""
+    return ": ".join(filter(None, [type(error).__name__, text])) + (f", at `{where}`" if where else "")
+
+
+def _line_of(error: Exception) -> str:
+    """Return the last line of code that is neither torch's nor attnbench's, empty if that is not known."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not any(Path(frame.filename).is_relative_to(folder) for folder in _NOT_THE_LAYERS)
+    ]
+    return str(frames[-1].line or "")[:120] if frames else ""
+
+
+def _shape(y: object) -> str:
+    return str(tuple(y.shape)) if isinstance(y, Tensor) else f"a {type(y).__name__}"

@@ -24,7 +24,7 @@ PARENT = sorted(
     for path in (ROOT / "attnbench" / folder).rglob("*.py")
     if path.name not in CHILDREN
 ) + [ROOT / "attnbench" / f"{name}.py" for name in ("api", "axes", "record", "errors", "roofline")]
-LIGHT = ["torch", "pandas", "timm", "numpy", "rich", "matplotlib", "mechanisms"]
+LIGHT = ["torch", "pandas", "timm", "numpy", "rich", "matplotlib", "attnbench.mechanisms"]
 
 
 def imports(path: Path, *, top_level: bool = False) -> set[str]:
@@ -45,7 +45,7 @@ def module_name(path: Path) -> str:
 
 @pytest.mark.parametrize("path", HARNESS, ids=module_name)
 def test_the_harness_knows_no_mechanism_by_import(path: Path) -> None:
-    assert not {name for name in imports(path) if name.split(".")[0] == "mechanisms"}
+    assert not {name for name in imports(path) if f"{name}.".startswith(("mechanisms.", "attnbench.mechanisms."))}
 
 
 def test_the_picture_in_the_design_names_every_entry_of_the_tree() -> None:
@@ -58,6 +58,13 @@ def test_the_picture_in_the_design_names_every_entry_of_the_tree() -> None:
 def test_the_folder_of_mechanisms_holds_folders_only() -> None:
     files = {path.name for path in (ROOT / "mechanisms").iterdir() if path.is_file()}
     assert files == {"__init__.py", "py.typed"}
+
+
+def test_what_is_installed_takes_no_name_but_attnbench() -> None:
+    """The folder at the top is imported by a link, here and installed; a package of its name would be in the way."""
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]
+    assert asked == {"include": ["attnbench*"]}
+    assert (ROOT / "attnbench" / "mechanisms").readlink() == Path("../mechanisms")
 
 
 def test_imports_form_no_circle() -> None:
@@ -133,7 +140,7 @@ def test_every_folder_of_mechanisms_is_an_entry_point_and_loads() -> None:
     entries = {entry.name.replace("-", "_"): entry for entry in entry_points(group="attnbench.mechanisms")}
     assert folders <= entries.keys()
     for folder in folders:
-        assert entries[folder].load().__module__.startswith(f"mechanisms.{folder}")
+        assert entries[folder].load().__module__.startswith(f"attnbench.mechanisms.{folder}")
 
 
 def test_only_the_command_line_prints_or_exits() -> None:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from attnbench.mechanism import Site
+from attnbench.mechanisms.mhsa import MHSA
 from attnbench.models.patches import PatchReduction
-from mechanisms.mhsa import MHSA
 
 LAYER = MHSA(Site(height=2, width=3, dim=4, heads=2))
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import attnbench
 from attnbench import devices
 from attnbench.axes import COLD
 from attnbench.child import voice
@@ -26,6 +27,7 @@ from attnbench.errors import PluginError
 from attnbench.mechanism import option_defaults
 from attnbench.plugins.options import parameters
 from attnbench.plugins.registry import Plugin, discover
+from attnbench.plugins.source import BUILT_IN, package_of
 from attnbench.record import Cell
 from attnbench.runs.job import Event, Job
 from attnbench.worker.events import outcome
@@ -45,7 +47,10 @@ def serve(job: Job, turns: Iterable[str], say: Say, *, packages: Path) -> None:
     say({"event": "environment", "environment": environment.take(threads=cell.threads, device=cell.device).to_dict()})
     try:
         cell = as_known_here(cell)
-        _check_origin(discover().find(cell.mechanism), packages)
+        plugin = discover().find(cell.mechanism)
+        if package_of(plugin.module) == BUILT_IN:
+            attnbench.__path__.insert(0, str(packages))
+        _check_origin(plugin, packages)
         say({"event": "options", "options": dict(cell.options)})
         ready = prepare(0, replace(assignment, cell=cell), job.settings, _enter(say), _learn(say), held_bytes=0)
         timer, flush = device.timer(), device.flusher()
@@ -88,7 +93,7 @@ def _check_origin(plugin: Plugin, packages: Path) -> None:
     """See that it is this revision that was loaded: an installation's own import hook may come before ``sys.path``."""
     if plugin.local:
         return
-    top = importlib.import_module(plugin.module.partition(".")[0])
+    top = importlib.import_module(package_of(plugin.module))
     if top.__file__ is None or not Path(top.__file__).is_relative_to(packages):
         raise PluginError(f"{top.__name__} was loaded from {top.__file__} rather than from {packages}")
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
 from torch._library.custom_ops import OPDEFS
+
+from attnbench.plugins.source import BUILT_IN, package_of
 
 _SHARED = frozenset({"attnbench"})
 """Packages that are the harness's own, in whichever repository they lie."""
@@ -51,6 +53,7 @@ class Revision:
         """Let its modules be those that names stand for."""
         sys.meta_path.insert(0, self)
         sys.modules.update(self._modules)
+        _bind(self._modules)
 
     def leave(self) -> None:
         """Let none of its modules be found."""
@@ -58,13 +61,14 @@ class Revision:
             sys.meta_path.remove(self)
         found = {name: sys.modules.pop(name, None) for name in self._names}
         self._modules = {name: module for name, module in found.items() if module is not None}
+        _unbind(self._modules)
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return where a module of this revision is, None for what is found as usual; Python's import asks it first."""
-        first, below, _ = name.partition(".")
-        if below:  # found by the path of its package, which lies in this checkout
+        first = package_of(name)
+        if name != first:  # found by the path of its package, which lies in this checkout
             if first in self._names:
                 self._names[name] = None
             return None
@@ -80,6 +84,17 @@ class Revision:
         self._names[name] = None
         within = [str(file.parent)] if usual.submodule_search_locations is not None else None
         return importlib.util.spec_from_file_location(name, file, submodule_search_locations=within)
+
+
+def _bind(modules: Mapping[str, ModuleType]) -> None:
+    """Let the folder of the built-ins be an attribute of attnbench, which all revisions share."""
+    if BUILT_IN in modules:
+        setattr(sys.modules["attnbench"], BUILT_IN.partition(".")[2], modules[BUILT_IN])
+
+
+def _unbind(modules: Mapping[str, ModuleType]) -> None:
+    if BUILT_IN in modules:
+        vars(sys.modules["attnbench"]).pop(BUILT_IN.partition(".")[2], None)
 
 
 def _usual(name: str, path: Sequence[str] | None, target: ModuleType | None) -> ModuleSpec | None:

@@ -13,7 +13,7 @@ from attnbench.child import ProgramError, run_program
 from attnbench.child.scratch import scratch
 from attnbench.errors import UsageError
 from attnbench.plugins.registry import Plugin
-from attnbench.plugins.source import file_of
+from attnbench.plugins.source import file_of, package_of
 
 _OF_ANOTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
 """Set where git calls us, from a hook say; they would point every command at that repository."""
@@ -87,8 +87,8 @@ def place(plugin: Plugin, repository: Path) -> CodePlace:
     if plugin.local:
         source = Path(plugin.module).resolve()
     else:
-        # Found without importing it: a top-level name has no parent that would be imported for it.
-        spec = importlib.util.find_spec(plugin.module.partition(".")[0])
+        # Found without importing it: no parent would be imported for it but attnbench.
+        spec = importlib.util.find_spec(package_of(plugin.module))
         source = Path(spec.origin).resolve() if spec and spec.origin else Path()
         source = source.parent if source.name == "__init__.py" else source
     return CodePlace(

@@ -14,6 +14,7 @@ from pathlib import Path
 from attnbench.plugins.admitted import admitted
 from attnbench.plugins.registry import Plugin
 
+BUILT_IN = "attnbench.mechanisms"
 _MOST_REEXPORTS = 4
 
 
@@ -49,6 +50,14 @@ def read(plugin: Plugin) -> Facts:
 def file_of(plugin: Plugin) -> Path | None:
     """Return the file of a plugin's module without importing it, None if there is none."""
     return Path(plugin.module) if plugin.local else _module_file(plugin.module)
+
+
+def package_of(module: str) -> str:
+    """Return the package that a mechanism's code comes in: the top-level one, or the folder of the built-ins.
+
+    These are below attnbench, so as to take no name of others', and are code like anybody's all the same.
+    """
+    return BUILT_IN if f"{module}.".startswith(f"{BUILT_IN}.") else module.partition(".")[0]
 
 
 def _module_file(module: str) -> Path | None:

@@ -17,7 +17,7 @@ import torch
 from attnbench import devices
 
 _ABSENT: Final = object()
-_WITH_ALL_BELOW = ("attnbench.", "mechanisms.", "torch.nn.modules.")
+_WITH_ALL_BELOW = ("attnbench.", "torch.nn.modules.")
 """Modules of which everything that is loaded below them is looked at too, the harness's own among them."""
 _PYTHON = """builtins time json json.encoder json.decoder os posix gc random threading math statistics sys signal
 resource io contextlib functools"""

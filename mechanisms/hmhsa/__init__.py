@@ -1,5 +1,5 @@
 """Hierarchical multi-head self-attention."""
 
-from mechanisms.hmhsa.attention import HMHSA
+from attnbench.mechanisms.hmhsa.attention import HMHSA
 
 __all__ = ["HMHSA"]

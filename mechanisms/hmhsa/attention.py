@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attnbench.mechanism import Macs, Map, Mechanism, Site
-from mechanisms.hmhsa.channels_last import MapNorm, Pointwise
-from mechanisms.hmhsa.grids import concatenated, cut, join, pairs, pooled_tokens
+from attnbench.mechanisms.hmhsa.channels_last import MapNorm, Pointwise
+from attnbench.mechanisms.hmhsa.grids import concatenated, cut, join, pairs, pooled_tokens
 
 Size: TypeAlias = int | Literal["auto"]
 Tokens: TypeAlias = Float[Tensor, "images tokens dim"]
@@ -78,7 +78,7 @@ class HMHSA(Mechanism):
     Example:
         >>> import torch
         >>> from attnbench import Site
-        >>> from mechanisms.hmhsa import HMHSA
+        >>> from attnbench.mechanisms.hmhsa import HMHSA
         >>> layer = HMHSA(Site(height=14, width=14, dim=64, heads=2))
         >>> layer(torch.zeros(1, 14, 14, 64)).shape
         torch.Size([1, 14, 14, 64])

@@ -34,13 +34,13 @@ from timm.models import register_model
 from torch import nn
 
 from attnbench.mechanism import Map
+from attnbench.mechanisms.hmhsa.attention import HMHSA
 from attnbench.models.backbone import sites
 from attnbench.models.blocks import draw, drop_path_rates, linear_head
 from attnbench.models.built_by_timm import create
 from attnbench.models.built_by_timm import default_cfgs as _default_cfgs
 from attnbench.models.network import NOMINAL, STRIDES, Images, PyramidNetwork, Shrunk
 from attnbench.models.pyramid import Pyramid
-from mechanisms.hmhsa.attention import HMHSA
 
 STEM_DIM = 16
 EXPANSIONS = (8, 8, 4, 4)

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attnbench.mechanism import Macs, Map, Mechanism, Site
+from attnbench.mechanisms.lavit.plan import Auto, Backend, Plan
+from attnbench.mechanisms.lavit.residual import StageResidual
 from attnbench.models.patches import PatchReduction
-from mechanisms.lavit.plan import Auto, Backend, Plan
-from mechanisms.lavit.residual import StageResidual
 
 Tokens: TypeAlias = Float[Tensor, "batch queries dim"]
 Reduced: TypeAlias = Float[Tensor, "batch keys dim"]
@@ -62,7 +62,7 @@ class LessAttention(Mechanism):
     Example:
         >>> import torch
         >>> from attnbench import Site
-        >>> from mechanisms.lavit import LessAttention
+        >>> from attnbench.mechanisms.lavit import LessAttention
         >>> layer = LessAttention(Site(height=14, width=14, dim=64, heads=2))
         >>> layer(torch.zeros(1, 14, 14, 64)).shape
         torch.Size([1, 14, 14, 64])

@@ -37,6 +37,7 @@ from timm.models import register_model
 from torch import Tensor, nn
 
 from attnbench.mechanism import Map, Site
+from attnbench.mechanisms.lavit.attention import LessAttention
 from attnbench.models.backbone import sites
 from attnbench.models.blocks import MLP, Block, drop_path_rates, linear_head
 from attnbench.models.built_by_timm import create
@@ -44,7 +45,6 @@ from attnbench.models.built_by_timm import default_cfgs as _default_cfgs
 from attnbench.models.network import NOMINAL, Images, PyramidNetwork, Shrunk
 from attnbench.models.patches import Patches
 from attnbench.models.pyramid import Pyramid
-from mechanisms.lavit.attention import LessAttention
 
 DIMS = (64, 128, 320, 512)
 HEADS = (1, 2, 5, 8)

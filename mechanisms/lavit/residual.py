@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from mechanisms.lavit.plan import Grid, Plan, window
+from attnbench.mechanisms.lavit.plan import Grid, Plan, window
 
 OldScores: TypeAlias = Float[Tensor, "batch old_heads old_queries old_keys"]
 NewScores: TypeAlias = Float[Tensor, "batch heads queries keys"]

@@ -1,5 +1,5 @@
 """Multi-scale ReLU linear attention of EfficientViT."""
 
-from mechanisms.linear.attention import ReLULinearAttention
+from attnbench.mechanisms.linear.attention import ReLULinearAttention
 
 __all__ = ["ReLULinearAttention"]

@@ -84,7 +84,7 @@ class ReLULinearAttention(Mechanism):
     Example:
         >>> import torch
         >>> from attnbench import Site
-        >>> from mechanisms.linear import ReLULinearAttention
+        >>> from attnbench.mechanisms.linear import ReLULinearAttention
         >>> layer = ReLULinearAttention(Site(height=14, width=14, dim=64, heads=2))
         >>> layer(torch.zeros(1, 14, 14, 64)).shape
         torch.Size([1, 14, 14, 64])

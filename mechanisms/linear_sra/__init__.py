@@ -1,5 +1,5 @@
 """Linear spatial-reduction attention of PVTv2."""
 
-from mechanisms.linear_sra.attention import LinearSpatialReductionAttention
+from attnbench.mechanisms.linear_sra.attention import LinearSpatialReductionAttention
 
 __all__ = ["LinearSpatialReductionAttention"]

@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
 from attnbench.mechanism import Macs, Map, Site
-from mechanisms.sra.reduced import Backend, Reduced, ReducedAttention, reduced_macs
+from attnbench.mechanisms.sra.reduced import Backend, Reduced, ReducedAttention, reduced_macs
 
 
 def _checked(pool: int) -> int:
@@ -63,7 +63,7 @@ class LinearSpatialReductionAttention(ReducedAttention):
     Example:
         >>> import torch
         >>> from attnbench import Site
-        >>> from mechanisms.linear_sra import LinearSpatialReductionAttention
+        >>> from attnbench.mechanisms.linear_sra import LinearSpatialReductionAttention
         >>> layer = LinearSpatialReductionAttention(Site(height=14, width=14, dim=64, heads=2))
         >>> layer(torch.zeros(1, 14, 14, 64)).shape
         torch.Size([1, 14, 14, 64])

@@ -1,5 +1,5 @@
 """Linformer: attention to a fixed number of learned mixtures of the tokens."""
 
-from mechanisms.linformer.attention import LinformerAttention
+from attnbench.mechanisms.linformer.attention import LinformerAttention
 
 __all__ = ["LinformerAttention"]

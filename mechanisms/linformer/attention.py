@@ -49,7 +49,7 @@ class LinformerAttention(Mechanism):
     Example:
         >>> import torch
         >>> from attnbench import Site
-        >>> from mechanisms.linformer import LinformerAttention
+        >>> from attnbench.mechanisms.linformer import LinformerAttention
         >>> layer = LinformerAttention(Site(height=14, width=14, dim=64, heads=2))
         >>> layer(torch.zeros(1, 14, 14, 64)).shape
         torch.Size([1, 14, 14, 64])

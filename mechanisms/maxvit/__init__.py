@@ -1,5 +1,5 @@
 """Block and grid attention of MaxViT."""
 
-from mechanisms.maxvit.attention import BlockGridAttention
+from attnbench.mechanisms.maxvit.attention import BlockGridAttention
 
 __all__ = ["BlockGridAttention"]

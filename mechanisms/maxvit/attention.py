@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attnbench.mechanism import Macs, Map, Mechanism, Site, option_defaults
-from mechanisms.maxvit.partition import Kind, blocks, grids, kinds, rearranged
-from mechanisms.swin.attention import Policy, scaled
-from mechanisms.swin.biased import fused, unfused
+from attnbench.mechanisms.maxvit.partition import Kind, blocks, grids, kinds, rearranged
+from attnbench.mechanisms.swin.attention import Policy, scaled
+from attnbench.mechanisms.swin.biased import fused, unfused
 
 
 def sides(site: Site, *, window: int, resolution_policy: Policy) -> tuple[int, int]:
@@ -69,7 +69,7 @@ class BlockGridAttention(Mechanism):
     Example:
         >>> import torch
         >>> from attnbench import Site
-        >>> from mechanisms.maxvit import BlockGridAttention
+        >>> from attnbench.mechanisms.maxvit import BlockGridAttention
         >>> layer = BlockGridAttention(Site(height=14, width=14, dim=64, heads=2))
         >>> layer(torch.zeros(1, 14, 14, 64)).shape
         torch.Size([1, 14, 14, 64])

@@ -1,5 +1,5 @@
 """Multi-head self-attention, the baseline of every comparison."""
 
-from mechanisms.mhsa.attention import MHSA
+from attnbench.mechanisms.mhsa.attention import MHSA
 
 __all__ = ["MHSA"]

@@ -40,7 +40,7 @@ class MHSA(Mechanism):
     Example:
         >>> import torch
         >>> from attnbench import Site
-        >>> from mechanisms.mhsa import MHSA
+        >>> from attnbench.mechanisms.mhsa import MHSA
         >>> layer = MHSA(Site(height=14, width=14, dim=64, heads=2))
         >>> layer(torch.zeros(1, 14, 14, 64)).shape
         torch.Size([1, 14, 14, 64])

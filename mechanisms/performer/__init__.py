@@ -1,5 +1,5 @@
 """Performer: softmax attention estimated by positive orthogonal random features."""
 
-from mechanisms.performer.attention import PerformerAttention
+from attnbench.mechanisms.performer.attention import PerformerAttention
 
 __all__ = ["PerformerAttention"]

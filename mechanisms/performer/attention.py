@@ -58,7 +58,7 @@ class PerformerAttention(Mechanism):
     Example:
         >>> import torch
         >>> from attnbench import Site
-        >>> from mechanisms.performer import PerformerAttention
+        >>> from attnbench.mechanisms.performer import PerformerAttention
         >>> layer = PerformerAttention(Site(height=14, width=14, dim=64, heads=2))
         >>> layer(torch.zeros(1, 14, 14, 64)).shape
         torch.Size([1, 14, 14, 64])

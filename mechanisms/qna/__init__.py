@@ -1,5 +1,5 @@
 """Query-and-attend: attention in sliding windows by learned queries."""
 
-from mechanisms.qna.attention import QnA
+from attnbench.mechanisms.qna.attention import QnA
 
 __all__ = ["QnA"]

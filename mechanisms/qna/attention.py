@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attnbench.mechanism import Macs, Map, Mechanism, Site
-from mechanisms.qna.windows import Scores, attend_windows
+from attnbench.mechanisms.qna.windows import Scores, attend_windows
 
 
 def _full_precision(device_type: str) -> AbstractContextManager[object]:
@@ -104,7 +104,7 @@ class QnA(Mechanism):
     Example:
         >>> import torch
         >>> from attnbench import Site
-        >>> from mechanisms.qna import QnA
+        >>> from attnbench.mechanisms.qna import QnA
         >>> layer = QnA(Site(height=14, width=14, dim=64, heads=2))
         >>> layer(torch.zeros(1, 14, 14, 64)).shape
         torch.Size([1, 14, 14, 64])

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from attnbench.mechanism import Macs, Map, Mechanism, Site
-from mechanisms.hmhsa.grids import cut, join, pairs, spans
-from mechanisms.swin.biased import Attended, Bias, Packed, fused
+from attnbench.mechanisms.hmhsa.grids import cut, join, pairs, spans
+from attnbench.mechanisms.swin.biased import Attended, Bias, Packed, fused
 
 
 class LocalAttention(Mechanism):

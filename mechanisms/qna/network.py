@@ -45,15 +45,15 @@ from timm.models import register_model
 from torch import nn
 
 from attnbench.mechanism import Map, Site
+from attnbench.mechanisms.qna.attention import LearnedQueryAttention, QnA
+from attnbench.mechanisms.qna.flax_names import from_flax
+from attnbench.mechanisms.qna.local import LocalAttention
 from attnbench.models.backbone import sites
 from attnbench.models.blocks import MLP, Block, draw, drop_path_rates, linear_head
 from attnbench.models.built_by_timm import create
 from attnbench.models.built_by_timm import default_cfgs as _default_cfgs
 from attnbench.models.network import NOMINAL, Images, PyramidNetwork, Shrunk
 from attnbench.models.pyramid import Pyramid
-from mechanisms.qna.attention import LearnedQueryAttention, QnA
-from mechanisms.qna.flax_names import from_flax
-from mechanisms.qna.local import LocalAttention
 
 PATCH = 4
 QUERIES = 2

@@ -26,7 +26,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from jaxtyping import Float
 from torch import Tensor
 
-from mechanisms.qna.far import far_windows
+from attnbench.mechanisms.qna.far import far_windows
 
 Scores: TypeAlias = Float[Tensor, "batch height width queries heads"]
 Values: TypeAlias = Float[Tensor, "batch height width heads head_dim"]

@@ -1,5 +1,5 @@
 """Stand-alone self-attention in sliding windows."""
 
-from mechanisms.sasa.attention import StandAloneAttention
+from attnbench.mechanisms.sasa.attention import StandAloneAttention
 
 __all__ = ["StandAloneAttention"]

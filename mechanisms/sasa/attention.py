@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from attnbench.mechanism import Macs, Map, Mechanism, Site
-from mechanisms.sasa.lean import lean
-from mechanisms.sasa.unfolded import unfolded
+from attnbench.mechanisms.sasa.lean import lean
+from attnbench.mechanisms.sasa.unfolded import unfolded
 
 
 class StandAloneAttention(Mechanism):
@@ -44,7 +44,7 @@ class StandAloneAttention(Mechanism):
     Example:
         >>> import torch
         >>> from attnbench import Site
-        >>> from mechanisms.sasa import StandAloneAttention
+        >>> from attnbench.mechanisms.sasa import StandAloneAttention
         >>> layer = StandAloneAttention(Site(height=14, width=14, dim=64, heads=2))
         >>> layer(torch.zeros(1, 14, 14, 64)).shape
         torch.Size([1, 14, 14, 64])

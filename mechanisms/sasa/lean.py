@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from mechanisms.sasa.tiles import Tiles, collect, gather, scatter, spread
-from mechanisms.sasa.unfolded import Bias, Heads, Packed, unfolded
+from attnbench.mechanisms.sasa.tiles import Tiles, collect, gather, scatter, spread
+from attnbench.mechanisms.sasa.unfolded import Bias, Heads, Packed, unfolded
 
 CHUNK_SCORES = {"cpu": 2**17, "other": 2**22}
 """Scores that are worked on at a time on small maps: few enough for a CPU's cache, and enough to fill a GPU."""

@@ -1,5 +1,5 @@
 """Spatial-reduction attention of PVT."""
 
-from mechanisms.sra.attention import SpatialReductionAttention
+from attnbench.mechanisms.sra.attention import SpatialReductionAttention
 
 __all__ = ["SpatialReductionAttention"]

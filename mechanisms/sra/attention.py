@@ -7,8 +7,8 @@ from typing import Any, Literal, TypeAlias
 from torch import nn
 
 from attnbench.mechanism import Macs, Site
+from attnbench.mechanisms.sra.reduced import Backend, ReducedAttention, reduced_macs
 from attnbench.models.patches import PatchReduction
-from mechanisms.sra.reduced import Backend, ReducedAttention, reduced_macs
 
 Reduction: TypeAlias = int | Literal["auto"]
 
@@ -56,7 +56,7 @@ class SpatialReductionAttention(ReducedAttention):
     Example:
         >>> import torch
         >>> from attnbench import Site
-        >>> from mechanisms.sra import SpatialReductionAttention
+        >>> from attnbench.mechanisms.sra import SpatialReductionAttention
         >>> layer = SpatialReductionAttention(Site(height=14, width=14, dim=64, heads=2))
         >>> layer(torch.zeros(1, 14, 14, 64)).shape
         torch.Size([1, 14, 14, 64])

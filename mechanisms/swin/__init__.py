@@ -1,5 +1,5 @@
 """Shifted-window attention of Swin."""
 
-from mechanisms.swin.attention import ShiftedWindowAttention
+from attnbench.mechanisms.swin.attention import ShiftedWindowAttention
 
 __all__ = ["ShiftedWindowAttention"]

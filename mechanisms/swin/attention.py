@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from attnbench.mechanism import Macs, Map, Mechanism, Site, option_defaults
-from mechanisms.swin.biased import fused, unfused
-from mechanisms.swin.windows import WindowSide, arrange
+from attnbench.mechanisms.swin.biased import fused, unfused
+from attnbench.mechanisms.swin.windows import WindowSide, arrange
 
 Policy = Literal["fixed", "scaled"]
 Shift = Literal["cyclic", "padded", "none"]
@@ -80,7 +80,7 @@ class ShiftedWindowAttention(Mechanism):
     Example:
         >>> import torch
         >>> from attnbench import Site
-        >>> from mechanisms.swin import ShiftedWindowAttention
+        >>> from attnbench.mechanisms.swin import ShiftedWindowAttention
         >>> layer = ShiftedWindowAttention(Site(height=14, width=14, dim=64, heads=2))
         >>> layer(torch.zeros(1, 14, 14, 64)).shape
         torch.Size([1, 14, 14, 64])

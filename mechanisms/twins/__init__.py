@@ -1,5 +1,5 @@
 """Locally-grouped and global sub-sampled attention of Twins-SVT."""
 
-from mechanisms.twins.attention import TwinsAttention
+from attnbench.mechanisms.twins.attention import TwinsAttention
 
 __all__ = ["TwinsAttention"]

@@ -9,9 +9,9 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
 from attnbench.mechanism import Macs, Map, Mechanism, Site
+from attnbench.mechanisms.sra.attention import Reduction, reduction_at
+from attnbench.mechanisms.sra.reduced import Backend, reduced_macs, unfused
 from attnbench.models.patches import PatchReduction
-from mechanisms.sra.attention import Reduction, reduction_at
-from mechanisms.sra.reduced import Backend, reduced_macs, unfused
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -94,7 +94,7 @@ class TwinsAttention(Mechanism):
     Example:
         >>> import torch
         >>> from attnbench import Site
-        >>> from mechanisms.twins import TwinsAttention
+        >>> from attnbench.mechanisms.twins import TwinsAttention
         >>> layer = TwinsAttention(Site(height=14, width=14, dim=64, heads=2))
         >>> layer(torch.zeros(1, 14, 14, 64)).shape
         torch.Size([1, 14, 14, 64])

@@ -1,5 +1,5 @@
 """Cross-covariance attention of XCiT."""
 
-from mechanisms.xca.attention import CrossCovarianceAttention
+from attnbench.mechanisms.xca.attention import CrossCovarianceAttention
 
 __all__ = ["CrossCovarianceAttention"]

@@ -65,7 +65,7 @@ class CrossCovarianceAttention(Mechanism):
     Example:
         >>> import torch
         >>> from attnbench import Site
-        >>> from mechanisms.xca import CrossCovarianceAttention
+        >>> from attnbench.mechanisms.xca import CrossCovarianceAttention
         >>> layer = CrossCovarianceAttention(Site(height=14, width=14, dim=64, heads=2))
         >>> layer(torch.zeros(1, 14, 14, 64)).shape
         torch.Size([1, 14, 14, 64])

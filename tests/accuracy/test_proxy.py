@@ -17,11 +17,11 @@ from attnbench.accuracy.data import datasets
 from attnbench.accuracy.data.splits import Dataset, Pixels
 from attnbench.accuracy.training import Score, score
 from attnbench.mechanism import Macs, Mechanism, Site
-from mechanisms.hmhsa import HMHSA
-from mechanisms.lavit import LessAttention
-from mechanisms.mhsa import MHSA
-from mechanisms.qna import QnA
-from mechanisms.swin import ShiftedWindowAttention
+from attnbench.mechanisms.hmhsa import HMHSA
+from attnbench.mechanisms.lavit import LessAttention
+from attnbench.mechanisms.mhsa import MHSA
+from attnbench.mechanisms.qna import QnA
+from attnbench.mechanisms.swin import ShiftedWindowAttention
 
 BUILT_IN = (MHSA, ShiftedWindowAttention, HMHSA, QnA, LessAttention)
 

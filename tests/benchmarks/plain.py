@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attnbench.mechanism import Map
-from mechanisms.hmhsa import HMHSA
-from mechanisms.qna import QnA
-from mechanisms.qna.attention import LearnedQueryAttention
+from attnbench.mechanisms.hmhsa import HMHSA
+from attnbench.mechanisms.qna import QnA
+from attnbench.mechanisms.qna.attention import LearnedQueryAttention
 
 
 class PlainHMHSA(nn.Module):

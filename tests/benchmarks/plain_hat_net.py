@@ -9,9 +9,9 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from plain import _attend as attend
 from torch import Tensor, nn
 
+from attnbench.mechanisms.hmhsa import network as fast
+from attnbench.mechanisms.hmhsa.attention import HMHSA
 from attnbench.models.network import Feature, Images
-from mechanisms.hmhsa import network as fast
-from mechanisms.hmhsa.attention import HMHSA
 
 
 def _norm(dim: int) -> nn.GroupNorm:

@@ -8,11 +8,11 @@ from jaxtyping import Float
 from plain_qna_vit import MLP
 from torch import Tensor, nn
 
+from attnbench.mechanisms.lavit import network as fast
+from attnbench.mechanisms.lavit.attention import LessAttention, Reused, Vanilla
+from attnbench.mechanisms.lavit.residual import StageResidual
 from attnbench.models.network import Images
 from attnbench.models.patches import PatchReduction
-from mechanisms.lavit import network as fast
-from mechanisms.lavit.attention import LessAttention, Reused, Vanilla
-from mechanisms.lavit.residual import StageResidual
 
 Tokens = Float[Tensor, "batch tokens dim"]
 Scores = Float[Tensor, "batch heads queries keys"]

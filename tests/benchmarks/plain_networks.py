@@ -11,10 +11,10 @@ from plain_lavit import PlainLaViT
 from plain_qna_vit import PlainQnAViT
 from torch import nn
 
+from attnbench.mechanisms.hmhsa.network import HATNet
+from attnbench.mechanisms.lavit.network import LaViT
+from attnbench.mechanisms.qna.network import QnAViT
 from attnbench.models.network import PyramidNetwork
-from mechanisms.hmhsa.network import HATNet
-from mechanisms.lavit.network import LaViT
-from mechanisms.qna.network import QnAViT
 
 PLAIN = {HATNet: PlainHATNet, QnAViT: PlainQnAViT, LaViT: PlainLaViT}
 

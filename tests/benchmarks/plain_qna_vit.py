@@ -14,8 +14,8 @@ from plain import _attend as attend
 from torch import Tensor, nn
 
 from attnbench.mechanism import Map
+from attnbench.mechanisms.qna import network as fast
 from attnbench.models.network import Images
-from mechanisms.qna import network as fast
 
 
 class MLP(nn.Sequential):

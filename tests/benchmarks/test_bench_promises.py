@@ -62,7 +62,7 @@ def test_the_first_command_takes_under_three_minutes_and_four_gib_and_mostly_mea
 
 HANGS = """
 import time
-from mechanisms.mhsa import MHSA
+from attnbench.mechanisms.mhsa import MHSA
 class Hangs(MHSA):
     def forward(self, x):
         open("hanging", "w").close()

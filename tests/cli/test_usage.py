@@ -32,7 +32,7 @@ def test_what_would_change_nothing_or_cannot_be_is_refused(arguments: list[str],
 
 def test_what_a_mechanism_prints_does_not_bury_what_was_found_of_it(tmp_path: Path) -> None:
     (tmp_path / "loud.py").write_text(
-        "from mechanisms.mhsa import MHSA\n"
+        "from attnbench.mechanisms.mhsa import MHSA\n"
         "class Loud(MHSA):\n"
         "    def forward(self, x):\n"
         "        print('LOOK AT ME')\n"

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+import attnbench
 from attnbench.compare.revision import Operators, Revision
 
 
@@ -140,3 +141,27 @@ def test_an_operator_that_both_define_is_noticed_and_one_that_base_alone_has_is_
     assert known.redefined() == []
     define("shared")
     assert known.redefined() == ["attnbench_test::shared"]
+
+
+def test_the_built_ins_are_code_of_the_repository_and_the_harness_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They lie below attnbench, of which both revisions have the same."""
+    for name in [name for name in sys.modules if f"{name}.".startswith("attnbench.mechanisms.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(attnbench, "mechanisms", raising=False)
+    part = "from attnbench.mechanisms.tiny.part import SAID\nimport attnbench.mechanisms.tiny.part as whole\n"
+    files = {"__init__.py": "", "tiny/__init__.py": part, "tiny/part.py": "SAID = {said!r}\n"}
+    for top in ("base", "head"):
+        written = {f"mechanisms/{name}": text.format(said=top) for name, text in files.items()}
+        write(tmp_path / top, written | {"attnbench/errors.py": "raise ImportError"})
+    repository = Path(attnbench.__file__).parents[1]
+    revisions = {top: Revision(repository, tmp_path / top) for top in ("base", "head")}
+    for _ in range(2):
+        for top, revision in revisions.items():
+            found = loaded(revision, "attnbench.mechanisms.tiny")
+            assert (top, top) == (found.SAID, found.whole.SAID)
+    with revisions["base"].entered():
+        assert attnbench.mechanisms.tiny.SAID == "base"
+    assert not hasattr(attnbench, "mechanisms")
+    assert "attnbench.mechanisms.tiny" not in sys.modules

@@ -27,12 +27,12 @@ from attnbench.worker import torch_state
 pytestmark = pytest.mark.gpu
 
 DEVICE = "cuda"
-OURS = sorted(name for name, plugin in discover().plugins.items() if plugin.module.startswith("mechanisms."))
+OURS = sorted(name for name, plugin in discover().plugins.items() if plugin.module.startswith("attnbench.mechanisms."))
 MIB = 2**20
 SMALL = ["--scope", "layer", "--dim", "64", "--heads", "2", "--depth", "2", "--threads", "1", "--max-time", "0.5"]
 GREEDY = '''
 import torch
-from mechanisms.mhsa import MHSA
+from attnbench.mechanisms.mhsa import MHSA
 
 
 class Greedy(MHSA):

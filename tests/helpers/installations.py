@@ -10,11 +10,12 @@ import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PIP = os.environ | {"PIP_CONFIG_FILE": os.devnull}
-"""A machine's own settings of pip, constraints say, are about what is fetched; here nothing is."""
+PIP = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"PIP_CONFIG_FILE": os.devnull}
+"""A machine's own settings of pip, constraints say, are about what is fetched, and here nothing is; what lies on a path
+is not what is installed."""
 OFFLINE = ("--no-index", "--disable-pip-version-check", "--quiet")
 _SOURCES = ("attnbench", "mechanisms", "pyproject.toml", "README.md", "LICENSE")
-_OURS = ("attnbench", "mechanisms", "__editable__")
+_OURS = ("attnbench", "__editable__")
 
 MODULE = '''
 raise SystemExit("imported, though nobody asked for it")
@@ -47,7 +48,7 @@ def copy_sources(folder: Path) -> Path:
     """Copy what attnbench is built from, without what earlier builds left behind."""
     for name in _SOURCES:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, folder / name)
     return folder

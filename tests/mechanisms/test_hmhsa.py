@@ -13,7 +13,7 @@ from layer_checks import (
 )
 
 from attnbench.mechanism import Site
-from mechanisms.hmhsa import HMHSA
+from attnbench.mechanisms.hmhsa import HMHSA
 
 layer_and_map = partial(random_layer_and_map, HMHSA, std=0.5)
 site_of = partial(layer_checks.site_of, dim=12, heads=3)

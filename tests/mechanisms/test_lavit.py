@@ -11,8 +11,8 @@ from mechanism_cases.lavit import define, key_reduction
 from torch import Tensor, nn
 
 from attnbench.mechanism import Macs, Mechanism, Site
+from attnbench.mechanisms.lavit import LessAttention, diagonality_loss
 from attnbench.models.backbone import SWIN_T_SIZED, Backbone, Pyramid, Stack, sites
-from mechanisms.lavit import LessAttention, diagonality_loss
 
 SMALL = Pyramid(dims=(8, 12), depths=(2, 3), heads=(2, 3), mlp_ratio=1, patch=2)
 

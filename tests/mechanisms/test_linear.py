@@ -15,8 +15,8 @@ from timm.models.efficientvit_mit import LiteMLA
 from torch import nn
 
 from attnbench.mechanism import Site
-from mechanisms.linear import ReLULinearAttention
-from mechanisms.linear.attention import EPSILON, linear_attention
+from attnbench.mechanisms.linear import ReLULinearAttention
+from attnbench.mechanisms.linear.attention import EPSILON, linear_attention
 
 layer_and_map = partial(random_layer_and_map, ReLULinearAttention)
 

@@ -13,7 +13,7 @@ from layer_checks import (
 )
 from timm.models.pvt_v2 import Attention
 
-from mechanisms.linear_sra import LinearSpatialReductionAttention as LinearSRA
+from attnbench.mechanisms.linear_sra import LinearSpatialReductionAttention as LinearSRA
 
 BACKENDS = ["sdpa", "unfused"]
 layer_and_map = partial(random_layer_and_map, LinearSRA)

@@ -8,9 +8,9 @@ import torch
 from layer_checks import SITES, random_layer_and_map
 
 from attnbench.mechanism import Site
+from attnbench.mechanisms.linformer import LinformerAttention
+from attnbench.mechanisms.mhsa import MHSA
 from attnbench.testing import check_mechanism
-from mechanisms.linformer import LinformerAttention
-from mechanisms.mhsa import MHSA
 
 SHARES = ["heads", "key-value"]
 KEPT = 4

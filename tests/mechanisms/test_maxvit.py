@@ -14,8 +14,8 @@ from recording import Recording
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from mechanisms.maxvit import BlockGridAttention as MaxViT
-from mechanisms.maxvit.partition import blocks, grids, kinds
+from attnbench.mechanisms.maxvit import BlockGridAttention as MaxViT
+from attnbench.mechanisms.maxvit.partition import blocks, grids, kinds
 
 BLOCK, GRID = 0, 1
 KINDS = pytest.mark.parametrize("index", [BLOCK, GRID], ids=["block", "grid"])

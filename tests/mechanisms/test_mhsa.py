@@ -1,7 +1,7 @@
 """Multi-head self-attention: what a layer of a published table costs."""
 
 from attnbench.mechanism import Site
-from mechanisms.mhsa import MHSA
+from attnbench.mechanisms.mhsa import MHSA
 
 
 def test_macs_are_those_of_the_published_table():

@@ -14,9 +14,9 @@ from layer_checks import (
 )
 
 from attnbench.mechanism import Site
-from mechanisms.mhsa import MHSA
-from mechanisms.performer import PerformerAttention
-from mechanisms.performer.attention import estimated_attention, feature_count, orthogonal_features
+from attnbench.mechanisms.mhsa import MHSA
+from attnbench.mechanisms.performer import PerformerAttention
+from attnbench.mechanisms.performer.attention import estimated_attention, feature_count, orthogonal_features
 
 layer_and_map = partial(random_layer_and_map, PerformerAttention)
 

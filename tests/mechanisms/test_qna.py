@@ -10,9 +10,9 @@ from recording import Recording
 from torch import Tensor, nn
 
 from attnbench.mechanism import Site
-from mechanisms.qna import QnA, windows
-from mechanisms.qna.attention import LearnedQueryAttention
-from mechanisms.qna.windows import attend_windows
+from attnbench.mechanisms.qna import QnA, windows
+from attnbench.mechanisms.qna.attention import LearnedQueryAttention
+from attnbench.mechanisms.qna.windows import attend_windows
 
 MAPS = {"square": (6, 6), "odd": (5, 7), "wide": (1, 9), "one token": (1, 1)}
 maps = pytest.mark.parametrize(("height", "width"), MAPS.values(), ids=MAPS)

@@ -17,9 +17,9 @@ from torch._functorch.aot_autograd import make_boxed_func
 from torch.autograd import gradcheck, gradgradcheck
 from torch.utils.flop_counter import FlopCounterMode
 
+from attnbench.mechanisms.sasa import StandAloneAttention, lean
+from attnbench.mechanisms.sasa.tiles import Tiles, gather, scatter
 from attnbench.probes.memory import peak
-from mechanisms.sasa import StandAloneAttention, lean
-from mechanisms.sasa.tiles import Tiles, gather, scatter
 
 BACKENDS = ["unfolded", "lean"]
 backends = pytest.mark.parametrize("backend", BACKENDS)

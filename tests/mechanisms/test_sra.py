@@ -15,7 +15,7 @@ from layer_checks import (
 from mechanism_cases.sra import by_definition
 from timm.models.pvt_v2 import Attention
 
-from mechanisms.sra import SpatialReductionAttention as Sra
+from attnbench.mechanisms.sra import SpatialReductionAttention as Sra
 
 BACKENDS = ["sdpa", "unfused"]
 layer_and_map = partial(random_layer_and_map, Sra)

@@ -13,10 +13,10 @@ from layer_checks import (
 )
 from recording import Recording
 
+from attnbench.mechanisms.swin import ShiftedWindowAttention as Swin
+from attnbench.mechanisms.swin import biased
+from attnbench.mechanisms.swin.windows import WindowSide, arrange
 from attnbench.testing import CHECKS, check_mechanism
-from mechanisms.swin import ShiftedWindowAttention as Swin
-from mechanisms.swin import biased
-from mechanisms.swin.windows import WindowSide, arrange
 
 BACKENDS = ["sdpa", "unfused"]
 PLAIN, SHIFTED = 0, 1

@@ -10,7 +10,7 @@ from layer_checks import (
     site_of,
 )
 
-from mechanisms.twins import TwinsAttention
+from attnbench.mechanisms.twins import TwinsAttention
 
 LSA, GSA = 0, 1
 SIDES = {"window": 3, "reduction": 2}

@@ -13,7 +13,7 @@ from layer_checks import (
 )
 
 from attnbench.mechanism import Site
-from mechanisms.xca import CrossCovarianceAttention
+from attnbench.mechanisms.xca import CrossCovarianceAttention
 
 BACKENDS = ["unfused", "sdpa"]
 

@@ -13,9 +13,9 @@ from networks import SMALL, images, published_shapes, small
 from torch import Tensor
 
 from attnbench.errors import DataError
+from attnbench.mechanisms.qna.flax_names import from_flax
 from attnbench.models import checkpoint
 from attnbench.models.tensors import check_fit
-from mechanisms.qna.flax_names import from_flax
 
 # What fits
 

@@ -12,15 +12,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import detection as reference
 from torchvision.ops import MultiScaleRoIAlign
 
+from attnbench.mechanisms.hmhsa import HMHSA
 from attnbench.models import subject
 from attnbench.models.dense import DEFAULT_SIZE, DenseTask, instance
 from attnbench.models.dense.features import Features
 from attnbench.models.dense.model import build
 from attnbench.probes import flops, memory_estimate
 from attnbench.record import Cell, Mode, Scope
-from mechanisms.hmhsa import HMHSA
 
-import_module("mechanisms.hmhsa.network")
+import_module("attnbench.mechanisms.hmhsa.network")
 
 SIZE = (64, 96)
 TASKS = pytest.mark.parametrize("task", list(DenseTask))

@@ -13,13 +13,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from attnbench.mechanism import Site
-from mechanisms.hmhsa import HMHSA
-from mechanisms.lavit import LessAttention
-from mechanisms.lavit.attention import Reused
-from mechanisms.qna import QnA
-from mechanisms.qna.attention import LearnedQueryAttention
-from mechanisms.qna.flax_names import from_flax
-from mechanisms.qna.local import LocalAttention
+from attnbench.mechanisms.hmhsa import HMHSA
+from attnbench.mechanisms.lavit import LessAttention
+from attnbench.mechanisms.lavit.attention import Reused
+from attnbench.mechanisms.qna import QnA
+from attnbench.mechanisms.qna.attention import LearnedQueryAttention
+from attnbench.mechanisms.qna.flax_names import from_flax
+from attnbench.mechanisms.qna.local import LocalAttention
 
 HAT_NETS = ["hat_net_tiny", "hat_net_small", "hat_net_medium", "hat_net_large"]
 QNA_VITS = ["qna_vit_tiny", "qna_vit_tiny_7x7", "qna_vit_small", "qna_vit_base"]

@@ -48,7 +48,7 @@ def mine(tmp_path: Path) -> Path:
     return path
 
 
-def entry(name: str, value: str = "mechanisms.mhsa:MHSA") -> EntryPoint:
+def entry(name: str, value: str = "attnbench.mechanisms.mhsa:MHSA") -> EntryPoint:
     return EntryPoint(name=name, value=value, group=registry.GROUP)
 
 

@@ -80,7 +80,7 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Project:
     copy_sources(origin)
     only = re.sub(
         r'(?<=\[project.entry-points."attnbench.mechanisms"\]\n).*?(?=\n\[)',
-        'mhsa = "mechanisms.mhsa:MHSA"\n',
+        'mhsa = "attnbench.mechanisms.mhsa:MHSA"\n',
         (origin / "pyproject.toml").read_text(),
         flags=re.DOTALL,
     )

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from attnbench.mechanism import Site
+from attnbench.mechanisms.hmhsa import HMHSA
+from attnbench.mechanisms.lavit import LessAttention
+from attnbench.mechanisms.mhsa import MHSA
+from attnbench.mechanisms.qna import QnA
+from attnbench.mechanisms.swin import ShiftedWindowAttention
 from attnbench.probes.memory import peak, saved_for_backward
-from mechanisms.hmhsa import HMHSA
-from mechanisms.lavit import LessAttention
-from mechanisms.mhsa import MHSA
-from mechanisms.qna import QnA
-from mechanisms.swin import ShiftedWindowAttention
 
 FLOAT, INDEX, FLAG = 4, 4, 1
 NUMBER = 8

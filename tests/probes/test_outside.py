@@ -21,7 +21,7 @@ from attnbench.record import Cell, Mode, Scope
 
 ROOM = 8 * 2**20
 INSTALLED = entry_points(group="attnbench.mechanisms")
-BUILT_INS = sorted(each.name for each in INSTALLED if each.value.startswith("mechanisms."))
+BUILT_INS = sorted(each.name for each in INSTALLED if each.value.startswith("attnbench.mechanisms."))
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not say what is in use")
 
 

@@ -20,6 +20,7 @@ from attnbench import devices
 from attnbench.child import ENDED
 from attnbench.child.death import Death
 from attnbench.errors import PluginError, StoreError, UsageError
+from attnbench.mechanisms.mhsa import MHSA
 from attnbench.pytest_bridge import call, plugin, timed
 from attnbench.record import Status
 from attnbench.report import rows
@@ -27,7 +28,6 @@ from attnbench.runs.heard import WORKER
 from attnbench.runs.job import Job
 from attnbench.store.pytest_json import records_from
 from attnbench.worker import referee
-from mechanisms.mhsa import MHSA
 
 pytest_plugins = ["pytester"]
 

@@ -232,7 +232,7 @@ def test_a_thread_that_a_plugin_left_behind_keeps_nobody_waiting(tmp_path: Path)
     """It sleeps for longer than a test may take."""
     (tmp_path / "lingering.py").write_text(
         "import threading, time\n"
-        "from mechanisms.mhsa import MHSA\n"
+        "from attnbench.mechanisms.mhsa import MHSA\n"
         "threading.Thread(target=time.sleep, args=(3600,)).start()\n"
         "class Lingering(MHSA): pass\n"
     )

@@ -13,7 +13,7 @@ from plain import PlainHMHSA
 from torch import Tensor, nn
 
 from attnbench.mechanism import Macs, Site
-from mechanisms.hmhsa import HMHSA
+from attnbench.mechanisms.hmhsa import HMHSA
 
 
 def normed(x: Tensor, norm: nn.GroupNorm) -> Tensor:

@@ -9,8 +9,8 @@ from places import SMALL, at
 from torch import Tensor, nn
 
 from attnbench.mechanism import Macs
+from attnbench.mechanisms.lavit import LessAttention
 from attnbench.models.patches import PatchReduction
-from mechanisms.lavit import LessAttention
 
 
 def layer_norm(rows: Tensor, norm: nn.LayerNorm) -> Tensor:

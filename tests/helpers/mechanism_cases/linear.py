@@ -10,8 +10,8 @@ from timm.models.efficientvit_mit import LiteMLA
 from torch.nn.functional import layer_norm
 
 from attnbench.mechanism import Macs, Site
-from mechanisms.linear import ReLULinearAttention
-from mechanisms.linear.attention import EPSILON
+from attnbench.mechanisms.linear import ReLULinearAttention
+from attnbench.mechanisms.linear.attention import EPSILON
 
 
 def aggregated_by_definition(layer, qkv):

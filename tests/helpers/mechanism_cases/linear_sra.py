@@ -12,7 +12,7 @@ from timm.models.pvt_v2 import Attention
 from torch.nn.functional import gelu, layer_norm, linear
 
 from attnbench.mechanism import Macs
-from mechanisms.linear_sra import LinearSpatialReductionAttention
+from attnbench.mechanisms.linear_sra import LinearSpatialReductionAttention
 
 
 def pooled_by_definition(y, pool):

@@ -9,8 +9,8 @@ from places import BACKENDS, across, at
 from torch.nn.functional import layer_norm, linear
 
 from attnbench.mechanism import Macs, Site
-from mechanisms.linformer import LinformerAttention
-from mechanisms.mhsa import MHSA
+from attnbench.mechanisms.linformer import LinformerAttention
+from attnbench.mechanisms.mhsa import MHSA
 
 
 def mixtures(layer, kept):

@@ -10,7 +10,7 @@ from timm.models.maxxvit import MaxxVitTransformerCfg, PartitionAttentionCl
 from torch.nn.functional import layer_norm, linear
 
 from attnbench.mechanism import Macs
-from mechanisms.maxvit import BlockGridAttention
+from attnbench.mechanisms.maxvit import BlockGridAttention
 
 
 def place_by_definition(token, length, window, index):

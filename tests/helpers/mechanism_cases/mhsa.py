@@ -10,7 +10,7 @@ from timm.models.vision_transformer import Attention
 from torch.nn.functional import layer_norm
 
 from attnbench.mechanism import Macs
-from mechanisms.mhsa import MHSA
+from attnbench.mechanisms.mhsa import MHSA
 
 
 def by_definition(layer, x, **_):

@@ -9,7 +9,7 @@ from places import SMALL, across, at
 from torch.nn.functional import layer_norm, linear
 
 from attnbench.mechanism import Macs, Site
-from mechanisms.performer import PerformerAttention
+from attnbench.mechanisms.performer import PerformerAttention
 
 
 def phi(w, x):

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from attnbench.mechanism import Macs, Site
-from mechanisms.qna import QnA
-from mechanisms.qna.attention import LearnedQueryAttention
+from attnbench.mechanisms.qna import QnA
+from attnbench.mechanisms.qna.attention import LearnedQueryAttention
 
 
 def windows_by_definition(scores: Tensor, values: Tensor, bias: Tensor, scale: Tensor, stride: int) -> Tensor:

@@ -12,7 +12,7 @@ from places import across, at, named
 from torch.nn.functional import layer_norm
 
 from attnbench.mechanism import Macs
-from mechanisms.sasa import StandAloneAttention
+from attnbench.mechanisms.sasa import StandAloneAttention
 
 
 def by_definition(layer, x, **_):

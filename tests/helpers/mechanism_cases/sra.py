@@ -10,7 +10,7 @@ from timm.models.pvt_v2 import Attention
 from torch.nn.functional import layer_norm, linear, pad
 
 from attnbench.mechanism import Macs
-from mechanisms.sra import SpatialReductionAttention
+from attnbench.mechanisms.sra import SpatialReductionAttention
 
 
 def reduced_by_definition(layer, y, side):

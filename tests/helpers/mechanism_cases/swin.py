@@ -11,7 +11,7 @@ from torch.nn.functional import layer_norm, linear, pad
 from torchvision.models.swin_transformer import shifted_window_attention
 
 from attnbench.mechanism import Macs
-from mechanisms.swin import ShiftedWindowAttention
+from attnbench.mechanisms.swin import ShiftedWindowAttention
 
 
 def cut_by_definition(length, window, layer, way):

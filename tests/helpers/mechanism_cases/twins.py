@@ -12,7 +12,7 @@ from timm.models.twins import GlobalSubSampleAttn, LocallyGroupedAttn
 from torch.nn.functional import layer_norm, linear
 
 from attnbench.mechanism import Macs
-from mechanisms.twins import TwinsAttention
+from attnbench.mechanisms.twins import TwinsAttention
 
 
 def in_window(layer, y, i, j, side):

@@ -12,7 +12,7 @@ from timm.models.xcit import XCA
 from torch.nn.functional import layer_norm, linear
 
 from attnbench.mechanism import Macs
-from mechanisms.xca import CrossCovarianceAttention
+from attnbench.mechanisms.xca import CrossCovarianceAttention
 
 
 def by_definition(layer, x, **_):

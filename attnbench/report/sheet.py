@@ -32,10 +32,9 @@ def book(rows: pd.DataFrame, *, accuracy: str = "") -> Book:
     everything: list[Row] = list(rows.itertuples())
     taken = [[everything[place] for place in part.places] for part in parts]
     told = {row.Index: notes_of(row, timed_in=run) for part in taken for row, run in _with_runs(part)}
-    numbers = {
-        note: number
-        for number, note in enumerate(dict.fromkeys(note for notes in told.values() for note in notes), start=1)
-    }
+    # The gravest have the lowest numbers: a screen shows the first.
+    gravest = sorted((grave, note) for notes in told.values() for note, grave in notes.items())
+    numbers = {note: number for number, note in enumerate(dict.fromkeys(note for _, note in gravest), start=1)}
     marks = {place: tuple(numbers[note] for note in notes) for place, notes in told.items()}
     shown = [metric for metric in COLUMNS if any_number(rows[metric])]
     scales = {metric: _scale(metric, rows) for metric in shown}
@@ -62,8 +61,8 @@ def failure_of(row: Row) -> str:
     return f"{row.status}: {' '.join(str(row.reason).split())}" if row.reason else str(row.status)
 
 
-def notes_of(row: Row, *, timed_in: str) -> list[str]:
-    """Return what a reader must know about a row before comparing it.
+def notes_of(row: Row, *, timed_in: str) -> dict[str, int]:
+    """Return what a reader must know about a row before comparing it, with its rank, the gravest having the lowest.
 
     Args:
         row: of prepared rows.
@@ -71,26 +70,30 @@ def notes_of(row: Row, *, timed_in: str) -> list[str]:
     """
     notes = {
         "suspicious, and not ranked: {}": row.suspicious,
-        "adapted: {}": row.adaptation,
-        "no energy: {}": row.energy_remark,
-        "sets torch's global switches, which was undone: {}": row.torch_flags_restored,
-        "changes its process for everyone, which was put back for the others: {}": row.process_changes,
-        "measured in a process without the other plugins: {}": row.measured_apart,
-        "timed in run {}, as was the baseline of its ratio; ratios compare across runs, latencies do not": timed_in,
-        "timing disturbed: {}": row.latency_interference,
-        "timing ended by its time limit, before the interval was as narrow as asked": row.latency_stopped_by
-        == "max-time",
-        "no MACs: {}": _no_macs(row),
-        "its calls warn: {}": row.call_warnings,
-        "MACs leave out what no counter counts: {}": row.uncounted_ops,
         "MACs are not ranked: {}": row.macs_doubt,
+        "no MACs: {}": _no_macs(row),
+        "MACs leave out what no counter counts: {}": row.uncounted_ops,
         "MACs disagree: {}": _disagreement(row),
-        "recompiled while it ran: {} times": row.recompilations,
         "not compiled whole: {}": _pieces(row),
+        "adapted: {}": row.adaptation,
+        "timing disturbed: {}": row.latency_interference,
         "accuracy {}": row.accuracy_remark,
         "no accuracy: {}": _accuracy_failure(row),
+        "changes its process for everyone, which was put back for the others: {}": row.process_changes,
+        "measured in a process without the other plugins: {}": row.measured_apart,
+        "sets torch's global switches, which was undone: {}": row.torch_flags_restored,
+        "its calls warn: {}": row.call_warnings,
+        "recompiled while it ran: {} times": row.recompilations,
+        "no energy: {}": row.energy_remark,
+        "timed in run {}, as was the baseline of its ratio; ratios compare across runs, latencies do not": timed_in,
+        "timing ended by its time limit, before the interval was as narrow as asked": row.latency_stopped_by
+        == "max-time",
     }
-    return [note.format(format_value("adaptation", value) or value) for note, value in notes.items() if value]
+    return {
+        note.format(format_value("adaptation", value) or value): rank
+        for rank, (note, value) in enumerate(notes.items())
+        if value
+    }
 
 
 def _no_macs(row: Row) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from attnbench.report.conclusion import conclusion
 from attnbench.report.crossover import Crossover
 from attnbench.report.excerpt import excerpt
 from attnbench.report.findings import Findings
+from attnbench.report.overview import overview
 from attnbench.report.page.blocks import Block, Heading, Listing, Page, Paragraph, Piece, Tone
 
 _LATENCY = "latency_median_s"
@@ -15,15 +17,19 @@ _MOST_NAMES = 20
 
 
 def tables(findings: Findings) -> Page:
-    """Return the tables: one for each resolution and set of conditions, or the first of very many."""
-    shown = excerpt(findings.book)
+    """Return the tables: one for each resolution and set of conditions, of very many one for all resolutions."""
     same = ", ".join(findings.constants)
-    return (*([Paragraph(Piece(same, Tone.STRONG))] if same else []), shown)
+    shown = overview(findings) or (excerpt(findings.book),)
+    return (*([Paragraph(Piece(same, Tone.STRONG))] if same else []), *shown)
 
 
 def summary(findings: Findings) -> Page:
-    """Return the tables, and how latencies stand to the baseline's over resolution."""
-    return (*tables(findings), *crossed(findings.crossovers, findings.baselines))
+    """Return the conclusion, the tables, and how latencies stand to the baseline's over resolution."""
+    return (
+        *conclusion(findings.rows),
+        *tables(findings),
+        *crossed(findings.crossovers, findings.baselines),
+    )
 
 
 def crossed(found: Iterable[Crossover], baselines: Collection[str]) -> Iterator[Block]:

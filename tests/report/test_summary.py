@@ -239,3 +239,15 @@ def test_mechanisms_of_which_the_same_is_said_share_a_line():
 @pytest.mark.parametrize("frame", [default_run().query("res_height == 224"), pd.DataFrame()])
 def test_a_screen_stays_as_it_was_where_nothing_can_cross(frame):
     assert CROSSOVERS not in whole_screen(frame)
+
+
+def test_three_lines_of_notes_at_most_the_gravest_first_and_where_the_others_are():
+    notes = {"call_warnings": "slow", "adaptation": "padded", "latency_interference": "busy " * 40}
+    frame = pd.DataFrame([row(), row("swin", latency_stopped_by="max-time", macs_doubt="hidden", **notes)])
+    lines = shown(frame).splitlines()
+    (start,) = [place for place, line in enumerate(lines) if line.startswith("¹ ")]
+    assert lines[start:] == ["¹ MACs are not ranked: hidden", "² adapted: padded", "³ to ⁵: in report.md"]
+    two = shown(pd.DataFrame([row(), row("swin", adaptation="padded", latency_interference="busy " * 40)]))
+    assert two.splitlines()[-1].startswith("² timing disturbed: busy busy")
+    assert two.splitlines()[-1].endswith("busy ...")
+    assert max(map(len, two.splitlines())) <= 80

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
-from attnbench.metrics import METRICS, Better
-from attnbench.report.html.lead import Lead, Row, lead
+from attnbench.metrics import METRICS
+from attnbench.report.conclusion import LATENCY, Leads, headline, joined, leads_of
 from attnbench.report.html.shipped import ShippedRows
+from attnbench.report.lead import Lead, Row
 from attnbench.report.page.blocks import Block, Column, Listing, Page, Paragraph, Piece, Table, Tone, Words
 from attnbench.report.sheet import failure_of
 
-_LATENCY = "latency_median_s"
 _MOST_NAMES, _MOST_LEFT_OUT = 4, 12
 _NOBODY = "–"  # noqa: RUF001 - an en dash is what typesetters put into an empty cell
 _HOW_SURE = (
     "Certain: the 95 % interval of the ratio of the two latencies lies above 1. Undecided, or level: it holds 1, so "
     "that another run may end the other way round."
 )
-
-Leads = Mapping[str, Lead]
-"""By resolution, the fewest pixels first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,51 +52,12 @@ def _by_setting(page: ShippedRows) -> Iterator[tuple[str, dict[str, list[Row]]]]
 
 def _of_setting(by_size: Mapping[str, Sequence[Row]]) -> Iterator[Block]:
     told = (metric for metric, found in METRICS.items() if found.plot)
-    leads = {metric: _leads(by_size, metric) for metric in sorted(told, key=lambda metric: metric != _LATENCY)}
-    points = tuple(_headline(metric, found, len(by_size)) for metric, found in leads.items() if found)
+    leads = {metric: leads_of(by_size, metric) for metric in sorted(told, key=lambda metric: metric != LATENCY)}
+    points = tuple(headline(metric, found, len(by_size)) for metric, found in leads.items() if found)
     yield Listing(points=points) if points else Paragraph("Nothing was measured by which mechanisms could be ranked.")
-    if leads[_LATENCY]:
-        yield _table(leads[_LATENCY])
+    if leads[LATENCY]:
+        yield _table(leads[LATENCY])
         yield Paragraph(Piece(_HOW_SURE, Tone.FAINT))
-
-
-def _leads(by_size: Mapping[str, Sequence[Row]], metric: str) -> Leads:
-    found = {size: lead(rows, metric) for size, rows in by_size.items()}
-    return {size: one for size, one in found.items() if one}
-
-
-def _headline(metric: str, leads: Leads, sizes: int) -> Words:
-    """Return who leads where, in a sentence: qna at 224 and 512; hmhsa and qna, level, at 1024."""
-    which = "Highest" if METRICS[metric].better is Better.HIGHER else "Lowest"
-    words: list[str | Piece] = [f"{which} {METRICS[metric].label.partition(' (')[0]}: "]
-    stretches = [
-        (names, [size for size, _ in same]) for names, same in groupby(leads.items(), lambda one: one[1].names)
-    ]
-    for place, (names, where) in enumerate(stretches):
-        everywhere = len(where) == sizes and sizes > 1
-        words += ["; "] if place else []
-        words += _named(names)
-        words.append(" at every resolution" if everywhere else f" at {_joined(where)}")
-    return (*words, ".")
-
-
-def _named(names: Sequence[str]) -> Iterator[str | Piece]:
-    shown = names[:_MOST_NAMES] if len(names) > _MOST_NAMES + 1 else names
-    more = len(names) - len(shown)
-    for place, name in enumerate(shown):
-        last = place == len(shown) - 1 and not more
-        yield from ([" and " if last else ", "] if place else [])
-        yield Piece(name, Tone.STRONG)
-    if more:
-        yield f" and {more} more"
-    if len(names) > 1:
-        yield ", level,"
-
-
-def _joined(words: Sequence[str]) -> str:
-    if len(words) > _MOST_NAMES:
-        return f"{words[0]} to {words[-1]}"
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _table(leads: Leads) -> Table:
@@ -125,7 +82,7 @@ def _how_sure(one: Lead) -> Words:
             *one.level[:_MOST_NAMES],
             *([f"{len(one.level) - _MOST_NAMES} more"] if one.level[_MOST_NAMES:] else []),
         ]
-        return (Piece("undecided", Tone.DOUBTFUL), f" against {_joined(names)}")
+        return (Piece("undecided", Tone.DOUBTFUL), f" against {joined(names)}")
     if not one.following:
         return "no other was ranked"
     return Piece("certain", Tone.GOOD)
@@ -142,7 +99,7 @@ def _left_out(page: ShippedRows, missing: Sequence[str]) -> Iterator[Block]:
         if why:
             by_reason.setdefault((own.label, why), []).append(row.resolution)
     points: list[Words] = [
-        (Piece(label, Tone.STRONG), f" at {_joined([*dict.fromkeys(where)])}: {why}")
+        (Piece(label, Tone.STRONG), f" at {joined([*dict.fromkeys(where)])}: {why}")
         for (label, why), where in by_reason.items()
     ]
     if len(points) > _MOST_LEFT_OUT:

@@ -26,6 +26,8 @@ BEST = "*"
 NOT_MEASURED = "-"
 _MOST_REMARKS = 30
 """Lines under tables of which not all are shown."""
+_MOST_NOTES = 3
+"""Lines of notes; what is said in more of them is in the report."""
 _FAILURE_LINES = 2
 _NARROWEST_FAILURE = 24
 
@@ -94,12 +96,28 @@ class _Setter:
             self.book.left_out,
             f"{signs}." if signs else "",
             f"Hidden to fit the terminal: {', '.join(hidden)}." if hidden else "",
-            *(f"{superscript(number)} {inert.line(note)}" for number, note in enumerate(self.footnotes, start=1)),
         ]
         lines = [row for each in said for row in textwrap.wrap(each, self.room)]
+        lines += [*self._notes(), *(row for each in self._failures() for row in textwrap.wrap(each, self.room))]
         if self.book.left_out and len(lines) > _MOST_REMARKS:
             lines[_MOST_REMARKS - 1 :] = [f"and {len(lines) - _MOST_REMARKS + 1} more lines, in report.md"]
         return [Text(line, style="dim") for line in lines]
+
+    def _notes(self) -> Iterator[str]:
+        """Yield the first notes, a line each, and where the others and their ends are."""
+        notes = [f"{superscript(at)} {inert.line(note)}" for at, note in enumerate(self.book.notes, start=1)]
+        most = _MOST_NOTES if len(notes) <= _MOST_NOTES else _MOST_NOTES - 1
+        shown = [textwrap.shorten(note, self.room, placeholder=" ...") for note in notes[:most]]
+        yield from shown
+        if notes[most:]:
+            first, last = superscript(most + 1), superscript(len(notes))
+            yield f"{first} to {last}: in report.md" if first != last else f"{first}: in report.md"
+
+    def _failures(self) -> Iterator[str]:
+        """Yield the failures that are too long for their line."""
+        for number, failure in enumerate(self.footnotes, start=1):
+            if number > len(self.book.notes):
+                yield f"{superscript(number)} {failure}"
 
     @property
     def _indent(self) -> int:

@@ -9,7 +9,7 @@ import pytest
 from records_for_reports import row
 
 from attnbench.report.comparison import prepared
-from attnbench.report.html.lead import Lead, lead
+from attnbench.report.lead import Lead, lead
 
 LATENCY = "latency_median_s"
 

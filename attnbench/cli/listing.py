@@ -22,7 +22,8 @@ def named_tables(names: Sequence[str]) -> Iterator[Table]:
         UsageError: there is neither a mechanism nor a network of a name.
     """
     registry = discover()
-    mechanisms = [name for name in names if name in registry.plugins or name in registry.conflicts or ".py" in name]
+    known = registry.plugins.keys() | registry.conflicts.keys()
+    mechanisms = [name for name in names if name in known or ".py" in name or ":" in name]
     if mechanisms:
         yield mechanisms_table(mechanisms, registry)
     others = [name for name in names if name not in mechanisms]

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from attnbench.errors import PluginError
 from attnbench.mechanism import Map, Mechanism, Site
 from attnbench.plugins.advice import Adviser
-from attnbench.plugins.arguments import CONFIGS, KNOWN, SiteError, check_forward, left_to_the_user, of_forward
+from attnbench.plugins.arguments import SiteError, check_forward, left_to_the_user, of_forward
 from attnbench.plugins.functional import between_projections
 from attnbench.plugins.layout import LAYOUTS, Layout, to_map, to_module
+from attnbench.plugins.names import CONFIGS, KNOWN
 from attnbench.plugins.recipe import Fit, NoLayoutError, Recipe, described, first_of
 from attnbench.record import Value
 
@@ -191,7 +192,7 @@ def adapt(
     if qkv is not None:
         layer, layout = between_projections(qkv), "BNC"
     assert layer is not None
-    name = getattr(layer, "__name__", type(layer).__name__)
+    name = getattr(layer, "__name__", "") or getattr(getattr(layer, "func", layer), "__name__", type(layer).__name__)
     prefix_tokens = prefix_tokens or getattr(layer, "prefix_tokens", 0)
     layout = layout or getattr(layer, "layout", None) or ("BNC" if prefix_tokens else None)
     if prefix_tokens and layout != "BNC":
@@ -242,6 +243,8 @@ def _missing(name: str, recipe: Recipe, missing: Sequence[str]) -> str:
             "; a configuration is made for a site, by the names that it has there: "
             f"Mine = adapt(lambda site: {name}(Config(hidden_size=site.dim, num_attention_heads=site.heads)))"
         )
+    elif not works and not isinstance(recipe.layer, type):
+        works = f"; where it is a function of q, k and v, by whatever names, write Mine = adapt(qkv={name})"
     return f"{name} needs {', '.join(missing)}, which no site has" + (
         works or f"; give each a default, or fix it: {name} = adapt({name}, {missing[0]}=...)"
     )

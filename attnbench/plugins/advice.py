@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from attnbench.mechanism import Site
 from attnbench.plugins import candidates
-from attnbench.plugins.arguments import KNOWN, hints_of, of_constructor
+from attnbench.plugins.arguments import hints_of, of_constructor
 from attnbench.plugins.candidates import Change
+from attnbench.plugins.names import KNOWN
 from attnbench.plugins.recipe import Fit, Recipe
 from attnbench.record import Value
 

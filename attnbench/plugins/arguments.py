@@ -12,6 +12,7 @@ from torch import nn
 
 from attnbench.errors import PluginError, did_you_mean
 from attnbench.mechanism import Site
+from attnbench.plugins.names import CONFIGS, KNOWN, PLACES
 from attnbench.plugins.options import alternatives, hints, is_readable, is_value
 
 Layer = Callable[..., nn.Module]
@@ -19,58 +20,12 @@ PLAIN = int | float | bool | str
 """What an argument admits that says nothing of itself."""
 _ANY_SITE = Site(height=1, width=1, dim=1, heads=1)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-CONFIGS = frozenset({"config", "cfg", "conf", "configuration", "args"})
-"""What a configuration is called, which is made for a site and cannot be written behind a name."""
-_PLACES = {"device", "dtype"}
-"""Where and in which type a layer is built: the harness's to say."""
 
 
 class SiteError(Exception):
     """A site has not what an argument asks for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Meaning:
-    """What arguments of some names mean."""
-
-    names: frozenset[str]
-    value: Callable[[Site, int], object]
-    """Of a site and of the number of tokens before those of the map."""
-    written: str
-    """The same in Python, without those tokens."""
-    is_size: bool = False
-    """Whether it says how large the map is."""
-    if_asked: bool = False
-    """Whether it is filled in only where there is no default but None: as a number it may be in another unit."""
-
-
-def _meaning(names: str, value: Callable[[Site, int], object], written: str, **more: bool) -> Meaning:
-    return Meaning(names=frozenset(names.split()), value=value, written=written, **more)
-
-
-_CHANNELS = (
-    "dim in_dim in_dims input_dim n_dims embed_dim embed_dims n_embd d_model hidden_size channel channels in_channels "
-    "in_chans in_chs chs in_planes inplanes inp gate_channels"
-)
-_RETURNED = "dim_out out_dim out_dims output_dim out_channels out_chans out_chs out_planes oup"
-_SIZE = "input_resolution resolution map_size feat_size feature_size fmap_size input_size spatial_size size"
-_BOTH_SIDES = "(site.height, site.width)"
-MEANINGS = (
-    _meaning("site", lambda site, _: site, "site"),
-    _meaning(f"{_CHANNELS} {_RETURNED}", lambda site, _: site.dim, "site.dim"),
-    _meaning("heads num_heads n_heads n_head nhead num_attention_heads", lambda site, _: site.heads, "site.heads"),
-    _meaning("head_dim dim_head head_size", lambda site, _: site.head_dim, "site.head_dim"),
-    _meaning(_SIZE, lambda site, _: (site.height, site.width), _BOTH_SIDES, is_size=True),
-    _meaning("img_size", lambda site, _: (site.height, site.width), _BOTH_SIDES, is_size=True, if_asked=True),
-    _meaning("height", lambda site, _: site.height, "site.height", is_size=True),
-    _meaning("width", lambda site, _: site.width, "site.width", is_size=True),
-    _meaning("num_patches", lambda site, _: site.tokens, "site.tokens", is_size=True),
-    _meaning(
-        "tokens num_tokens n_tokens seq_len", lambda site, prefix: prefix + site.tokens, "site.tokens", is_size=True
-    ),
-)
-"""What a site can fill in. A name that is not here is an option, or has to be given."""
-KNOWN = {name: meaning for meaning in MEANINGS for name in meaning.names}
 _PREFIX = ("prefix_tokens", "num_prefix_tokens")
 """Filled in where there are such tokens, else an option like others."""
 _FORWARD_SIZE = "size hw hw_shape x_size resolution input_resolution feat_size"
@@ -151,10 +106,15 @@ def left_to_the_user(name: str, layer: Layer, fixed: Mapping[str, object]) -> Le
     """Return the arguments of a constructor that are left to the user.
 
     Raises:
-        PluginError: an argument is fixed that there is not.
+        PluginError: an argument is fixed that there is not, or nobody can tell what it takes.
     """
     known_hints = hints_of(layer)
-    takes = inspect.signature(layer).parameters
+    try:
+        takes = inspect.signature(layer).parameters
+    except (TypeError, ValueError):
+        raise PluginError(
+            f"{name} does not say what it takes; if that is q, k and v, write Mine = adapt(qkv={name})"
+        ) from None
     if not any(p.kind is p.VAR_KEYWORD for p in takes.values()):
         for each in fixed:
             if each not in takes:
@@ -163,7 +123,7 @@ def left_to_the_user(name: str, layer: Layer, fixed: Mapping[str, object]) -> Le
     missing = []
     for parameter in takes.values():
         default = parameter.default
-        if parameter.name in {"site", *fixed, *_PLACES} or parameter.kind in _VARIADIC:
+        if parameter.name in {"site", *fixed, *PLACES} or parameter.kind in _VARIADIC:
             continue
         if _is_filled_in(parameter) and default is not None:
             continue

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from attnbench.mechanism import Site
-from attnbench.plugins.arguments import CONFIGS, KNOWN, of_constructor
+from attnbench.plugins.arguments import of_constructor
+from attnbench.plugins.names import CONFIGS, KNOWN
 from attnbench.plugins.options import alternatives
 
 _SIDE = 7

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from attnbench.plugins.admitted import admitted
+from attnbench.plugins.names import KNOWN, PLACES
 from attnbench.plugins.registry import Plugin
 
 BUILT_IN = "attnbench.mechanisms"
@@ -110,11 +111,15 @@ def _facts_of(node: ast.ClassDef, named: Mapping[str, ast.expr]) -> Facts:
 
 
 def _named(tree: ast.Module, path: Path) -> dict[str, ast.expr]:
-    """Return what the names of a module stand for, those included that it has from another file of its package."""
-    found = _assigned(tree)
+    """Return what the names of a module stand for, those included that it has from another file of its package.
+
+    Of the package and of those beside it, as mechanisms take from each other; what comes from elsewhere, as from torch,
+    is no choice of an option and takes long to read.
+    """
+    found, near = _assigned(tree), {path.parent, path.parent.parent}
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and (target := _import_target(node, path)) is not None:
-            found |= _imported(node, target) if target.parent == path.parent else {}
+            found |= _imported(node, target) if near & {target.parent, target.parent.parent} else {}
     return found
 
 
@@ -155,10 +160,18 @@ def _arguments(node: ast.ClassDef) -> list[tuple[ast.arg, ast.expr | None]]:
 
 
 def _pairs(arguments: ast.arguments) -> list[tuple[ast.arg, ast.expr | None]]:
-    """Return the arguments after the site with their defaults; where no site is taken, those by keyword only."""
-    named = arguments.args[2:] if [each.arg for each in arguments.args[1:2]] == ["site"] else []
-    defaults = [*[None] * len(named), *arguments.defaults][len(arguments.defaults) :] if named else []
-    return [
+    """Return the arguments that are options with their defaults: those after the site, or that no site fills in."""
+    named = arguments.args[1:]
+    defaults = [*[None] * len(named), *arguments.defaults][len(arguments.defaults) :]
+    pairs = [
         *zip(named, defaults, strict=True),
         *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
     ]
+    if pairs and pairs[0][0].arg == "site":
+        return pairs[1:]
+    return [(each, default) for each, default in pairs if each.arg not in PLACES | KNOWN.keys() and _is_plain(default)]
+
+
+def _is_plain(default: ast.expr | None) -> bool:
+    """Return whether a default is a value that can be written behind a name, or there is none."""
+    return default is None or (isinstance(default, ast.Constant | ast.UnaryOp) and ast.unparse(default) != "None")

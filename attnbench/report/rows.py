@@ -123,8 +123,22 @@ def _name(row: Mapping[str, Any]) -> str:
 
 
 def _short_names(found: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the class alone for a file or module and its class, where no other row goes by that name."""
-    names = dict.fromkeys(map(_name, found))
-    classes = {name: name.rpartition(":")[2] for name in names if ":" in name}
-    taken = Counter([*classes.values(), *(name for name in names if name not in classes)])
-    return {name: short for name, short in classes.items() if taken[short] == 1}
+    """Return the class alone for a file or module and its class, or as much before it as tells rows apart."""
+    names = list(dict.fromkeys(map(_name, found)))
+    tails = {name: _tails(name) for name in names if ":" in name}
+    taken = Counter(tail for each in tails.values() for tail in each)
+    taken.update(name for name in names if name not in tails)
+    return {name: next((tail for tail in each if taken[tail] == 1), name) for name, each in tails.items()}
+
+
+def _tails(name: str) -> list[str]:
+    """Return the ends of a name, the shortest first.
+
+    Example:
+        >>> _tails("timm.models.levit:Attention")
+        ['Attention', 'levit:Attention', 'models.levit:Attention', 'timm.models.levit:Attention']
+    """
+    place, _, attribute = name.rpartition(":")
+    joint = "/" if place.endswith(".py") else "."
+    parts = place.split(joint)
+    return [attribute, *(f"{joint.join(parts[-count:])}:{attribute}" for count in range(1, len(parts) + 1))]

@@ -377,6 +377,11 @@ def build(dim, num_heads):
 
 Biased = functools.partial(Attention, qkv_bias=True)
 built = nn.Linear(3, 3)
+causal = functools.partial(nn.functional.scaled_dot_product_attention, is_causal=True)
+
+def otherwise(a, b, c):
+    return c
+
 NOT_ONE = 7
 
 class Config:
@@ -424,6 +429,11 @@ def test_functions_and_partials_of_a_file_are_named_as_they_are(
     ("name", "said"),
     [
         ("built", "named.py:built is a Linear; a subclass of .* is needed, a function of q, k and v, or one that"),
+        (
+            "otherwise",
+            r"needs a, b, c, which no site has; where it is a function of q, k and v, .*adapt\(qkv=otherwise",
+        ),
+        ("causal", r"does not say what it takes; if that is q, k and v, write Mine = adapt\(qkv=scaled_dot"),
         ("NOT_ONE", "named.py:NOT_ONE is a int; a subclass of"),
         ("Config", "named.py:Config is the class Config; a subclass of"),
         (

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from installations import put_mechanisms
 
+from attnbench.cli import listing
 from attnbench.errors import PluginError
 from attnbench.plugins import registry, source
 
@@ -137,6 +138,27 @@ def test_options_are_read_whether_or_not_they_are_by_keyword_only(tmp_path: Path
     path.write_text("class Mine:\n    def __init__(self, site, window, bias=True, *, scale=1.0): ...\n")
     facts = source.read(registry.from_file(path, "Mine"))
     assert facts.options == {"window": "required", "bias": "True", "scale": "1.0"}
+
+
+def test_options_of_a_layer_of_anyones_are_those_that_no_site_fills_in(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.py"
+    path.write_text(
+        "class Theirs:\n"
+        "    def __init__(self, dim, groups, num_heads=8, resolution=14, window=-1, norm=nn.LayerNorm, rank=None,"
+        " device=None): ...\n"
+    )
+    facts = source.read(registry.from_file(path, "Theirs"))
+    assert facts.options == {"groups": "required", "window": "-1"}
+
+
+@pytest.mark.parametrize(("name", "policy"), [("swin", "fixed, scaled"), ("maxvit", "fixed, scaled")])
+def test_choices_that_a_built_in_takes_from_another_are_read(name: str, policy: str) -> None:
+    assert source.read(registry.discover().plugins[name]).admits["resolution_policy"] == policy
+
+
+def test_a_class_of_an_installed_module_is_listed() -> None:
+    (table,) = listing.named_tables(["timm.layers.halo_attn:HaloAttn"])
+    assert "block_size=8: a whole number" in str(next(iter(table.columns[1].cells)))
 
 
 def test_thirty_installed_mechanisms_are_listed_without_importing_one_or_torch(tmp_path: Path) -> None:

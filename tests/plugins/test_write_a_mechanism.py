@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from attnbench.claims import ledger
-from attnbench.plugins import arguments
+from attnbench.plugins import names
 from attnbench.plugins.registry import from_file
 from attnbench.testing import CHECKS
 
@@ -81,4 +81,4 @@ def test_a_ledger_of_its_package_is_looked_for_where_it_says(folder: Path) -> No
 def test_its_tables_are_complete() -> None:
     named = set(re.findall(r"`([\w-]+)`", TEXT))
     assert set(CHECKS) <= named
-    assert set(arguments.KNOWN) <= named
+    assert set(names.KNOWN) <= named

@@ -70,8 +70,16 @@ def test_a_class_of_a_file_is_labelled_without_its_path_where_that_tells_it_apar
         Cell(mechanism=name, height=224, width=224) for name in ("./a.py:Mine", "./b.py:Mine", "./b.py:Other")
     )
     assert labels(mine, other) == ["Mine", "Other"]
-    assert labels(mine, same, other) == ["./a.py:Mine", "./b.py:Mine", "Other"]
-    assert labels(mine, Cell(mechanism="Mine", height=224, width=224)) == ["./a.py:Mine", "Mine"]
+    assert labels(mine, same, other) == ["a.py:Mine", "b.py:Mine", "Other"]
+    assert labels(mine, Cell(mechanism="Mine", height=224, width=224)) == ["a.py:Mine", "Mine"]
+
+
+def test_classes_of_one_name_are_labelled_with_as_much_of_their_place_as_tells_them_apart():
+    places = ("timm.models.levit", "timm.models.beit", "old/beit.py", "old/a.py", "new/a.py")
+    cells = [Cell(mechanism=f"{place}:Attention", height=224, width=224) for place in places]
+    assert labels(*cells) == [
+        "levit:Attention", "beit:Attention", "beit.py:Attention", "old/a.py:Attention", "new/a.py:Attention",
+    ]  # fmt: skip
 
 
 def test_a_row_goes_by_the_name_that_the_user_gave_it():

@@ -15,11 +15,12 @@ from typing import Any
 
 from torch import nn
 
-from attnbench.conformance import conduct, declarations, numerics
+from attnbench.conformance import aftermath, as_timed, conduct, declarations, numerics
 from attnbench.conformance.candidate import SITES, Candidate, written
 from attnbench.conformance.finding import BrokenError, CheckOutcome, CheckResult, NotClaimedError, Report, in_a_line
 from attnbench.errors import UsageError, did_you_mean
 from attnbench.mechanism import Mechanism, Site, option_defaults
+from attnbench.models.values import generators_kept
 from attnbench.plugins import options as option_syntax
 from attnbench.plugins.adapter import adapt
 from attnbench.plugins.registry import discover
@@ -38,25 +39,40 @@ CHECKS: Mapping[str, Check] = {
     "supported": conduct.supported,
     "shape": conduct.shape,
     "global-state": conduct.global_state,
+    "seeded": conduct.seeded,
     "deterministic": conduct.deterministic,
     "answers-anew": conduct.answers_anew,
     "keeps-nothing": conduct.keeps_nothing,
     "images-apart": conduct.images_apart,
     "state-dict": conduct.state_dict,
+    "input-kept": aftermath.input_kept,
+    "weights-kept": aftermath.weights_kept,
+    "done-on-return": aftermath.done_on_return,
+    "at-rest": aftermath.at_rest,
+    "memory-inside": aftermath.memory_inside,
+    "as-timed": as_timed.as_timed,
+    "precision": numerics.precision,
     "gradients-reach": numerics.gradients_reach,
     "gradients-right": numerics.gradients_right,
     "half-precision": numerics.half_precision,
     "backends": numerics.backends,
     "macs": declarations.macs,
+    "macs-counted": declarations.macs_counted,
     "reach": declarations.reach,
     "compiles": declarations.compiles,
     "exports": declarations.exports,
 }
 """Every check by its name, in the order in which they run."""
-FOUNDATIONS = ("supported", "shape", "global-state", "deterministic")
+FOUNDATIONS = ("supported", "shape", "global-state", "seeded", "deterministic")
 """Checks that all others rely on: once one of them fails, those after it are not run."""
-_RELIES_ON: Mapping[str, Sequence[str]] = {"reach": ("gradients-right",)}
-"""Further checks without which one says nothing: reach is read off gradients."""
+_RELIES_ON: Mapping[str, Sequence[str]] = {
+    "as-timed": ("answers-anew", "images-apart", "state-dict", "input-kept", "weights-kept", "done-on-return"),
+    "macs-counted": ("macs",),
+    "precision": ("as-timed",),
+    "reach": ("gradients-right",),
+}
+"""Further checks without which one says nothing: reach is read off gradients, and of several that would tell of one
+fault it is the plainest that does."""
 
 
 def check(
@@ -174,7 +190,7 @@ def _judged(name: str, candidate: Candidate, line: _Line) -> CheckResult:
     expected = (inspect.getdoc(CHECKS[name]) or "").rstrip(".")
     advice, site = "", None
     try:
-        with torch_state.restored():
+        with torch_state.restored(), generators_kept():
             outcome, found = CheckOutcome.PASSED, CHECKS[name](candidate)
     except NotClaimedError as error:
         outcome, found = CheckOutcome.NOT_CLAIMED, str(error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from attnbench.conformance.finding import NotClaimedError
 from attnbench.mechanism import Map, Mechanism, Site
 from attnbench.models.backbone import Stack
+from attnbench.models.values import InputValues, draw, seed_all
 
 _MAPS = {"square": (14, 14), "wide": (7, 21), "odd": (9, 5), "one token": (1, 1)}
 SITES = (
@@ -62,10 +63,14 @@ class Candidate:
 
         Layers of one seed are equal.
         """
-        torch.manual_seed(seed)
+        seed_all(seed)
         layer = self.mechanism(site, **{**self.options, **options}).double().eval()
         # Without parameters that learn, no call of a layer that only infers asks for a backward pass.
         return stir(layer).requires_grad_(self.mechanism.trains)
+
+    def single(self) -> Mechanism:
+        """Build a layer in float32 at the first site, in evaluation mode."""
+        return self.layer(self.base).float()
 
     def stack(self, site: Site, depth: int) -> Stack:
         """Build the layers of a stage of a given depth, in their initial state."""
@@ -95,6 +100,20 @@ def image(site: Site, *, batch: int = 2, seed: int = 1) -> Map:
     """Return maps of normal noise in float64, the same at each call."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(batch, site.height, site.width, site.dim, generator=generator, dtype=torch.float64)
+
+
+def new_values(x: Map, calls: int) -> Iterator[tuple[int, int]]:
+    """Give a map new values and every generator a new seed, call after call, as a run does.
+
+    Yields:
+        Which call it is, from 1, and what values and seed are drawn by.
+    """
+    values = InputValues(x, channels=-1, seed=0)
+    for call in range(1, calls + 1):
+        number = draw()
+        values.fill(number)
+        seed_all(number)
+        yield call, number
 
 
 def written(site: Site) -> str:

@@ -125,6 +125,20 @@ def global_state(candidate: Candidate) -> str:
     return "nothing changed"
 
 
+def seeded(candidate: Candidate) -> str:
+    """A layer that is built again from the same seed has the same weights."""
+    site = candidate.base
+    one, other = (candidate.layer(site).state_dict() for _ in range(2))
+    unlike = [name for name, each in one.items() if not torch.equal(each, other[name])]
+    if unlike:
+        raise BrokenError(
+            f"{', '.join(unlike)} differ",
+            advice="draw weights from the generators of torch, numpy or Python, which are seeded",
+            site=site,
+        )
+    return f"{len(one)} tensors alike"
+
+
 def deterministic(candidate: Candidate) -> str:
     """In evaluation mode, the same map gives the same result every time, whatever maps came before."""
     site = candidate.base

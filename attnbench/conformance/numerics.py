@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from attnbench.conformance.finding import BrokenError, NotClaimedError, in_a_lin
 from attnbench.mechanism import Mechanism
 from attnbench.models.subject import cast
 from attnbench.plugins.options import choices
+from attnbench.probes import agreement, steps
 
 HALF_PRECISION_BOUND = 8
 """Largest error in half precision, in units of the type's epsilon, relative to the largest value in float64."""
@@ -82,6 +84,33 @@ def _whose(error: RuntimeError, learned: Sequence[str]) -> str:
     found = re.search(r"with respect to input (\d+)", str(error))
     whose = f"the gradient of {('the input', *learned)[int(found[1])]}" if found else "a gradient"
     return f"{whose} is not that of finite differences"
+
+
+def precision(candidate: Candidate) -> str:
+    """In float32, the result agrees with float64 as well as rounding lets it."""
+    site = candidate.base
+    x = image(site).float()
+    layer, exact = candidate.single(), candidate.single().double()
+    right = exact(x.double()).detach()
+    error = distance(layer(x), right)
+
+    def run(within: AbstractContextManager[object]) -> Tensor:
+        with within:
+            y: Tensor = exact(given)
+        return y.detach()
+
+    said = f"to {agreement.digits(error)} digits"
+    if error >= agreement.HALF:
+        given = x.double()
+        swing = distance(steps.rounded_otherwise(exact, given, run), right)
+        if agreement.NOISE * swing < min(error, 1):
+            raise BrokenError(
+                f"it agrees {said} only: it is off by {error:.1e} of the largest value, where rounding every step "
+                f"changes {swing:.0e}",
+                advice="look for autocast, half types and TF32 inside",
+                site=site,
+            )
+    return said
 
 
 def half_precision(candidate: Candidate) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import random
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -66,6 +68,17 @@ class InputValues:
 def draw() -> int:
     """Return a number that nobody can foresee."""
     return secrets.randbits(63)
+
+
+@contextmanager
+def generators_kept() -> Iterator[None]:
+    """Within, numpy's and Python's generators may be seeded; afterwards they go on where they were."""
+    of_numpy, of_python = np.random.get_state(), random.getstate()
+    try:
+        yield
+    finally:
+        np.random.set_state(of_numpy)
+        random.setstate(of_python)
 
 
 def seed_all(number: int) -> None:

@@ -25,6 +25,12 @@ EXACT: Mapping[torch.dtype, torch.dtype] = {
 """The type that is exact beside another."""
 FACTOR = 4.0
 """How many times as far from the exact result as the untouched copy a result may be: sums have another order."""
+HALF = 2.0**-15
+"""Errors that products of TF32 and half types may have: their values are rounded to 11 bits or fewer, 2^-12 of each at
+most, and where many are summed the errors cancel in part."""
+NOISE = 64.0
+"""How many times as far as float32 a layer may be from float64 as rounding every operator once moves its result: sums
+round more than once."""
 _FLOOR = 1e-3
 """Share of the largest value of all tensors of a kind below which a tensor's own is not what errors are relative to:
 the gradient of a key's bias is zero but for rounding."""

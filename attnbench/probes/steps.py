@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+T = TypeVar("T")
+_FLOAT32 = 2.0**-24
 _MOVED = frozenset(
     ("_to_copy", "abs", "amax", "amin", "arange", "bernoulli", "cat", "clone", "constant_pad_nd", "copy", "dropout",
      "embedding", "flip", "full_like", "gather", "im2col", "index", "index_put", "index_select", "masked_fill", "max",
@@ -82,3 +86,26 @@ class Jitter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _move(self, tensor: Tensor) -> None:
         deviation = torch.randn(tensor.shape, generator=self._generator, dtype=torch.float32)
         tensor.mul_(1 + self._rounding * deviation.to(tensor))
+
+
+def rounded_otherwise(model: nn.Module, x: Tensor, run: Callable[[AbstractContextManager[object]], T]) -> T:
+    """Return what a model gives where weights, input and every operator are rounded to float32 another way.
+
+    Args:
+        model: exact beside float32; its weights are changed.
+        x: its input, which is changed as well.
+        run: calls the model within the context that it is given.
+    """
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for each in (*model.parameters(), x):
+            each.mul_(1 + _FLOAT32 * torch.randn(each.shape, generator=generator).to(each))
+    return run(_all(Jitter(x.dtype, rounding=_FLOAT32), sdpa_kernel(SDPBackend.MATH)))
+
+
+@contextmanager
+def _all(*contexts: AbstractContextManager[object]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for each in contexts:
+            stack.enter_context(each)
+        yield

@@ -1,13 +1,18 @@
 """The conformance kit itself: mechanisms that are broken on purpose, each caught by the one check that is about it."""
 
 import os
+import random
 import shlex
 import subprocess
 import sys
+import threading
+import time
+import weakref
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -256,6 +261,128 @@ class CannotBeExported(Sound):
         return super().forward(x) if x.device.type == "meta" or flag else x
 
 
+class OtherWeights(Sound):
+    """Draws its weights from the system."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        generator = torch.Generator()
+        generator.seed()
+        with torch.no_grad():
+            self.value.weight.normal_(generator=generator)
+
+
+class WhenTimed(Sound):
+    """Does something else where inference is timed."""
+
+    compiles = exports = False
+
+    def forward(self, x: Map) -> Map:
+        y = super().forward(x)
+        return self.timed(x, y) if torch.is_inference_mode_enabled() else y
+
+    def timed(self, x: Map, y: Map) -> Map:
+        raise NotImplementedError
+
+
+class WritesIntoInput(WhenTimed):
+    def timed(self, x: Map, y: Map) -> Map:
+        x.mul_(0.5)
+        return y
+
+
+class ChangesItsWeights(WhenTimed):
+    def timed(self, x: Map, y: Map) -> Map:
+        self.value.weight.data.mul_(1.001)
+        return y
+
+
+class IsDoneLater(WhenTimed):
+    def timed(self, x: Map, y: Map) -> Map:
+        later = torch.zeros_like(y)
+
+        def fill() -> None:
+            time.sleep(0.02)
+            with torch.inference_mode():
+                later.copy_(y)
+
+        threading.Thread(target=fill).start()
+        return later
+
+
+class Lazy(Tensor):
+    """May be worked out when it is looked at."""
+
+
+class ReturnsLazily(WhenTimed):
+    def timed(self, x: Map, y: Map) -> Map:
+        return y.as_subclass(Lazy)
+
+
+class SpinsOn(WhenTimed):
+    """Has a thread that burns a core for as long as the layer lives."""
+
+    def timed(self, x: Map, y: Map) -> Map:
+        if "thread" not in self.__dict__:
+            thread = threading.Thread(target=self.spin, args=(weakref.ref(self),), daemon=True)
+            self.__dict__["thread"] = thread
+            thread.start()
+        return y
+
+    @staticmethod
+    def spin(layer: "weakref.ref[SpinsOn]") -> None:
+        while layer() is not None:
+            pass
+
+
+class WorksInNumpy(Sound):
+    compiles = exports = False
+
+    def forward(self, x: Map) -> Map:
+        y = super().forward(x)
+        if torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
+            np.ones(2**22)
+        return y
+
+
+class LessWhenTimed(WhenTimed):
+    def timed(self, x: Map, y: Map) -> Map:
+        return 0.5 * y
+
+
+class CountsItsCalls(Sound):
+    """Is honest for as long as anybody looks: the first calls."""
+
+    compiles = exports = False
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        self.calls = 0
+
+    def forward(self, x: Map) -> Map:
+        self.calls += 1
+        return super().forward(x) if self.calls < 30 else 0.5 * super().forward(x)
+
+
+class LearnsLess(CountsItsCalls):
+    """Drops the gradient of its keys after its first steps."""
+
+    def forward(self, x: Map) -> Map:
+        self.calls += self.training
+        return Sound.forward(self, x)
+
+    def weights(self, x: Tensor) -> Tensor:
+        found = super().weights(x)
+        return found.detach() if self.calls > 30 else found
+
+
+class HalfInside(Sound):
+    """Rounds to bfloat16 what it is given in float32."""
+
+    def forward(self, x: Map) -> Map:
+        return super().forward(x.bfloat16().float() if x.dtype is torch.float32 else x)
+
+
 BROKEN = {
     RefusesWithoutReason: "supported",
     RefusesAll: "supported",
@@ -274,6 +401,17 @@ BROKEN = {
     KeepsEveryMap: "keeps-nothing",
     NormsTheBatch: "images-apart",
     HidesState: "state-dict",
+    OtherWeights: "seeded",
+    WritesIntoInput: "input-kept",
+    ChangesItsWeights: "weights-kept",
+    IsDoneLater: "done-on-return",
+    ReturnsLazily: "done-on-return",
+    SpinsOn: "at-rest",
+    WorksInNumpy: "memory-inside",
+    LessWhenTimed: "as-timed",
+    CountsItsCalls: "as-timed",
+    LearnsLess: "as-timed",
+    HalfInside: "precision",
     HasUnusedParameter: "gradients-reach",
     DetachesKeys: "gradients-right",
     DetachesTheMean: "gradients-right",
@@ -301,7 +439,27 @@ def test_what_is_broken_is_caught_by_the_check_that_is_about_it_and_by_no_other(
 
 
 def test_every_check_has_a_mechanism_that_it_catches() -> None:
-    assert set(BROKEN.values()) == set(CHECKS)
+    assert {*BROKEN.values(), "macs-counted"} == set(CHECKS)
+
+
+def test_multiply_adds_that_no_counter_knows_are_named_and_no_fault() -> None:
+    class Fourier(Sound):
+        def forward(self, x: Map) -> Map:
+            return torch.fft.fft2(super().forward(x), dim=(1, 2)).real
+
+        macs = Mechanism.macs
+
+    (finding,) = check(Fourier, checks=["macs-counted"]).findings
+    assert finding.outcome is CheckOutcome.NOT_CLAIMED
+    assert finding.found.startswith("not ranked by multiply-adds: they leave out aten._fft")
+    assert check(Sound, checks=["macs-counted"]).findings[0].outcome is CheckOutcome.PASSED
+
+
+def test_checks_leave_the_generators_of_others_where_they_were() -> None:
+    before = [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]  # type: ignore[index, union-attr]
+    check(Sound, sites=SITES, checks=["as-timed", "seeded"])
+    after = [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]  # type: ignore[index, union-attr]
+    assert after == before
 
 
 def test_a_layer_that_raises_at_maps_of_another_size_is_not_blamed() -> None:

@@ -209,7 +209,7 @@ METRIC_TABLES = {
     "attnbench.roofline": "works them out",
     "attnbench.store.pytest_json": "reads what pytest-benchmark measured",
     "attnbench.record": "what they were called in format 1",
-    "attnbench.report.roofline": "the terms of one formula",
+    "attnbench.report.attained": "the terms of one formula",
     "attnbench.report.spreadsheet": "the order of records.csv, which outlives that of the table",
 }
 """Who may name three metrics in one place, and why."""

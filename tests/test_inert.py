@@ -101,7 +101,7 @@ def test_a_report_of_strangers_is_text_on_the_screen_in_markdown_and_in_csv(tmp_
     without_styles = Text.from_ansi(screen.getvalue()).plain
     assert all(each.isprintable() or each == "\n" for each in without_styles)
     assert "\x1b]0;" not in screen.getvalue()
-    assert "[bold]not[/bold]" in without_styles
+    assert "//x]y[/link]" in without_styles
     page = (tmp_path / "report.md").read_text()
     assert all(each.isprintable() or each == "\n" for each in page)
     assert "<script" not in page.replace("\\<script", "")

@@ -49,7 +49,7 @@ def write(
         page = document(findings, command=command, missing=missing, plots=drawn)
         files.put(folder / "report.md", markdown(page, folder))
     with made.apart(str(folder / "report.html")):
-        files.put(folder / "report.html", html.page(findings, command=command, missing=missing))
+        files.put(folder / "report.html", html.page(findings, limits, command=command, missing=missing))
     with made.apart(str(pictures / superseded.MADE)):
         superseded.remove(pictures, drawn=drawn)
     return drawn, made.failures

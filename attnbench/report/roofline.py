@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,9 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from attnbench.metrics import METRICS, Scale, format_value, is_number, scale
-from attnbench.record import Mode
+from attnbench.metrics import Scale, format_value, scale
 from attnbench.report.artefacts import Apart, together
+from attnbench.report.attained import Roof, RooflinePoint, attained, is_placed, roof_over
 from attnbench.report.comparison import constants, resolution, sizes, split
 from attnbench.report.palette import Style, built_in, styles, who
 from attnbench.report.placement import log_ticks
@@ -28,41 +27,12 @@ from attnbench.report.plots.canvas import MARKER_SIZE, SMALL, bare, box_of, hand
 from attnbench.report.plots.labels import Name, free_names, legend
 from attnbench.report.plots.saving import own_settings
 from attnbench.report.selection import MOST_SERIES, drawn_of
-from attnbench.roofline import MachineLimits, macs_per_call
+from attnbench.roofline import MachineLimits
 
 _WIDTH, _HEIGHT = 5.6, 3.6
-_NEEDED = ("macs", "batch", "bytes_lower_bound", "latency_median_s")
 _BELOW_ROOF = 6
 """How far the slanted limit is shown at least, as a factor: room for its name."""
 _HALF = 0.6 * MARKER_SIZE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RooflinePoint:
-    """A measured call."""
-
-    intensity: float
-    """Multiply-adds per byte that must move."""
-    rate: float
-    """Multiply-adds per second."""
-    low: float
-    """Rate at the upper end of the latency's interval; the rate itself without one."""
-    high: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Roof:
-    """What bounds the calls of one dtype."""
-
-    dtype: str
-    rate: float
-    """Multiply-adds per second."""
-    bytes_per_s: float
-
-    @property
-    def ridge(self) -> float:
-        """Intensity from which on computing binds."""
-        return self.rate / self.bytes_per_s
 
 
 def draw(
@@ -87,23 +57,20 @@ def figures(
     """Yield every figure with the name of its file."""
     looks = styles(who(rows), first=built_in())
     for conditions, part in drawn_of(split(rows, of=rows)):
-        # A cell whose worker never answered does not know where it would have run.
-        found = limits.get(next(iter(part["environment_id"].dropna()), ""))
-        figure, name = None, file_name("roofline", *conditions)
+        roof, figure, name = roof_over(part, limits), None, file_name("roofline", *conditions)
         with own_settings(), apart(f"the plot {name}"):
-            figure = None if found is None else roofline(part, looks, found)
+            figure = None if roof is None else roofline(part, looks, roof)
         if figure is not None:
             yield name, figure
 
 
-def roofline(rows: pd.DataFrame, looks: Mapping[str, Style], limits: MachineLimits) -> Figure | None:
+def roofline(rows: pd.DataFrame, looks: Mapping[str, Style], roof: Roof) -> Figure | None:
     """Return the roofline of prepared rows that share everything but mechanism and resolution.
 
-    None if nothing was timed, or the limits do not have the dtype. A mechanism without multiply-adds has no place.
+    None if nothing was timed. A mechanism without multiply-adds has no place.
     """
-    timed = rows[rows[list(_NEEDED)].map(lambda value: is_number(value) and value > 0).all(axis=1)]
-    dtype = str(rows["dtype"].iloc[0])
-    if timed.empty or dtype not in limits.macs_per_s:
+    timed = rows[[is_placed(row) for _, row in rows.iterrows()]]
+    if timed.empty:
         return None
     series = _foremost({str(label): _points(same) for label, same in timed.groupby("label", sort=False)})
     images = " to ".join(dict.fromkeys(resolution(*size) for size in (sizes(timed)[0], sizes(timed)[-1])))
@@ -114,7 +81,7 @@ def roofline(rows: pd.DataFrame, looks: Mapping[str, Style], limits: MachineLimi
         height=_HEIGHT,
         right=0.75 + text_width(series),
     )
-    _draw(found.axes, series, looks, limits, dtype)
+    _draw(found.axes, series, looks, roof)
     return found.figure
 
 
@@ -128,23 +95,10 @@ def _foremost(series: dict[str, list[RooflinePoint]]) -> dict[str, list[Roofline
 def _points(rows: pd.DataFrame) -> list[RooflinePoint]:
     """Return a mechanism's calls, smallest image first."""
     ordered = rows.assign(area=rows["res_height"] * rows["res_width"]).sort_values("area", kind="stable")
-    return [_point(row) for _, row in ordered.iterrows()]
+    return [attained(row) for _, row in ordered.iterrows()]
 
 
-def _point(row: pd.Series) -> RooflinePoint:
-    macs = macs_per_call(row["macs"], batch=row["batch"], mode=Mode(row["mode"]))
-    low, high = (row[end] for end in METRICS["latency_median_s"].ends)
-    if not (is_number(low) and is_number(high) and 0 < low <= row["latency_median_s"] <= high):
-        low = high = row["latency_median_s"]
-    return RooflinePoint(
-        intensity=macs / row["bytes_lower_bound"], rate=macs / row["latency_median_s"], low=macs / high, high=macs / low
-    )
-
-
-def _draw(
-    axes: Axes, series: Mapping[str, list[RooflinePoint]], looks: Mapping[str, Style], limits: MachineLimits, dtype: str
-) -> None:
-    roof = Roof(dtype=dtype, rate=limits.rate(dtype), bytes_per_s=limits.bytes_per_s)
+def _draw(axes: Axes, series: Mapping[str, list[RooflinePoint]], looks: Mapping[str, Style], roof: Roof) -> None:
     unit = scale("macs", [roof.rate])
     points = [point for each in series.values() for point in each]
     _axes(axes, points, roof, unit)

@@ -39,7 +39,7 @@ def charts(sizes: Sequence[Mapping[str, Any]]) -> dict[str, Spec]:
     Args:
         sizes: resolutions with their ``name`` and ``side``, as the page's data has them.
     """
-    return {"config": CONFIG, "curve": _curve(sizes), "dots": _dots(), "front": _front()}
+    return {"config": CONFIG, "curve": _curve(sizes), "dots": _dots(), "front": _front(), "roofline": _roofline()}
 
 
 def _curve(sizes: Sequence[Mapping[str, Any]]) -> Spec:
@@ -132,6 +132,45 @@ def _front() -> Spec:
             {
                 "mark": _text(_BESIDE, dy=-8),
                 "encoding": {"x": x, "y": y, "text": _field("label"), "color": _INKED},
+            },
+        ],
+    }
+
+
+def _roofline() -> Spec:
+    """Return what calls attained under what the machine could do: intensity across, multiply-adds per second up."""
+    scale = {"type": "log", "nice": False, "padding": 16}
+    x = {
+        "field": "intensity",
+        "type": "quantitative",
+        "scale": scale,
+        "axis": {
+            "title": "arithmetic intensity (MACs per byte that must move)",
+            "format": "~r",
+            "tickCount": 6,
+            "labelOverlap": "greedy",
+        },
+    }
+    y = {"field": "rate", "type": "quantitative", "scale": scale, "axis": {"format": "~r", "tickCount": 6}}
+    roof = {"type": "line", "color": "#222222", "strokeWidth": 1.6}
+    line = {"type": "line", "strokeWidth": 1, "opacity": 0.5}
+    return {
+        "height": 320,
+        "layer": [
+            {"data": {"name": "roof"}, "mark": roof, "encoding": {"x": x, "y": y}},
+            {
+                "data": {"name": "roof"},
+                "mark": _text(_BESIDE, dy=-9) | {"limit": 3 * _NAME},
+                "encoding": {"x": x, "y": y, "text": _field("said")},
+            },
+            {
+                "data": {"name": "rows"},
+                "encoding": {"color": _look("color"), "x": x},
+                "layer": [
+                    {"mark": line, "encoding": {"y": y, "detail": {"field": "label"}, "order": {"field": "side"}}},
+                    {"mark": {"type": "rule"}, "encoding": {"y": y | {"field": "low"}, "y2": {"field": "high"}}},
+                    _points({"x": x, "y": y}),
+                ],
             },
         ],
     }

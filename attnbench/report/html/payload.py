@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from attnbench import inert
 from attnbench.metrics import METRICS, Better, Form, Needs, is_number, scale
+from attnbench.report.attained import attained, is_placed, roof_over
 from attnbench.report.html.charts import charts
 from attnbench.report.html.shipped import ShippedRows
 from attnbench.report.palette import Style, built_in, styles, who
+from attnbench.roofline import MachineLimits
 
 _DIGITS = 6
 """Of a number: more than is printed or drawn."""
@@ -32,8 +34,13 @@ _SHAPES = {
 """What the plots' markers are called, or a path in the square from -1 to 1."""
 
 
-def payload(page: ShippedRows) -> dict[str, Any]:
-    """Return the data of a page, rows in the order of its table."""
+def payload(page: ShippedRows, limits: Mapping[str, MachineLimits]) -> dict[str, Any]:
+    """Return the data of a page, rows in the order of its table.
+
+    Args:
+        page: its rows.
+        limits: of the machines, by ``environment_id``.
+    """
     frame = page.findings.rows
     places = [row.place for row in page.rows]
     looks = styles(who(frame), first=built_in())
@@ -58,6 +65,7 @@ def payload(page: ShippedRows) -> dict[str, Any]:
             "status": [inert.line(status_of[place] or "") for place in places],
         },
         "values": {name: _values(name, page, places) for name in _shown(page)},
+        "roofline": _roofline(page, places, limits),
     }
 
 
@@ -84,7 +92,7 @@ def _metric(name: str, page: ShippedRows) -> dict[str, Any]:
     return {
         "name": name,
         "label": found.label.partition(" (")[0],
-        "title": found.plot.title if found.plot else found.label,
+        "title": found.plot.title if found.plot and not found.plot.against else _title(found.label),
         "unit": unit.unit,
         "size": unit.size,
         "better": _BETTER[found.better],
@@ -95,6 +103,11 @@ def _metric(name: str, page: ShippedRows) -> dict[str, Any]:
     }
 
 
+def _title(label: str) -> str:
+    words = label.partition(" (")[0]
+    return f"{words[:1].upper()}{words[1:]}"
+
+
 def _values(name: str, page: ShippedRows, places: Sequence[int]) -> dict[str, list[Any]]:
     """Return a metric's column: values, both ends of their intervals if it has any, and which rows are not ranked."""
     frame, found = page.findings.rows, METRICS[name]
@@ -103,6 +116,27 @@ def _values(name: str, page: ShippedRows, places: Sequence[int]) -> dict[str, li
     doubted = frame[list(found.doubted_by)].astype(bool).any(axis=1).tolist()
     return {key: [_short(column[place]) for place in places] for key, column in columns.items()} | {
         "doubted": [number for number, place in enumerate(places) if doubted[place]]
+    }
+
+
+def _roofline(page: ShippedRows, places: Sequence[int], limits: Mapping[str, MachineLimits]) -> dict[str, Any]:
+    """Return the roof over each set of conditions, null where it is not known, and the place of each row under it."""
+    frame = page.findings.rows
+    of_setting: list[list[int]] = [[] for _ in page.settings]
+    for row in page.rows:
+        of_setting[row.setting].append(row.place)
+    roofs = [roof_over(frame.iloc[each], limits) for each in of_setting]
+    if not any(roofs):
+        return {"roofs": []}
+    unit = scale("macs", [roof.rate for roof in roofs if roof])
+    rows: list[dict[str, Any]] = frame.to_dict("records")  # type: ignore[assignment]  # names of columns are texts
+    points = [attained(rows[place]) if is_placed(rows[place]) else None for place in places]
+    fields = ("intensity", "rate", "low", "high")
+    return {
+        "unit": f"{unit.unit}/s",
+        "size": unit.size,
+        "roofs": [roof and {"dtype": roof.dtype, "rate": roof.rate, "bandwidth": roof.bytes_per_s} for roof in roofs],
+        **{name: [point and _short(getattr(point, name)) for point in points] for name in fields},
     }
 
 

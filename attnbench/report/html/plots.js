@@ -44,7 +44,15 @@ function draw(element, spec, datasets, description) {
   const view = new vega.View(vega.parse(compiled, null, { ast: true }),
     { expr: vegaInterpreter.expressionInterpreter, renderer: "svg", container: element, logLevel: vega.Error });
   drawings.set(element, view);
-  return view.runAsync();
+  return view.runAsync().then(() => scrollable(element, description));
+}
+
+// What is wider than its place scrolls, and then the keyboard must reach it.
+function scrollable(element, description) {
+  if (element.scrollWidth <= element.clientWidth) { for (const name of ["tabindex", "role", "aria-label"]) element.removeAttribute(name); return; }
+  element.tabIndex = 0;
+  element.setAttribute("role", "group");
+  element.setAttribute("aria-label", description);
 }
 
 const settingsShown = () => data.settings.map((_, place) => place).filter((place) => !state.settings.size || state.settings.has(place));
@@ -96,7 +104,8 @@ function drawMetric(element, metric, setting) {
   for (const { encoding } of scale) {
     const channel = encoding[flat ? "x" : "y"];
     channel.title = axisOf(metric);
-    channel.scale.base = metric.binary ? 2 : 10;
+    if (metric.learned) channel.scale = { zero: false, nice: false, padding: 14 };
+    else channel.scale.base = metric.binary ? 2 : 10;
     channel.axis = { format: "~r", tickCount: 6, labelOverlap: "greedy" };
   }
   const room = element.clientWidth || 480;
@@ -109,7 +118,7 @@ function drawMetric(element, metric, setting) {
 function plotsView() {
   const section = document.getElementById("plots");
   const first = document.getElementById("first-plot");
-  const drawn = data.metrics.filter((one) => one.drawn && !one.learned);
+  const drawn = data.metrics.filter((one) => one.drawn);
   drawn.sort((a, b) => (b.name === "latency_median_s") - (a.name === "latency_median_s"));
   const note = create("p", { className: "faint" });
   const grid = create("div", { className: "grid" });

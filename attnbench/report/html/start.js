@@ -4,6 +4,7 @@ selectionView();
 tableView();
 plotsView();
 frontView();
+rooflineView();
 budgetView();
 for (const view of views) view();
 // A link within the page leaves the selection as it is.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -22,9 +22,10 @@ from attnbench.report.html.shipped import shipped
 from attnbench.report.page.blocks import Block, Heading, Page, pieces
 from attnbench.report.page.markdown import NOT_MEASURED
 from attnbench.report.summary import crossed
+from attnbench.roofline import MachineLimits
 
 _LIBRARIES = ("vega.min.js", "vega-lite.min.js", "vega-interpreter.js")
-_OWN = ("state.js", "table.js", "plots.js", "front.js", "budget.js", "start.js")
+_OWN = ("state.js", "table.js", "plots.js", "front.js", "roofline.js", "budget.js", "start.js")
 _MOST_OF_A_REASON = 100
 _POLICY = "default-src 'none'; script-src {scripts}; style-src {style}; base-uri 'none'; form-action 'none'"
 
@@ -42,11 +43,14 @@ class Section:
         return re.sub(r"[^a-z]+", "-", self.title.lower())
 
 
-def page(findings: Findings, *, command: str, missing: Sequence[str] = ()) -> str:
+def page(
+    findings: Findings, limits: Mapping[str, MachineLimits] | None = None, *, command: str, missing: Sequence[str] = ()
+) -> str:
     """Return a report as the text of an HTML file that needs no other.
 
     Args:
         findings: what is reported.
+        limits: of the machines, by ``environment_id``.
         command: what to type to get these records again.
         missing: cells that were asked for and have no row, in words.
     """
@@ -60,7 +64,7 @@ def page(findings: Findings, *, command: str, missing: Sequence[str] = ()) -> st
         sections=sections,
         held=held,
         several_settings=len(held.settings) > 1,
-        data=Markup(inert.script_data(payload(held))),  # noqa: S704 - that escapes
+        data=Markup(inert.script_data(payload(held, limits or {}))),  # noqa: S704 - that escapes
         scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own
         style=Markup(style),  # noqa: S704 - our own
         policy=_POLICY.format(scripts=" ".join(map(_hash, scripts)), style=_hash(style)),

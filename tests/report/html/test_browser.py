@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 from browser import Browser, browsing, needs_browser
 from hostile_records import of_strangers
-from records_for_reports import OUT_OF_MEMORY, default_run, failed
+from records_for_reports import OUT_OF_MEMORY, default_run, failed, with_accuracy
 
 from attnbench.report.comparison import prepared
 from attnbench.report.findings import Findings
 from attnbench.report.html.writing import page
+from attnbench.roofline import MachineLimits
 
 pytestmark = needs_browser
 DRAWN = (
@@ -141,3 +142,49 @@ def test_every_control_has_a_name_and_takes_the_focus(browser: Browser, file: Pa
     nameless = "!one.innerText.trim() && !one.ariaLabel && !one.labels?.[0]?.innerText.trim()"
     assert browser.run(f"{CONTROLS}.filter(one => {nameless}).length") == 0
     assert browser.run(f"{CONTROLS}.every(one => one.tabIndex === 0)")
+
+
+AXE = Path(__file__).parents[2] / "helpers" / "axe" / "axe.min.js"
+FOUND = "axe.run().then(found => found.violations.map(one => `${one.id}: ${one.nodes.map(node => node.target)}`))"
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a page with every view: accuracies, and a roof over what was timed."""
+    rows = with_accuracy(default_run()).assign(dtype="float32", mode="infer", batch=1, bytes_lower_bound=2e8)
+    limits = {"e1f0": MachineLimits(device="cpu", threads=1, macs_per_s={"float32": 1e12}, bytes_per_s=2e10)}
+    path = tmp_path_factory.mktemp("complete") / "report.html"
+    path.write_text(page(Findings(rows=prepared(rows)), limits, command="attnbench run"), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1280])
+def test_axe_finds_nothing(browser: Browser, complete: Path, scheme: str, width: int) -> None:
+    browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    opened(browser, complete, width=width)
+    browser.run("new Promise(done => setTimeout(done, 500))")
+    browser.run(f"{AXE.read_text(encoding='utf-8')}; 0")
+    assert browser.run(FOUND) == []
+    dark = "getComputedStyle(document.body).backgroundColor !== 'rgb(255, 255, 255)'"
+    assert browser.run(dark) is (scheme == "dark")
+
+
+def test_what_calls_attained_is_drawn_under_the_roof_and_follows_the_selection(
+    browser: Browser, complete: Path
+) -> None:
+    opened(browser, complete)
+    browser.run("new Promise(done => setTimeout(done, 500))")
+    roofline = "document.querySelector('.roofline').innerText"
+    assert "float32: 1.00 TMACs/s; memory: 20.0 GB/s" in browser.run(roofline)
+    assert "qna" in browser.run("document.querySelector('.roofline').nextElementSibling.innerText")
+    opened(browser, complete, "#hide=qna")
+    browser.run("new Promise(done => setTimeout(done, 500))")
+    assert "qna" not in browser.run("document.querySelector('.roofline').nextElementSibling.innerText")
+    assert browser.complaints == []
+
+
+def test_accuracy_is_drawn_against_resolution_too(browser: Browser, complete: Path) -> None:
+    opened(browser, complete)
+    assert "Accuracy against latency" not in browser.run("document.querySelector('#plots .grid').innerText")
+    assert "Top-1 accuracy" in browser.run("document.querySelector('#plots .grid').innerText")

@@ -18,12 +18,23 @@ ROOT = Path(__file__).parents[1]
 CHILDREN = {"joint.py", "lockstep.py", "rerun.py", "revision.py", "side.py", "starts.py"}
 """Modules of compare that import torch: the child, and what keeps two of them in step, with the probe."""
 HARNESS = sorted((ROOT / "attnbench").rglob("*.py"))
+PICTURE = (ROOT / "docs" / "design.md").read_text().split("```")[1]
+
+
+def pictured(heading: str) -> list[str]:
+    """Return the entries of ``attnbench`` that stand in the picture of the tree below a heading."""
+    section = next(each for each in PICTURE.split("\n  -- ") if each.startswith(heading))
+    return [line.split()[0].rstrip("/") for line in section.splitlines()[1:] if line.startswith("  ")]
+
+
+AUTHORS = {"mechanism.py", "testing.py"}
+"""What authors of plugins import, which is torch's; the other shared words are for the parent too."""
 PARENT = sorted(
     path
-    for folder in ("cli", "plan", "runs", "store", "report", "compare", "claims", "advice")
-    for path in (ROOT / "attnbench" / folder).rglob("*.py")
-    if path.name not in CHILDREN
-) + [ROOT / "attnbench" / f"{name}.py" for name in ("api", "axes", "record", "errors", "roofline")]
+    for entry in {*pictured("the shared words"), *pictured("the parent: no torch")} - AUTHORS
+    for path in [ROOT / "attnbench" / entry, *(ROOT / "attnbench" / entry).rglob("*.py")]
+    if path.suffix == ".py" and path.name not in CHILDREN
+)
 LIGHT = ["torch", "pandas", "timm", "numpy", "rich", "matplotlib", "attnbench.mechanisms"]
 
 
@@ -49,8 +60,7 @@ def test_the_harness_knows_no_mechanism_by_import(path: Path) -> None:
 
 
 def test_the_picture_in_the_design_names_every_entry_of_the_tree() -> None:
-    picture = (ROOT / "docs" / "design.md").read_text().split("```")[1]
-    named = {line.split()[0].rstrip("/") for line in picture.splitlines() if line.startswith("  ") and line.strip()}
+    named = {line.split()[0].rstrip("/") for line in PICTURE.splitlines() if line.startswith("  ") and line.strip()}
     entries = {path.name for path in (ROOT / "attnbench").iterdir() if not path.name.startswith("__")} - {"py.typed"}
     assert named - {"--", "<name>"} == entries
 
@@ -99,7 +109,7 @@ def test_the_parent_measures_without_torch() -> None:
 
 
 def test_only_the_table_of_axes_lists_axes() -> None:
-    """A tuple, a dict or a parameter list that names four axes or more is another table of them."""
+    """A tuple, a dict, a class or a parameter list that names four axes or more is another table of them."""
     allowed = {
         "attnbench/axes.py",
         "attnbench/record.py",  # the keys of format 1
@@ -108,6 +118,8 @@ def test_only_the_table_of_axes_lists_axes() -> None:
         "attnbench/claims/plan.py",  # the order in which commands of claims were always written
         "attnbench/claims/claim.py",  # those that a check says in its own way
         "attnbench/plan/sweep.py",  # a scope, its heads and sizes go together
+        "attnbench/mechanism.py",  # what a layer is built for
+        "attnbench/pytest_bridge/call.py",  # the fixture's parameters, which tests/pytest_bridge holds to the table
     }
     names = {*AXES, *(name for axis in AXES.values() for name in (*axis.fields, *axis.columns))}
     found = {}
@@ -118,6 +130,10 @@ def test_only_the_table_of_axes_lists_axes() -> None:
                 texts = [each.value for each in node.elts if isinstance(each, ast.Constant)]
             elif isinstance(node, ast.Dict):
                 texts = [each.value for each in node.keys if isinstance(each, ast.Constant)]
+            elif isinstance(node, ast.arguments):
+                texts = [each.arg for each in (*node.args, *node.kwonlyargs)]
+            elif isinstance(node, ast.ClassDef):
+                texts = [ast.unparse(each.target) for each in node.body if isinstance(each, ast.AnnAssign)]
             listed = names.intersection(text for text in texts if isinstance(text, str))
             if len(listed) > 3:
                 found[path.relative_to(ROOT).as_posix()] = sorted(listed)
@@ -242,3 +258,12 @@ def test_whoever_is_allowed_a_list_of_metrics_has_one() -> None:
     with_a_list = [module_name(path) for path in HARNESS if metrics_named_together(path)]
     for allowed in METRIC_TABLES:
         assert any(f"{name}.".startswith(f"{allowed}.") for name in with_a_list)
+
+
+CLOCKS = re.compile(r"\btime\.(time|monotonic|perf_counter|process_time)(_ns)?\(")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda path: path.stem)
+def test_nothing_but_a_benchmark_asserts_how_long_something_took(path: Path) -> None:
+    """What must end ends by pytest-timeout, or by a timeout of the process that a test starts."""
+    assert "benchmarks" in path.parts or not CLOCKS.search(path.read_text())

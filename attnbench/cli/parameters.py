@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import click
@@ -54,11 +54,11 @@ COMMAS = CommaList()
 SIZE = Size()
 
 
-def axis_options(prefix: str = "", *, but: Collection[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return what gives a command an option for every axis but some, its help after a prefix."""
+def axis_options(prefix: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return what gives a command an option for every axis, its help after a prefix."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for axis in reversed([axis for axis in AXES.values() if axis.option not in but]):
+        for axis in reversed([*AXES.values()]):
             command = click.option(f"--{axis.option}", type=COMMAS, help=f"{prefix}{axis.help}")(command)
         return command
 

@@ -37,7 +37,7 @@ def report(folders: tuple[Path, ...], out: Path | None) -> None:
 @click.option("--rerun", metavar="REF", help="Measure a git revision and the working tree, interleaved, in one run.")
 @click.option("--mechanisms", type=COMMAS, help="With --rerun: what to measure. [all installed]")
 @click.option("--backend", type=COMMAS, help="With --rerun: implementations of a mechanism. [each's default]")
-@axis_options("With --rerun: ", but={"task"})  # heads are put on networks, which are no mechanisms of a revision
+@axis_options("With --rerun: ")
 @click.option("--precision", type=float, help="With --rerun: half-width of the ratio's 95 % interval to reach. [0.01]")
 @click.option("--max-time", type=float, help="With --rerun: seconds of timed calls per cell. [10]")
 @click.option(

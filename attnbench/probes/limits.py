@@ -109,8 +109,8 @@ def best(kernels: Sequence[Kernel], *, timer: Timer, budget_s: float) -> Rate:
     end_ns = timer.now_ns() + budget_s * _NS_PER_S
     while len(first) < 2 or timer.now_ns() < end_ns:
         for kernel, durations in zip(kernels, samples, strict=True):
-            foreseen_ns = min(first) * kernel.work / kernels[0].work if first else 0
-            if durations is not first and timer.now_ns() + foreseen_ns > end_ns:
+            expected_ns = min(first) * kernel.work / kernels[0].work if first else 0
+            if durations is not first and timer.now_ns() + expected_ns > end_ns:
                 break
             durations.append(timer.sample(kernel.call, 1).ns)
     reached = [

@@ -48,7 +48,7 @@ class MemoryEstimate:
 
 
 def estimate(build: Build, *, mode: Mode, device: torch.device | str) -> MemoryEstimate:
-    """Foresee the memory of one call: a forward pass without autograd, or forward and backward with all gradients.
+    """Estimate the memory of one call: a forward pass without autograd, or forward and backward with all gradients.
 
     Takes well under a second and no memory to speak of, also where the module would need terabytes. Not estimated
     is what kernels take while they run (oneDNN's copies of maps and weights, up to half of the peak of a convolution;

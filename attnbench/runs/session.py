@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from attnbench import files, store
+from attnbench.axes import CLASSIFICATION
 from attnbench.cli.progress import Screen, described, loading
 from attnbench.compare.verdict import Comparison
 from attnbench.errors import StoreError, UsageError
@@ -158,8 +159,13 @@ def rerun(
     """
     from attnbench.compare import rerun as lockstep  # noqa: PLC0415 - torch
 
+    mistakes = []
     if Scope.NETWORK in request.written("scope"):
-        raise UsageError("--rerun compares mechanisms; leave network out of --scope")
+        mistakes.append("--rerun compares mechanisms; leave network out of --scope")
+    if set(request.written("task")) - {CLASSIFICATION}:
+        mistakes.append("--rerun compares mechanisms, and heads are put on networks; leave --task out")
+    if mistakes:
+        raise UsageError(*mistakes)
     planned = plan(request, settings)
     folder = out or RESULTS / f"rerun-{re.sub(r'[^A-Za-z0-9.-]', '-', revision)}"
     return lockstep.rerun(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from attnbench import roofline
+from attnbench import files, roofline
+from attnbench.files import UnreadableError
 from attnbench.record import SEALED
 from attnbench.roofline import MachineLimits
 from attnbench.runs.limits import LIMITS
@@ -30,14 +30,10 @@ def check(kept: KeptRun, tally: Tally) -> None:
 
 def _read(kept: KeptRun, tally: Tally) -> Mapping[str, Any]:
     try:
-        content = json.loads((kept.folder / LIMITS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return files.json_of(kept.folder / LIMITS, dict[str, Any])
+    except UnreadableError as error:
         tally.wrong(_FILE, "limits", kept=None, found=f"the limits that rows have bounds from: {error}")
         return {}
-    if not isinstance(content, dict):
-        tally.wrong(_FILE, "limits", kept=content, found="limits by environment")
-        return {}
-    return content
 
 
 def _environment(line: KeptLine) -> str:

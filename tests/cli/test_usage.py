@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
-from attnbench.cli import main
+from attnbench.axes import AXES
+from attnbench.cli import main, results
 from attnbench.errors import UsageError
+from attnbench.plan.given import read_request
+from attnbench.runs import session
 
 
 @pytest.mark.parametrize(
@@ -42,3 +46,17 @@ def test_what_a_mechanism_prints_does_not_bury_what_was_found_of_it(tmp_path: Pa
     assert done.exit_code == 0, done.output
     assert "LOOK AT ME" not in done.output
     assert re.search(r"Loud printed \d+ lines meanwhile, left out here", done.output)
+
+
+def test_a_rerun_takes_every_axis_that_run_takes() -> None:
+    taken = {option for each in results.compare.params for option in each.opts}
+    assert {f"--{axis.option}" for axis in AXES.values()} <= taken
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"), [({"scope": ("network",)}, "leave network out"), ({"task": ("detection",)}, "leave --task out")]
+)
+def test_a_rerun_says_what_is_no_mechanisms(asked: dict[str, tuple[str, ...]], said: str) -> None:
+    request, settings = read_request(None, asked, threads=1)
+    with pytest.raises(UsageError, match=said):
+        session.rerun("HEAD", request, settings, threshold=0.05, out=None, console=Console())

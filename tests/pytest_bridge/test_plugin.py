@@ -1,6 +1,7 @@
 """The pytest plugin as its users have it: in a run of pytest of their own."""
 
 import gc
+import inspect
 import itertools
 import json
 import re
@@ -8,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import fake_device
 import pytest
@@ -17,6 +18,7 @@ from torch.nn import functional
 from witnessed import ADVERSARIES, HONEST
 
 from attnbench import devices
+from attnbench.axes import AXES
 from attnbench.child import ENDED
 from attnbench.child.death import Death
 from attnbench.errors import PluginError, StoreError, UsageError
@@ -313,3 +315,16 @@ def test_what_cannot_be_timed_is_refused(mechanism: str, tokens: str, heads: int
 def test_the_layer_is_the_registered_one() -> None:
     assert call._cell("mhsa", height=8, width=8).distribution.startswith("attnbench ")
     assert call.discover().find("mhsa").load() is MHSA
+
+
+def test_the_fixture_takes_every_axis_of_a_layer_and_its_usual_values() -> None:
+    """Scope and size are those of ``tokens``, threads those of the tests beside it, and a test compiles its layer."""
+    taken = inspect.signature(call.MechanismBenchmark.__call__).parameters
+    given = {
+        option: axis for option, axis in AXES.items() if option not in {"task", "scope", "res", "threads", "compile"}
+    }
+    assert given.keys() <= taken.keys()
+    for option, axis in given.items():
+        if get_origin(kind := get_type_hints(call.MechanismBenchmark.__call__)[option]) is Literal:
+            assert taken[option].default == axis.usual
+            assert [axis.read(each) for each in get_args(kind)]

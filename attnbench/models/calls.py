@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from attnbench import devices
 from attnbench.models.subject import Subject, cast
-from attnbench.models.values import InputValues, seed_all
+from attnbench.models.values import InputValues, draw, seed_all
 from attnbench.record import Cell, Mode, Scope
 
 Call = Callable[[], object]
@@ -30,6 +30,17 @@ def place(asked: Subject, *, seed: int) -> tuple[nn.Module, Tensor]:
 def values(cell: Cell, x: Tensor) -> InputValues:
     """Return what fills a cell's input with new values, the same in every process."""
     return InputValues(x, channels=-1 if cell.scope is Scope.LAYER else 1, seed=0)
+
+
+def renewal(model: nn.Module, x: Tensor, cell: Cell) -> Callable[[], None]:
+    """Return what drops the gradients that a call leaves behind, and gives the next call values of its own."""
+    drop, filled = forget(model, x), values(cell, x)
+
+    def renew() -> None:
+        drop()
+        filled.fill(draw())
+
+    return renew
 
 
 def call(cell: Cell, model: Forward, x: Tensor, *, forget: Callable[[], None]) -> Call:

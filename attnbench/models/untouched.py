@@ -6,7 +6,6 @@ believes to be timed has nothing here to know it by.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from attnbench import devices
 from attnbench.devices import attention
 from attnbench.models import calls, subject
+from attnbench.models.aside import aside
 from attnbench.models.values import seed_all
 from attnbench.record import Mode
 
@@ -89,22 +89,10 @@ class Untouched:
 
 def alone(asked: subject.Subject, work: Callable[[], T]) -> T:
     """Do some work in a thread whose stack holds nothing of the harness, and return its result or raise its error."""
-    found: list[T] = []
-    errors: list[BaseException] = []
 
-    def body() -> None:
-        try:
-            devices.of(asked.cell.device).set_up(threads=asked.cell.threads)  # the current device is a thread's own
-            with attention.allowed(asked.cell.sdpa):
-                found.append(work())
-        except BaseException as error:  # a plugin may raise anything
-            errors.append(error)
+    def set_up_and_work() -> T:
+        devices.of(asked.cell.device).set_up(threads=asked.cell.threads)  # the current device is a thread's own
+        with attention.allowed(asked.cell.sdpa):
+            return work()
 
-    thread = threading.Thread(target=body)
-    thread.start()
-    thread.join()
-    for error in errors:
-        if isinstance(error, Exception):
-            raise error
-        raise RuntimeError(f"{type(error).__name__} {error}".strip()) from error  # it ends its thread, and no more
-    return found[0]
+    return aside(set_up_and_work)

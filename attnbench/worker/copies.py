@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from attnbench.models import subject
 from attnbench.models.untouched import Untouched
-from attnbench.probes import agreement, compilation, memory
+from attnbench.probes import agreement, compilation, memory, steps
 from attnbench.probes.agreement import Errors
-from attnbench.probes.steps import Jitter
 from attnbench.record import Cell, Mode
 from attnbench.worker import torch_state
 from attnbench.worker.witness import Testimony, observed, weights
@@ -112,15 +110,9 @@ class Copies:
     def swing(self, kept: Testimony, exact: dict[str, Tensor]) -> Errors:
         """Return how far the exact result moves when input, weights and all between are rounded another way."""
         assert self._exact is not None, "there is an exact result"
-        generator = torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            for each in self._exact.model.parameters():
-                each.mul_(1 + 2**-24 * torch.randn(each.shape, generator=generator).to(each))
         self._exact.fill(kept.number)
-        given = self._exact.given
-        given.data.mul_(1 + 2**-24 * torch.randn(given.shape, generator=generator).to(given))
-        jitter = Jitter(given.dtype, rounding=2**-24)
-        returned = self._exact.run(kept.number, within=_all(jitter, sdpa_kernel(SDPBackend.MATH)))
+        copy, given = self._exact, self._exact.given
+        returned = steps.rounded_otherwise(copy.model, given.data, lambda within: copy.run(kept.number, within=within))
         moved = observed(self._exact.model, given, returned, picks=kept.picks, training=False)
         return agreement.errors(moved, {name: each for name, each in exact.items() if name in moved})
 
@@ -128,11 +120,3 @@ class Copies:
         """Return weights of a copy that has made calls of its own; None if none has."""
         copy = self._plain or self._exact
         return None if copy is None else weights(copy.model, picks)
-
-
-@contextmanager
-def _all(*contexts: AbstractContextManager[object]) -> Iterator[None]:
-    with ExitStack() as stack:
-        for each in contexts:
-            stack.enter_context(each)
-        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 
 from attnbench.devices import attention
@@ -11,6 +12,8 @@ from attnbench.probes import energy
 from attnbench.worker.ready import Metrics, Ready
 
 Progress = Callable[[float], None]
+_STEP, _STEPS = 0.01, 2**20
+"""By how much an input is moved at most between two calls, and how many such moves there are."""
 
 
 def measure_energy(one: Ready, device: Device, *, at_least_s: float, progress: Progress) -> Metrics:
@@ -22,11 +25,16 @@ def measure_energy(one: Ready, device: Device, *, at_least_s: float, progress: P
         at_least_s: time for the calls.
         progress: told the part that is done.
     """
+
+    def call() -> None:
+        one.x.detach().add_(_STEP * (secrets.randbelow(_STEPS) / _STEPS - 0.5))  # what answers from memory takes none
+        one.call()
+
     try:
         counter = device.energy_counter()
         with attention.allowed(one.cell.sdpa):
             found = energy.measure(
-                one.call,
+                call,
                 counter=counter,
                 wait=device.synchronize,
                 at_least_s=at_least_s,

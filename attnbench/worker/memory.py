@@ -33,9 +33,11 @@ def measure_memory(
         world: what its calls are to find changed.
     """
     cell, started, world = asked.cell, time.perf_counter(), world or World()
-    forward, forget = forward or model, calls.forget(model, x)
-    call, run = world.around(calls.call(cell, forward, x, forget=forget)), world.around(forward)
-    peak = memory.peak(call, device=cell.device, forget=forget)
+    forward, renew = forward or model, calls.renewal(model, x, cell)  # what answers from memory takes none
+    call, run = world.around(calls.call(cell, forward, x, forget=calls.forget(model, x))), world.around(forward)
+    renew()
+    peak = memory.peak(call, device=cell.device, forget=renew)
+    renew()
     found: Metrics = {"memory_peak_bytes": peak.peak_bytes, "memory_reserved_bytes": peak.reserved_bytes}
     with kernels.attention_kernels() as ran:
         if cell.mode is Mode.TRAIN:
@@ -62,10 +64,11 @@ def memory_outside(
     started = time.perf_counter()
     if not isinstance(peak_bytes, int) or not devices.of(cell.device).in_main_memory:
         return {}
-    forget = calls.forget(model, x)
-    call = calls.call(cell, forward, x, forget=forget)
+    renew = calls.renewal(model, x, cell)
+    call = calls.call(cell, forward, x, forget=calls.forget(model, x))
+    renew()
     with world.worn():
-        found = outside.outside(call, forget=forget, peak_bytes=peak_bytes, by_line=not cell.compiled)
+        found = outside.outside(call, forget=renew, peak_bytes=peak_bytes, by_line=not cell.compiled)
     return {"memory_outside_bytes": found or None, "running_s": time.perf_counter() - started}
 
 

@@ -24,15 +24,9 @@ from attnbench.worker.witness import Evidence, Testimony
 
 _SHARE, _LEAST_S = 0.05, 1.0
 """Time for calls after the first, as a share of what the cell has taken, and what is spent in any case."""
-_HALF = 2.0**-15
-"""Errors that products of TF32 and half types may have: their values are rounded to 11 bits or fewer, 2^-12 of each at
-most, and where many are summed the errors cancel in part."""
-_NOISE = 64.0
-"""How many times as far as float32 a layer may be from float64 as rounding every operator once moves its result: sums
-round more than once."""
 _SURE = 1024.0
-"""The same, of a layer that cannot be of float32: values of 11 bits move a result 2^13 times as far, of 8 bits 2^16
-times, and a few times less where they are summed or where some operators keep all bits."""
+"""As ``agreement.NOISE``, of a layer that cannot be of float32: values of 11 bits move a result 2^13 times as far, of
+8 bits 2^16 times, and a few times less where they are summed or where some operators keep all bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,10 +182,12 @@ class _Judge:
     def _question_precision(self, kept: Testimony, own: Errors, exact: dict[str, Tensor] | None) -> None:
         """Judge a copy that is further from float64 than usual: does the layer round so much, or is it less precise?"""
         name, error = agreement.worst(own)
-        if error < _HALF or exact is None or name.startswith("gradient") or self.copies.draws(kept):
+        if error < agreement.HALF or exact is None or name.startswith("gradient") or self.copies.draws(kept):
             return
         swing = self.copies.swing(kept, exact)[name]
-        if error <= _NOISE * swing or _NOISE * swing >= 1:  # or rounding alone may leave no digit at all
+        if (
+            error <= agreement.NOISE * swing or agreement.NOISE * swing >= 1
+        ):  # or rounding alone may leave no digit at all
             self.remark = f"{agreement.digits(error)} digits of float64, as few as rounding leaves"
             return
         self._object(

@@ -66,6 +66,21 @@ def test_energy_is_per_image_and_layer(monkeypatch: pytest.MonkeyPatch, device: 
     }
 
 
+def test_no_call_has_the_values_of_the_one_before(monkeypatch: pytest.MonkeyPatch, device: Device) -> None:
+    one, seen = ready(batch=1, layers=1), list[torch.Tensor]()
+    noting = replace(one, call=lambda: seen.append(one.x.clone()))
+
+    def measure(call: Callable[[], object], **_: object) -> CallEnergy:
+        for _call in range(3):
+            call()
+        return CallEnergy(value_j=1.0, low_j=1.0, high_j=1.0, idle_w=1.0, counter="a counter")
+
+    monkeypatch.setattr(device, "energy_counter", Counter)
+    monkeypatch.setattr(energy, "measure", measure)
+    measure_energy(noting, device, at_least_s=5, progress=lambda _: None)
+    assert len({float(x[0, 0, 0, 0]) for x in seen}) == 3
+
+
 def test_where_nothing_counts_it_there_is_no_energy_and_a_reason(
     monkeypatch: pytest.MonkeyPatch, device: Device
 ) -> None:

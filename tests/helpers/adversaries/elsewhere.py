@@ -6,6 +6,7 @@ import mmap
 import numpy as np
 import torch
 from honest import Attention
+from memory import SampledElements
 
 ROOM = 32 * 2**20
 
@@ -18,6 +19,14 @@ class InNumpy(Attention):
             return super().forward(x)
         room = np.ones(ROOM // 4, dtype=np.float32)
         return super().forward(x) * float(room[0])
+
+
+class InNumpyOnce(SampledElements):
+    """Works in memory of numpy's, and answers from memory where it knows its input again."""
+
+    def answer(self, x):
+        np.ones(ROOM // 8)
+        return super().answer(x)
 
 
 class InMappedMemory(Attention):

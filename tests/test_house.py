@@ -65,6 +65,25 @@ def test_the_picture_in_the_design_names_every_entry_of_the_tree() -> None:
     assert named - {"--", "<name>"} == entries
 
 
+NO_CODE = {"plugins/templates", "report/html/vega"}
+TESTS_OF_MORE = {"benchmarks", "faults", "fuzz", "golden", "helpers", "mechanisms"}
+"""Folders of tests that are none of ``attnbench``."""
+
+
+def test_tests_are_a_folder_for_each_folder_of_the_harness() -> None:
+    def folders(root: Path) -> set[str]:
+        return {path.parent.relative_to(root).as_posix() for path in root.rglob("*.py")} - {"."}
+
+    tested = {name for name in folders(ROOT / "tests") if name.split("/")[0] not in TESTS_OF_MORE}
+    assert tested == folders(ROOT / "attnbench") - NO_CODE
+
+
+def test_files_that_text_names_are_there() -> None:
+    texts = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "tox.ini", *(ROOT / "docs").rglob("*.md")]
+    named = {name for path in texts for name in re.findall(r"\b(?:tests|docs)/[\w/-]+\.(?:py|md)\b", path.read_text())}
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
 def test_the_folder_of_mechanisms_holds_folders_only() -> None:
     files = {path.name for path in (ROOT / "mechanisms").iterdir() if path.is_file()}
     assert files == {"__init__.py", "py.typed"}

@@ -8,6 +8,7 @@ exit statuses.
     - PluginError: a plugin that cannot be loaded, with the distribution or file to blame
     - StoreError: a results folder that cannot be read or written
     - ProcessError: no process can be started
+    - InstallationError: torch, or another package that attnbench needs, does not import
     - DataError: a data set or checkpoint that is not there or does not fit
         - MisfitError: tensors that do not fit a network, for callers that expect torch's RuntimeError too
 """
@@ -57,6 +58,18 @@ class ProcessError(AttnbenchError):
             f"no process can be started: {why}; allow more processes (ulimit -u, or the container's limit) "
             "and run the same command to go on: what was measured is kept"
         )
+
+
+class InstallationError(AttnbenchError):
+    """A package that attnbench needs does not import.
+
+    Example:
+        >>> str(InstallationError("torch", "ImportError: libcudnn.so.9: cannot open shared object file"))
+        'torch does not import: ImportError: libcudnn.so.9: cannot open shared object file; install it anew'
+    """
+
+    def __init__(self, package: str, why: str) -> None:
+        super().__init__(f"{package} does not import: {why}; install it anew")
 
 
 class DataError(AttnbenchError):

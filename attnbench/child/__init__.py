@@ -4,6 +4,17 @@ from attnbench.child.child import ENDED, Child, late
 from attnbench.child.death import Death
 from attnbench.child.ear import EventTypes, Reached
 from attnbench.child.forked import start_server
-from attnbench.child.spawned import ProgramError, run_program
+from attnbench.child.spawned import ProgramError, check_torch, run_program
 
-__all__ = ["ENDED", "Child", "Death", "EventTypes", "ProgramError", "Reached", "late", "run_program", "start_server"]
+__all__ = [
+    "ENDED",
+    "Child",
+    "Death",
+    "EventTypes",
+    "ProgramError",
+    "Reached",
+    "check_torch",
+    "late",
+    "run_program",
+    "start_server",
+]

@@ -28,7 +28,10 @@ def scratch() -> Iterator[Path]:
     Raises:
         StoreError: there is no room for one.
     """
-    within = tempfile.gettempdir()
+    try:
+        within = tempfile.gettempdir()
+    except FileNotFoundError as error:  # tempfile tries whether it can write a few bytes
+        raise StoreError(f"no room for temporary files: {error.strerror}; make room, or set TMPDIR") from None
     _sweep(within)
     with contextlib.ExitStack() as held:
         try:

@@ -7,11 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from attnbench.child import guardian
+from attnbench.errors import InstallationError
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Variables that say how many threads libraries may use."""
+_IMPORT_S = 300.0
 
 
 class Spawned:
@@ -55,6 +58,19 @@ class Spawned:
 def environment_for(threads: int) -> dict[str, str]:
     """Return the variables of a child that may use so many threads."""
     return os.environ | dict.fromkeys(THREADS, str(threads))
+
+
+@cache
+def check_torch() -> None:
+    """Make sure that torch can be had, where a process has ended that loads it before anything of anybody's.
+
+    Raises:
+        InstallationError: it does not import, with what it says.
+    """
+    try:
+        run_program([sys.executable, "-P", "-c", "import torch"], timeout_s=_IMPORT_S)
+    except ProgramError as error:
+        raise InstallationError("torch", str(error)) from None
 
 
 class ProgramError(Exception):

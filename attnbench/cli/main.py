@@ -16,9 +16,9 @@ import warnings
 
 import click
 
-from attnbench import __version__, files, inert
+from attnbench import __version__, files, inert, raised
 from attnbench.cli import advising, authoring, invocation, measuring, outlet, results, showing
-from attnbench.errors import AttnbenchError, ProcessError, UsageError
+from attnbench.errors import AttnbenchError, InstallationError, ProcessError, UsageError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -63,7 +63,7 @@ def _main() -> None:
         signal.signal(signal.SIGHUP, _interrupt)
     warnings.showwarning = _show_warning
     try:
-        attnbench(standalone_mode=False)
+        _run()
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
     except click.ClickException as error:
@@ -84,6 +84,23 @@ def _main() -> None:
     except OSError as error:
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         _complain((f"{where}{files.reason_of(error)}",))
+
+
+def _run() -> None:
+    """Run the command that was asked for.
+
+    Raises:
+        InstallationError: a package that it needs does not import.
+    """
+    try:
+        attnbench(standalone_mode=False)
+    except (AttnbenchError, click.ClickException, click.Abort, click.exceptions.Exit):
+        raise
+    except Exception as error:
+        package = raised.while_importing(error)
+        if package:
+            raise InstallationError(package, raised.in_words(error)) from error
+        raise
 
 
 def _complain(mistakes: tuple[str, ...]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from attnbench import raised
 from attnbench.cli import invocation
 
 
@@ -27,13 +28,25 @@ def list_(names: tuple[str, ...]) -> None:
 @click.command(short_help="Show the machine and the software.")
 def env() -> None:
     """Show the machine and the software, for a bug report."""
-    from attnbench import devices  # noqa: PLC0415
     from attnbench.cli.listing import pairs_table  # noqa: PLC0415
+    from attnbench.devices import bare  # noqa: PLC0415
+    from attnbench.report.environments import describe  # noqa: PLC0415
+
+    try:
+        found = _with_torch()
+    except Exception as error:  # whatever torch raises that does not import
+        package = raised.while_importing(error)
+        if not package:
+            raise
+        found = [(f"{package} does not import", raised.in_words(error)), *describe(bare.take())]
+    invocation.console().print(pairs_table(found))
+
+
+def _with_torch() -> list[tuple[str, str]]:
+    from attnbench import devices  # noqa: PLC0415
     from attnbench.devices import energy, environment, names  # noqa: PLC0415 - torch
     from attnbench.report.environments import describe  # noqa: PLC0415
 
     device = names.preferred(devices.present())
     taken = environment.take(threads=invocation.default_threads(), device=device)
-    invocation.console().print(
-        pairs_table([*describe(taken.to_dict()), ("energy counter", energy.counter_of(devices.of(device)))])
-    )
+    return [*describe(taken.to_dict()), ("energy counter", energy.counter_of(devices.of(device)))]

@@ -6,6 +6,8 @@ import textwrap
 from dataclasses import dataclass
 from enum import StrEnum
 
+from attnbench import raised
+
 _LONGEST = 300
 """Characters of what somebody else's exception says."""
 
@@ -123,4 +125,4 @@ class NotClaimedError(Exception):
 def in_a_line(error: BaseException) -> str:
     """Return an exception's type and text, over however many lines it wrote it, as one; long ones end at a word."""
     said = textwrap.shorten(str(error), _LONGEST, placeholder=" ...")
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return f"{type(error).__name__}: {said}" if said else raised.in_words(error)

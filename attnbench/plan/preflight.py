@@ -8,12 +8,13 @@ keeps it too long is a finding as well, and a new child looks at the rest.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 from attnbench import inert
-from attnbench.child import ENDED, Child, Death, late
+from attnbench.child import ENDED, Child, Death, check_torch, late
 from attnbench.child.scratch import scratch
 from attnbench.errors import PluginError, UsageError
 from attnbench.plugins import options as option_syntax
@@ -134,7 +135,14 @@ def take(
         while not look.over:
             question, log = (folder / f"{len(look.findings)}.{name}" for name in ("json", "log"))
             question.write_text(json.dumps(look.question))
-            with Child(module, str(question), events=EVENTS, log=log, threads=1, isolation=isolation) as child:
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                child = Child(module, str(question), events=EVENTS, log=log, threads=1, isolation=isolation)
+            with child:
+                if said:  # nothing can be forked, of which a torch that does not import is one reason
+                    check_torch()
+                for each in said:
+                    warnings.warn(each.message, stacklevel=2)
                 look.follow(child)
     return Preflight(findings=tuple(look.findings), devices=look.devices, mistakes=look.mistakes)
 
@@ -196,6 +204,7 @@ class _Look:
             self.tried.add(here)
             return
         if not self.devices:
+            check_torch()
             raise PluginError(f"no plugin can be looked at: {death.reason}")
         if not self.data_seen:
             raise UsageError(f"--accuracy {self.dataset}: {death.reason}")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from attnbench import raised
 from attnbench.errors import PluginError
 from attnbench.mechanism import Site
 from attnbench.plugins.arguments import left_at_none, of_constructor, of_forward
@@ -23,7 +22,6 @@ _MOST_TOKENS = 4096
 """Largest map on which a module is tried for real that cannot be tried without data."""
 SETTINGS: Mapping[str, Any] = {"layout": Layout, "prefix_tokens": int}
 """Options that say how a module is called, with what they admit."""
-_NOT_THE_LAYERS = (Path(torch.__file__).parent, Path(__file__).parents[1])
 
 
 class NoLayoutError(Exception):
@@ -228,18 +226,8 @@ def first_of(y: Any) -> Any:  # noqa: ANN401 - of whatever a stranger's layer re
 def described(error: Exception) -> str:
     """Return an exception in one line: with the line of the layer that raised it where it says little by itself."""
     text = str(error).strip().partition("\n")[0][:300]
-    where = _line_of(error) if not text or "NoneType" in text else ""
-    return ": ".join(filter(None, [type(error).__name__, text])) + (f", at `{where}`" if where else "")
-
-
-def _line_of(error: Exception) -> str:
-    """Return the last line of code that is neither torch's nor attnbench's, empty if that is not known."""
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not any(Path(frame.filename).is_relative_to(folder) for folder in _NOT_THE_LAYERS)
-    ]
-    return str(frames[-1].line or "")[:120] if frames else ""
+    where = raised.place_of(error) if not text or "NoneType" in text else ""
+    return ": ".join(filter(None, [type(error).__name__, text])) + (f", at {where}" if where else "")
 
 
 def _shape(y: object) -> str:

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attnbench import inert
+from attnbench import raised
 from attnbench.errors import PluginError, did_you_mean
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Plugin:
             raise
         except BaseException as error:  # a plugin may raise anything, SystemExit included
             raise PluginError(
-                f"{self.name} from {self.distribution} does not import: {type(error).__name__}: {inert.brief(error)}; "
+                f"{self.name} from {self.distribution} does not import: {raised.in_words(error)}; "
                 f"{self._advice(error)} or leave {self.name} out"
             ) from error
         try:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from torch import nn
 
+from attnbench import raised
 from attnbench.probes.flops_fvcore import FvcoreCount, count_fvcore
 from attnbench.probes.flops_torch import TorchCount, count_torch
 from attnbench.probes.weightless import Build, Inputs, build_on_meta
@@ -113,5 +114,5 @@ def _attempt(
     try:
         return counter(model, inputs), ""
     except Exception as error:
-        lines = str(error).splitlines() or [""]
-        return None, f"{counter.__name__} fails: {type(error).__name__}: {lines[0]}"
+        said = f"{type(error).__name__}: {str(error).splitlines()[0]}" if str(error).strip() else raised.in_words(error)
+        return None, f"{counter.__name__} fails: {said}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from attnbench import inert
+from attnbench import inert, raised
 from attnbench.errors import PluginError
 from attnbench.probes import memory
 from attnbench.record import Status
@@ -89,9 +89,9 @@ def outcome(error: Exception) -> tuple[Status, str]:
     """Return how a cell ends by an error, and the reason."""
     if isinstance(error, Unmeasurable):
         return error.status, error.reason
-    said, kind = inert.brief(error), type(error).__name__
+    said = inert.brief(error)
     if memory.ran_out(error):
-        return Status.OUT_OF_MEMORY, said or kind
+        return Status.OUT_OF_MEMORY, said or type(error).__name__
     if isinstance(error, PluginError):
         return Status.FAILED, said
-    return Status.FAILED, f"{kind}: {said}"
+    return Status.FAILED, raised.in_words(error)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from attnbench import devices, inert
+from attnbench import devices, inert, raised
 from attnbench.accuracy.data.folders import Images
 from attnbench.child import voice
 from attnbench.errors import AttnbenchError, DataError, PluginError, UsageError
@@ -117,9 +117,7 @@ def _resolve(wanted: Wanted, name: str, distribution: str, mechanism: type, give
     except PluginError as error:
         raise PluginError(f"{name} from {distribution}: {error}") from None
     except Exception as error:
-        raise PluginError(
-            f"{name} from {distribution}: why_unsupported raised {type(error).__name__}: {inert.brief(error)}"
-        ) from error
+        raise PluginError(f"{name} from {distribution}: why_unsupported raised {raised.in_words(error)}") from error
     if wanted.backend and wanted.backend not in backends:
         resolved = resolved | {"backend": wanted.backend}  # kept, so that the cell gets its row: unsupported
     return Finding(wanted=wanted, name=name, options=resolved, backends=backends, distribution=distribution)

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from attnbench import devices
+from attnbench import devices, raised
 from attnbench.child import voice
 from attnbench.child.spawned import THREADS
 from attnbench.plan.sweep import again
@@ -50,7 +50,7 @@ def _verdict(assignment: Assignment, job: Job) -> Verification:
         evidence = Evidence.read(Path(job.evidence) / cell.key)
         return verify(cell, evidence, seed=job.settings.seed, taken_s=taken_s, shown_by=again(cell))
     except Exception as error:  # a plugin may raise anything, and evidence may be anything
-        said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        said = raised.in_words(error, most=300)
         doubt = Objection(said=f"its timed calls could not be verified: {said}", sure=False)
         return Verification(said=f"none: {said}", objections=(doubt,))
 

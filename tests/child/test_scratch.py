@@ -1,5 +1,6 @@
 """Folders for what is said between processes do not pile up, however their processes end."""
 
+import errno
 import fcntl
 import io
 import os
@@ -132,4 +133,13 @@ def test_no_room_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
     with pytest.raises(StoreError, match="No space left on device; make room, or set TMPDIR"), scratch():
+        pass
+
+
+def test_no_folder_for_temporary_files_at_all_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    with pytest.raises(StoreError, match=r"no room for temporary files: No usable .*; make room"), scratch():
         pass

@@ -77,13 +77,20 @@ def _main() -> None:
         _complain((str(error),))
     except (KeyboardInterrupt, click.Abort):
         sys.exit(invocation.INTERRUPTED)
-    except RuntimeError as error:
-        if str(error) != "can't start new thread":
-            raise
-        _complain((str(ProcessError("the system allows no thread more")),))
-    except OSError as error:
+    except (MemoryError, OSError, RuntimeError) as error:
+        _complain((_refusal(error),))
+
+
+def _refusal(error: MemoryError | OSError | RuntimeError) -> str:
+    """Return what the system has refused this process; what it has not is raised."""
+    if isinstance(error, OSError):
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-        _complain((f"{where}{files.reason_of(error)}",))
+        return f"{where}{files.reason_of(error)}"
+    if isinstance(error, MemoryError):
+        return "memory ran out; what was measured is kept, and the same command goes on from there"
+    if str(error) == "can't start new thread":
+        return str(ProcessError("the system allows no thread more"))
+    raise error
 
 
 def _run() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -136,11 +137,14 @@ def measure(
                 why = str(error)
             except OSError as error:
                 why = ": ".join(filter(None, (error.filename and str(error.filename), files.reason_of(error))))
+            except MemoryError:
+                why = "memory ran out"
         wanted = {cell.key for cell in planned.cells}
         records = tuple(record for record in kept.records if record.cell.key in wanted)
     begun = unfinished.unrecorded(folder, wanted - {record.cell.key for record in records})
     if len(records) == len(wanted):
-        unfinished.forget(folder)
+        with contextlib.suppress(OSError):  # of cells that have their rows nothing is taken up
+            unfinished.forget(folder)
     more = f", and what is known by now of {begun} more" if begun else ""
     said = f"{len(records)} of {len(planned.cells)} cells are kept{more}; run the same command to resume"
     if interrupted:

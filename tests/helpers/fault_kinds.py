@@ -11,7 +11,7 @@ import fcntl
 import os
 import shutil
 import signal
-import sys
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,14 +22,17 @@ from typing import Any
 
 import psutil
 import pytest
+from failing_disk import refuse_below
+from typed_runs import CELLS
 
 from attnbench import store
-from attnbench.record import Record
+from attnbench.errors import StoreError
+from attnbench.record import Record, Status
 from attnbench.runs import reporting, rows, session
 from attnbench.runs.progress import Progress
 
 Act = Callable[["Scene"], None]
-DISK_FULL, READ_ONLY, BROKEN, QUOTA = errno.ENOSPC, errno.EROFS, errno.EIO, errno.EDQUOT
+DISK_FULL, READ_ONLY, BROKEN, QUOTA, DENIED = (errno.ENOSPC, errno.EROFS, errno.EIO, errno.EDQUOT, errno.EACCES)
 
 
 @dataclass(slots=True)
@@ -95,48 +98,14 @@ class Scene:
         self.patch.setattr(os, name, failing)
 
 
-_REFUSED: list[Callable[[str], int | None]] = []
-
-
-def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    """Refuse files that are opened to be written, as the kernel would."""
-    if event != "open" or not _REFUSED or not isinstance(arguments[0], str | bytes | os.PathLike):
-        return
-    mode, flags = arguments[1], arguments[2]
-    writes = any(letter in mode for letter in "wax+") if isinstance(mode, str) else flags & (os.O_WRONLY | os.O_RDWR)
-    if writes:
-        path = os.fsdecode(arguments[0])
-        for refuse in _REFUSED:
-            if code := refuse(path):
-                raise OSError(code, os.strerror(code), path)
-
-
-sys.addaudithook(_hook)
-
-
-def refuse_files(scene: Scene, code: int, *, beginning: int = 0, named: str = "") -> None:
-    """Refuse to open files of a run for writing: from the n-th on, or those of a name."""
-    count = [0]
-
-    def refuse(path: str) -> int | None:
-        if not path.startswith(str(scene.folder)):
-            return None
-        count[0] += 1
-        return code if (named in path if named else count[0] > beginning) else None
-
-    scene.patch.setattr(sys.modules[__name__], "_REFUSED", [refuse])
+def refuse_files(scene: Scene, code: int, *, named: str = "") -> None:
+    """Refuse to open files of a run for writing, or those of a name."""
+    refuse_below(scene.folder, lambda what, path: code if what == "open" and named in path else None, scene.patch)
 
 
 def refuse_folders(scene: Scene, code: int) -> None:
     """Refuse to make the folder of a run."""
-    usual = Path.mkdir
-
-    def refusing(path: Path, *arguments: Any, **how: Any) -> None:
-        if path.is_relative_to(scene.folder):
-            raise OSError(code, os.strerror(code), str(path))
-        usual(path, *arguments, **how)
-
-    scene.patch.setattr(Path, "mkdir", refusing)
+    refuse_below(scene.folder, lambda what, _: code if what == "os.mkdir" else None, scene.patch)
 
 
 def remove(path: Path) -> None:
@@ -190,12 +159,56 @@ def written(name: str, content: bytes) -> Act:
     return inject
 
 
-def in_place_of_records(make: Callable[[Path], object]) -> Act:
+def in_place_of(name: str, make: Callable[[Path], object] = Path.mkdir) -> Act:
     def inject(scene: Scene) -> None:
         scene.folder.mkdir(parents=True, exist_ok=True)
-        make(scene.records)
+        make(scene.folder / name)
 
     return inject
+
+
+def without(name: str) -> Act:
+    return lambda scene: remove(scene.folder / name)
+
+
+def rows_there(end: str, *, times: int = 1) -> Act:
+    """Have the row of the first cell there, so many times."""
+    line = Record(cell=CELLS[0], status=Status.OK).to_json() + end
+    return written(store.RECORDS, line.encode() * times)
+
+
+def signalled(number: int) -> Act:
+    return lambda _: os.kill(os.getpid(), number)
+
+
+def stop_and_go_on(_: Scene) -> None:
+    """Stop this process, as Ctrl-Z does, and have it go on."""
+    here = os.getpid()
+    waking = subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -CONT {here}"], start_new_session=True)
+    os.kill(here, signal.SIGSTOP)
+    waking.wait()
+
+
+def second_command(*, fresh: bool) -> Act:
+    """Have another command want the folder, and see it refused."""
+
+    def act(scene: Scene) -> None:
+        with pytest.raises(StoreError, match="another attnbench is writing"):
+            store.Store(scene.folder, fresh=fresh)
+
+    return act
+
+
+def remove_scratch(_: Scene) -> None:
+    remove(Path(tempfile.gettempdir()))
+
+
+def remove_working_folder(scene: Scene) -> None:
+    folder = scene.folder.with_name("working")
+    folder.mkdir()
+    scene.held.append(Path.cwd())
+    os.chdir(folder)
+    scene.after_row(1, lambda _: folder.rmdir())
 
 
 def locked(scene: Scene) -> None:
@@ -250,6 +263,8 @@ KEPT = "of 4 cells are kept"
 FAULTS: dict[str, Fault] = {
     **_of_the_disk("the disk is full", DISK_FULL),
     **_of_the_disk("the disk is read-only", READ_ONLY),
+    **_of_the_disk("the disk is broken", BROKEN),
+    **_of_the_disk("permission is refused", DENIED),
     "the disk is full at the first row": Fault(lambda s: s.refuse_calls("write", DISK_FULL), STOPS, FULL),
     "the disk is full at the third row": Fault(lambda s: s.refuse_calls("write", DISK_FULL, after=2), STOPS, KEPT),
     "the disk is full in the middle of a row": Fault(
@@ -257,6 +272,18 @@ FAULTS: dict[str, Fault] = {
     ),
     "a quota ends at a row": Fault(lambda s: s.refuse_calls("write", QUOTA, after=1), STOPS, KEPT),
     "a row does not reach the disk": Fault(lambda s: s.refuse_calls("fsync", BROKEN, after=1), STOPS, KEPT),
+    "the disk is full at what is known of a cell": Fault(
+        lambda scene: refuse_files(scene, DISK_FULL, named="unfinished")
+    ),
+    "the disk is full at the plots": Fault(
+        lambda s: s.after_row(4, lambda now: refuse_files(now, DISK_FULL, named="/plots/")), STOPS, FULL
+    ),
+    "the temporary folder is full": Fault(
+        lambda scene: refuse_below(Path(tempfile.gettempdir()), lambda *_: DISK_FULL, scene.patch), STOPS, "TMPDIR"
+    ),
+    "the temporary folder is removed": Fault(
+        lambda s: s.in_phase(remove_scratch), STOPS, mend=lambda scene: scene.folder.with_name("scratch").mkdir()
+    ),
     "the folder is removed": Fault(lambda s: s.after_row(1, lambda now: remove(now.folder)), frozenset({0, 2})),
     "the folder is moved away and back": Fault(
         lambda s: s.after_row(1, lambda now: now.folder.rename(now.folder.with_name("elsewhere"))), frozenset({0, 2})
@@ -270,22 +297,38 @@ FAULTS: dict[str, Fault] = {
     "the logs are a file": Fault(
         written("logs", b""), STOPS, "File exists", mend=lambda scene: remove(scene.folder / "logs")
     ),
+    "the samples are a file": Fault(written("samples", b""), STOPS, "File exists", mend=without("samples")),
+    "the plots are a file": Fault(written("plots", b""), STOPS, "File exists", mend=without("plots")),
+    "the page is a folder": Fault(in_place_of("report.md"), STOPS, "report.md", mend=without("report.md")),
+    "the table is a folder": Fault(in_place_of("records.csv"), STOPS, "records.csv", mend=without("records.csv")),
+    "what was asked for is a folder": Fault(in_place_of("asked.json"), said="begun anew"),
+    "what is known of cells is torn": Fault(written("unfinished.jsonl", b'{"cell_key": "a')),
+    "what is known of cells is a folder": Fault(in_place_of("unfinished.jsonl")),
+    "the working folder is removed": Fault(remove_working_folder, mend=lambda scene: os.chdir(scene.held.pop())),
     "the folder is a file": Fault(
         lambda scene: scene.folder.write_bytes(b""), STOPS, "is a file", mend=lambda scene: remove(scene.folder)
     ),
     "the records are a pipe": Fault(
-        in_place_of_records(os.mkfifo), STOPS, "is no file", mend=lambda scene: remove(scene.records)
+        in_place_of(store.RECORDS, os.mkfifo), STOPS, "is no file", mend=lambda scene: remove(scene.records)
     ),
     "the records are a folder": Fault(
-        in_place_of_records(Path.mkdir), STOPS, "Is a directory", mend=lambda scene: remove(scene.records)
+        in_place_of(store.RECORDS), STOPS, "Is a directory", mend=lambda scene: remove(scene.records)
     ),
-    "the records are a link to nowhere": Fault(in_place_of_records(lambda path: path.symlink_to("elsewhere.jsonl"))),
+    "the records are a link to nowhere": Fault(
+        in_place_of(store.RECORDS, lambda path: path.symlink_to("elsewhere.jsonl"))
+    ),
     "the records end in half a line": Fault(written(store.RECORDS, b'{"format": 3, "cel'), said="cut short"),
     "the records hold zeros, as after a power cut": Fault(written(store.RECORDS, bytes(512) + b"\n")),
     "the records begin with a mark of an editor": Fault(written(store.RECORDS, b"\xef\xbb\xbf\n\n")),
     "the records hold something else": Fault(
         written(store.RECORDS, b"<<<<<<< HEAD\n"), STOPS, "line 1", mend=lambda scene: remove(scene.records)
     ),
+    "the records hold what is no text": Fault(
+        written(store.RECORDS, b"\xff\xfe\x00\n"), STOPS, "line 1", mend=without(store.RECORDS)
+    ),
+    "the records have lines of another system": Fault(rows_there("\r\n")),
+    "the records have a row twice": Fault(rows_there("\n", times=2)),
+    "the records do not end in a line": Fault(rows_there("")),
     "the records are of a later attnbench": Fault(
         written(store.RECORDS, b'{"format": 999}\n'), STOPS, "line 1", mend=lambda scene: remove(scene.records)
     ),
@@ -297,6 +340,8 @@ FAULTS: dict[str, Fault] = {
     "another attnbench writes the folder": Fault(
         locked, STOPS, "another attnbench is writing", mend=lambda scene: scene.held.pop().close()
     ),
+    "a second command wants the folder": Fault(lambda s: s.in_phase(second_command(fresh=False))),
+    "a second command wants the folder afresh": Fault(lambda s: s.after_row(2, second_command(fresh=True))),
     "the clock goes back an hour": Fault(lambda s: s.after_row(1, lambda now: jump(now, -1 / 24))),
     "the clock goes forward a year": Fault(lambda s: s.after_row(1, lambda now: jump(now, 365))),
     "the clock goes back to 1970": Fault(lambda s: s.in_phase(lambda now: jump(now, -20_000))),
@@ -307,6 +352,19 @@ FAULTS: dict[str, Fault] = {
         lambda s: s.in_phase(lambda _: (kill_workers(signal.SIGSTOP), kill_workers(signal.SIGCONT))[0])
     ),
     "a guardian is killed": Fault(lambda s: s.in_phase(lambda _: kill_guardians(signal.SIGKILL))),
+    "the command is stopped for a moment": Fault(lambda s: s.in_phase(stop_and_go_on)),
+    "the command is told to end while measuring": Fault(
+        lambda s: s.in_phase(signalled(signal.SIGTERM)), INTERRUPTED, KEPT
+    ),
+    "the command is told to end between rows": Fault(
+        lambda s: s.after_row(2, signalled(signal.SIGTERM)), INTERRUPTED, KEPT
+    ),
+    "the terminal is closed while measuring": Fault(
+        lambda s: s.in_phase(signalled(signal.SIGHUP)), INTERRUPTED, KEPT
+    ),
+    "the terminal is closed between rows": Fault(
+        lambda s: s.after_row(1, signalled(signal.SIGHUP)), INTERRUPTED, KEPT
+    ),
     "an interruption while measuring": Fault(lambda s: s.in_phase(interrupts), INTERRUPTED, KEPT),
     "an interruption between rows": Fault(lambda s: s.after_row(2, interrupts), INTERRUPTED, KEPT),
     "an interruption while the report is written": Fault(
@@ -317,6 +375,18 @@ FAULTS: dict[str, Fault] = {
     ),
     "no folder for temporary files": Fault(
         lambda s: s.patch.setattr(tempfile, "tempdir", "/no/such/folder"), STOPS, "TMPDIR"
+    ),
+    "memory runs out at a row": Fault(
+        lambda s: s.after_row(2, raising(MemoryError())), STOPS, "memory ran out"
+    ),
+    "memory runs out while measuring": Fault(lambda s: s.in_phase(raising(MemoryError())), STOPS, "memory ran out"),
+    "memory runs out before anything is measured": Fault(
+        lambda s: s.patch.setattr(session.asked, "keep", raising(MemoryError())), STOPS, "memory ran out"
+    ),
+    "no thread can be started": Fault(
+        lambda s: s.patch.setattr("threading.Thread.start", raising(RuntimeError("can't start new thread"))),
+        STOPS,
+        "allows no thread more",
     ),
     "no process can be started": Fault(
         lambda s: s.patch.setattr("subprocess.Popen", raising(BlockingIOError(errno.EAGAIN, "no more"))), STOPS

@@ -4,13 +4,19 @@ happened, and the same command completes it."""
 from __future__ import annotations
 
 import ast
+import functools
+import os
 import tempfile
 from pathlib import Path
 
 import pytest
 from fault_kinds import FAULTS, Fault, Scene
 from hostile_kinds import KINDS
+from jumping_worker import YEAR_S
 from typed_runs import completed, rows_of, typed, well_said
+
+import attnbench
+from attnbench.runs import runner, session
 
 LEAST_FAULTS, LEAST_HOSTILE = 60, 40
 QUICK = 9
@@ -72,3 +78,24 @@ def test_nothing_is_timed_or_waited_for_by_the_wall_clock() -> None:
                 if named.startswith(("time.", "datetime.")):
                     users.add(path.relative_to(root).as_posix())
     assert users == WALL_CLOCK
+
+
+@pytest.mark.slow
+def test_a_worker_whose_wall_clock_jumps_measures_what_others_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "helpers"), prepend=os.pathsep)
+    monkeypatch.setattr(session.runner, "run", functools.partial(runner.run, worker_module="jumping_worker"))
+    found = attnbench.run(
+        mechanisms=["xca"],
+        baseline="none",
+        scope="layer",
+        res=[32],
+        max_time=0.2,
+        isolation="spawn",
+        progress=False,
+        out=tmp_path / "run",
+    )
+    for record in found.records:
+        assert record.status == "ok", record.reason
+        assert 0 < record.metrics["latency_ci_low_s"] <= record.metrics["latency_ci_high_s"] < YEAR_S / 100

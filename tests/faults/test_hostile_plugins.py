@@ -21,11 +21,28 @@ def _scratch_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
 
 
-def measure(folder: Path, hostile: str, *, timeout: float = 30) -> dict[str, list[Record]]:
-    (folder / "hostile.py").write_text(hostile)
+TOGETHER = (
+    "writes a number at import",
+    "writes an event",
+    "raises what is no text",
+    "kills itself",
+    "leaves a session behind",
+    "leaves without a word",
+    "closes what is open",
+    "faults in C",
+)
+"""Kinds that cost no time: what the normal suite has of them."""
+
+
+def measure(folder: Path, *hostile: str, timeout: float = 60) -> dict[str, Record]:
+    """Measure plugins among two that do no harm, and return their rows by the name of the file, or of the built-in."""
     (folder / "good.py").write_text(GOOD)
+    given = [f"{folder}/good.py:Good"]
+    for number, content in enumerate(hostile):
+        (folder / f"hostile{number}.py").write_text(content)
+        given.append(f"{folder}/hostile{number}.py:Hostile")
     found = attnbench.run(
-        mechanisms=[f"{folder}/good.py:Good", f"{folder}/hostile.py:Hostile", "mhsa"],
+        mechanisms=[*given, "mhsa"],
         scope="layer",
         res=[32],
         until="memory",
@@ -35,26 +52,43 @@ def measure(folder: Path, hostile: str, *, timeout: float = 30) -> dict[str, lis
         out=folder / "run",
     )
     assert list(Path(tempfile.gettempdir()).iterdir()) == []
-    rows: dict[str, list[Record]] = {}
-    for record in reporting.read(folder / "run"):
-        rows.setdefault(record.cell.mechanism.rpartition(":")[2], []).append(record)
-    assert len(found.records) == 3
+    rows = {Path(record.cell.mechanism.partition(":")[0]).stem: record for record in reporting.read(folder / "run")}
+    assert len(found.records) == len(rows) == 2 + len(hostile)
+    assert rows["good"].status == rows["mhsa"].status == "ok"
     return rows
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
-def test_a_hostile_plugin_costs_itself_alone(tmp_path: Path, kind: Kind) -> None:
-    acts = {"at_import": "", "in_constructor": "pass", "in_forward": "pass"} | {kind.where: kind.does}
-    rows = measure(tmp_path, PLUGIN.format(**acts), timeout=5 if "timeout" in kind.statuses else 60)
-    assert {name: len(each) for name, each in rows.items()} == {"Good": 1, "Hostile": 1, "mhsa": 1}
-    assert rows["Good"][0].status == rows["mhsa"][0].status == "ok"
-    (row,) = rows["Hostile"]
+def written(kind: Kind) -> str:
+    return PLUGIN.format(**{"at_import": "", "in_constructor": "pass", "in_forward": "pass"} | {kind.where: kind.does})
+
+
+def check(row: Record, kind: Kind) -> None:
     assert row.status in kind.statuses, row.reason
     assert kind.reason in row.reason
     assert len(row.reason) < 1000
-    if (started := tmp_path / "hostile.started").exists():
+
+
+def none_started(folder: Path) -> None:
+    """Wait for what plugins have started to be gone."""
+    for started in folder.glob("*.started"):
         while runs(int(started.read_text())):
             time.sleep(0.01)
+
+
+def test_hostile_plugins_together_cost_none_of_the_others(tmp_path: Path) -> None:
+    kinds = [KINDS[name] for name in TOGETHER]
+    rows = measure(tmp_path, *map(written, kinds))
+    for number, kind in enumerate(kinds):
+        check(rows[f"hostile{number}"], kind)
+    none_started(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+def test_a_hostile_plugin_costs_itself_alone(tmp_path: Path, kind: Kind) -> None:
+    rows = measure(tmp_path, written(kind), timeout=5 if "timeout" in kind.statuses else 60)
+    check(rows["hostile0"], kind)
+    none_started(tmp_path)
 
 
 def test_an_import_that_raises_five_megabytes_is_a_short_mistake(tmp_path: Path) -> None:
@@ -64,6 +98,7 @@ def test_an_import_that_raises_five_megabytes_is_a_short_mistake(tmp_path: Path)
     assert len(str(caught.value)) < 1500
 
 
+@pytest.mark.slow
 def test_what_a_plugin_prints_does_not_fill_the_disk(tmp_path: Path) -> None:
     prints = "sys.stdout.write('z' * 30_000_000)"
     measure(tmp_path, PLUGIN.format(at_import="", in_constructor="pass", in_forward=prints))

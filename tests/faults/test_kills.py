@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 HELPERS = Path(__file__).parents[1] / "helpers"
-MANY = 200
+KILLS = 200
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(MANY, marks=pytest.mark.slow)])
-def test_kills_at_random_moments_lose_no_row_and_the_same_command_goes_on(kills: int) -> None:
+@pytest.mark.slow
+def test_kills_at_random_moments_lose_no_row_and_the_same_command_goes_on() -> None:
     """In a process of its own, since a process is forked that may have no threads."""
     done = subprocess.run(
-        [sys.executable, str(HELPERS / "killed_runs.py"), "--kills", str(kills)],
+        [sys.executable, str(HELPERS / "killed_runs.py"), "--kills", str(KILLS)],
         check=False,
         capture_output=True,
         text=True,
@@ -24,7 +24,7 @@ def test_kills_at_random_moments_lose_no_row_and_the_same_command_goes_on(kills:
     )
     assert done.returncode == 0, done.stderr
     tally = json.loads(done.stdout)
-    assert sum(tally["kills"].values()) == kills
+    assert sum(tally["kills"].values()) == KILLS
     assert tally["acknowledged"] > 0
     assert {name: tally[name] for name in ("lost", "failed", "tracebacks", "left_running", "folders_left")} == {
         "lost": 0,

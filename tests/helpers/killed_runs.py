@@ -108,7 +108,7 @@ class Folder:
     def count(self, tally: Tally) -> None:
         tally.acknowledged += self.look()
         tally.lost += len(self.lost)
-        tally.tracebacks += self.screen.read_text().count("Traceback")
+        tally.tracebacks += self.screen.exists() and self.screen.read_text().count("Traceback")
 
 
 def whom(run: int, chance: random.Random) -> tuple[str, int]:

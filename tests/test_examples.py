@@ -28,8 +28,12 @@ MODULES = [
     "attnbench.conformance.finding",
     "attnbench.testing",
     "attnbench.pytest_bridge.call",
+    "attnbench.devices.accelerator",
+    "attnbench.devices.clock",
+    "attnbench.devices.device",
+    "attnbench.devices.figures",
 ]
-"""What users import: the words, the contract, the kit, the store and the fixture."""
+"""What users import: the words, the contract, the kit, the store, the fixture, and what a kind of device is made of."""
 
 
 def shows_itself(found: Any) -> bool:

@@ -15,7 +15,16 @@ from attnbench.devices.figures import Extent, MemoryPeak
 
 
 class Accelerator(Device):
-    """A device with a memory of its own, to which calls hand work that goes on when they return."""
+    """A device with a memory of its own, to which calls hand work that goes on when they return.
+
+    Example:
+        >>> class Xpu(Accelerator):
+        ...     kind = "xpu"
+        >>> Xpu("xpu:1").where
+        device(type='xpu', index=1)
+        >>> Xpu("xpu:1").module is torch.xpu
+        True
+    """
 
     extent: ClassVar[Extent] = Extent(sides=(4096, 8192), array_bytes=2**30)
 

@@ -10,7 +10,12 @@ Call = Callable[[], object]
 
 
 class Elapsed(NamedTuple):
-    """Duration of one sample, all its calls together, in nanoseconds."""
+    """Duration of one sample, all its calls together, in nanoseconds.
+
+    Example:
+        >>> Elapsed(ns=2_000, host_ns=1_500).ns
+        2000
+    """
 
     ns: int
     """By the clock of the device that does the work."""
@@ -32,7 +37,13 @@ class Timer(Protocol):
 
 
 class CpuTimer:
-    """Times work that is finished when the call returns."""
+    """Times work that is finished when the call returns.
+
+    Example:
+        >>> ticks = iter((1_000, 1_700))
+        >>> CpuTimer(clock=lambda: next(ticks)).sample(lambda: None, 1)
+        Elapsed(ns=700, host_ns=700)
+    """
 
     shortest_ns = 50_000
     """A thousand times the cost of reading the clock (about 50 ns)."""
@@ -61,6 +72,11 @@ class WaitingTimer:
     Args:
         wait: Returns when all work that calls have begun is done.
         clock: The host's clock, in nanoseconds.
+
+    Example:
+        >>> ticks = iter((1_000, 1_200, 1_900))
+        >>> WaitingTimer(wait=lambda: None, clock=lambda: next(ticks)).sample(lambda: None, 1)
+        Elapsed(ns=900, host_ns=200)
     """
 
     shortest_ns = 50_000

@@ -30,6 +30,14 @@ class Device(ABC):
 
     Args:
         name: such as ``cuda:1``; what stands before the index is the kind.
+
+    Example:
+        >>> from attnbench import devices
+        >>> cpu = devices.of("cpu")
+        >>> cpu.kind, cpu.where, cpu.in_main_memory
+        ('cpu', device(type='cpu'), True)
+        >>> cpu.timer().sample(lambda: None, 3).ns > 0
+        True
     """
 
     kind: ClassVar[str]

@@ -12,6 +12,10 @@ class MemoryPeak:
     """Most memory that a call held at one time.
 
     None where the device's allocator keeps no such figure.
+
+    Example:
+        >>> MemoryPeak(peak_bytes=4096).reserved_bytes is None
+        True
     """
 
     peak_bytes: int
@@ -25,7 +29,12 @@ class MemoryPeak:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:
-    """How large matrices and arrays must be to keep a device busy."""
+    """How large matrices and arrays must be to keep a device busy.
+
+    Example:
+        >>> Extent(sides=(4096, 8192), array_bytes=2**30).sides[-1]
+        8192
+    """
 
     sides: Sequence[int]
     """Sides of the square matrices, each a multiple of 64, smallest first."""
@@ -34,7 +43,12 @@ class Extent:
 
 
 class State(NamedTuple):
-    """What changes from minute to minute, with units; None where nobody says."""
+    """What changes from minute to minute, with units; None where nobody says.
+
+    Example:
+        >>> State(power="251 W").clock is None
+        True
+    """
 
     temperature: str | None = None
     clock: str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from os import listdir, readlink
 from time import perf_counter, sleep
@@ -105,20 +105,57 @@ class Leftovers:
         """
         started = perf_counter()
         while True:
-            before, at = self._spent_s(), perf_counter()
+            before, at = self.spent_s(), perf_counter()
             if not before:
                 return 0.0
             sleep(_WINDOW_S)
-            after = self._spent_s()
-            spent = sum(now - before[name] for name, now in after.items() if name in before)
-            cores = spent / (perf_counter() - at)
+            cores = _between(before, self.spent_s()) / (perf_counter() - at)
             if cores < _BUSY_CORES:
                 return 0.0
             if perf_counter() - started > _PATIENCE_S:
                 return cores
 
-    def _spent_s(self) -> dict[str, float]:
+    def spent_s(self) -> dict[str, float]:
         """Return the seconds on a core of all threads and processes that were started since."""
         tasks = {f"/proc/self/task/{each}" for each in _names("/proc/self/task") if each not in self.tasks}
         processes = {f"/proc/{each}" for each in _processes() - self.processes}
         return {each: _cpu_s(each) for each in tasks | processes}
+
+
+def _between(before: Mapping[str, float], after: Mapping[str, float]) -> float:
+    return sum(now - before[name] for name, now in after.items() if name in before)
+
+
+class OthersTurns:
+    """How busy what plugins have started is while cells of nobody else's are called.
+
+    A thread that rests in its layer's own turns and where nothing is called is seen by nothing else.
+
+    Args:
+        spent_s: returns the seconds on a core of each thread and process that plugins have started.
+        clock: seconds.
+    """
+
+    def __init__(self, spent_s: Callable[[], Mapping[str, float]], clock: Callable[[], float] = perf_counter) -> None:
+        self._spent_s = spent_s
+        self._clock = clock
+        self._begun: tuple[Mapping[str, float], float] | None = None
+        self._busy_s = self._took_s = 0.0
+
+    def begin(self) -> None:
+        """Note that a turn begins that is no plugin's."""
+        self._begun = self._spent_s(), self._clock()
+
+    def end(self) -> None:
+        """Note that it has ended."""
+        if self._begun:
+            before, at = self._begun
+            self._busy_s += _between(before, self._spent_s())
+            self._took_s += self._clock() - at
+        self._begun = None
+
+    @property
+    def busy_cores(self) -> float:
+        """How many cores were kept busy in all of these turns, 0 where that is little."""
+        cores = self._busy_s / self._took_s if self._took_s else 0.0
+        return cores if cores >= _BUSY_CORES else 0.0

@@ -13,7 +13,7 @@ from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from attnbench.worker import aspects, torch_aspects
 from attnbench.worker.aspects import Aspect, listed
-from attnbench.worker.leftovers import Leftovers
+from attnbench.worker.leftovers import Leftovers, OthersTurns
 from attnbench.worker.rebound import Bindings, Rebinding
 
 P = ParamSpec("P")
@@ -105,6 +105,10 @@ class Surroundings:
     def busy_cores(self) -> float:
         """Return how many cores are kept busy while nothing is called, by what was started since the beginning."""
         return self._at_first.busy_cores()
+
+    def others_turns(self) -> OthersTurns:
+        """Return what watches whatever was started since the beginning while cells of nobody else's are called."""
+        return OthersTurns(self._at_first.spent_s)
 
     def settle(self) -> Settled:
         """Put back what is not as it was, and return what that is."""

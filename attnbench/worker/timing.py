@@ -19,6 +19,7 @@ from attnbench.record import Cell
 from attnbench.runs.job import Job, Running
 from attnbench.worker import blame, events, judge
 from attnbench.worker.calls import TimedCalls
+from attnbench.worker.leftovers import OthersTurns
 from attnbench.worker.objection import Objection
 from attnbench.worker.ready import Metrics, Ready
 from attnbench.worker.surroundings import Surroundings, Turns
@@ -44,12 +45,14 @@ def time_in_turn(
     clock = _clock(ready, device, say) if ready else None
     while clock and ready:
         say({"event": "phase", "cell": None, "phase": "warming up"})
-        turns = Turns([one.world for one in ready])
+        turns, others = Turns([one.world for one in ready]), house.others_turns() if house else None
         try:
-            found = _time(ready, job, say, running, environment_id, device=device, clock=clock, turns=turns)
+            found = _time(
+                ready, job, say, running, environment_id, device=device, clock=clock, turns=turns, others=others
+            )
         except Exception as error:
             index, _ = running.current()
-            if blame.blamed(ready, job, say, house, turns):
+            if blame.blamed(ready, job, say, house, turns, others=others):
                 return
             if index is None:  # of no call, and so of no cell
                 raise
@@ -59,7 +62,7 @@ def time_in_turn(
             ready = [one for one in ready if one.index != index]
         else:
             running.stop()
-            if blame.blamed(ready, job, say, house, turns):
+            if blame.blamed(ready, job, say, house, turns, others=others):
                 return
             _finish(ready, found, job, say, device, limits=job.limits.get(environment_id))
             return
@@ -139,6 +142,7 @@ def _time(
     device: Device,
     clock: _Clock,
     turns: Turns,
+    others: OthersTurns | None,
 ) -> dict[str, _Found]:
     """Return what the timing found of every cell; samples and evidence are on disk then, if there is room."""
     keys = [one.cell.key for one in ready]
@@ -152,7 +156,15 @@ def _time(
     def before_call(index: int) -> None:
         turns.to(None)
         running.start(ready[index].index)
+        if others and not job.assignments[ready[index].index].foreign:
+            others.begin()
         calls.before(index)
+
+    def after_call(index: int) -> None:
+        turns.to(None)
+        if others:
+            others.end()
+        calls.after(index)
 
     def after_round() -> None:
         running.stop()
@@ -171,7 +183,7 @@ def _time(
             timer=clock.timer,
             seed=job.settings.seed,
             on_call=before_call,
-            on_sample=calls.after,
+            on_sample=after_call,
             on_round=after_round,
         )
     finally:

@@ -203,6 +203,12 @@ CASES = (
         said=r"keeps \d\.\d cores busy while nothing is called",
     ),
     Adversary(
+        layer="surroundings.py:SpinsForAWhile",
+        kind="others made slower",
+        status="rejected",
+        said=r"keeps \d\.\d cores busy in others' turns",
+    ),
+    Adversary(
         layer="when_timed.py:InferenceMode",
         kind="less work when it counts",
         status="rejected",

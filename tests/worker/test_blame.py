@@ -13,6 +13,7 @@ from torch.nn import functional
 from attnbench.record import Cell, Status
 from attnbench.runs.job import Assignment, Event, Job, Settings
 from attnbench.worker.blame import blamed
+from attnbench.worker.leftovers import OthersTurns
 from attnbench.worker.ready import Ready
 from attnbench.worker.surroundings import Surroundings, Turns
 
@@ -28,7 +29,9 @@ def house(monkeypatch: pytest.MonkeyPatch) -> Iterator[Surroundings]:
     taken.settle()
 
 
-def blame(cells: list[Cell], house: Surroundings | None, folder: Path) -> tuple[bool, list[Event]]:
+def blame(
+    cells: list[Cell], house: Surroundings | None, folder: Path, *, others: OthersTurns | None = None
+) -> tuple[bool, list[Event]]:
     """Ask who is to blame among cells that were timed."""
     job = Job(
         assignments=tuple(Assignment(cell=cell) for cell in cells),
@@ -50,7 +53,7 @@ def blame(cells: list[Cell], house: Surroundings | None, folder: Path) -> tuple[
         for index, cell in enumerate(cells)
     ]
     events: list[Event] = []
-    found = blamed(ready, job, events.append, house, Turns([one.world for one in ready]))
+    found = blamed(ready, job, events.append, house, Turns([one.world for one in ready]), others=others)
     return found, events
 
 
@@ -77,3 +80,21 @@ def test_of_several_plugins_each_is_measured_by_itself(house: Surroundings, tmp_
     found, events = blame([OURS, *THEIRS], house, tmp_path)
     assert found
     assert [(event["event"], event["cell"]) for event in events] == [("apart", 1), ("apart", 2)]
+
+
+@pytest.mark.parametrize("plugins", [1, 2])
+def test_who_burns_cores_in_the_turns_of_others_is_not_timed_beside_them(
+    plugins: int, house: Surroundings, tmp_path: Path
+) -> None:
+    """The others have no event, so that they are measured again without it, in a process that follows."""
+    seconds = iter([0.0, 10.0])
+    others = OthersTurns(lambda: {"a thread": 0.5 * now[0]}, lambda: now[0])
+    now = [next(seconds)]
+    others.begin()
+    now[0] = next(seconds)
+    others.end()
+    found, events = blame([OURS, *THEIRS[:plugins]], house, tmp_path, others=others)
+    assert found
+    assert [event["cell"] for event in events] == [*range(1, plugins + 1)]
+    assert {event["event"] for event in events} == {"done" if plugins == 1 else "apart"}
+    assert events[0]["reason"].endswith("what they have started keeps 0.5 cores busy in others' turns")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from attnbench.worker.leftovers import Leftovers
+from attnbench.worker.leftovers import Leftovers, OthersTurns
 
 
 @pytest.fixture
@@ -102,3 +102,41 @@ def test_what_comes_to_rest_in_time_is_not_held_against_it(stack: ExitStack) -> 
     turns = iter(range(300_000))
     threads(stack, 1, lambda: [None for _ in turns])
     assert before.busy_cores() == 0
+
+
+class Counted:
+    """Threads and a clock that are counted instead of run."""
+
+    def __init__(self) -> None:
+        self.now, self.spent = 0.0, {"a thread": 0.0}
+
+    def pass_by(self, seconds: float, *, busy: float) -> None:
+        self.now += seconds
+        self.spent = {**self.spent, "a thread": self.spent["a thread"] + busy * seconds}
+
+
+@pytest.mark.parametrize(("busy", "cores"), [(0.0, 0.0), (0.05, 0.0), (0.4, 0.4), (2.0, 2.0)])
+def test_what_is_busy_in_the_turns_of_others_alone_is_found(busy: float, cores: float) -> None:
+    counted = Counted()
+    others = OthersTurns(lambda: counted.spent, lambda: counted.now)
+    for _ in range(10):
+        others.begin()
+        counted.pass_by(1.0, busy=busy)
+        others.end()
+        others.end()  # of a turn that is a plugin's, which had no beginning
+        counted.pass_by(3.0, busy=1.0)  # in its own turn it may do as it likes
+    assert others.busy_cores == pytest.approx(cores)
+
+
+def test_a_thread_that_is_new_in_a_turn_counts_from_the_next_on() -> None:
+    counted = Counted()
+    others = OthersTurns(lambda: counted.spent, lambda: counted.now)
+    others.begin()
+    counted.spent = {"another": 7.0}
+    counted.now = 1.0
+    others.end()
+    assert others.busy_cores == 0
+
+
+def test_without_a_turn_of_others_nothing_is_said() -> None:
+    assert OthersTurns(dict).busy_cores == 0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import fake_device
 import numpy as np
@@ -22,7 +24,9 @@ from attnbench.runs import runner
 from attnbench.runs.job import Assignment, Event, Job, Running, Settings
 from attnbench.worker import main as worker
 from attnbench.worker import timing, torch_state
+from attnbench.worker.leftovers import OthersTurns
 from attnbench.worker.ready import Metrics, Ready
+from attnbench.worker.surroundings import Settled
 
 CELLS = [Cell(mechanism=name, height=64, width=64, device="fake:1") for name in ("a", "b", "c")]
 LOST = RuntimeError("an illegal memory access was encountered")
@@ -242,3 +246,30 @@ def test_a_thread_that_a_plugin_left_behind_keeps_nobody_waiting(tmp_path: Path)
     )  # fmt: skip
     (record,) = runner.run(Sweep(cells=(cell,), baselines={}), settings=Settings(timeout_s=500), folder=tmp_path)
     assert record.status is Status.OK, record.reason
+
+
+@pytest.mark.parametrize("in_whose", ["ours", "theirs"])
+def test_threads_are_watched_in_the_turns_of_cells_that_are_no_plugins(in_whose: str, tmp_path: Path) -> None:
+    spent = {"a thread": 0.0}
+    now = [0.0]
+
+    def call(name: str) -> None:
+        now[0] += 1.0
+        spent["a thread"] += name == in_whose
+
+    cells = [replace(CELLS[0], device="cpu", mechanism=name, distribution=name) for name in ("attnbench 1", "theirs 1")]
+    both = [
+        replace(one, index=index, cell=cell, call=partial(call, name))
+        for index, (one, cell, name) in enumerate(zip(ready(), cells, ("ours", "theirs"), strict=False))
+    ]
+    watch = OthersTurns(lambda: dict(spent), lambda: now[0])
+    house: Any = SimpleNamespace(others_turns=lambda: watch, busy_cores=lambda: 0.0, settle=Settled)
+    beside = replace(
+        job(tmp_path), assignments=tuple(Assignment(cell=cell) for cell in cells), settings=Settings(max_time_s=0.01)
+    )
+    events: list[Event] = []
+    running = Running(tmp_path / "running")
+    timing.time_in_turn(both, beside, events.append, running, "", device=CpuDevice("cpu"), house=house)
+    rejected = [event["reason"] for event in events if event["event"] == "done"]
+    assert len(rejected) == (in_whose == "ours")
+    assert all("keeps 1.0 cores busy in others' turns" in reason for reason in rejected)

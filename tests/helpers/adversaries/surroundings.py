@@ -160,6 +160,32 @@ class SpinsAfterItsCall(Attention):
         return y
 
 
+class SpinsForAWhile(Attention):
+    """Has a thread that burns a core in the turns after its own, and is at rest when anybody looks."""
+
+    def __init__(self, dim, num_heads=8):
+        super().__init__(dim, num_heads)
+        self.thread, self.rings = None, threading.Event()
+
+    def spin(self):
+        while True:
+            self.rings.wait()
+            self.rings.clear()
+            until = time.thread_time() + 0.02
+            while time.thread_time() < until and not self.rings.is_set():
+                pass
+
+    def forward(self, x):
+        if not torch.is_inference_mode_enabled():
+            return super().forward(x)
+        y = super().forward(x)
+        if self.thread is None:
+            self.thread = threading.Thread(target=self.spin, daemon=True)
+            self.thread.start()
+        self.rings.set()
+        return y
+
+
 class StartsAProcess(_AtBuild):
     def change(self):
         kept.append(subprocess.Popen(["sleep", "1000"]))

@@ -11,7 +11,7 @@ import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from attnbench import inert
 from attnbench.child import ENDED, Child, Death, check_torch, late
@@ -46,6 +46,17 @@ class Wanted:
     """How the classes of the images are numbered that it is evaluated on, where its checkpoint does not say."""
     alias: str = ""
     """What the user calls it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreflightQuestion:
+    """What a child is asked to look at, in a file of its own."""
+
+    wanted: tuple[Wanted, ...]
+    known: int
+    """How many of these, the first, were looked at before."""
+    dataset: str
+    sizes: tuple[Size, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +145,7 @@ def take(
     with scratch() as folder:
         while not look.over:
             question, log = (folder / f"{len(look.findings)}.{name}" for name in ("json", "log"))
-            question.write_text(json.dumps(look.question))
+            question.write_text(json.dumps(asdict(look.question)))
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always")
                 child = Child(module, str(question), events=EVENTS, log=log, threads=1, isolation=isolation)
@@ -168,9 +179,9 @@ class _Look:
         return self.data_seen and len(self.findings) == len(self.wanted)
 
     @property
-    def question(self) -> dict[str, Any]:
-        wanted = [asdict(one) for one in self.wanted]
-        return {"wanted": wanted, "known": len(self.findings), "dataset": self.dataset, "sizes": self.sizes}
+    def question(self) -> PreflightQuestion:
+        """What is asked of the next child."""
+        return PreflightQuestion(wanted=self.wanted, known=len(self.findings), dataset=self.dataset, sizes=self.sizes)
 
     def follow(self, child: Child) -> None:
         """Take what a child says until it is done, dies or is late."""

@@ -17,7 +17,7 @@ from attnbench.child import voice
 from attnbench.errors import AttnbenchError, DataError, PluginError, UsageError
 from attnbench.mechanism import Site
 from attnbench.models import networks
-from attnbench.plan.preflight import PHASE, Finding, Size, Wanted, lost
+from attnbench.plan.preflight import PHASE, Finding, PreflightQuestion, Size, Wanted, lost
 from attnbench.plugins import options as option_syntax
 from attnbench.plugins.registry import discover
 from attnbench.reading import structured
@@ -142,13 +142,12 @@ def _look_at_data(name: str, sizes: Sequence[Size], wanted: Sequence[Wanted]) ->
 
 
 def _answer(question: Path, say: Callable[[Event], None]) -> None:
-    asked = json.loads(question.read_text())
+    asked = structured(json.loads(question.read_text()), PreflightQuestion)
     say({"event": "devices", "devices": devices.present()})
-    everything = [structured(each, Wanted) for each in asked["wanted"]]
-    data, mistakes = _look_at_data(asked["dataset"], asked["sizes"], everything)
+    data, mistakes = _look_at_data(asked.dataset, asked.sizes, asked.wanted)
     say({"event": "data", "mistakes": mistakes})
     house: Surroundings | None = None
-    for wanted in everything[asked["known"] :]:
+    for wanted in asked.wanted[asked.known :]:
         if house is None and _is_strange(wanted):
             house = Surroundings()
         try:

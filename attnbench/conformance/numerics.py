@@ -24,7 +24,10 @@ HALF_PRECISION_BOUND = 8
 _HALVES = (torch.bfloat16, torch.float16)
 _SAME = 1e-9
 _DEPTH = 3
-_CUT_OFF = "look for detach(), .data, no_grad(), a rounding or an index that a gradient does not pass"
+_CUT_OFF = (
+    "look for detach(), .data, no_grad(), a rounding or an index that a gradient does not pass; "
+    "of a layer that only infers, say trains = False"
+)
 
 
 def gradients_reach(candidate: Candidate) -> str:

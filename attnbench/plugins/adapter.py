@@ -16,10 +16,11 @@ from attnbench.errors import PluginError
 from attnbench.mechanism import Map, Mechanism, Site
 from attnbench.plugins.advice import Adviser
 from attnbench.plugins.arguments import SiteError, check_forward, left_to_the_user, of_forward
+from attnbench.plugins.fitting import NoLayoutError, described, first_of
 from attnbench.plugins.functional import between_projections
 from attnbench.plugins.layout import LAYOUTS, Layout, to_map, to_module
 from attnbench.plugins.names import CONFIGS, KNOWN
-from attnbench.plugins.recipe import Fit, NoLayoutError, Recipe, described, first_of
+from attnbench.plugins.recipe import Fit, Recipe
 from attnbench.record import Value
 
 _USUAL_SITE = Site(height=14, width=14, dim=96, heads=3)

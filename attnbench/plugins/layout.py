@@ -1,4 +1,4 @@
-"""The three layouts in which attention layers take a map, and the way from one to the other."""
+"""The layouts in which attention layers take a map, and the way from one to the other."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from torch import Tensor
 
 from attnbench.mechanism import Map
 
-Layout: TypeAlias = Literal["BHWC", "BNC", "BCHW"]
+Layout: TypeAlias = Literal["BHWC", "BNC", "BCHW", "NBC"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+FOUND_BY_TRYING: tuple[Layout, ...] = ("BHWC", "BNC", "BCHW")
+"""Those that shapes tell apart; with one image, (N, B, C) is like (B, N, C) to most layers."""
 
 
 def to_module(x: Map, layout: Layout, prefix: Tensor | None = None) -> Tensor:
@@ -24,6 +26,8 @@ def to_module(x: Map, layout: Layout, prefix: Tensor | None = None) -> Tensor:
     if layout == "BNC":
         tokens = x.flatten(1, 2)
         return tokens if prefix is None else torch.cat([prefix.expand(len(tokens), -1, -1), tokens], dim=1)
+    if layout == "NBC":
+        return x.flatten(1, 2).transpose(0, 1).contiguous()
     return x.permute(0, 3, 1, 2).contiguous() if layout == "BCHW" else x
 
 
@@ -31,4 +35,6 @@ def to_map(y: Tensor, layout: Layout, shape: torch.Size, *, prefix_tokens: int =
     """Return a map of a given shape (B, H, W, C) from another layout; the tokens before it are dropped."""
     if layout == "BNC":
         return y[:, prefix_tokens:].reshape(shape)
+    if layout == "NBC":
+        return y.transpose(0, 1).reshape(shape)
     return y.permute(0, 2, 3, 1) if layout == "BCHW" else y

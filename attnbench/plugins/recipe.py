@@ -10,22 +10,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attnbench import raised
 from attnbench.errors import PluginError
 from attnbench.mechanism import Site
-from attnbench.plugins.arguments import left_at_none, of_constructor, of_forward
-from attnbench.plugins.layout import LAYOUTS, Layout, to_module
+from attnbench.plugins.arguments import left_at_none, of_constructor
+from attnbench.plugins.fitting import Fitting, NoLayoutError, mixes_images
+from attnbench.plugins.layout import FOUND_BY_TRYING, Layout
 from attnbench.probes.weightless import build_on_meta
 from attnbench.record import Value
 
+_MOST_WITH_IMAGES = 1024
+"""Largest map on which it is seen whether the images of a batch see each other."""
 _MOST_TOKENS = 4096
 """Largest map on which a module is tried for real that cannot be tried without data."""
+_MIXED = "called with BNC, the images of a batch see each other"
+_TOKENS_FIRST = (
+    '; with the tokens first they do not: write :layout=NBC behind its name, say layout = "NBC" in the class, '
+    'or adapt(..., layout="NBC")'
+)
 SETTINGS: Mapping[str, Any] = {"layout": Layout, "prefix_tokens": int}
 """Options that say how a module is called, with what they admit."""
-
-
-class NoLayoutError(Exception):
-    """A module keeps the shape of a map in no layout that was tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +110,23 @@ class Recipe:
         given = tuple(of_constructor(self.layer, site).items())
         asked = given, tuple(options.items()), site.height, site.width, site.dim, site.heads
         if asked not in self.tried:
-            self.tried[asked] = self._found_at(site, options)
+            found = self._found_at(site, options)
+            if self.layout_in(options) is None and "BNC" in found.layouts and site.tokens <= _MOST_WITH_IMAGES:
+                self._see_that_images_are_apart(site, options, found)
+            self.tried[asked] = found
         return self.tried[asked]
+
+    def _see_that_images_are_apart(self, site: Site, options: Mapping[str, Value], found: Fit) -> None:
+        """Raise NoLayoutError if the images of a batch see each other: with one image, tokens may come first unseen."""
+        with torch.random.fork_rng(devices=[]):
+            try:
+                model = self.build(site, options, found.needed)
+                model.eval()
+                mixed = {layout: mixes_images(model, site, layout) for layout in ("BNC", "NBC")}
+            except Exception:  # a layer that cannot be run here, as one for a GPU
+                return
+        if mixed["BNC"]:
+            raise NoLayoutError(_MIXED + ("" if mixed["NBC"] else _TOKENS_FIRST))
 
     def fit_without_data(self, site: Site, options: Mapping[str, Value]) -> Fit:
         """Return the same for a module that can be tried without data, and raise for others as well."""
@@ -145,90 +163,9 @@ class Recipe:
         else:
             model, _ = build_on_meta(lambda: (self.build(site, options, needed), ()))
         layout = self.layout_in(options)
-        fitting = Fitting(
-            model=model.eval() or model, site=site, device=device
-        )  # an eval of somebody's may return None
-        fitting.of(LAYOUTS if layout is None else (layout,), self.prefix(site, options, device))
+        model.eval()  # not taken for the model: somebody's may return nothing
+        fitting = Fitting(model=model, site=site, device=device)
+        fitting.of(FOUND_BY_TRYING if layout is None else (layout,), self.prefix(site, options, device))
         if fitting.accepted:
             return Fit(layouts=tuple(fitting.accepted), needed=needed, outputs=fitting.outputs)
         raise NoLayoutError(fitting.refusal(wants_one_more=not self.prefix_in(options)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fitting:
-    """A module that is called with a map in layout after layout."""
-
-    model: nn.Module
-    site: Site
-    device: torch.device
-    accepted: dict[Layout, int] = field(default_factory=dict)
-    """Layouts in which the shape is kept, with the number of outputs."""
-    said: dict[str, str] = field(default_factory=dict)
-    """What it raised or returned in others."""
-
-    @property
-    def outputs(self) -> int:
-        """How many outputs there are."""
-        return max(self.accepted.values(), default=1)
-
-    def of(self, layouts: Sequence[Layout], prefix: Tensor | None) -> None:
-        """Call it in some layouts."""
-        site = self.site
-        for layout in layouts:
-            x = to_module(torch.zeros(1, site.height, site.width, site.dim, device=self.device), layout, prefix)
-            try:
-                with torch.no_grad():
-                    y = self.model(x, **of_forward(self.model, site))
-            except Exception as error:
-                self.said[layout] = described(error)
-                continue
-            first = first_of(y)
-            if isinstance(first, Tensor) and first.shape == x.shape:
-                self.accepted[layout] = len(y) if isinstance(y, tuple | list) else 1
-            else:
-                self.said[layout] = f"{_shape(first)} for {tuple(x.shape)}"
-
-    def refusal(self, *, wants_one_more: bool) -> str:
-        """Say what the module said to each layout, and what that hints at.
-
-        Args:
-            wants_one_more: whether to try it with a token before those of the map.
-        """
-        said = dict(self.said)
-        alike = set(said.values())
-        each = "; ".join(f"{layout}: {text}" for layout, text in said.items())
-        return f"it keeps the shape of a map in no layout: {each if len(alike) > 1 else alike.pop()}" + (
-            self._hint(said.get("BNC", "")) if wants_one_more else ""
-        )
-
-    def _hint(self, said: str) -> str:
-        if said.startswith(f"(1, 1, {self.site.dim}) for"):
-            return _ONE_FOR_ALL
-        self.of(["BNC"], torch.full((1, 1, self.site.dim), 0.02, device=self.device))
-        return _ONE_MORE if self.accepted else ""
-
-
-_ONE_FOR_ALL = (
-    "; one token comes back for all of them, as of a class attention: that is no layer that a map goes through, "
-    "measure the network that it is from, --networks"
-)
-_ONE_MORE = (
-    "; with one token before those of the map it does: is that a class token? write :prefix_tokens=1 behind its name, "
-    "say prefix_tokens = 1 in the class, or adapt(..., prefix_tokens=1)"
-)
-
-
-def first_of(y: Any) -> Any:  # noqa: ANN401 - of whatever a stranger's layer returns
-    """Return the first of several outputs, or the one that there is."""
-    return y[0] if isinstance(y, tuple | list) and y else y
-
-
-def described(error: Exception) -> str:
-    """Return an exception in one line: with the line of the layer that raised it where it says little by itself."""
-    text = str(error).strip().partition("\n")[0][:300]
-    where = raised.place_of(error) if not text or "NoneType" in text else ""
-    return ": ".join(filter(None, [type(error).__name__, text])) + (f", at {where}" if where else "")
-
-
-def _shape(y: object) -> str:
-    return str(tuple(y.shape)) if isinstance(y, Tensor) else f"a {type(y).__name__}"

@@ -28,7 +28,7 @@ from attnbench.probes.workless import is_workless
 
 _aten = torch.ops.aten
 
-_DISTANCES = _aten._cdist_forward  # noqa: SLF001 - what ``torch.cdist`` calls
+_DISTANCES = (_aten._cdist_forward, _aten._euclidean_dist)  # noqa: SLF001 - ``torch.cdist``, of few rows and of many
 _OPERANDS = {
     _aten.mm: (0, 1),
     _aten.bmm: (0, 1),
@@ -39,7 +39,7 @@ _OPERANDS = {
     _aten.baddbmm: (1, 2),
     _aten.addbmm: (1, 2),
     _aten._int_mm: (0, 1),  # noqa: SLF001 - the product of whole numbers
-    _DISTANCES: (0, 1),
+    **dict.fromkeys(_DISTANCES, (0, 1)),
 }
 """Matrix products, and which of their arguments are multiplied; distances of rows cost as many."""
 _FORMULAS = dict(flop_registry)
@@ -103,7 +103,7 @@ def _formulas() -> dict[Any, Any]:
 
 def _formula(op: Any, *shapes: Any, **_: Any) -> int:  # noqa: ANN401
     first, second = (shapes[index] for index in _OPERANDS[op])
-    if op is _DISTANCES:
+    if op in _DISTANCES:
         batch = np.broadcast_shapes(first[:-2], second[:-2])
         return int(2 * prod(batch) * first[-2] * second[-2] * first[-1])
     return int(2 * prod(first) * (second[-1] if len(second) > 1 else 1))

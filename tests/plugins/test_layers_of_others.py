@@ -257,6 +257,17 @@ class Bare(nn.Module):
         return x
 
 
+class TokensFirst(nn.Module):
+    """Takes (N, B, C), as ``nn.MultiheadAttention`` does by default: with one image (B, N, C) passes too, wrongly."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(dim, heads)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attention(x, x, x)[0]
+
+
 TINY = Site(height=4, width=4, dim=8, heads=2)
 
 
@@ -323,3 +334,13 @@ def test_layout_and_class_tokens_are_said_behind_the_name() -> None:
     assert mechanism(SITE, **chosen)(torch.zeros(1, 14, 14, 96)).shape == (1, 14, 14, 96)
     with pytest.raises(PluginError, match="layout BNC, not BCHW"):
         mechanism.why_unsupported(SITE, **chosen, layout="BCHW")
+
+
+def test_a_layer_that_takes_tokens_first_is_not_called_as_if_they_came_second() -> None:
+    reason = adapt(TokensFirst).why_unsupported(TINY)
+    assert reason is not None
+    assert "the images of a batch see each other; with the tokens first they do not: write :layout=NBC" in reason
+    mechanism = adapt(TokensFirst)
+    layer, x = mechanism(TINY, layout="NBC"), torch.randn(2, 4, 4, 8)
+    alone = layer.layer(x.flatten(1, 2).transpose(0, 1)).transpose(0, 1)
+    torch.testing.assert_close(layer(x).flatten(1, 2), alone)

@@ -68,6 +68,9 @@ def written_into_a_buffer(x: Tensor) -> Tensor:
         pytest.param(lambda x, _: torch.einsum("bnd,bnd->bn", x, neighbour(x)), ELEMENTS, id="einsum"),
         pytest.param(lambda x, _: torch.cdist(x, neighbour(x)), TOKENS * ELEMENTS, id="cdist"),
         pytest.param(
+            lambda x, _: torch.cdist(x.repeat(1, 9, 1), neighbour(x)), 9 * TOKENS * ELEMENTS, id="cdist of many rows"
+        ),
+        pytest.param(
             lambda x, _: (x[..., None] * neighbour(x)[:, :, None]).cumsum(1), DIM * ELEMENTS, id="cumulative sum"
         ),
         pytest.param(

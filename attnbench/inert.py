@@ -34,6 +34,24 @@ _NEAREST = {"\N{MICRO SIGN}": "u", "±": "~", "\N{EN DASH}": "-", "\N{MINUS SIGN
 NEAREST = "attnbench.nearest"
 """How what an encoding lacks is written, as ``open`` takes it: by its nearest letter or a question mark, as wide."""
 _OF_MARKDOWN = re.compile(r"([\\`*_\[\]<>|#&~$])")
+_OF_LATEX = {ord(sign): f"\\{sign}" for sign in "#$%&_{}"} | {
+    ord("\\"): r"\textbackslash{}",
+    ord("~"): r"\textasciitilde{}",
+    ord("^"): r"\textasciicircum{}",
+    ord("<"): r"\textless{}",
+    ord(">"): r"\textgreater{}",
+    ord("|"): r"\textbar{}",
+    ord("-"): "{-}",
+    ord("`"): r"\textasciigrave{}",
+    ord("'"): r"\textquotesingle{}",
+    ord('"'): "{''}",
+    ord("\N{MICRO SIGN}"): r"\textmu{}",
+    ord("±"): r"\textpm{}",
+    ord("\N{EN DASH}"): "--",
+    ord(_REPLACED): "?",
+    ord("["): "{[}",
+    ord("]"): "{]}",
+}
 _OF_SCRIPTS = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
 _FORMULA = ("=", "+", "-", "@")
 
@@ -130,6 +148,16 @@ def script_data(value: object) -> str:
     """
     plain = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return plain.translate(_OF_SCRIPTS)
+
+
+def latex(text: object) -> str:
+    r"""Return text on one line as LaTeX sets it, whatever commands are in it.
+
+    Example:
+        >>> latex(r"a_b 50% \input{x}")
+        'a\\_b 50\\% \\textbackslash{}input\\{x\\}'
+    """
+    return line(text).translate(_OF_LATEX)
 
 
 def link(path: str) -> str:

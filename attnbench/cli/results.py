@@ -17,7 +17,8 @@ from attnbench.errors import UsageError
 @click.command(short_help="Make tables and plots of runs again.")
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write. [the run's, if one]")
-def report(folders: tuple[Path, ...], out: Path | None) -> None:
+@click.option("--latex", is_flag=True, help="Also write the tables for a paper: tables.tex, with booktabs and siunitx.")
+def report(folders: tuple[Path, ...], out: Path | None, latex: bool) -> None:
     """Make tables and plots of one or more runs, from any machines.
 
     FOLDERS are runs, or files that pytest-benchmark wrote with --benchmark-json.
@@ -25,7 +26,9 @@ def report(folders: tuple[Path, ...], out: Path | None) -> None:
     from attnbench.runs import reporting  # noqa: PLC0415
 
     where = out or (folders[0] if folders[0].is_dir() else folders[0].with_suffix(""))
-    reporting.make_report(folders, out=where, console=invocation.console(), command=invocation.command_line())
+    reporting.make_report(
+        folders, out=where, console=invocation.console(), command=invocation.command_line(), as_latex=latex
+    )
 
 
 @click.command(short_help="Judge two runs: FASTER, SLOWER, SAME, UNDECIDED.")

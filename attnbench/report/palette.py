@@ -14,8 +14,14 @@ import pandas as pd
 
 from attnbench.plugins.registry import discover
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#882255")
-"""Okabe and Ito's, with Tol's wine for the yellow that white paper swallows; the five farthest apart come first."""
+COLORS = ("#656565", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4B0055")
+"""Grey for what others are compared with, then Okabe and Ito's, those farthest apart first, with a dark purple for the
+yellow that white paper swallows. Grey and purple are so dark that none of them is mistaken with a colour blindness."""
+_AS_THEY_CAME = (
+    *("mhsa", "hmhsa", "qna", "swin", "lavit", "sasa", "performer", "sra", "linear-sra"),
+    *("twins", "maxvit", "xca", "linear", "linformer"),
+)
+"""Built-ins, the usual baseline first; a new one stands at the end, so that the others look as before."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 """Eleven, prime to the eight colours: 88 mechanisms before a pair comes again."""
 DASHES: tuple[tuple[float, ...], ...] = ((), (4, 2), (1.2, 1.4), (6, 2, 1.2, 2), (3, 1.2, 1, 1.2, 1, 1.2))
@@ -75,8 +81,9 @@ def who(rows: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def built_in() -> list[str]:
-    """Return the names of the mechanisms that come with attnbench, sorted."""
-    return [name for name, plugin in discover().plugins.items() if plugin.distribution.split()[0] == OWN_DISTRIBUTION]
+    """Return the names of the mechanisms that come with attnbench, in the order in which they came."""
+    own = [name for name, plugin in discover().plugins.items() if plugin.distribution.split()[0] == OWN_DISTRIBUTION]
+    return sorted(own, key=lambda name: _AS_THEY_CAME.index(name) if name in _AS_THEY_CAME else len(_AS_THEY_CAME))
 
 
 def contrast(color: str) -> float:

@@ -101,8 +101,10 @@ def _no_macs(row: Row) -> str:
     return "" if row.status != "ok" or is_number(row.macs) else str(row.macs_remark or "no counter could count it")
 
 
-def best_of(rows: Sequence[Row], column: MeasuredColumn) -> set[int]:
-    """Return the index of every ok row that no other is better than, empty if that leaves nobody out.
+def best_of(rows: Sequence[Row], column: MeasuredColumn) -> tuple[set[int], set[int]]:
+    """Return the index of every ok row that no other is better than, and of those that are best without them.
+
+    Neither are any where that leaves nobody out.
 
     Rows whose figures something speaks against are not ranked.
     With intervals, a row counts as worse only if its interval lies wholly beyond that of the best value.
@@ -112,12 +114,15 @@ def best_of(rows: Sequence[Row], column: MeasuredColumn) -> set[int]:
     ranked = [row for row in rows if column.spans[row.Index]]
     metric = METRICS[column.metric]
     if metric.needs is Needs.ACCURACY and len({(row.accuracy_kind, row.dataset, row.epochs) for row in ranked}) > 1:
-        return set()
+        return set(), set()
     if metric.of_one_run and len({row.run_id for row in ranked}) > 1:
-        return set()
+        return set(), set()
     spans = {row.Index: column.spans[row.Index] for row in ranked}
     best = column.best(spans)
-    return best if len(best) < len(spans) else set()
+    if len(best) == len(spans):
+        return set(), set()
+    second = column.best({place: span for place, span in spans.items() if place not in best})
+    return best, second if len(best) + len(second) < len(spans) else set()
 
 
 def _scale(metric: str, rows: pd.DataFrame) -> Scale:
@@ -155,7 +160,13 @@ def _lines(
             name=row.label,
             notes=marks[row.Index],
             entries={
-                metric: Entry(value=texts[0], interval=texts[1], brief=texts[2], best=row.Index in best[metric])
+                metric: Entry(
+                    value=texts[0],
+                    interval=texts[1],
+                    brief=texts[2],
+                    best=row.Index in best[metric][0],
+                    second=row.Index in best[metric][1],
+                )
                 for metric, column in columns.items()
                 if (texts := column.texts[row.Index])
             },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -18,6 +18,7 @@ from attnbench.record import Record
 from attnbench.report import folder as report_folder
 from attnbench.report import summary, verdicts
 from attnbench.report.findings import Findings
+from attnbench.report.page.latex import latex
 from attnbench.report.page.markdown import markdown
 from attnbench.report.page.screen import screen
 from attnbench.roofline import MachineLimits
@@ -25,6 +26,7 @@ from attnbench.runs import limits as machine_limits
 from attnbench.store import asked, pytest_json
 from attnbench.store.asked import Asked
 
+TABLES = "tables.tex"
 _OBJECTS_BETWEEN_LOOKS = 200_000
 _MOST_FILES, _MOST_MISSING = 16, 20
 """Plots, and cells without a row, that are named on a screen."""
@@ -51,7 +53,7 @@ def _rarely_collected() -> Iterator[None]:
 
 
 @_rarely_collected()
-def make_report(folders: Sequence[Path], *, out: Path, console: Console, command: str) -> None:
+def make_report(folders: Sequence[Path], *, out: Path, console: Console, command: str, as_latex: bool = False) -> None:
     """Show and write tables and plots of runs that are on disk.
 
     Args:
@@ -59,6 +61,7 @@ def make_report(folders: Sequence[Path], *, out: Path, console: Console, command
         out: where the report goes.
         console: where it is shown.
         command: what gave it.
+        as_latex: whether the tables are written for a paper, too.
 
     Raises:
         StoreError: a folder or file cannot be read, or a file of the report not written; the others are.
@@ -68,6 +71,8 @@ def make_report(folders: Sequence[Path], *, out: Path, console: Console, command
     findings = Findings.of(records, folders)
     limits = {key: limit for folder in folders for key, limit in machine_limits.read(folder).items()}
     written = write(findings, out, limits, found if found.commands else Asked(by_command={command: found.cells}))
+    if as_latex:
+        written = replace(written, failures=(*written.failures, *_write_latex(findings, out)))
     show(findings, console)
     missing = found.missing(list(findings.rows["cell_key"]))
     if missing:
@@ -76,6 +81,15 @@ def make_report(folders: Sequence[Path], *, out: Path, console: Console, command
         words = f"{len(missing)} of the {len(found.cells)} cells asked for have no row: {named}"
         console.print(Text(words), soft_wrap=True)
     name(written, out, console)
+
+
+def _write_latex(findings: Findings, folder: Path) -> tuple[str, ...]:
+    """Write the tables for a paper; return why not, if they cannot be."""
+    try:
+        files.put(folder / TABLES, latex(findings.book))
+    except OSError as error:
+        return (f"cannot write {folder / TABLES}: {files.reason_of(error)}",)
+    return ()
 
 
 def _asked(folders: Sequence[Path]) -> Asked:
@@ -135,7 +149,9 @@ def write(findings: Findings, folder: Path, limits: Mapping[str, MachineLimits],
 def name(written: Written, folder: Path, console: Console) -> None:
     """Name the files that are there on a screen, and raise if one is not."""
     drawn = written.drawn
-    named = [folder / name for name in ("records.jsonl", "records.csv", "crossovers.csv", "report.md", "report.html")]
+    named = [
+        folder / name for name in ("records.jsonl", "records.csv", "crossovers.csv", "report.md", "report.html", TABLES)
+    ]
     more = [f"and {len(drawn) - _MOST_FILES} more plots in {folder / 'plots'}"] if len(drawn) > _MOST_FILES else []
     for said in (*filter(Path.exists, (*named, *drawn[:_MOST_FILES])), *more):
         console.print(Text(str(said)), soft_wrap=True)

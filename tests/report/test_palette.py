@@ -41,7 +41,24 @@ def test_variants_share_colour_and_marker_and_still_differ():
 
 def test_the_built_in_mechanisms_are_those_of_the_project_file():
     project = tomllib.loads(Path(__file__).parents[2].joinpath("pyproject.toml").read_text())
-    assert built_in() == sorted(project["project"]["entry-points"]["attnbench.mechanisms"])
+    assert sorted(built_in()) == sorted(project["project"]["entry-points"]["attnbench.mechanisms"])
+
+
+def test_built_ins_look_as_they_always_did():
+    """Whatever came later: whoever knows one plot reads all."""
+    found = styles([(name, name) for name in built_in()], first=built_in())
+    colors = {name: found[name].color for name in NAMES}
+    assert colors == {
+        "mhsa": "#656565",
+        "hmhsa": "#0072B2",
+        "qna": "#D55E00",
+        "swin": "#009E73",
+        "lavit": "#CC79A7",
+    }
+    later = [*built_in(), "tomorrow"]
+    assert styles([(name, name) for name in NAMES], first=later) == styles(
+        [(name, name) for name in NAMES], first=built_in()
+    )
 
 
 @pytest.mark.parametrize("color", COLORS)

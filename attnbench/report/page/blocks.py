@@ -60,6 +60,8 @@ class Entry:
     """The same with less room: ``±0.3`` to the farther of two ends about as far, or both ends with fewer digits."""
     best: bool = False
     """Whether nothing in the comparison is better; ends of intervals that overlap are not better."""
+    second: bool = False
+    """Whether nothing is better once the best are left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

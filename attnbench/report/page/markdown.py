@@ -80,7 +80,8 @@ def _book(book: Book) -> Iterator[str]:
 def _legend(measures: Iterable[Measure]) -> str:
     meanings = "; ".join(f"{measure.heading}: {measure.meaning}" for measure in measures if measure.meaning)
     return (
-        "Bold: best of its table, or its interval overlaps the best's; only cells that ended ok are ranked. "
+        "Bold: best of its table, or its interval overlaps the best's; italic: the same of the others. Only cells that "
+        "ended ok are ranked. "
         f"Brackets: 95 % intervals.{f' {inert.markdown(meanings)}.' if meanings else ''}"
     )
 
@@ -109,7 +110,7 @@ def _cells(line: Line, metrics: Sequence[str]) -> list[str]:
 
 
 def _number(entry: Entry) -> str:
-    value = f"**{entry.value}**" if entry.best else entry.value
+    value = f"**{entry.value}**" if entry.best else f"*{entry.value}*" if entry.second else entry.value
     return f"{value} {entry.interval}".rstrip()
 
 

@@ -22,7 +22,7 @@ from attnbench.report.page.blocks import Book, Entry, Line, Measure, Sheet
 from attnbench.report.page.folding import folded
 from attnbench.report.page.layout import Layout, fitting, heading_of, superscript
 
-BEST = "*"
+BEST, SECOND = "*", "+"
 NOT_MEASURED = "-"
 _MOST_REMARKS = 30
 """Lines under tables of which not all are shown."""
@@ -168,7 +168,8 @@ class _Setter:
         value, interval = self.layout.widths[metric]
         if entry is None:
             return Text(NOT_MEASURED.rjust(value), style="dim")
-        number = (entry.value.rjust(value) + (BEST if entry.best else " "), "bold green" if entry.best else "")
+        sign = BEST if entry.best else SECOND if entry.second else " "
+        number = (entry.value.rjust(value) + sign, "bold green" if entry.best else "green" if entry.second else "")
         return Text.assemble(number, (f" {self.layout.interval(entry)}" if interval else "", "dim"))
 
     def _failure(self, line: Line) -> str:
@@ -206,6 +207,8 @@ class _Setter:
         intervals = [self.layout.interval(entry) for entry in entries]
         if any(entry.best for entry in entries):
             yield f"{BEST} best, or its interval overlaps the best" if any(intervals) else f"{BEST} best"
+        if any(entry.second for entry in entries):
+            yield f"{SECOND} of the others"
         if any(each.startswith("±") for each in intervals):
             yield "± to the farther end of the 95 % interval"
         if any(each.startswith("[") for each in intervals):

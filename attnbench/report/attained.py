@@ -26,6 +26,8 @@ class RooflinePoint:
     low: float
     """Rate at the upper end of the latency's interval; the rate itself without one."""
     high: float
+    doubted: bool = False
+    """Whether something speaks against its time or its multiply-adds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,11 @@ def attained(row: Mapping[str, Any] | pd.Series[Any]) -> RooflinePoint:
     if not (is_number(low) and is_number(high) and 0 < low <= row["latency_median_s"] <= high):
         low = high = row["latency_median_s"]
     return RooflinePoint(
-        intensity=macs / row["bytes_lower_bound"], rate=macs / row["latency_median_s"], low=macs / high, high=macs / low
+        intensity=macs / row["bytes_lower_bound"],
+        rate=macs / row["latency_median_s"],
+        low=macs / high,
+        high=macs / low,
+        doubted=any(bool(row[doubt]) for doubt in METRICS["macs"].doubted_by),
     )
 
 

@@ -23,9 +23,10 @@ from attnbench.report.comparison import constants, resolution, sizes, split
 from attnbench.report.palette import Style, built_in, styles, who
 from attnbench.report.placement import log_ticks
 from attnbench.report.plots import distinct, file_name, saved
-from attnbench.report.plots.canvas import MARKER_SIZE, SMALL, bare, box_of, handle, sheet, text_width
+from attnbench.report.plots.canvas import MARKER_SIZE, SMALL, bare, box_of, cross_out, handle, sheet, text_width
 from attnbench.report.plots.labels import Name, free_names, legend
 from attnbench.report.plots.saving import own_settings
+from attnbench.report.plots.series import crossed_out
 from attnbench.report.selection import MOST_SERIES, drawn_of
 from attnbench.roofline import MachineLimits
 
@@ -74,9 +75,10 @@ def roofline(rows: pd.DataFrame, looks: Mapping[str, Style], roof: Roof) -> Figu
         return None
     series = _foremost({str(label): _points(same) for label, same in timed.groupby("label", sort=False)})
     images = " to ".join(dict.fromkeys(resolution(*size) for size in (sizes(timed)[0], sizes(timed)[-1])))
+    crossed = crossed_out(label for label, points in series.items() if any(point.doubted for point in points))
     found = sheet(
         "Roofline: the rate achieved and the rate within reach",
-        ", ".join([*constants(rows), f"{images} pixels"]),
+        "; ".join([", ".join([*constants(rows), f"{images} pixels"]), *crossed]),
         width=_WIDTH,
         height=_HEIGHT,
         right=0.75 + text_width(series),
@@ -191,6 +193,8 @@ def _series(axes: Axes, label: str, points: list[RooflinePoint], style: Style, u
     line = handle(label, style)
     line.set_data(across, up)
     axes.add_line(line)
+    doubted = [point for point in points if point.doubted]
+    cross_out(axes, [point.intensity for point in doubted], [point.rate / unit for point in doubted])
     below = [(point.rate - point.low) / unit for point in points]
     above = [(point.high - point.rate) / unit for point in points]
     axes.errorbar(across, up, yerr=(below, above), fmt="none", ecolor=style.color, elinewidth=1.2, capsize=2.5)

@@ -15,6 +15,7 @@ _LANE, _BESIDE = 13, 8
 """Height of a line of cells that did not run, and room beside what is written, in pixels."""
 _INKED: Spec = {"field": "ink", "type": "nominal", "scale": None}
 """Text in a mechanism's colour, dark enough to be read."""
+_CROSS = "M-1,-1L1,1M-1,1L1,-1"
 _NAME = 120
 """Widest name beside a mark, in pixels."""
 CONFIG: Spec = {
@@ -64,6 +65,7 @@ def _curve(sizes: Sequence[Mapping[str, Any]]) -> Spec:
         {"mark": {"type": "line", "strokeWidth": 2}, "encoding": line | {"strokeDash": _look("dash")}},
         {"mark": {"type": "rule", "strokeWidth": 1.2}, "encoding": ends},
         _points({"y": value}),
+        _crossed_out({"y": value}),
     ]
     above: Spec = {"y": {"field": "lane", "type": "quantitative", "scale": None, "axis": None}}
     named = {
@@ -71,7 +73,7 @@ def _curve(sizes: Sequence[Mapping[str, Any]]) -> Spec:
         "encoding": above | {"x": {"value": {"expr": "width"}}, "text": _field("said"), "color": _INKED},
     }
     crosses = {
-        "mark": {"type": "point", "size": 50, "strokeWidth": 2, "shape": "M-1,-1L1,1M-1,1L1,-1", "aria": False},
+        "mark": {"type": "point", "size": 50, "strokeWidth": 2, "shape": _CROSS, "aria": False},
         "encoding": above | {"tooltip": _field("said")},
     }
     return {
@@ -101,6 +103,7 @@ def _dots() -> Spec:
                 "layer": [
                     {"mark": {"type": "rule", "strokeWidth": 1.6}, "encoding": ends},
                     _points({"x": value}),
+                    _crossed_out({"x": value}),
                 ],
             },
             {"data": {"name": "failures"}, "layer": [failed]},
@@ -170,6 +173,7 @@ def _roofline() -> Spec:
                     {"mark": line, "encoding": {"y": y, "detail": {"field": "label"}, "order": {"field": "side"}}},
                     {"mark": {"type": "rule"}, "encoding": {"y": y | {"field": "low"}, "y2": {"field": "high"}}},
                     _points({"x": x, "y": y}),
+                    _crossed_out({"x": x, "y": y}),
                 ],
             },
         ],
@@ -180,6 +184,13 @@ def _points(places: Mapping[str, Any]) -> Spec:
     looks = {"shape": _look("shape"), "fill": _look("fill")}
     mark = {"type": "point", "size": 46, "opacity": 1, "strokeWidth": 1.4}
     return {"mark": mark, "encoding": {**places, **looks, "tooltip": _field("said")}}
+
+
+def _crossed_out(places: Mapping[str, Any]) -> Spec:
+    """Return crosses over the points that are not ranked."""
+    mark = {"type": "point", "size": 90, "strokeWidth": 1.6, "shape": _CROSS, "aria": False}
+    color = {"color": {"value": "#000000"}}
+    return {"transform": [{"filter": "datum.doubted"}], "mark": mark, "encoding": {**places, **color}}
 
 
 def _look(which: str) -> Spec:

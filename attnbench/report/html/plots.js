@@ -26,6 +26,10 @@ function spanOf(metric, row) {
   return { value: value[row] / metric.size, low: (sure ? low : value)[row] / metric.size, high: (sure ? high : value)[row] / metric.size };
 }
 
+// Whether something speaks against a value, so that it is crossed out and not ranked.
+const doubted = (metric, row) => data.values[metric.name].doubted.includes(row);
+const doubtOf = (...doubts) => (doubts.some(Boolean) ? "; not ranked" : "");
+
 function withLooks(spec, labels) {
   const looks = labels.map((label) => data.labels[label]);
   const ranges = {
@@ -81,8 +85,8 @@ function drawMetric(element, metric, setting) {
   const sizes = [...new Set(kept.map((row) => data.rows.size[row]))];
   const points = kept.map((row) => ({ row, span: spanOf(metric, row) })).filter((one) => one.span);
   const datum = ({ row, span }) => ({ ...span, label: nameOf(row), side: data.sizes[data.rows.size[row]].side,
-    shape: data.sizes[data.rows.size[row]].shape,
-    said: `${nameOf(row)} at ${data.sizes[data.rows.size[row]].name}: ${textOf(metric, row)}` });
+    shape: data.sizes[data.rows.size[row]].shape, doubted: doubted(metric, row),
+    said: `${nameOf(row)} at ${data.sizes[data.rows.size[row]].name}: ${textOf(metric, row)}${doubtOf(doubted(metric, row))}` });
   const failed = kept.filter((row) => data.rows.status[row] !== "ok" && !spanOf(metric, row));
   const lanes = [...new Set(failed.map(nameOf))];
   const failure = (row) => ({ label: nameOf(row), ink: inkOf(row), side: data.sizes[data.rows.size[row]].side, status: data.rows.status[row],
@@ -110,7 +114,7 @@ function drawMetric(element, metric, setting) {
   }
   const room = element.clientWidth || 480;
   spec.width = Math.max(160, room - (flat ? 190 : failed.length ? 200 : 90));
-  const ordered = flat ? points.sort((a, b) => a.span.value - b.span.value) : points;
+  const ordered = flat ? points.sort((a, b) => doubted(metric, a.row) - doubted(metric, b.row) || a.span.value - b.span.value) : points;
   return draw(picture, spec, { rows: ordered.map(datum), failures, lanes: named },
     `${metric.title}: ${new Set(points.map(({ row }) => nameOf(row))).size} mechanisms at ${sizes.map((size) => data.sizes[size].name).join(", ")}. The figures are in the table of all rows.`);
 }
@@ -129,7 +133,7 @@ function plotsView() {
     const own = turn;
     const facets = settingsShown().slice(0, MOST_FACETS);
     const more = settingsShown().length - facets.length;
-    note.textContent = `Bands: 95 % intervals. Crosses above a plot: cells that did not run.${more ? ` ${more} more sets of conditions: choose them above.` : ""}`;
+    note.textContent = `Bands: 95 % intervals. Crosses above a plot: cells that did not run. Points crossed out: something speaks against them, they are not ranked.${more ? ` ${more} more sets of conditions: choose them above.` : ""}`;
     const wanted = facets.flatMap((setting) => drawn.map((metric) => ({ setting, metric })));
     const frames = wanted.map((_, place) => grid.children[place] || grid.appendChild(create("div")));
     for (const frame of [...grid.children].slice(wanted.length)) frame.remove();

@@ -19,7 +19,8 @@ function rooflineView() {
     const points = rows.filter((row) => labels.includes(data.rows.label[row])).map((row) => ({
       label: nameOf(row), side: data.sizes[data.rows.size[row]].side, intensity: found.intensity[row],
       rate: found.rate[row] / found.size, low: found.low[row] / found.size, high: found.high[row] / found.size,
-      said: `${nameOf(row)} at ${data.sizes[data.rows.size[row]].name}: ${(found.rate[row] / found.size).toPrecision(3)} ${found.unit}, ${Math.round(100 * found.rate[row] / Math.min(roof.rate, found.intensity[row] * roof.bandwidth))} % of the roof`,
+      said: `${nameOf(row)} at ${data.sizes[data.rows.size[row]].name}: ${(found.rate[row] / found.size).toPrecision(3)} ${found.unit}, ${Math.round(100 * found.rate[row] / Math.min(roof.rate, found.intensity[row] * roof.bandwidth))} % of the roof${doubtOf(found.doubted[row])}`,
+      doubted: found.doubted[row],
     }));
     const ridge = roof.rate / roof.bandwidth;
     const across = [Math.min(ridge / 6, ...points.map((one) => one.intensity / 2)), ridge, Math.max(ridge * 2, ...points.map((one) => one.intensity * 2))];

@@ -22,7 +22,7 @@ from attnbench.report.palette import Style, built_in, styles, who
 from attnbench.report.plots.curves import Meeting, curves
 from attnbench.report.plots.dots import dots
 from attnbench.report.plots.saving import own_settings, save
-from attnbench.report.plots.series import COINCIDING, coinciding, foremost, gather, have_intervals
+from attnbench.report.plots.series import COINCIDING, coinciding, crossed_out, foremost, gather, have_intervals
 from attnbench.report.plots.tradeoff import LEARNED, kinds_of_accuracy, tradeoff
 from attnbench.report.selection import drawn_of
 
@@ -84,7 +84,9 @@ def _cost(metric: str, part: pd.DataFrame, looks: dict[str, Style]) -> Figure | 
     subtitle = ", ".join(constants(part, COUNTED) if METRICS[metric].needs is Needs.COUNTS else constants(part))
     if len(series) < len(everyone):
         subtitle += f"; the {len(series)} lowest of {len(everyone)}"
+    crossed = crossed_out(each.label for each in series if each.doubted)
     if len(sizes(part)) == 1:
+        subtitle = "; ".join([subtitle, *crossed])
         return dots(series, metric, sizes(part), subtitle)
     shown = {each.label for each in series}
     meetings = [meeting for meeting in _meetings(part, metric) if meeting.label in shown]
@@ -93,7 +95,7 @@ def _cost(metric: str, part: pd.DataFrame, looks: dict[str, Style]) -> Figure | 
     said += [f"{whose} side by side at each resolution"] if len(series) > 1 and have_intervals(series) else []
     alike = [] if METRICS[metric].ends else coinciding(series)
     said += [f"equal within {100 * COINCIDING:g} %: {', '.join(labels)}" for labels in alike]
-    subtitle = "; ".join([subtitle, *said])
+    subtitle = "; ".join([subtitle, *said, *crossed])
     return curves(series, metric, sizes(part), subtitle, baseline=baseline_of(part), meetings=meetings)
 
 

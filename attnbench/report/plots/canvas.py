@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -112,3 +112,8 @@ def bare(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
     axes.minorticks_off()
+
+
+def cross_out(axes: Axes, across: Sequence[float], up: Sequence[float]) -> None:
+    """Cross out points that are not ranked: something speaks against their values."""
+    axes.plot(across, up, "x", color="black", markersize=MARKER_SIZE + 4, markeredgewidth=1.3, zorder=5)

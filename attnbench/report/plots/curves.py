@@ -21,6 +21,7 @@ from attnbench.report.plots.canvas import (
     TICK_SIZE,
     PlotGrid,
     bare,
+    cross_out,
     handle,
     sheet,
     text_width,
@@ -111,6 +112,8 @@ def _lines(axes: Axes, series: list[Series], metric: str, beside: Mapping[str, f
             if not joined:
                 line.set_linestyle("none")
             axes.add_line(line)
+        doubted = [place for place, point in enumerate(each.points) if point.size in each.doubted]
+        cross_out(axes, [across[place] for place in doubted], [up[place] for place in doubted])
         below = [(point.value - point.low) / unit.size for point in each.points]
         above = [(point.high - point.value) / unit.size for point in each.points]
         if any(below) or any(above):

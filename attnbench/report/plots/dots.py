@@ -1,4 +1,4 @@
-"""A quantity at one resolution: a row for every mechanism, the best first, with its interval."""
+"""A quantity at one resolution: a row for every mechanism, the best first, what is not ranked after it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from attnbench.metrics import METRICS, Form, Scale, format_interval
 from attnbench.report.comparison import resolution
 from attnbench.report.placement import binary_ticks, linear_ticks, log_ticks
-from attnbench.report.plots.canvas import MARKER_SIZE, SMALL, TICK_SIZE, bare, sheet, text_width
+from attnbench.report.plots.canvas import MARKER_SIZE, SMALL, TICK_SIZE, bare, cross_out, sheet, text_width
 from attnbench.report.plots.series import Point, Series, Size, axis_label, title_of, unit_of
 
 _WIDTH, _ROW = 4.4, 0.3
@@ -21,7 +21,9 @@ def dots(series: list[Series], metric: str, sizes: list[Size], subtitle: str) ->
 
     At least one of the series has a point.
     """
-    drawn = sorted((each for each in series if each.points), key=lambda each: each.points[0].value)
+    drawn = sorted(
+        (each for each in series if each.points), key=lambda each: (bool(each.doubted), each.points[0].value)
+    )
     failed = [each for each in series if not each.points and each.failures]
     ordered = [*drawn, *failed]
     figures = [_figures(each.points[0], metric) for each in drawn]
@@ -65,6 +67,8 @@ def _points(axes: Axes, drawn: list[Series], metric: str, unit: Scale) -> None:
             elinewidth=1.6,
             capsize=3,
         )
+    doubted = [row for row, each in enumerate(drawn) if each.doubted]
+    cross_out(axes, [drawn[row].points[0].value / unit.size for row in doubted], doubted)
     _ticks(axes, [each.points[0] for each in drawn], metric, unit)
     axes.set_xlabel(axis_label(metric, unit))
 

@@ -39,16 +39,35 @@ class Series:
     """In the order of resolution."""
     failures: Mapping[Size, str]
     """Status of every cell that failed and has no value."""
+    doubted: frozenset[Size] = frozenset()
+    """Where something speaks against the value: it is crossed out, and nobody's best."""
 
 
 def gather(rows: pd.DataFrame, metric: str, looks: Mapping[str, Style]) -> list[Series]:
     """Return prepared rows as series, in the order in which they were run."""
     found: dict[str, list[tuple[Size, object, object, object, object]]] = {}
+    doubted: dict[str, set[Size]] = {}
     read = ("label", "res_height", "res_width", "status", metric, *(METRICS[metric].ends or (metric, metric)))
     # Column by column: a frame for each label takes longer to come by than to read.
-    for label, height, width, *cell in zip(*(rows[name].tolist() for name in read), strict=True):
-        found.setdefault(str(label), []).append(((int(height), int(width)), *cell))
-    return [_series(label, cells, looks[label]) for label, cells in found.items()]
+    for doubt, label, height, width, *cell in zip(
+        is_doubted(rows, metric), *(rows[name].tolist() for name in read), strict=True
+    ):
+        size = (int(height), int(width))
+        found.setdefault(str(label), []).append((size, *cell))
+        doubted.setdefault(str(label), set()).update([size] if doubt else [])
+    return [_series(label, cells, looks[label], doubted[label]) for label, cells in found.items()]
+
+
+def is_doubted(rows: pd.DataFrame, *metrics: str) -> list[bool]:
+    """Return of which rows something speaks against one of the metrics, so that they are not ranked by it."""
+    doubts = list(dict.fromkeys(doubt for metric in metrics for doubt in METRICS[metric].doubted_by))
+    return rows[doubts].astype(bool).any(axis=1).tolist()
+
+
+def crossed_out(labels: Iterable[str]) -> list[str]:
+    """Return what a plot says of values that it crosses out; nothing where there are none."""
+    named = ", ".join(dict.fromkeys(labels))
+    return [f"crossed out, not ranked: {named}"] if named else []
 
 
 def foremost(series: list[Series], baseline: str) -> list[Series]:
@@ -58,7 +77,11 @@ def foremost(series: list[Series], baseline: str) -> list[Series]:
     """
     if len(series) <= MOST_SERIES:
         return series
-    ends = {each.label: (-math.prod(each.points[-1].size), each.points[-1].value) for each in series if each.points}
+    ends = {
+        each.label: (bool(each.doubted), -math.prod(each.points[-1].size), each.points[-1].value)
+        for each in series
+        if each.points
+    }
     order = sorted(ends, key=lambda label: (label != baseline, ends[label]))
     kept = set(order[:MOST_SERIES])
     return [each for each in series if each.label in kept]
@@ -103,7 +126,9 @@ def _coincide(some: Sequence[Point], others: Sequence[Point]) -> bool:
     )
 
 
-def _series(label: str, cells: Iterable[tuple[Size, object, object, object, object]], style: Style) -> Series:
+def _series(
+    label: str, cells: Iterable[tuple[Size, object, object, object, object]], style: Style, doubted: Iterable[Size]
+) -> Series:
     """Return the cells of a mechanism, each its size, status, value and the ends of its interval, as a series."""
     points: dict[Size, Point] = {}
     failures: dict[Size, str] = {}
@@ -114,7 +139,13 @@ def _series(label: str, cells: Iterable[tuple[Size, object, object, object, obje
             failures.setdefault(size, str(status))
     ordered = sorted(points.values(), key=lambda point: (point.size[0] * point.size[1], point.size))
     lasting = {size: status for size, status in failures.items() if size not in points}
-    return Series(label=label, style=style, points=tuple(ordered), failures=lasting)
+    return Series(
+        label=label,
+        style=style,
+        points=tuple(ordered),
+        failures=lasting,
+        doubted=frozenset(points.keys() & set(doubted)),
+    )
 
 
 def _point(size: Size, value: float, low: object, high: object) -> Point:

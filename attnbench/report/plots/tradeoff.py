@@ -13,9 +13,9 @@ from attnbench.metrics import METRICS, is_number, scale
 from attnbench.report.comparison import accuracy_conditions, resolution
 from attnbench.report.palette import Style
 from attnbench.report.placement import linear_ticks, log_ticks
-from attnbench.report.plots.canvas import MARKER_SIZE, bare, sheet, text_width
+from attnbench.report.plots.canvas import MARKER_SIZE, bare, cross_out, sheet, text_width
 from attnbench.report.plots.labels import Name, free_names, legend
-from attnbench.report.plots.series import Size, axis_label
+from attnbench.report.plots.series import Size, axis_label, crossed_out, is_doubted
 
 _WIDTH, _HEIGHT = 5.0, 3.4
 _WIDE_RANGE = 8
@@ -48,7 +48,8 @@ def tradeoff(
     if both.empty:
         return None
     kind = f"accuracy: {accuracy_conditions(both)}"
-    subtitle = "; ".join(filter(None, (subtitle, kind, _absent(everyone))))
+    crossed = crossed_out(both["label"][is_doubted(both, COST, LEARNED)])
+    subtitle = "; ".join(filter(None, (subtitle, kind, _absent(everyone), *crossed)))
     title = f"Accuracy against latency at resolution {resolution(*size)}"
     found = sheet(title, subtitle, width=_WIDTH, height=_HEIGHT, right=0.25)
     names, crosses = _draw(found.axes, both, looks)
@@ -77,6 +78,8 @@ def _draw(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, Style]) -> tuple[l
             elinewidth=1.3,
             capsize=2.5,
         )
+    doubted = [span for span, doubt in zip(spans, is_doubted(rows, COST, LEARNED), strict=True) if doubt]
+    cross_out(axes, [x[0] for x, _ in doubted], [y[0] for _, y in doubted])
     bare(axes)
     axes.set_xlabel(axis_label(COST, time))
     axes.set_ylabel(f"top-1 accuracy ({share.unit})")

@@ -104,6 +104,14 @@ def test_imports_form_no_circle() -> None:
     assert list(TopologicalSorter(graph).static_order())
 
 
+def test_nothing_imports_the_command_line_but_itself() -> None:
+    """Whoever starts the harness from Python, or takes a part of it, has no use for click."""
+    importers = {path for path in HARNESS if any(f"{name}.".startswith("attnbench.cli.") for name in imports(path))}
+    assert {path.relative_to(ROOT).as_posix() for path in importers if path.parent.name != "cli"} == {
+        "attnbench/__main__.py"
+    }
+
+
 @pytest.mark.parametrize(
     "module", ["attnbench.cli.main", "attnbench.plugins.registry", "attnbench.plugins.source", "attnbench.record"]
 )

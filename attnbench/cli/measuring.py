@@ -155,9 +155,9 @@ def selfcheck(threads: int | None, keep: Path | None, json_file: Path | None, **
     Does this machine give the known ratios, 1 and 2? Beside the interleaved rounds stand the same ratios timed one
     after the other and by torch.utils.benchmark. Exit status 1 if a bar is missed.
     """
-    from attnbench.cli.progress import counted  # noqa: PLC0415
     from attnbench.report.page.screen import screen  # noqa: PLC0415 - rich
     from attnbench.report.selfcheck import page  # noqa: PLC0415
+    from attnbench.runs.screen import counted  # noqa: PLC0415
     from attnbench.selfcheck import engine, kept  # noqa: PLC0415 - torch
 
     console, threads = invocation.console(), threads or invocation.default_threads()

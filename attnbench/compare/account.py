@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from attnbench.cli.progress import described
+from attnbench.plan.described import described
 from attnbench.record import Cell, Record, Status
 
 Say = Callable[[str], object]

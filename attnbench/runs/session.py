@@ -13,10 +13,10 @@ from rich.text import Text
 
 from attnbench import files, store
 from attnbench.axes import CLASSIFICATION
-from attnbench.cli.progress import Screen, described, loading
 from attnbench.compare.verdict import Comparison
 from attnbench.errors import StoreError, UsageError
 from attnbench.plan import preflight, sweep
+from attnbench.plan.described import described
 from attnbench.plan.request import Request
 from attnbench.plugins.options import aliased, split
 from attnbench.record import Record, Scope, Status, Task
@@ -25,6 +25,7 @@ from attnbench.runs import limits as machine_limits
 from attnbench.runs import reporting, runner
 from attnbench.runs.job import Settings
 from attnbench.runs.loading import report_meanwhile
+from attnbench.runs.screen import Screen, loading
 from attnbench.store import asked, unfinished
 from attnbench.store.asked import Asked
 

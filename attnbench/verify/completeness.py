@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attnbench import store
-from attnbench.cli.progress import describe
+from attnbench.plan.described import describe
 from attnbench.reading import MisreadError
 from attnbench.record import Cell
 from attnbench.runs.rows import SAMPLES, samples_of

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from attnbench import store
-from attnbench.cli.progress import describe
 from attnbench.errors import StoreError
+from attnbench.plan.described import describe
 from attnbench.record import Record, Scope, Task
 from attnbench.verify.finding import Place, Tally
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from attnbench.cli.progress import described
+from attnbench.plan.described import described
 from attnbench.plan.sweep import Sweep
 from attnbench.record import Cell, Record, Scope, Status
 from attnbench.runs import reporting, session

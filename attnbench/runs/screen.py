@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from types import TracebackType
 
@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from attnbench import inert
-from attnbench.axes import AXES, DEFAULTS, Axis, Told
+from attnbench.plan.described import describe, described, place
 from attnbench.record import Cell, Record, Status, Task
 from attnbench.runs.job import Settings
 from attnbench.runs.progress import Progress
@@ -136,7 +136,7 @@ class Screen:
 
     def _whose(self, now: Progress) -> str:
         first, *others = now.cells
-        return self._of(first) if not others else f"{_place(first)}: {', '.join(cell.label for cell in now.cells)}"
+        return self._of(first) if not others else f"{place(first)}: {', '.join(cell.label for cell in now.cells)}"
 
     def _at_work(self) -> list[Cell]:
         return [] if self._now is None else [cell for cell in self._now.cells if cell.key in self._left]
@@ -176,38 +176,6 @@ def counted(console: Console, what: str, *, total: int) -> Iterator[Callable[[],
 
     with live if console.is_terminal else nullcontext():
         yield advance
-
-
-def described(cells: Iterable[Cell]) -> dict[str, str]:
-    """Return cells in a few words each, by their key; those of the same words with the options in which they differ."""
-    alike: dict[str, list[Cell]] = {}
-    for cell in cells:
-        alike.setdefault(describe(cell), []).append(cell)
-    return {cell.key: words + _differing(cell, group) for words, group in alike.items() for cell in group}
-
-
-def _differing(cell: Cell, group: Sequence[Cell]) -> str:
-    names = [name for name, value in cell.options.items() if any(one.options.get(name) != value for one in group)]
-    return "".join(f", {name}={cell.options[name]}" for name in names)
-
-
-def describe(cell: Cell) -> str:
-    """Return a cell in a few words: the mechanism and where it is measured."""
-    return f"{cell.label} at {_place(cell)}"
-
-
-def _place(cell: Cell) -> str:
-    if cell.task is Task.ACCURACY:
-        return cell.dataset
-    size = f"{cell.height}" if cell.height == cell.width else f"{cell.height}x{cell.width}"
-    values = [(axis, getattr(cell, axis.fields[0])) for axis in AXES.values() if not axis.together]
-    return " ".join([size, *(axis.phrase.format(value) for axis, value in values if _is_told(axis, value))])
-
-
-def _is_told(axis: Axis, value: object) -> bool:
-    if axis.told is Told.ALWAYS:
-        return bool(value)
-    return axis.told is Told.WHERE_UNUSUAL and value != DEFAULTS[axis.fields[0]]
 
 
 def _clock(seconds: float) -> str:

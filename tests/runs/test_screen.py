@@ -3,11 +3,11 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from attnbench.cli import progress
-from attnbench.cli.progress import Screen, loading
 from attnbench.record import Cell
+from attnbench.runs import screen as screens
 from attnbench.runs.job import Settings
 from attnbench.runs.progress import Progress
+from attnbench.runs.screen import Screen, loading
 
 
 def test_what_is_loaded_is_shown_on_a_terminal_as_it_is_written_and_nowhere_else() -> None:
@@ -46,14 +46,14 @@ def test_each_phase_that_takes_time_has_a_line_off_a_terminal_and_no_other() -> 
 
 def test_the_time_left_is_what_timing_is_given_and_what_cells_took(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, *[10.0] * 9])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(screens.time, "monotonic", lambda: next(clock))
     told = lines_of(Progress(cells=tuple(CELLS), phase="timing"))
     assert told[-1].endswith("qna, mhsa, 0:40 unless the fewest calls take longer; 0:10 so far, about 0:40 left")
 
 
 def test_a_phase_that_lasts_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(screens.time, "monotonic", lambda: now[0])
     console = Console(file=StringIO(), force_terminal=False, width=40)
     with Screen(console, CELLS, settings=Settings(max_time_s=100)) as screen:
         for now[0] in (0.0, 10.0, 31.0, 40.0):

@@ -54,16 +54,27 @@ from attnbench.errors import StoreError
 @click.option("--retry", is_flag=True, help="Run again the cells that did not end ok.")
 @click.option("--strict", is_flag=True, help="Exit with status 3 if a cell does not end ok.")
 def run(sweep_file: Path | None, out: Path | None, fresh: bool, retry: bool, strict: bool, **given: Any) -> None:  # noqa: ANN401
-    """Measure a sweep: every combination of the axes, into a table here and a folder of results.
+    r"""Measure a sweep: every combination of the axes, into a table here and a folder of results.
 
     Axes are comma lists. They can stand in SWEEP_FILE, a TOML file with the same names; what is given here goes first.
+    What is usual in a project can stand in its attnbench.toml, or under [tool.attnbench] in its pyproject.toml.
     Running the same command again does only what has no row yet.
+
+    \b
+    attnbench run --mechanisms hmhsa,qna --res 224,512
+    attnbench run --mechanisms ./mine.py:MyAttention,hmhsa --scope layer --res 224
+    attnbench run --mode infer,train --dtype float32,bfloat16 --compile off,on
+    attnbench run --networks hat_net_small,deit_small_patch16_224 --until counts
     """
     from attnbench.child import start_server  # noqa: PLC0415
+    from attnbench.plan import project  # noqa: PLC0415
     from attnbench.plan.given import read_request  # noqa: PLC0415
     from attnbench.runs.job import FORK  # noqa: PLC0415
 
-    request, settings = read_request(sweep_file, given, threads=invocation.default_threads())
+    usual = project.defaults(Path.cwd())
+    request, settings = read_request(sweep_file, given, threads=invocation.default_threads(), usual=usual)
+    if usual[1]:
+        click.echo(inert.line(f"usual here, unless given: {', '.join(usual[1])} ({usual[0]})"))
     if settings.isolation == FORK:
         start_server()
     from attnbench.runs import session  # noqa: PLC0415 - rich and pandas

@@ -42,14 +42,24 @@ _OF_ACCURACY = ("seeds", "epochs", "checkpoint", "class_order")
 _SETTINGS = (*_SETTING_NAMES, *_SWITCHES, *_CHOICES)
 
 
-def read_request(path: Path | None, given: Mapping[str, Any], *, threads: int) -> tuple[Request, Settings]:
+def read_request(
+    path: Path | None, given: Mapping[str, Any], *, threads: int, usual: tuple[str, Mapping[str, Any]] = ("", {})
+) -> tuple[Request, Settings]:
     """Return what is asked for, from a TOML file and from options; options go first.
 
+    Args:
+        path: the sweep file.
+        given: options by their names.
+        threads: where none are asked for.
+        usual: where the project says what is usual in it, and that: it goes last, as far as it means something.
+
     Raises:
-        UsageError: the file cannot be read, or names something that is no option.
+        UsageError: a file cannot be read, or names something that is no option.
     """
-    wanted = _read_toml(path) if path else {}
+    wanted = _named(str(path), _content(path)) if path else {}
     wanted |= {name: value for name, value in given.items() if value is not None}
+    place, usually = usual
+    wanted = _usual(_named(place, usually), wanted) | wanted
     wanted |= {name: texts(wanted[name]) for name in (*AXES, *LISTS) if name in wanted}
     if wanted.get("networks"):
         wanted.setdefault("scope", ("backbone", "network") if wanted.get("mechanisms") else ("network",))
@@ -130,8 +140,26 @@ def _refuse_out_of_range(given: Mapping[str, Any]) -> None:
         raise UsageError(*mistakes)
 
 
+def _usual(usual: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a project's usual values is not given and means something beside what is."""
+    subjects = {"mechanisms", "networks"}
+    left = {name: value for name, value in usual.items() if not (name in subjects and subjects & set(wanted))}
+    both = {**left, **wanted}
+    lists = {name: texts(both[name]) for name in (*AXES, *LISTS) if name in both}
+    idle = {name for name, _ in _idle({**both, **lists})}
+    return {name: value for name, value in left.items() if name not in idle}
+
+
 def _refuse_idle(wanted: Mapping[str, Any]) -> None:
     """Refuse options that would change nothing: whoever gives one believes that it does."""
+    idle = (each for each in _idle(wanted) if each[0] in wanted)
+    mistakes = [f"--{name.replace('_', '-')} does nothing without {needed}" for name, needed in idle]
+    if mistakes:
+        raise UsageError(*mistakes)
+
+
+def _idle(wanted: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the names that would change nothing beside what is wanted, and what they need."""
     layers = Scope.LAYER in wanted.get("scope", ())
     of_layers = [name for name, axis in AXES.items() if axis.scope is Scope.LAYER]
     idle = [] if layers else [(name, f"--scope {Scope.LAYER}") for name in of_layers]
@@ -141,9 +169,7 @@ def _refuse_idle(wanted: Mapping[str, Any]) -> None:
     of_timing = [name for name, axis in AXES.items() if axis.timed]
     idle += [] if wanted.get("until", "latency") == "latency" else [(name, "timing") for name in of_timing]
     idle += [] if set(wanted.get("scope", ())) != {"network"} else [("mechanisms", "--scope backbone or layer")]
-    mistakes = [f"--{name.replace('_', '-')} does nothing without {needed}" for name, needed in idle if name in wanted]
-    if mistakes:
-        raise UsageError(*mistakes)
+    return idle
 
 
 def settings_of(given: Mapping[str, Any]) -> Settings:
@@ -159,16 +185,20 @@ def settings_of(given: Mapping[str, Any]) -> Settings:
     )
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _content(path: Path) -> dict[str, Any]:
     try:
-        content = files.toml_of(path)
+        return files.toml_of(path)
     except MisreadError as error:
         raise UsageError(*error.mistakes) from None
+
+
+def _named(place: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file holds by the names of options."""
     names = known_names()
     read = {name.replace("-", "_"): value for name, value in content.items()}
     unknown = [name for name in read if name not in names]
     if unknown:
-        raise UsageError(*(f"{path}: unknown name {name!r}; {did_you_mean(name, names)}" for name in unknown))
+        raise UsageError(*(f"{place}: unknown name {name!r}; {did_you_mean(name, names)}" for name in unknown))
     return read
 
 

@@ -19,7 +19,7 @@ an assumption failed:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -48,6 +48,8 @@ class MachineLimits:
     """Bytes read and written per second in main memory."""
     uncertainty: Mapping[str, float] = field(default_factory=dict)
     """By how much a rate of products may be too low, as a fraction, by dtype; limits of earlier versions have none."""
+    conditions: str = ""
+    """What disturbed the machine while they were taken; empty for nothing, and in earlier versions."""
 
     def rate(self, dtype: str) -> float:
         """Return the multiply-adds per second that products of a dtype can reach.
@@ -68,6 +70,14 @@ class MachineLimits:
             KeyError: the dtype was not measured.
         """
         return macs / (self.rate(dtype) * (1 + max(LEAST_UNCERTAINTY, self.uncertainty.get(dtype, 0.0))))
+
+    def or_higher(self, other: MachineLimits | None) -> MachineLimits:
+        """Return the higher of both rates for each that was measured."""
+        if other is None:
+            return self
+        names = self.macs_per_s.keys() | other.macs_per_s.keys()
+        rates = {name: max(each.macs_per_s.get(name, 0.0) for each in (self, other)) for name in sorted(names)}
+        return replace(self, macs_per_s=rates, bytes_per_s=max(self.bytes_per_s, other.bytes_per_s))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the limits for JSON."""

@@ -38,6 +38,8 @@ class Roof:
     rate: float
     """Multiply-adds per second."""
     bytes_per_s: float
+    conditions: str = ""
+    """When and beside what it was taken."""
 
     @property
     def ridge(self) -> float:
@@ -77,4 +79,4 @@ def roof_over(rows: pd.DataFrame, limits: Mapping[str, MachineLimits]) -> Roof |
     dtype = str(rows["dtype"].iloc[0])
     if found is None or dtype not in found.macs_per_s:
         return None
-    return Roof(dtype=dtype, rate=found.rate(dtype), bytes_per_s=found.bytes_per_s)
+    return Roof(dtype=dtype, rate=found.rate(dtype), bytes_per_s=found.bytes_per_s, conditions=found.conditions)

@@ -75,10 +75,11 @@ def roofline(rows: pd.DataFrame, looks: Mapping[str, Style], roof: Roof) -> Figu
         return None
     series = _foremost({str(label): _points(same) for label, same in timed.groupby("label", sort=False)})
     images = " to ".join(dict.fromkeys(resolution(*size) for size in (sizes(timed)[0], sizes(timed)[-1])))
+    of_roof = [f"roof: {roof.conditions}"] if roof.conditions else []
     crossed = crossed_out(label for label, points in series.items() if any(point.doubted for point in points))
     found = sheet(
         "Roofline: the rate achieved and the rate within reach",
-        "; ".join([", ".join([*constants(rows), f"{images} pixels"]), *crossed]),
+        "; ".join([", ".join([*constants(rows), f"{images} pixels"]), *of_roof, *crossed]),
         width=_WIDTH,
         height=_HEIGHT,
         right=0.75 + text_width(series),

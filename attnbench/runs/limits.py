@@ -1,14 +1,20 @@
-"""The machine's limits of a run: measured once for each environment, in a child, while nothing else runs.
+"""The machine's limits of a run: measured for each environment, in a child, while nothing else runs.
 
-Kept in ``limits.json`` of the run's folder, by environment id; ``attnbench.worker.limits`` is the child.
+Before a run once, for all of its rows: ``limits.json`` of its folder, by environment id. Once more when it has ended,
+since a machine that was busy before may have been fast meanwhile: ``limits_after.json``. Roofs are drawn at the higher
+of both; what rows were bounded by stays as it is. ``attnbench.worker.limits`` is the child.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from attnbench import files
 from attnbench.child import ENDED, Child, Reached
@@ -17,7 +23,7 @@ from attnbench.record import Cell
 from attnbench.roofline import MachineLimits
 from attnbench.runs.job import FORK
 
-LIMITS = "limits.json"
+LIMITS, AFTER = "limits.json", "limits_after.json"
 TIMEOUT_S = 300.0
 MODULE = "attnbench.worker.limits"
 
@@ -32,6 +38,63 @@ def read(folder: Path) -> dict[str, MachineLimits]:
     except MisreadError as error:
         warnings.warn(f"{error}; the limits of the machine are not known", stacklevel=2)
         return {}
+
+
+def read_after(folder: Path) -> dict[str, MachineLimits]:
+    """Return the limits that were measured when a run had ended, by environment id; none if there are none."""
+    path = folder / AFTER
+    if not path.is_file():
+        return {}
+    try:
+        kept = files.json_of(path, KeptLimits)
+    except MisreadError as error:
+        warnings.warn(f"{error}; the limits after the run are not known", stacklevel=2)
+        return {}
+    return dict(kept.limits)
+
+
+def write_after(path: Path, found: Mapping[str, MachineLimits]) -> None:
+    """Write limits with a checksum of theirs.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    content = KeptLimits.of(found)
+    files.put(path, json.dumps(asdict(content), indent=1) + "\n", sync=True)
+
+
+def roofs(folder: Path) -> dict[str, MachineLimits]:
+    """Return what a run's machine could do at most, before or after it, by environment id, with when that was taken."""
+    after = read_after(folder)
+    return {
+        key: replace(limits.or_higher(after.get(key)), conditions=_taken(limits, after.get(key)))
+        for key, limits in read(folder).items()
+    }
+
+
+def _taken(before: MachineLimits, after: MachineLimits | None) -> str:
+    when = {"before the run": before, "after it": after}
+    said = [
+        f"{name} ({found.conditions})" if found.conditions else name
+        for name, found in when.items()
+        if found is not None
+    ]
+    return f"{'the higher of two ' if after else ''}taken {' and '.join(said)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptLimits:
+    """What the file of limits after a run holds."""
+
+    limits: Mapping[str, MachineLimits]
+    sha256: str
+    """Of the limits, which follow from nothing else that is kept."""
+
+    @classmethod
+    def of(cls, limits: Mapping[str, MachineLimits]) -> KeptLimits:
+        """Return limits with their checksum."""
+        content = json.dumps({key: each.to_dict() for key, each in limits.items()}, sort_keys=True)
+        return cls(limits=limits, sha256=hashlib.sha256(content.encode()).hexdigest())
 
 
 def measure(
@@ -55,17 +118,49 @@ def measure(
         isolation: how the child starts, as the workers do.
         module: module that does the work.
     """
-    log = folder / "logs" / "limits.log"
+    how = _How(budget_s=budget_s, timeout_s=timeout_s, isolation=isolation, module=module)
+    for device, reason in _measured(folder / LIMITS, cells, how):
+        warnings.warn(f"rows on {device} get no bound: {reason}", stacklevel=2)
+    return read(folder)
+
+
+def measure_after(
+    folder: Path,
+    cells: Sequence[Cell],
+    *,
+    budget_s: float,
+    timeout_s: float = TIMEOUT_S,
+    isolation: str = FORK,
+    module: str = MODULE,
+) -> dict[str, MachineLimits]:
+    """Measure the machine again once its cells have been timed; see ``measure``."""
+    how = _How(budget_s=budget_s, timeout_s=timeout_s, isolation=isolation, module=module)
+    for device, reason in _measured(folder / AFTER, cells, how):
+        warnings.warn(f"the limits of {device} are those from before the run alone: {reason}", stacklevel=2)
+    return read_after(folder)
+
+
+class _How(NamedTuple):
+    budget_s: float
+    timeout_s: float
+    isolation: str
+    module: str
+
+
+def _measured(path: Path, cells: Sequence[Cell], how: _How) -> Iterator[tuple[str, str]]:
+    """Have every device of some cells measured, and yield those that were not with the reason."""
+    log = path.parent / "logs" / "limits.log"
     with contextlib.suppress(OSError):  # a log that cannot be written is warned of
         log.parent.mkdir(parents=True, exist_ok=True)
     for device, threads in dict.fromkeys((cell.device, cell.threads) for cell in cells):
         here = [cell for cell in cells if (cell.device, cell.threads) == (device, threads)]
         dtypes = dict.fromkeys(["float32", *(cell.dtype for cell in here)])
-        asked = [str(folder / LIMITS), device, str(threads), str(budget_s), *dtypes]
-        reason = _measure(module, *asked, log=log, threads=threads, isolation=isolation, timeout_s=timeout_s)
+        asked = [str(path), device, str(threads), str(how.budget_s), *dtypes]
+        reason = _measure(
+            how.module, *asked, log=log, threads=threads, isolation=how.isolation, timeout_s=how.timeout_s
+        )
         if reason:
-            warnings.warn(f"rows on {device} get no bound: {reason}", stacklevel=2)
-    return read(folder)
+            yield device, reason
 
 
 def _measure(module: str, *asked: str, log: Path, threads: int, isolation: str, timeout_s: float) -> str:

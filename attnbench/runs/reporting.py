@@ -69,7 +69,7 @@ def make_report(folders: Sequence[Path], *, out: Path, console: Console, command
     records = tuple(record for path in folders for record in read(path))
     found = _asked(folders)
     findings = Findings.of(records, folders)
-    limits = {key: limit for folder in folders for key, limit in machine_limits.read(folder).items()}
+    limits = {key: limit for folder in folders for key, limit in machine_limits.roofs(folder).items()}
     written = write(findings, out, limits, found if found.commands else Asked(by_command={command: found.cells}))
     if as_latex:
         written = replace(written, failures=(*written.failures, *_write_latex(findings, out)))

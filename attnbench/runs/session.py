@@ -19,7 +19,7 @@ from attnbench.plan import preflight, sweep
 from attnbench.plan.described import described
 from attnbench.plan.request import Request
 from attnbench.plugins.options import aliased, split
-from attnbench.record import Record, Scope, Status, Task
+from attnbench.record import Cell, Record, Scope, Status, Task
 from attnbench.report.findings import Findings
 from attnbench.runs import limits as machine_limits
 from attnbench.runs import reporting, runner
@@ -76,7 +76,7 @@ def run(
         findings = Findings.of(outcome.records, [folder])
         written = reporting.Written()
         if not outcome.interrupted:
-            limits = machine_limits.read(folder)
+            limits = machine_limits.roofs(folder)
             written = reporting.write(findings, folder, limits, Asked(by_command={command: {}}))
         reporting.show(findings, console)
         reporting.name(written, folder, console)
@@ -118,9 +118,8 @@ def measure(
         with Screen(console, todo, settings=settings) as screen:
             try:
                 timed = [cell for cell in todo if cell.task is Task.COST]
-                limits = machine_limits.measure(
-                    folder, timed, budget_s=min(_LIMITS_S, settings.max_time_s), isolation=settings.isolation
-                )
+                each_s, bounded = min(_LIMITS_S, settings.max_time_s), list[Cell]()
+                limits = machine_limits.measure(folder, timed, budget_s=each_s, isolation=settings.isolation)
                 for record in runner.run(
                     planned,
                     settings=settings,
@@ -132,6 +131,8 @@ def measure(
                 ):
                     kept.append(record)
                     screen.show(record)
+                    bounded += [record.cell] if "latency_bound_s" in record.metrics else []
+                machine_limits.measure_after(folder, bounded, budget_s=each_s, isolation=settings.isolation)
             except KeyboardInterrupt:
                 interrupted = True
             except StoreError as error:

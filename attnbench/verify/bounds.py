@@ -7,9 +7,10 @@ from typing import Any
 
 from attnbench import files, roofline
 from attnbench.files import UnreadableError
+from attnbench.reading import MisreadError
 from attnbench.record import SEALED
 from attnbench.roofline import MachineLimits
-from attnbench.runs.limits import LIMITS
+from attnbench.runs.limits import AFTER, LIMITS, KeptLimits
 from attnbench.verify.finding import Place, Tally
 from attnbench.verify.kept import TIMED, KeptLine, KeptRun
 
@@ -22,10 +23,25 @@ def check(kept: KeptRun, tally: Tally) -> None:
     bounded = [line for line in kept.latest.values() if _BOUND in line.record.metrics]
     if not bounded:
         return
+    _after(kept, tally)
     in_file = _read(kept, tally)
     for line in bounded:
         _bound(line, _limits_of(line, in_file), tally)
     _agree({_environment(line): line for line in bounded}, in_file, tally)
+
+
+def _after(kept: KeptRun, tally: Tally) -> None:
+    """See that the limits from after the run are as they were written; nothing that is kept follows from them."""
+    path, place = kept.folder / AFTER, Place(file=AFTER)
+    if not path.is_file():
+        tally.skip("the machine after the run", f"{AFTER} is not there")
+        return
+    try:
+        found = files.json_of(path, KeptLimits)
+    except MisreadError as error:
+        tally.wrong(place, "limits", kept=None, found=f"what can be read: {error}")
+    else:
+        tally.compare(place, "sha256", kept=found.sha256, found=KeptLimits.of(found.limits).sha256)
 
 
 def _read(kept: KeptRun, tally: Tally) -> Mapping[str, Any]:

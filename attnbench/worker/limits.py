@@ -8,33 +8,43 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from attnbench import devices, files
 from attnbench.child import voice
 from attnbench.devices import environment
-from attnbench.probes import limits
-from attnbench.runs.limits import read
+from attnbench.probes import interference, limits
+from attnbench.runs.limits import AFTER, read, read_after, write_after
 
 
 def add(path: Path, device: str, threads: int, budget_s: float, dtypes: Sequence[str]) -> None:
-    """Measure what is not known of a device in this environment, and write all that is known.
+    """Measure what is not known of a device in this environment, after a run all of it, and write all that is known.
 
     Args:
-        path: of the run's limits.
+        path: of the run's limits, those from before it or those from after it.
         device: by its full name.
         threads: intra-op threads.
         budget_s: time for each rate.
         dtypes: of the products that are timed.
     """
-    devices.of(device).set_up(threads=threads)
+    on = devices.of(device)
+    on.set_up(threads=threads)
     environment_id = environment.take(threads=threads, device=device).environment_id
-    known = read(path.parent)
+    after = path.name == AFTER
+    known = read_after(path.parent) if after else read(path.parent)
     before = known[environment_id].macs_per_s.keys() if environment_id in known else set()
-    if before and before >= set(dtypes):
+    if not after and before and before >= set(dtypes):
         return
-    known[environment_id] = limits.measure(device, list(dict.fromkeys([*dtypes, *before])), threads, budget_s=budget_s)
-    files.put(path, json.dumps({key: found.to_dict() for key, found in known.items()}, indent=1) + "\n", sync=True)
+    watch = interference.Watch(pace=on.pace)
+    watch.mark()
+    found = limits.measure(device, list(dict.fromkeys([*dtypes, *before])), threads, budget_s=budget_s)
+    watch.mark()
+    known[environment_id] = replace(found, conditions="; ".join(watch.report().disturbances))
+    if after:
+        write_after(path, known)
+    else:
+        files.put(path, json.dumps({key: each.to_dict() for key, each in known.items()}, indent=1) + "\n", sync=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -200,3 +201,9 @@ def test_bounds_and_plots_are_made_without_torch() -> None:
 @pytest.mark.parametrize("column", ["latency_median_s", "bytes_lower_bound"])
 def test_a_call_of_no_time_or_no_bytes_has_no_place(column: str) -> None:
     assert list(roofline.figures(prepared(one(**{column: 0})), KNOWN)) == []
+
+
+def test_the_roof_says_when_and_beside_what_it_was_taken() -> None:
+    taken = replace(LIMITS, conditions="the higher of two taken before the run (a load) and after it")
+    said = " ".join(text.get_text() for text in only_figure(frame(224, 512), taken).texts)
+    assert "roof: the higher of two taken before the run (a load) and after it" in " ".join(said.split())

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from attnbench.record import Cell
+from attnbench.roofline import MachineLimits
 from attnbench.runs import limits as machine_limits
 from attnbench.runs.job import SPAWN
 
@@ -38,6 +39,36 @@ def test_a_type_that_is_asked_for_later_costs_the_others_no_limit(tmp_path: Path
     for dtype in ("bfloat16", "float16"):
         (limits,) = machine_limits.measure(tmp_path, [replace(CELL, dtype=dtype)], budget_s=0.05).values()
     assert limits.macs_per_s.keys() == {"float32", "bfloat16", "float16"}
+
+
+def test_after_a_run_all_is_measured_again_and_roofs_are_the_higher_of_both(folder: Path) -> None:
+    before = (folder / machine_limits.LIMITS).read_bytes()
+    for _ in range(2):
+        (after,) = machine_limits.measure_after(folder, [CELL], budget_s=0.05).values()
+    assert (folder / machine_limits.LIMITS).read_bytes() == before
+    ((key, first),) = machine_limits.read(folder).items()
+    faster = replace(after, macs_per_s={"float32": 2 * first.macs_per_s["float32"]}, bytes_per_s=1.0, conditions="load")
+    machine_limits.write_after(folder / machine_limits.AFTER, {key: faster})
+    roof = machine_limits.roofs(folder)[key]
+    assert roof.rate("float32") == 2 * first.rate("float32")
+    assert roof.bytes_per_s == first.bytes_per_s
+    assert roof.conditions.startswith("the higher of two taken before the run")
+    assert roof.conditions.endswith(" and after it (load)")
+
+
+def test_without_a_second_look_the_roof_is_that_of_before(tmp_path: Path) -> None:
+    known = MachineLimits(device="cpu", threads=1, macs_per_s={"float32": 1e9}, bytes_per_s=1e9, conditions="load")
+    (tmp_path / machine_limits.LIMITS).write_text(json.dumps({"here": known.to_dict()}))
+    assert machine_limits.roofs(tmp_path) == {"here": replace(known, conditions="taken before the run (load)")}
+    (tmp_path / machine_limits.AFTER).write_text("{")
+    with pytest.warns(UserWarning, match=r"limits_after\.json, line 1: .*; the limits after the run are not known"):
+        assert machine_limits.read_after(tmp_path) == {}
+
+
+def test_a_machine_that_cannot_be_measured_after_a_run_costs_a_warning(tmp_path: Path) -> None:
+    cell = Cell(mechanism="mhsa", height=224, width=224, device="cuda:77")
+    with pytest.warns(UserWarning, match="limits of cuda:77 are those from before the run alone: the process ended"):
+        machine_limits.measure_after(tmp_path, [cell], budget_s=0.1)
 
 
 def test_each_number_of_threads_has_limits_of_its_own(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def measure(folder: Path) -> session.SessionOutcome:
 @pytest.fixture(autouse=True)
 def _nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session.machine_limits, "measure", lambda *_, **__: {})
+    monkeypatch.setattr(session.machine_limits, "measure_after", lambda *_, **__: {})
 
 
 @pytest.mark.parametrize("rows", range(5))

@@ -79,6 +79,7 @@ def test_each_sample_and_limit_of_today_is_found_when_it_is_changed(today: Path)
     path = next((today / "samples").iterdir())
     assert missed(today, changed_figures.of_samples(path)) == []
     assert missed(today, changed_figures.of_json(today / "limits.json")) == []
+    assert missed(today, changed_figures.of_json(today / "limits_after.json")) == []
     assert missed(today, changed_figures.of_json(today / "asked.json")) == []
 
 

@@ -135,7 +135,16 @@ def _roofline(page: ShippedRows, places: Sequence[int], limits: Mapping[str, Mac
     return {
         "unit": f"{unit.unit}/s",
         "size": unit.size,
-        "roofs": [roof and {"dtype": roof.dtype, "rate": roof.rate, "bandwidth": roof.bytes_per_s} for roof in roofs],
+        "roofs": [
+            roof
+            and {
+                "dtype": roof.dtype,
+                "rate": roof.rate,
+                "bandwidth": roof.bytes_per_s,
+                "conditions": inert.line(roof.conditions),
+            }
+            for roof in roofs
+        ],
         **{name: [point and _short(getattr(point, name)) for point in points] for name in fields},
         "doubted": [bool(point and point.doubted) for point in points],
     }

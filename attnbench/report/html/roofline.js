@@ -14,7 +14,8 @@ function rooflineView() {
     picture.textContent = "";
     key.replaceChildren();
     if (!roof || !rows.length) { words.textContent = "Nothing that is selected has a place under a roof that was measured."; return; }
-    words.textContent = "The line is what the machine was measured to reach at most: memory on the slope, products on the level part. Calls above it are not ranked.";
+    words.textContent = "The line is what the machine was measured to reach at most: memory on the slope, products on the level part. "
+      + (roof.conditions ? `It is ${roof.conditions}.` : "");
     const labels = [...new Set(rows.map((row) => data.rows.label[row]))].slice(0, MOST_SERIES);
     const points = rows.filter((row) => labels.includes(data.rows.label[row])).map((row) => ({
       label: nameOf(row), side: data.sizes[data.rows.size[row]].side, intensity: found.intensity[row],

@@ -138,4 +138,4 @@ def test_a_command_line_ends_in_lines_and_a_status(typed: list[str]) -> None:
 
 
 def test_the_commands_that_are_fuzzed_are_there() -> None:
-    assert {"claims", "compare", "list", "new", "report", "run", "verify"} == set(COMMANDS)
+    assert {"advise", "claims", "compare", "list", "new", "report", "run", "verify"} == set(COMMANDS)

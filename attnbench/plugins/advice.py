@@ -16,7 +16,7 @@ from attnbench.plugins.names import KNOWN
 from attnbench.plugins.recipe import Fit, Recipe
 from attnbench.record import Value
 
-_MOST_TRIED = 200
+_MOST_TRIED = 300
 _WRITABLE = (int, float, bool, str, tuple, type(None))
 
 
@@ -64,18 +64,30 @@ class Adviser:
         needed = list(itertools.product(*map(found, missing)))
         if missing:
             yield from needed
+        cut = [Change("windows", str(candidates.SIDE), lambda _: candidates.SIDE)] if self._may_cut() else []
+        yield from ((*changes, each) for changes in needed for each in cut)
         kept = {*KNOWN, *self.recipe.fixed, *missing}
         free = sorted((p for p in takes.values() if p.name not in kept), key=lambda p: not isinstance(p.default, bool))
         for changes in needed:
             yield from ((*changes, change) for parameter in free for change in found(parameter.name))
+        for changes in needed:
+            yield from ((*changes, change, *cut) for parameter in free for change in found(parameter.name) if cut)
+
+    def _may_cut(self) -> bool:
+        return "windows" in self.recipe.settings() and "windows" not in self.options
 
     def _fit(self, changes: Sequence[Change], site: Site) -> Fit | None:
         fixed = dict(self.recipe.fixed) | {change.name: change.value(site) for change in changes}
+        windows = self.recipe.windows
+        if self._may_cut() and fixed.pop("windows", 0):
+            windows = candidates.SIDE
         options = {name: value for name, value in self.options.items() if name not in fixed}
+        recipe = dataclasses.replace(self.recipe, fixed=fixed, tried={}, windows=windows)
         try:
-            return dataclasses.replace(self.recipe, fixed=fixed, tried={}).fit_without_data(site, options)
+            fit = recipe.fit_without_data(site, options)
         except Exception:  # whatever a constructor raises: it does not work
             return None
+        return None if recipe.is_blind(site, fit, options) else fit
 
     def _line(self, changes: Sequence[Change], fit: Fit) -> str:
         """Return what is written behind a name, or else in a file, for these changes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -128,12 +129,18 @@ def left_to_the_user(name: str, layer: Layer, fixed: Mapping[str, object]) -> Le
         if _is_filled_in(parameter) and default is not None:
             continue
         hint = known_hints.get(parameter.name, _untold(layer, parameter))
+        hint = int if is_pair(hint) and not is_readable(hint) else hint
         if not is_readable(hint) or not (default is parameter.empty or is_value(default)):
             missing += [parameter.name] if default is parameter.empty else []
             continue
         options[parameter.name] = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hint)
     unset = frozenset(each.name for each in options.values() if each.default is None)
     return Left(options=options, unset=unset, missing=tuple(missing))
+
+
+def is_pair(hint: object) -> bool:
+    """Return whether an annotation admits two whole numbers, which one stands for on a command line."""
+    return any(typing.get_args(kind) == (int, int) and typing.get_origin(kind) is tuple for kind in alternatives(hint))
 
 
 def _untold(layer: Layer, parameter: inspect.Parameter) -> object:
@@ -164,6 +171,11 @@ def check_forward(name: str, layer: Layer) -> None:
     if not takes or missing:
         wanted = f"needs {', '.join(missing)} beside the map" if missing else "takes no map"
         raise PluginError(f"{name}.forward {wanted}; write a module whose forward(x) calls it, and name that one")
+
+
+def is_asked_for(name: str) -> bool:
+    """Return whether an argument of a ``forward`` is known by its name, as one that says how large the map is."""
+    return name in _forward_values(_ANY_SITE)
 
 
 def _forward_values(site: Site) -> dict[str, object]:

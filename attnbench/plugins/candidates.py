@@ -15,8 +15,9 @@ from attnbench.plugins.arguments import of_constructor
 from attnbench.plugins.names import CONFIGS, KNOWN
 from attnbench.plugins.options import alternatives
 
-_SIDE = 7
+SIDE = 7
 """Tokens along a window: what most papers take, and what divides the maps of a 224 x 224 image."""
+_ANY_SITE = Site(height=1, width=1, dim=1, heads=1)
 _WIDTHS = ("dim", "channel", "chs", "hidden", "width", "rank")
 _SIDES = ("window", "size", "kernel", "block", "grid", "patch", "ws")
 _BY_THEIR_USUAL_NAMES = ("hidden_size", "num_attention_heads")
@@ -46,6 +47,9 @@ class Change:
         """The value as an option, empty if it cannot be written as one."""
         if self.written in {"True", "False"}:
             return f":{self.name}={'on' if self.written == 'True' else 'off'}"
+        pair = self.value(_ANY_SITE) if self.written.startswith("(") and not self.of_site else ()
+        if isinstance(pair, tuple) and len(pair) == 2 and pair[0] == pair[1]:
+            return f":{self.name}={pair[0]}"
         plain = not self.of_site and self.written.strip("'").replace(".", "").isalnum()
         return f":{self.name}={self.written.strip(chr(39))}" if plain else ""
 
@@ -124,7 +128,7 @@ def _with_sizes(name: str, default: Any) -> Iterator[Change]:  # noqa: ANN401 - 
     """Yield a configuration with the sizes that it leaves at None."""
     sizes = [f.name for f in dataclasses.fields(default) if "size" in f.name and getattr(default, f.name) is None]
     if sizes:
-        both = dict.fromkeys(sizes, (_SIDE, _SIDE))
+        both = dict.fromkeys(sizes, (SIDE, SIDE))
         written = ", ".join(f"{key}={value}" for key, value in both.items())
         made = dataclasses.replace(default, **both)
         yield Change(name, f"{type(default).__name__}({written})", lambda _: made)
@@ -145,4 +149,4 @@ def _is_called(name: str, words: Sequence[str]) -> bool:
 def _side(site: Site) -> int:
     """Return a length that divides both sides of a map, 7 if that does."""
     divides = [side for side in range(1, 9) if site.height % side == site.width % side == 0]
-    return _SIDE if _SIDE in divides else max(divides)
+    return SIDE if SIDE in divides else max(divides)

@@ -31,6 +31,20 @@ def to_module(x: Map, layout: Layout, prefix: Tensor | None = None) -> Tensor:
     return x.permute(0, 3, 1, 2).contiguous() if layout == "BCHW" else x
 
 
+def cut(x: Map, side: int) -> Map:
+    """Return a map (B, H, W, C) in windows, each an image of its own: (B H/s W/s, s, s, C)."""
+    batch, height, width, dim = x.shape
+    windows = x.reshape(batch, height // side, side, width // side, side, dim).transpose(2, 3)
+    return windows.reshape(-1, side, side, dim)
+
+
+def together(windows: Map, shape: torch.Size) -> Map:
+    """Return the map of a given shape that was cut into windows."""
+    batch, height, width, dim = shape
+    side = windows.shape[1]
+    return windows.reshape(batch, height // side, width // side, side, side, dim).transpose(2, 3).reshape(shape)
+
+
 def to_map(y: Tensor, layout: Layout, shape: torch.Size, *, prefix_tokens: int = 0) -> Map:
     """Return a map of a given shape (B, H, W, C) from another layout; the tokens before it are dropped."""
     if layout == "BNC":

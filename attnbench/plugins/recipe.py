@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 import torch
@@ -12,9 +13,10 @@ from torch import Tensor, nn
 
 from attnbench.errors import PluginError
 from attnbench.mechanism import Site
-from attnbench.plugins.arguments import left_at_none, of_constructor
+from attnbench.plugins.arguments import SiteError, hints_of, is_asked_for, is_pair, left_at_none, of_constructor
 from attnbench.plugins.fitting import Fitting, NoLayoutError, mixes_images
 from attnbench.plugins.layout import FOUND_BY_TRYING, Layout
+from attnbench.plugins.names import KNOWN
 from attnbench.probes.weightless import build_on_meta
 from attnbench.record import Value
 
@@ -27,7 +29,7 @@ _TOKENS_FIRST = (
     '; with the tokens first they do not: write :layout=NBC behind its name, say layout = "NBC" in the class, '
     'or adapt(..., layout="NBC")'
 )
-SETTINGS: Mapping[str, Any] = {"layout": Layout, "prefix_tokens": int}
+SETTINGS: Mapping[str, Any] = {"layout": Layout, "prefix_tokens": int, "windows": int}
 """Options that say how a module is called, with what they admit."""
 
 
@@ -54,14 +56,17 @@ class Recipe:
     """As declared, None if it is to be found by trying."""
     prefix_tokens: int = 0
     """Class and register tokens, which stand before those of the map."""
+    windows: int = 0
+    """Tokens along a side of the windows that a map is cut into for the module, 0 for the map as it is."""
     tried: dict[object, Fit] = field(default_factory=dict, repr=False)
     """What was found, by the arguments of the constructor and the size of the map."""
 
     def settings(self) -> dict[str, object]:
         """Return those options that say how the module is called, and what they admit: of what is not declared."""
         takes = inspect.signature(self.layer).parameters
-        declared = self.layout is not None or self.prefix_tokens
-        return {} if declared else {name: admits for name, admits in SETTINGS.items() if name not in takes}
+        laid_out = self.layout is not None or bool(self.prefix_tokens)
+        declared = {"layout": laid_out, "prefix_tokens": laid_out, "windows": bool(self.windows)}
+        return {name: admits for name, admits in SETTINGS.items() if name not in takes and not declared[name]}
 
     def layout_in(self, options: Mapping[str, Value]) -> Layout | None:
         """Return the layout that is declared or among the options, None if it is to be found by trying."""
@@ -73,6 +78,24 @@ class Recipe:
         asked = options.get("prefix_tokens") if "prefix_tokens" in self.settings() else None
         return int(asked or self.prefix_tokens)
 
+    def windows_in(self, options: Mapping[str, Value]) -> int:
+        """Return the side of the windows that a map is cut into, 0 if it is not."""
+        asked = options.get("windows") if "windows" in self.settings() else None
+        return int(asked or self.windows)
+
+    def inside(self, site: Site, options: Mapping[str, Value]) -> Site:
+        """Return the site as the module sees it: that of a window, where the map is cut into some.
+
+        Raises:
+            SiteError: the map is not made of such windows.
+        """
+        side = self.windows_in(options)
+        if not side:
+            return site
+        if side < 0 or site.height % side or site.width % side:
+            raise SiteError(f"a map of {site.height}x{site.width} tokens is not made of windows of {side}x{side}")
+        return replace(site, height=side, width=side)
+
     def build(self, site: Site, options: Mapping[str, Value], needed: Sequence[str] = ()) -> nn.Module:
         """Build the module for a site.
 
@@ -81,8 +104,12 @@ class Recipe:
             options: as given.
             needed: arguments that are filled in although they default to None.
         """
-        settings = self.settings()
-        own = {name: value for name, value in options.items() if name not in settings}
+        site, settings, known = self.inside(site, options), self.settings(), hints_of(self.layer)
+        own = {
+            name: (value, value) if type(value) is int and is_pair(known.get(name)) else value
+            for name, value in options.items()
+            if name not in settings
+        }
         prefix = self.prefix_in(options)
         from_site = of_constructor(self.layer, site, prefix_tokens=prefix, needed=[n for n in needed if n not in own])
         return self.layer(**from_site | dict(self.fixed) | own)
@@ -107,6 +134,7 @@ class Recipe:
             PluginError: tokens before those of a map are asked for in a layout that has none.
             Exception: the module cannot be built; whatever it raised itself.
         """
+        site = self.inside(site, options)
         given = tuple(of_constructor(self.layer, site).items())
         asked = given, tuple(options.items()), site.height, site.width, site.dim, site.heads
         if asked not in self.tried:
@@ -131,7 +159,22 @@ class Recipe:
     def fit_without_data(self, site: Site, options: Mapping[str, Value]) -> Fit:
         """Return the same for a module that can be tried without data, and raise for others as well."""
         with torch.random.fork_rng(devices=[]):
-            return self._first_that_runs(site, options, with_data=False)
+            return self._first_that_runs(self.inside(site, options), options, with_data=False)
+
+    def is_blind(self, site: Site, fit: Fit, options: Mapping[str, Value]) -> bool:
+        """Return whether a module that has a window is given the tokens of a map in a row, and nothing of their form.
+
+        It cannot cut the map itself then: all tokens are one window to it.
+        """
+        takes = inspect.signature(self.layer).parameters
+        forward = getattr(self.layer, "forward", None)
+        asks = inspect.signature(forward).parameters if forward else ()
+        told = any(name in KNOWN and KNOWN[name].is_size for name in takes) or any(map(is_asked_for, asks))
+        if told or list(fit.layouts) != ["BNC"]:
+            return False
+        set_here = {name: each.default for name, each in takes.items()} | dict(self.fixed) | dict(options)
+        windows = [set_here[name] for name in takes if "window" in name and set_here[name] is not None]
+        return bool(windows) and not any(_tokens_of(each) == self.inside(site, options).tokens for each in windows)
 
     def _found_at(self, site: Site, options: Mapping[str, Value]) -> Fit:
         if self.prefix_in(options) and self.layout_in(options) != "BNC":
@@ -169,3 +212,9 @@ class Recipe:
         if fitting.accepted:
             return Fit(layouts=tuple(fitting.accepted), needed=needed, outputs=fitting.outputs)
         raise NoLayoutError(fitting.refusal(wants_one_more=not self.prefix_in(options)))
+
+
+def _tokens_of(side: object) -> int:
+    """Return the tokens of a window by its side or its two sides, 0 for what is neither."""
+    sides = side if isinstance(side, tuple) else (side, side)
+    return prod(sides) if all(type(each) is int for each in sides) else 0

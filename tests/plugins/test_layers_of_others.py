@@ -14,7 +14,7 @@ from attnbench.errors import PluginError, UsageError
 from attnbench.mechanism import Mechanism, Site
 from attnbench.models import subject
 from attnbench.plugins import options
-from attnbench.plugins.adapter import Adapted
+from attnbench.plugins.adapted import Adapted
 from attnbench.plugins.registry import from_module
 from attnbench.record import Cell, Scope, Value
 from attnbench.worker.counts import count
@@ -123,6 +123,11 @@ def _shapes(model: nn.Module) -> dict[str, torch.Size]:
 LED_ON: list[tuple[str, str, bool]] = [
     ("timm.layers.halo_attn:HaloAttn", r"AssertionError, at `_assert\(H % self.block_size == 0, ''\)`", True),
     ("timm.layers.non_local_attn:BilinearAttnTransform", "option 'groups' has no default", True),
+    ("timm.models.davit:WindowAttention", "option 'window_size' has no default", True),
+    ("timm.models.gcvit:WindowAttentionGlobal", "option 'window_size' has no default", True),
+    ("timm.models.swin_transformer:WindowAttention", "must match the size of tensor b \\(49\\)", True),
+    ("timm.models.swin_transformer_v2:WindowAttention", "option 'window_size' has no default", True),
+    ("timm.models.swin_transformer_v2_cr:WindowMultiHeadAttention", "option 'window_size' has no default", True),
     ("timm.models.efficientvit_msra:CascadedGroupAttention", "option 'key_dim' has no default", False),
     ("timm.models.eva:EvaAttention", "norm_layer must be provided if qk_norm or scale_norm is True", True),
     ("timm.models.focalnet:FocalModulation", "option 'focal_window' has no default", True),
@@ -268,6 +273,18 @@ class TokensFirst(nn.Module):
         return self.attention(x, x, x)[0]
 
 
+class OfAWindow(nn.Module):
+    """Takes windows of 2x2 as images of their own."""
+
+    def __init__(self, dim: int, window_size: tuple[int, int]) -> None:
+        super().__init__()
+        self.mix, self.tokens = nn.Linear(window_size[0] * window_size[1], 4), window_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, _, _ = x.shape
+        return self.mix(x.transpose(1, 2)).transpose(1, 2)
+
+
 TINY = Site(height=4, width=4, dim=8, heads=2)
 
 
@@ -344,3 +361,31 @@ def test_a_layer_that_takes_tokens_first_is_not_called_as_if_they_came_second() 
     layer, x = mechanism(TINY, layout="NBC"), torch.randn(2, 4, 4, 8)
     alone = layer.layer(x.flatten(1, 2).transpose(0, 1)).transpose(0, 1)
     torch.testing.assert_close(layer(x).flatten(1, 2), alone)
+
+
+def test_a_layer_that_takes_windows_is_given_those_of_the_map() -> None:
+    mechanism = adapt(OfAWindow)
+    chosen = options.resolve(mechanism, {"window_size": "2", "windows": "2"})
+    layer, x = mechanism(TINY, **chosen), torch.randn(3, 4, 4, 8)
+    assert layer.layer.tokens == (2, 2)
+    corner = layer.layer(x[:, 2:, :2].flatten(1, 2)).unflatten(1, (2, 2))
+    torch.testing.assert_close(layer(x)[:, 2:, :2], corner)
+    assert mechanism.adaptation(TINY, **chosen) == (
+        "called with BNC, the one layout in which it keeps a map's shape; "
+        "the map is cut into windows of 2x2 for it, within the timed call"
+    )
+    reason = mechanism.why_unsupported(Site(height=5, width=4, dim=8, heads=2), **chosen)
+    assert reason == "a map of 5x4 tokens is not made of windows of 2x2"
+
+
+def test_products_within_windows_are_counted_as_by_hand() -> None:
+    name, _, chosen = named("timm.models.swin_transformer:WindowAttention:windows=7")
+    found = count(subject.of(cell_of(name, chosen)))
+    assert found["macs_torch"] == 4 * 196 * 96**2 + 2 * 196 * 49 * 96
+
+
+def test_that_all_tokens_are_one_window_to_a_layer_is_noted() -> None:
+    _, mechanism, chosen = named("timm.models.davit:WindowAttention:window_size=7")
+    assert "all tokens are one window to it" in str(mechanism.adaptation(SITE, **chosen))
+    _, mechanism, chosen = named("timm.models.davit:WindowAttention:window_size=14")
+    assert "one window" not in str(mechanism.adaptation(SITE, **chosen))

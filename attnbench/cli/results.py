@@ -18,14 +18,34 @@ from attnbench.errors import UsageError
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write. [the run's, if one]")
 @click.option("--latex", is_flag=True, help="Also write the tables for a paper: tables.tex, with booktabs and siunitx.")
-def report(folders: tuple[Path, ...], out: Path | None, latex: bool) -> None:
+@click.option("--figure", metavar="NAME", help="Make one figure for a paper instead: latency, memory, macs, energy.")
+@click.option("--style", metavar="NAME", help="With --figure: paper or talk. [paper]")
+@click.option("--width", metavar="LENGTH", help="With --figure: 3.25in or 8cm, of the whole figure. [3.25in]")
+@click.option("--only", type=COMMAS, help="With --figure: mechanisms or labels, in the order of the legend. [all]")
+@click.option("--label", "labels", multiple=True, metavar="NAME=TEXT", help="With --figure: what the paper calls it.")
+def report(
+    folders: tuple[Path, ...],
+    out: Path | None,
+    latex: bool,
+    figure: str | None,
+    labels: tuple[str, ...],
+    **asked: Any,  # noqa: ANN401
+) -> None:
     """Make tables and plots of one or more runs, from any machines.
 
-    FOLDERS are runs, or files that pytest-benchmark wrote with --benchmark-json.
+    FOLDERS are runs, or files that pytest-benchmark wrote with --benchmark-json. With --figure, one figure for a paper
+    goes into the folder figures, as PDF, SVG and, where there is LaTeX, PGF.
     """
     from attnbench.runs import reporting  # noqa: PLC0415
 
     where = out or (folders[0] if folders[0].is_dir() else folders[0].with_suffix(""))
+    idle = [name for name, value in (*asked.items(), ("label", labels)) if value and figure is None]
+    if idle:
+        raise UsageError(*(f"--{name} does nothing without --figure" for name in idle))
+    if figure is not None:
+        wanted = {"name": figure, **{name: value for name, value in asked.items() if value}, "labels": labels}
+        reporting.make_figure(folders, wanted, out=where / "figures", console=invocation.console())
+        return
     reporting.make_report(
         folders, out=where, console=invocation.console(), command=invocation.command_line(), as_latex=latex
     )

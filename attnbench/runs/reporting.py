@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from attnbench import files, store
 from attnbench.compare.verdict import Comparison
-from attnbench.errors import StoreError
+from attnbench.errors import StoreError, UsageError
 from attnbench.record import Record
 from attnbench.report import folder as report_folder
 from attnbench.report import summary, verdicts
@@ -81,6 +82,35 @@ def make_report(folders: Sequence[Path], *, out: Path, console: Console, command
         words = f"{len(missing)} of the {len(found.cells)} cells asked for have no row: {named}"
         console.print(Text(words), soft_wrap=True)
     name(written, out, console)
+
+
+def make_figure(folders: Sequence[Path], wanted: Mapping[str, Any], *, out: Path, console: Console) -> None:
+    """Make a figure for a paper of runs that are on disk, and name its files.
+
+    Args:
+        folders: runs, or files that pytest-benchmark wrote with ``--benchmark-json``.
+        wanted: what it is to be like, as written, by the names of options.
+        out: where it goes.
+        console: where its files are named.
+
+    Raises:
+        UsageError: it cannot be like that, or there is nothing to draw.
+        StoreError: a folder cannot be read, or a file not written.
+    """
+    from attnbench.report.plots import paper  # noqa: PLC0415 - matplotlib
+
+    findings = Findings.of([record for path in folders for record in read(path)])
+    figure = paper.read(wanted, findings.rows)
+    try:
+        written = paper.draw(findings.rows, figure, out)
+    except OSError as error:
+        raise StoreError(f"cannot write {out}: {files.reason_of(error)}; give another folder with --out") from None
+    if not written:
+        raise UsageError(
+            f"--figure {figure.name}: nothing to draw: no mechanism was measured at two resolutions or more"
+        )
+    for path in written:
+        console.print(Text(str(path)), soft_wrap=True)
 
 
 def _write_latex(findings: Findings, folder: Path) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,6 +29,7 @@ _ONE_THREAD = dict.fromkeys((*THREADS, "OPENBLAS_NUM_THREADS"), "1")
 """Numpy's BLAS would start its threads as it is loaded. Children set for themselves how many they have."""
 _OF_A_CHILD = frozenset({*_ONE_THREAD, "PYTEST_CURRENT_TEST"})
 """Variables that may change from one child to the next."""
+_INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOCK: Final = threading.RLock()
 _SERVERS: Final[dict[_Surroundings, _Server]] = {}
 
@@ -177,6 +178,18 @@ def _server() -> tuple[_Surroundings, _Server]:
 
 @atexit.register
 def _close() -> None:
-    for surroundings, server in _SERVERS.items():
-        if surroundings.parent == os.getpid():
+    own = [server for surroundings, server in _SERVERS.items() if surroundings.parent == os.getpid()]
+    with _uninterrupted() if own else contextlib.nullcontext():
+        for server in own:
             server.close()
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ignore what would end this process, which is ending: somebody who interrupts once more is told nothing by it."""
+    before = [(number, signal.signal(number, signal.SIG_IGN)) for number in _INTERRUPTING]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)

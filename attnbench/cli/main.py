@@ -75,7 +75,8 @@ def _main() -> None:
         _complain(error.mistakes)
     except AttnbenchError as error:
         _complain((str(error),))
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort):  # while nothing was measured, or once more while what is kept was said
+        click.echo("attnbench: interrupted; rows that were written are kept", err=True)
         sys.exit(invocation.INTERRUPTED)
     except (MemoryError, OSError, RuntimeError) as error:
         _complain((_refusal(error),))

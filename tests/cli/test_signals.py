@@ -72,6 +72,21 @@ def test_a_run_that_is_told_to_end_says_what_is_kept_and_leaves_nothing(tmp_path
     assert [record.status for record in store.read(tmp_path / "run")] == ["ok"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("gap_s", [0, 0.005, 0.3])
+def test_who_interrupts_three_times_is_told_what_is_kept_and_sees_no_traceback(tmp_path: Path, gap_s: float) -> None:
+    process, pid = started(tmp_path)
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        time.sleep(gap_s)
+    said, _ = process.communicate()
+    assert process.returncode == 130
+    assert "interrupted; " in said
+    assert "Traceback" not in said
+    assert gone(pid)
+    assert [record.status for record in store.read(tmp_path / "run")] == ["ok"]
+
+
 def test_a_run_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
     process, pid = started(tmp_path)
     process.kill()

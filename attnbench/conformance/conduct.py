@@ -143,7 +143,15 @@ def deterministic(candidate: Candidate) -> str:
     """In evaluation mode, the same map gives the same result every time, whatever maps came before."""
     site = candidate.base
     layer, x = candidate.layer(site), image(site)
-    first, second = layer(x), layer(x)
+    given, first = x.clone(), layer(x)
+    if not torch.equal(x, given):
+        raise BrokenError(
+            f"a call overwrites the map that it is given: it changes by {distance(x, given):.1e}",
+            expected="the map as it was: the block adds it to the result",
+            advice="write into a copy: x = x * 0.7 instead of x *= 0.7",
+            site=site,
+        )
+    second = layer(x)
     if not torch.equal(first, second):
         raise BrokenError(
             f"results that differ by {distance(second, first):.1e}",

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from attnbench.errors import PluginError
 from attnbench.mechanism import Map, Mechanism, Site
+from attnbench.plugins import lazies
 from attnbench.plugins.advice import Adviser
 from attnbench.plugins.arguments import SiteError, of_forward
+from attnbench.plugins.blocks import within_rows
 from attnbench.plugins.fitting import NoLayoutError, described, first_of
 from attnbench.plugins.layout import Layout, cut, to_map, to_module, together
 from attnbench.plugins.names import KNOWN
@@ -47,6 +50,7 @@ class Adapted(Mechanism):
         self.register_buffer("prefix", self.recipe.prefix(site, options))
         self.windows = self.recipe.windows_in(options)
         self.further = of_forward(self.layer, self.recipe.inside(site, options))
+        lazies.shape(self, torch.zeros(1, site.height, site.width, site.dim))
 
     def forward(self, x: Map) -> Map:
         """Return what the module makes of the map; of several outputs, the first."""
@@ -123,13 +127,31 @@ class Adapted(Mechanism):
     @classmethod
     def adaptation(cls, site: Site, **options: Any) -> str | None:  # noqa: ANN401
         """Say what was assumed of the module because it says nothing of it itself, None if nothing was."""
-        fit = cls.recipe.fit_at(site, options)
-        said, side = _assumed(fit, cls.recipe.layout_in(options)), cls.recipe.windows_in(options)
+        fit, declared = cls.recipe.fit_at(site, options), cls.recipe.layout_in(options)
+        said, side = _assumed(fit, declared), cls.recipe.windows_in(options)
+        if (declared or fit.layouts[0]) == "BHWC" and cls._sees_rows(site, options):
+            said.insert(0, _ROWS)  # a note may be cut where it is long
         if cls.recipe.is_blind(site, fit, options):
             said.append("all tokens are one window to it, which has a window and is not told the map's form")
         if side:
             said.append(f"the map is cut into windows of {side}x{side} for it, within the timed call")
         return "; ".join(said) or None
+
+    @classmethod
+    def _sees_rows(cls, site: Site, options: Mapping[str, Value]) -> bool:
+        """Return whether the module mixes tokens within rows of the map alone; not of one that cannot be built."""
+        with torch.random.fork_rng(devices=[]):
+            try:
+                layer = cls(site, **options).eval()
+            except Exception:  # a stranger's constructor may raise anything
+                return False
+            return within_rows(layer, site)
+
+
+_ROWS = (
+    "mixes tokens within a row of the map and with no other row: if it is made for blocks of tokens, "
+    "(B, blocks, tokens, C), its blocks are rows here; wrap it in a module that cuts the map into blocks"
+)
 
 
 def _assumed(fit: Fit, declared: Layout | None) -> list[str]:

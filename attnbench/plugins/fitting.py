@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from attnbench import raised
 from attnbench.mechanism import Site
+from attnbench.plugins import lazies
 from attnbench.plugins.arguments import of_forward
 from attnbench.plugins.layout import Layout, to_map, to_module
 
@@ -24,6 +25,8 @@ class Fitting:
     """A module that is called with a map in layout after layout."""
 
     model: nn.Module
+    anew: Callable[[], nn.Module]
+    """Makes another of it, for each call of one that a call gives its shapes."""
     site: Site
     device: torch.device
     accepted: dict[Layout, int] = field(default_factory=dict)
@@ -43,7 +46,8 @@ class Fitting:
             x = to_module(torch.zeros(1, site.height, site.width, site.dim, device=self.device), layout, prefix)
             try:
                 with torch.no_grad():
-                    y = self.model(x, **of_forward(self.model, site))
+                    model = self.anew() if lazies.has_lazies(self.model) else self.model
+                    y = model(x, **of_forward(model, site))
             except Exception as error:
                 self.said[layout] = described(error)
                 continue

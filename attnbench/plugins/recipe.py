@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -13,11 +14,11 @@ from torch import Tensor, nn
 
 from attnbench.errors import PluginError
 from attnbench.mechanism import Site
+from attnbench.plugins import lazies
 from attnbench.plugins.arguments import SiteError, hints_of, is_asked_for, is_pair, left_at_none, of_constructor
 from attnbench.plugins.fitting import Fitting, NoLayoutError, mixes_images
 from attnbench.plugins.layout import FOUND_BY_TRYING, Layout
 from attnbench.plugins.names import KNOWN
-from attnbench.probes.weightless import build_on_meta
 from attnbench.record import Value
 
 _MOST_WITH_IMAGES = 1024
@@ -201,13 +202,15 @@ class Recipe:
 
     def _tried_at(self, site: Site, options: Mapping[str, Value], needed: tuple[str, ...], *, with_data: bool) -> Fit:
         device = torch.device("cpu" if with_data else "meta")
-        if with_data:
-            model = self.build(site, options, needed)
-        else:
-            model, _ = build_on_meta(lambda: (self.build(site, options, needed), ()))
+        built = partial(self.build, site, options, needed)
+
+        def made() -> nn.Module:
+            model = built() if with_data else lazies.on_meta(built)
+            model.eval()  # not taken for the model: somebody's may return nothing
+            return model
+
         layout = self.layout_in(options)
-        model.eval()  # not taken for the model: somebody's may return nothing
-        fitting = Fitting(model=model, site=site, device=device)
+        fitting = Fitting(model=made(), anew=made, site=site, device=device)
         fitting.of(FOUND_BY_TRYING if layout is None else (layout,), self.prefix(site, options, device))
         if fitting.accepted:
             return Fit(layouts=tuple(fitting.accepted), needed=needed, outputs=fitting.outputs)

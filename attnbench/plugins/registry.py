@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from attnbench.mechanism import Mechanism
 
 GROUP = "attnbench.mechanisms"
+_VALUE = re.compile(r"\s*(?P<module>[\w.]+)\s*:\s*(?P<attribute>[\w.]+)\s*(\[.*\])?\s*")
+"""Of an entry point: a class may stand within another one, and extras that it needs behind it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +89,7 @@ class Plugin:
                 f"{self._advice(error)} or leave {self.name} out"
             ) from error
         try:
-            found: object = getattr(module, self.attribute)
+            found: object = attrgetter(self.attribute)(module)
         except AttributeError:
             raise PluginError(
                 f"{self.name} from {self.distribution}: {self.module} has no {self.attribute!r}; "
@@ -125,7 +129,7 @@ class Registry:
             return from_file(Path(path), attribute)
         if name.endswith(".py"):
             raise PluginError(f"no class named in {name!r}; write {name}:MyAttention")
-        if colon and all(part.isidentifier() for part in (*path.split("."), attribute)):
+        if colon and all(part.isidentifier() for part in (*path.split("."), *attribute.split("."))):
             return from_module(path, attribute)
         if colon:
             raise PluginError(f"{name!r} is neither a mechanism, nor FILE.py:Class, nor package.module:Class")
@@ -141,7 +145,8 @@ def discover(entry_points: Iterable[metadata.EntryPoint] | None = None) -> Regis
     """Return the registry of what is installed, without importing any of it."""
     found: dict[str, dict[str, Plugin]] = {}
     for entry in metadata.entry_points(group=GROUP) if entry_points is None else entry_points:
-        module, _, attribute = entry.value.partition(":")
+        value = _VALUE.fullmatch(entry.value)
+        module, attribute = (value["module"], value["attribute"]) if value else (entry.value, "")
         plugin = Plugin(name=entry.name, module=module, attribute=attribute, distribution=origin(entry))
         # A distribution met twice on sys.path (a checkout and its editable install) is one plugin, not a conflict.
         found.setdefault(entry.name, {}).setdefault(f"{plugin.distribution} {entry.value}", plugin)

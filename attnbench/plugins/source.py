@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,11 +41,18 @@ def read(plugin: Plugin) -> Facts:
             tree = ast.parse(path.read_bytes())
         except (OSError, SyntaxError, ValueError):
             break
-        for node in tree.body:
-            if isinstance(node, ast.ClassDef) and node.name == name:
-                return _facts_of(node, _named(tree, path))
+        node = _class_of(tree.body, name)
+        if node is not None:
+            return _facts_of(node, _named(tree, path))
         path, name = _follow_import(tree, path, name)
     return Facts()
+
+
+def _class_of(statements: Sequence[ast.stmt], name: str) -> ast.ClassDef | None:
+    """Return a class by its name, which may be that of one within another."""
+    first, _, within = name.partition(".")
+    found = next((each for each in statements if isinstance(each, ast.ClassDef) and each.name == first), None)
+    return _class_of(found.body, within) if found is not None and within else found
 
 
 def file_of(plugin: Plugin) -> Path | None:

@@ -214,3 +214,37 @@ def test_what_an_option_admits_is_read_from_its_annotation(tmp_path: Path) -> No
         "one": "x",
         "maybe": "a number or none",
     }
+
+
+NESTED = """
+from torch import nn
+
+
+class Outer:
+    class Inner(nn.Linear):
+        layout = "BNC"
+
+        def __init__(self, dim, *, bias: bool = True):
+            super().__init__(dim, dim, bias=bias)
+"""
+
+
+@pytest.mark.parametrize(
+    "value", ["nested_one:Outer.Inner", "nested_one:Outer.Inner [fast]", "nested_one : Outer.Inner"]
+)
+def test_entry_points_may_name_a_class_within_another_and_extras(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    (tmp_path / "nested_one.py").write_text(NESTED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "nested_one", raising=False)
+    plugin = registry.discover([entry("inner", value)]).plugins["inner"]
+    assert plugin.load().__name__ == "Inner"
+    assert source.read(plugin).options["bias"] == "True"
+    assert registry.discover([]).find("nested_one:Outer.Inner").load().__name__ == "Inner"
+    assert registry.discover([]).find(f"{tmp_path}/nested_one.py:Outer.Inner").load().__name__ == "Inner"
+
+
+def test_an_entry_point_without_a_class_is_refused_with_who_brings_it(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match="json has no"):
+        registry.discover([entry("none", "json")]).find("none").load()

@@ -102,7 +102,8 @@ def _hides_another(name: str, holder: Holder) -> bool:
     """Return whether a name that was added is found where an inherited or built-in one was."""
     if isinstance(holder, type):
         return any(name in vars(base) for base in holder.__mro__[1:-1])
-    return name in vars(builtins)
+    # Python looks there; torch.ops.aten finds its operators when they are first asked for, sum and range among them
+    return "__builtins__" in holder and name in vars(builtins)
 
 
 def _holders() -> Iterator[tuple[str, Holder]]:

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from witnessed import ADVERSARIES, cell_of, ready
 
-from attnbench.models import subject
+from attnbench.models import calls, subject
+from attnbench.probes import memory
 from attnbench.record import Cell, Mode
 from attnbench.worker.memory import measure_memory, memory_outside
 from attnbench.worker.ready import Metrics
@@ -32,6 +33,16 @@ def test_a_layer_that_knows_its_input_again_takes_what_an_honest_one_takes(mode:
     expected, found = (measured(replace(cell, mode=mode)) for cell in (honest, remembers))
     assert expected["memory_peak_bytes"] <= found["memory_peak_bytes"]
     assert expected.get("memory_saved_bytes") == found.get("memory_saved_bytes")
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("mechanism", ["mhsa", "swin", "qna"])
+def test_new_values_change_nothing_of_an_honest_layers_memory(mechanism: str, mode: Mode) -> None:
+    one = ready(cell_of(mechanism, mode=mode))
+    one.call()
+    forget = calls.forget(one.model, one.x)
+    plain = memory.peak(one.call, device="cpu", forget=forget).peak_bytes
+    assert measure_memory(subject.of(one.cell), one.model, one.x)["memory_peak_bytes"] == plain
 
 
 def test_what_it_takes_elsewhere_is_found_though_it_knows_its_input_again() -> None:

@@ -96,6 +96,22 @@ def test_what_is_added_or_imported_is_no_change(before: Bindings, monkeypatch: p
     assert before.rebound() == []
 
 
+@pytest.mark.parametrize("name", ["range", "sum", "abs", "max", "pow"])
+def test_an_operator_that_is_first_asked_for_is_no_change_though_python_has_a_function_of_its_name(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(vars(torch.ops.aten), name, raising=False)
+    before = Bindings()
+    assert getattr(torch.ops.aten, name)
+    assert before.rebound() == []
+
+
+def test_a_name_that_hides_a_function_of_pythons_in_a_module_is_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Bindings()
+    monkeypatch.setattr(latency, "sum", other, raising=False)
+    assert [each.said for each in before.rebound()] == ["attnbench.probes.latency.sum"]
+
+
 def test_values_may_change(before: Bindings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mkldnn, "VERBOSE_ON", 7, raising=False)
     monkeypatch.setattr(math, "pi", 3)

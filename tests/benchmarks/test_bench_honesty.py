@@ -11,15 +11,14 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from witnessed import ready
 
 from attnbench import devices
-from attnbench.models import calls, subject
 from attnbench.plan.given import read_request
-from attnbench.record import Cell, Record
+from attnbench.record import Record
 from attnbench.runs import limits as machine_limits
 from attnbench.runs import runner, session
 from attnbench.runs.progress import Progress
-from attnbench.worker.ready import Ready
 from attnbench.worker.witness import Witness
 
 ASKED = {"mechanisms": ["hmhsa", "qna"], "res": [224, 512]}
@@ -76,12 +75,3 @@ def around_calls(record: Record) -> float:
         honest += filled - start + end - called
         whole += end - start
     return honest / whole
-
-
-def ready(cell: Cell) -> Ready:
-    asked = subject.of(cell)
-    model, x = subject.place(asked, seed=0)
-    call = calls.call(cell, model, x, forget=calls.forget(model, x))
-    return Ready(
-        index=0, cell=cell, model=model, x=x, call=call, layers=asked.layers, parameters_bytes=0, found={}
-    )  # fmt: skip

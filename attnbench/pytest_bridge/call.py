@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import torch
 
 from attnbench import __version__, devices
-from attnbench.devices import attention, environment
+from attnbench.devices import environment
 from attnbench.errors import PluginError, UsageError
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.plugins import options
@@ -103,8 +103,7 @@ class MechanismBenchmark:
                 cache=cache, threads=torch.get_num_threads(),
             )  # fmt: skip
             devices.of(cell.device).set_up(threads=cell.threads)
-            with attention.allowed(cell.sdpa):
-                self._time(mechanism, cell, house)
+            self._time(mechanism, cell, house)
 
     def _time(self, mechanism: str, cell: Cell, house: Surroundings | None) -> None:
         learned: dict[str, Value] = {}
@@ -149,7 +148,7 @@ def _prepared(cell: Cell, house: Surroundings | None, learned: dict[str, Value])
         return prepare(0, assignment, Settings(), lambda _: None, learn, held_bytes=0, house=house)
     except Unmeasurable as outcome:
         if outcome.status is Status.UNSUPPORTED:
-            raise UsageError(f"{cell.mechanism} cannot be built {outcome.reason}") from None
+            raise UsageError(f"{cell.mechanism} cannot be timed: {outcome.reason}") from None
         raise PluginError(f"{cell.mechanism} from {cell.distribution}: {outcome.reason}") from None
 
 

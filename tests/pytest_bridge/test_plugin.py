@@ -303,13 +303,18 @@ def test_there_are_as_many_rounds_as_there_is_time_for() -> None:
     [
         ("mhsa", "14", 3, "write height and width, such as 14x14"),
         ("mhsa", "0x4", 3, "is not a map of tokens"),
-        ("mhsa", "4x4", 5, "mhsa cannot be built at 4x4 tokens, dim 24: dim 24 does not divide into 5 heads"),
+        ("mhsa", "4x4", 5, "mhsa cannot be timed: at 4x4 tokens, dim 24: dim 24 does not divide into 5 heads"),
         ("mhsa:window=3", "4x4", 3, "unknown option 'window'"),
     ],
 )
 def test_what_cannot_be_timed_is_refused(mechanism: str, tokens: str, heads: int, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         call.MechanismBenchmark(FakeBenchmark())(mechanism, tokens, dim=24, heads=heads)
+
+
+def test_a_kernel_that_cannot_run_here_is_refused_in_a_line() -> None:
+    with pytest.raises(UsageError, match=r"^mhsa cannot be timed: torch cannot use its cudnn kernel here: No viable"):
+        benchmarked("mhsa", sdpa="cudnn")
 
 
 def test_the_layer_is_the_registered_one() -> None:

@@ -6,6 +6,9 @@ the settings of matplotlib are as they were when it returns.
 
 from __future__ import annotations
 
+from attnbench.report.plots import backend  # noqa: F401 - before anything else of matplotlib
+
+# isort: split
 import re
 from collections.abc import Iterable, Iterator
 from itertools import chain, count

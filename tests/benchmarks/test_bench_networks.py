@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from attnbench.probes.latency import TimingSettings, time_interleaved
 
 for _mechanism in ("hmhsa", "qna", "lavit"):
-    import_module(f"mechanisms.{_mechanism}.network")
+    import_module(f"attnbench.mechanisms.{_mechanism}.network")
 
 TINY = ["hat_net_tiny", "qna_vit_tiny", "lavit_tiny"]
 NETWORKS = [

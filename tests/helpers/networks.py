@@ -12,7 +12,7 @@ from golden_recipe import GOLDEN
 from torch import Tensor, nn
 
 for _mechanism in ("hmhsa", "qna", "lavit"):
-    import_module(f"mechanisms.{_mechanism}.network")
+    import_module(f"attnbench.mechanisms.{_mechanism}.network")
 
 SMALL: dict[str, dict[str, Any]] = {
     "hat_net_tiny": {"dims": (8, 8, 16, 16), "depths": (1, 2, 1, 1), "head_dim": 4},

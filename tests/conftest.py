@@ -18,7 +18,7 @@ for mark in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
     del os.environ[mark]
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
-CHECKED = ["attnbench.models", "attnbench.accuracy", "mechanisms"]
+CHECKED = ["attnbench.models", "attnbench.accuracy", "attnbench.mechanisms"]
 """Whose annotations, shapes among them, hold in every call under test; in no child process, and in no benchmark."""
 LONG_S = 1800
 

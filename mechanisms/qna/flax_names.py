@@ -1,4 +1,4 @@
-"""The tensors of the authors' Flax checkpoints under the names and in the shapes of ``attnbench.mechanisms.qna.network``."""
+"""The tensors of the authors' Flax checkpoints, in the names and shapes of ``attnbench.mechanisms.qna.network``."""
 
 from __future__ import annotations
 

@@ -75,7 +75,8 @@ class TwinsAttention(Mechanism):
         GSA, layers 1, 3, ...:  r = LayerNorm(Conv(y)), the convolution R x R of stride R;  r = y where R is 1
                                 Q = y Wq;  K, V = r Wkv;  z = softmax(Q K^T / sqrt d) V;  out = z Wo
 
-    GSA is PVT's attention, see ``attnbench.mechanisms.sra.SpatialReductionAttention``. R is 8, 4, 2, 1 at strides 4, 8, 16, 32.
+    GSA is PVT's attention, see ``attnbench.mechanisms.sra.SpatialReductionAttention``. R is 8, 4, 2, 1 at strides
+    4, 8, 16, 32.
 
     Cost per image: LSA (3 N' + N) C^2 MACs of projections and 2 N' M^2 C of attention products; GSA 2 (N + K) C^2, 2 N
     K C and, if R > 1, K R^2 C^2 of the convolution. The scores are h N' M^2 or h N K elements, which ``unfused`` holds

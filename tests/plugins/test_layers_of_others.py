@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from attnbench import adapt
+from attnbench.compare.lockstep import as_known_here
 from attnbench.errors import PluginError, UsageError
 from attnbench.mechanism import Mechanism, Site
 from attnbench.models import subject
@@ -341,6 +342,14 @@ def test_what_defaults_to_none_is_an_option_that_is_no_part_of_a_cell_until_it_i
     _, mechanism, chosen = named("timm.layers.attention:Attention:attn_head_dim=16")
     assert chosen["attn_head_dim"] == 16
     assert mechanism(SITE, **chosen).layer.qkv.out_features == 3 * 3 * 16
+
+
+def test_two_revisions_are_compared_with_the_options_that_were_set() -> None:
+    cell = cell_of("timm.layers.attention:Attention", {"attn_head_dim": 16, "no_longer_there": 1})
+    chosen = as_known_here(cell).options
+    assert chosen["attn_head_dim"] == 16
+    assert chosen["qkv_bias"] is False
+    assert not {"no_longer_there", "layout", "dim_out"} & chosen.keys()
 
 
 def test_layout_and_class_tokens_are_said_behind_the_name() -> None:

@@ -199,3 +199,13 @@ def test_multiply_adds_that_are_in_doubt_are_not_ranked_and_the_latency_is():
     first, _ = found.sheets[0].lines
     assert first.entries["latency_median_s"].best
     assert not any(line.entries["macs"].best for line in found.sheets[0].lines)
+
+
+def test_a_row_without_multiply_adds_says_why():
+    why = "count_torch fails: ValueError: FlexAttention is not supported on meta"
+    uncounted, counted = row("a", macs=None, macs_remark=why), row("b")
+    found = book_of(uncounted, counted)
+    (sheet,) = found.sheets
+    said = {line.name: [found.notes[number - 1] for number in line.notes] for line in sheet.lines}
+    assert said["a"] == [f"no MACs: {why}"]
+    assert said["b"] == []

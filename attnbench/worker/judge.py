@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,7 +21,20 @@ from attnbench.worker.ready import Metrics
 
 _AGAIN_S = 0.5
 """Time for the rate that is measured again, once a row contradicts it."""
-Again = Callable[[], MachineLimits]
+_LEAST_SHARE = 0.02
+_UNDISTURBED = 0.9
+"""Share of the processor's time that a measurement must have had to be held against a row for sure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredAgain:
+    """Limits, and how much of the time in which they were measured their process was on the processor."""
+
+    limits: MachineLimits
+    share: float = 1.0
+
+
+Again = Callable[[], MeasuredAgain]
 
 
 def of_figures(found: Metrics) -> list[Objection]:
@@ -66,7 +80,8 @@ def of_time(
     macs = per_image * cell.batch * (2 if cell.mode is Mode.TRAIN else 1)
     if high >= machine.least_s(macs, cell.dtype):
         return []
-    machine = _faster(machine, again(), cell.dtype)
+    beside = again()
+    machine = _faster(machine, beside.limits, cell.dtype)
     least_s = machine.least_s(macs, cell.dtype)
     if high >= least_s:
         return []
@@ -76,26 +91,36 @@ def of_time(
         f"{times[0]} is {least_s / float(timed['latency_median_s'] or high):.3g} times as fast as this machine can be: "
         f"{format_value('macs', macs)} take {times[1]} at least, at {rate}/s of {cell.dtype} measured again beside it"
     )
-    return [Objection(said=said, sure=not cell.compiled)]
+    return [Objection(said=said, sure=not cell.compiled and beside.share >= _UNDISTURBED)]
 
 
 def measured_again(cell: Cell, device: Device) -> Again:
-    """Return what measures the rate of a cell's products in this process, as it is set up now."""
+    """Return what measures the rate of a cell's products in this process, as it is set up now.
+
+    Where other programs have the processor for a part of the time, a rate is what it would be without them: a machine
+    that is busy must not make an honest row look too fast.
+    """
 
     @torch.inference_mode()
-    def again() -> MachineLimits:
+    def again() -> MeasuredAgain:
         names = dict.fromkeys(["float32", cell.dtype])
-        timer = device.timer()
+        timer, threads = device.timer(), torch.get_num_threads()
+        since, worked_since = time.perf_counter(), time.process_time()
         with device.where:
             rates = {
                 name: limits.products_rate(subject.DTYPES[name], device.extent.sides, timer, _AGAIN_S) for name in names
             }
-        return MachineLimits(
-            device=cell.device,
-            threads=torch.get_num_threads(),
-            macs_per_s={name: found.per_s for name, found in rates.items()},
-            bytes_per_s=0.0,
-            uncertainty={name: found.spread for name, found in rates.items()},
+        worked_s, passed_s = time.process_time() - worked_since, time.perf_counter() - since
+        share = min(1.0, worked_s / (passed_s * threads)) if device.in_main_memory and passed_s else 1.0
+        return MeasuredAgain(
+            share=share,
+            limits=MachineLimits(
+                device=cell.device,
+                threads=threads,
+                macs_per_s={name: found.per_s / max(share, _LEAST_SHARE) for name, found in rates.items()},
+                bytes_per_s=0.0,
+                uncertainty={name: found.spread for name, found in rates.items()},
+            ),
         )
 
     return again

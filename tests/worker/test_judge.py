@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from attnbench import devices
+from attnbench.probes.limits import Rate
 from attnbench.record import Cell, Mode
 from attnbench.roofline import MachineLimits
 from attnbench.worker import judge
@@ -18,13 +21,21 @@ def machine(rate: float, uncertainty: float = 0.0) -> MachineLimits:
     )
 
 
-def judged(high_s: float, *, cell: Cell = CELL, known: float = 1e11, again: float = 1e11, uncertainty: float = 0.0):
+def judged(
+    high_s: float,
+    *,
+    cell: Cell = CELL,
+    known: float = 1e11,
+    again: float = 1e11,
+    uncertainty: float = 0.0,
+    share: float = 1.0,
+):
     timed = {"latency_median_s": high_s, "latency_ci_high_s": high_s}
     before = machine(known, uncertainty).to_dict()
-    return judge.of_time(cell, FOUND, timed, before, lambda: machine(again))
+    return judge.of_time(cell, FOUND, timed, before, lambda: judge.MeasuredAgain(limits=machine(again), share=share))
 
 
-def never() -> MachineLimits:
+def never() -> judge.MeasuredAgain:
     raise AssertionError("measured again without need")
 
 
@@ -45,6 +56,22 @@ def test_a_time_within_the_uncertainty_stands_and_nothing_is_measured_again() ->
 def test_limits_that_were_taken_on_a_busy_machine_are_measured_again_before_a_row_is_rejected() -> None:
     assert judged(0.002, known=1e11, again=9e11) == []
     assert judged(0.002, known=1e11, again=2e11)
+
+
+def test_what_was_measured_on_a_busy_machine_makes_a_row_suspicious_and_no_more() -> None:
+    (found,) = judged(0.002, share=0.5)
+    assert not found.sure
+
+
+def test_a_rate_is_what_it_would_be_had_other_programs_left_the_processor_alone(monkeypatch) -> None:
+    clock = iter([0.0, 10.0])
+    monkeypatch.setattr(judge.time, "perf_counter", lambda: next(clock))
+    worked = iter([0.0, 2.5 * torch.get_num_threads()])
+    monkeypatch.setattr(judge.time, "process_time", lambda: next(worked))
+    monkeypatch.setattr(judge.limits, "products_rate", lambda *_: Rate(per_s=1e9, spread=0.0))
+    found = judge.measured_again(CELL, devices.of("cpu"))()
+    assert found.share == 0.25
+    assert found.limits.macs_per_s == {"float32": 4e9}
 
 
 def test_samples_that_differ_make_limits_uncertain() -> None:

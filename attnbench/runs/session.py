@@ -150,7 +150,7 @@ def measure(
     more = f", and what is known by now of {begun} more" if begun else ""
     said = f"{len(records)} of {len(planned.cells)} cells are kept{more}; run the same command to resume"
     if interrupted:
-        console.print(f"interrupted; {said}")
+        console.print(Text(f"interrupted; {said}"), soft_wrap=True)
     stopped = f"{why}; {said} once that is mended" if why else ""
     return SessionOutcome(records=records, interrupted=interrupted, stopped=stopped)
 

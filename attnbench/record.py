@@ -77,7 +77,7 @@ A field that is added later is part of a key only where it differs from its defa
 _ALWAYS_ASKED = tuple(sorted(_ALWAYS_IN_KEYS))
 _always_of = attrgetter(*_ALWAYS_ASKED)
 _SORTED = json.JSONEncoder(sort_keys=True)
-_FOR_PEOPLE = frozenset({"alias"})
+_FOR_PEOPLE = frozenset({"alias", "given"})
 """Fields of a cell that are no part of what is asked."""
 _FORMER_METRICS = {
     "bound_share": "roofline_fraction",
@@ -129,6 +129,8 @@ class Cell(Axes):
     task: Task = Task.COST
     alias: str = ""
     """What the user calls it, for people; the same cell under another name is the same cell."""
+    given: tuple[str, ...] = ()
+    """Names of the options that the user gave, for people likewise: tables say them."""
     mechanism: str
     """Name of a registered mechanism, or ``FILE.py:Class``; empty for a network of somebody else's."""
     options: Options = field(default_factory=dict)

@@ -16,7 +16,7 @@ from attnbench.plan import reading as axes_of
 from attnbench.plan.preflight import Finding, Preflight
 from attnbench.plan.reading import Values
 from attnbench.plan.request import USUAL, Request
-from attnbench.plugins.options import aliased
+from attnbench.plugins.options import aliased, split
 from attnbench.record import Cell, Mode, Options, Scope, Status, Task
 
 _OF_A_SCENE = ("scope", "task", "res")
@@ -161,7 +161,8 @@ def _evaluations(request: Request, values: Values, finding: Finding) -> Iterator
 
 def _named(cell: Cell, finding: Finding) -> Cell:
     wanted = finding.wanted
-    cell = replace(cell, alias=wanted.alias, options=finding.options, distribution=finding.distribution)
+    given = tuple(name for name in split(wanted.spec)[1] if name in finding.options)
+    cell = replace(cell, alias=wanted.alias, given=given, options=finding.options, distribution=finding.distribution)
     return replace(cell, network=finding.name) if wanted.network else replace(cell, mechanism=finding.name)
 
 

@@ -70,6 +70,7 @@ def _row(record: Record) -> dict[str, Any]:
         "torch_version": environment.get("torch_version"),
         "label": cell.label,
         "alias": cell.alias,
+        "given": () if cell.alias else cell.given,
         "is_baseline": bool(record.metrics.get("is_baseline")),
         **known,
     }
@@ -95,7 +96,7 @@ def _accuracy(record: Record | None) -> dict[str, Any]:
 
 
 def _tell_apart(found: Sequence[dict[str, Any]]) -> None:
-    """Give the rows their labels: a short name, and those options in which rows of one name differ.
+    """Give the rows their labels: a short name, the options given, and those in which rows of one name differ.
 
     What a row says of its baseline is the name that the worker knew it by, and follows.
     """
@@ -110,7 +111,8 @@ def _tell_apart(found: Sequence[dict[str, Any]]) -> None:
         differing = [name for name in names if len({str(each.get(name)) for each in options}) > 1]
         for row, each in zip(same, options, strict=True):
             known, label = row["label"], short.get(name, name) + row["label"].removeprefix(name)
-            row["label"] = ", ".join([label, *(f"{name}={each[name]}" for name in differing if name in each)])
+            said = [name for name in names if name in each and (name in differing or name in row["given"])]
+            row["label"] = ", ".join([label, *(f"{name}={each[name]}" for name in said)])
             told[known].add(row["label"])
     for row in found:
         labels = told.get(row.get("baseline"), set())

@@ -30,6 +30,18 @@ def test_every_record_is_a_row_with_every_promised_column() -> None:
     assert pd.isna(frame["macs"][1])
 
 
+def test_options_that_were_given_are_in_the_name_and_others_only_where_rows_differ() -> None:
+    found = record("swin", options={"window": 4, "shift": "cyclic"})
+    given = replace(found, cell=replace(found.cell, given=("window",)))
+    assert list(rows([given])["label"]) == ["swin, window=4"]
+    assert list(rows([found])["label"]) == ["swin"]
+    mine = replace(given, cell=replace(given.cell, alias="mine"))
+    assert list(rows([mine])["label"]) == ["mine"]
+    other = record("swin", options={"window": 4, "shift": "none"})
+    assert list(rows([given, other])["label"]) == ["swin, window=4, shift=cyclic", "swin, shift=none"]
+    assert given.cell.key == found.cell.key == mine.cell.key
+
+
 def test_no_records_are_an_empty_frame_with_all_columns() -> None:
     assert list(rows([]).columns) == list(COLUMNS)
 

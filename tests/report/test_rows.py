@@ -38,7 +38,7 @@ def test_options_that_were_given_are_in_the_name_and_others_only_where_rows_diff
     mine = replace(given, cell=replace(given.cell, alias="mine"))
     assert list(rows([mine])["label"]) == ["mine"]
     other = record("swin", options={"window": 4, "shift": "none"})
-    assert list(rows([given, other])["label"]) == ["swin, window=4, shift=cyclic", "swin, shift=none"]
+    assert list(rows([given, other])["label"]) == ["swin, shift=cyclic, window=4", "swin, shift=none"]
     assert given.cell.key == found.cell.key == mine.cell.key
 
 

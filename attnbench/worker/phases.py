@@ -182,6 +182,8 @@ class _Course:
         if reason:
             raise Unmeasurable(Status.UNSUPPORTED, reason)
         self.phase("counting", lambda: count(asked))
+        # By itself: a layer of somebody else's is called for it, and may hang or bring the process down.
+        self.phase("looking at its adaptation", lambda: {"adaptation": asked.adaptation() or None})
         return asked
 
     def phase(self, name: str, work: Callable[[], Metrics]) -> None:

@@ -65,8 +65,8 @@ def test_a_run_that_is_told_to_end_says_what_is_kept_and_leaves_nothing(tmp_path
     process.send_signal(by)
     said, _ = process.communicate()
     assert process.returncode == 130
-    (told,) = [line for line in said.splitlines() if line.startswith("interrupted; 1 of 2 cells are kept")]
-    assert told.endswith("; run the same command to resume")
+    kept = "1 of 2 cells are kept, and what is known by now of 1 more"
+    assert f"interrupted; {kept}; run the same command to resume" in said.splitlines()
     assert gone(pid)
     assert list((tmp_path / "tmp").glob("attnbench-*")) == []
     assert [record.status for record in store.read(tmp_path / "run")] == ["ok"]

@@ -15,6 +15,7 @@ from attnbench.mechanism import Macs, Mechanism, Site
 from attnbench.models import backbone, dense, networks
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.plugins import options
+from attnbench.plugins.adapted import Adapted
 from attnbench.plugins.registry import Registry, discover
 from attnbench.probes.weightless import Inputs, build_on_meta
 from attnbench.record import Cell, Mode, Scope
@@ -60,6 +61,10 @@ class Subject(ABC):
     @abstractmethod
     def adaptation(self) -> str:
         """Return what is done to maps that do not fit, each kind once; empty if nothing is."""
+
+    def seen_in_calls(self, model: nn.Module) -> tuple[str, str]:  # noqa: ARG002 - for those that have to look
+        """Return what only calls of a built model show: why it cannot be measured, and what is done to its map."""
+        return "", ""
 
     @property
     def layers(self) -> int:
@@ -129,6 +134,14 @@ class MechanismSubject(Subject):
         sites = chain.from_iterable(self.stages)
         said = (self.mechanism.adaptation(site, **self.cell.options) for site in sites)
         return "; ".join(dict.fromkeys(text for text in said if text))
+
+    def seen_in_calls(self, model: nn.Module) -> tuple[str, str]:
+        """Look at a layer of somebody else's, which says nothing itself, at the first site."""
+        layer = next((each for each in model.modules() if isinstance(each, Adapted)), None)
+        if layer is None:
+            return "", ""
+        asked = self.stages[0][0], self.cell.options
+        return layer.why_images_mix(*asked), layer.rows_said(*asked)
 
     @property
     def layers(self) -> int:

@@ -129,23 +129,20 @@ class Adapted(Mechanism):
         """Say what was assumed of the module because it says nothing of it itself, None if nothing was."""
         fit, declared = cls.recipe.fit_at(site, options), cls.recipe.layout_in(options)
         said, side = _assumed(fit, declared), cls.recipe.windows_in(options)
-        if (declared or fit.layouts[0]) == "BHWC" and cls._sees_rows(site, options):
-            said.insert(0, _ROWS)  # a note may be cut where it is long
         if cls.recipe.is_blind(site, fit, options):
             said.append("all tokens are one window to it, which has a window and is not told the map's form")
         if side:
             said.append(f"the map is cut into windows of {side}x{side} for it, within the timed call")
         return "; ".join(said) or None
 
-    @classmethod
-    def _sees_rows(cls, site: Site, options: Mapping[str, Value]) -> bool:
-        """Return whether the module mixes tokens within rows of the map alone; not of one that cannot be built."""
-        with torch.random.fork_rng(devices=[]):
-            try:
-                layer = cls(site, **options).eval()
-            except Exception:  # a stranger's constructor may raise anything
-                return False
-            return within_rows(layer, site)
+    def why_images_mix(self, site: Site, options: Mapping[str, Value]) -> str:
+        """Return why the module is no layer of maps if its calls show that images see each other; empty otherwise."""
+        return self.recipe.why_images_mix(self.layer, site, options)
+
+    def rows_said(self, site: Site, options: Mapping[str, Value]) -> str:
+        """Return what there is to say of a module that mixes tokens within rows of the map alone, which calls show."""
+        layout = self.recipe.layout_in(options) or self.recipe.fit_at(site, options).layouts[0]
+        return _ROWS if layout == "BHWC" and within_rows(self, site) else ""
 
 
 _ROWS = (

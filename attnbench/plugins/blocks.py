@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import torch
 from torch import nn
 
@@ -14,15 +16,18 @@ _SIDE = 4
 def within_rows(layer: nn.Module, site: Site) -> bool:
     """Return whether a token of a map (B, H, W, C) reaches others of its row, and none of another row.
 
-    A layer that raises, or that draws its numbers, is not told from others.
+    A layer that raises, or that draws its numbers, is not told from others. A copy of it is called, so that what it
+    keeps of its calls stays as it is.
     """
     draw = torch.Generator().manual_seed(0)
     x = torch.randn(1, min(site.height, _SIDE), min(site.width, _SIDE), site.dim, generator=draw)
-    other = x.clone()
-    other[0, 1:2, 1:2] += 1
     try:
+        copy = deepcopy(layer).eval()
+        x = x.to(next(copy.parameters(), x))
+        other = x.clone()
+        other[0, 1:2, 1:2] += 1
         with torch.no_grad():
-            before, again, after = (_first(layer(each.clone())) for each in (x, x, other))
+            before, again, after = (_first(copy(each.clone())) for each in (x, x, other))
     except Exception:
         return False
     if before.shape != x.shape or not torch.equal(before, again):

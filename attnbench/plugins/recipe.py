@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
@@ -139,23 +140,25 @@ class Recipe:
         given = tuple(of_constructor(self.layer, site).items())
         asked = given, tuple(options.items()), site.height, site.width, site.dim, site.heads
         if asked not in self.tried:
-            found = self._found_at(site, options)
-            if self.layout_in(options) is None and "BNC" in found.layouts and site.tokens <= _MOST_WITH_IMAGES:
-                self._see_that_images_are_apart(site, options, found)
-            self.tried[asked] = found
+            self.tried[asked] = self._found_at(site, options)
         return self.tried[asked]
 
-    def _see_that_images_are_apart(self, site: Site, options: Mapping[str, Value], found: Fit) -> None:
-        """Raise NoLayoutError if the images of a batch see each other: with one image, tokens may come first unseen."""
+    def why_images_mix(self, module: nn.Module, site: Site, options: Mapping[str, Value]) -> str:
+        """Return why a built module is no layer of maps if the images of a batch see each other; empty if they do not.
+
+        With one image, tokens may come first unseen. Only calls show it, of a copy, so that the module stays as it is.
+        """
+        inside = self.inside(site, options)
+        layouts = self.fit_at(site, options).layouts
+        if self.layout_in(options) is not None or "BNC" not in layouts or inside.tokens > _MOST_WITH_IMAGES:
+            return ""
         with torch.random.fork_rng(devices=[]):
             try:
-                model = self.build(site, options, found.needed)
-                model.eval()
-                mixed = {layout: mixes_images(model, site, layout) for layout in ("BNC", "NBC")}
+                copy = deepcopy(module).eval()
+                mixed = {layout: mixes_images(copy, inside, layout) for layout in ("BNC", "NBC")}
             except Exception:  # a layer that cannot be run here, as one for a GPU
-                return
-        if mixed["BNC"]:
-            raise NoLayoutError(_MIXED + ("" if mixed["NBC"] else _TOKENS_FIRST))
+                return ""
+        return _MIXED + ("" if mixed["NBC"] else _TOKENS_FIRST) if mixed["BNC"] else ""
 
     def fit_without_data(self, site: Site, options: Mapping[str, Value]) -> Fit:
         """Return the same for a module that can be tried without data, and raise for others as well."""

@@ -37,6 +37,7 @@ def count(asked: subject.Subject) -> dict[str, Value]:
         "macs_remark": counts.remark or None,
         "uncounted_ops": " ".join(counts.uncounted) or None,
         "macs_doubt": doubt(closed[0] if closed else None, macs, counts) or None,
+        "adaptation": asked.adaptation() or None,
         "bytes_lower_bound": roofline.bytes_lower_bound(work) // per,
     }
 

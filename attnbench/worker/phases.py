@@ -84,6 +84,9 @@ def _prepare(
     # Of a compiled cell, what the module as it was written warns of is not what is timed.
     course.phase("validating", looked_at if cell.compiled else partial(_noting_warnings, looked_at))
     _require_nothing_changed(house)
+    with world.worn():
+        course.phase("looking at its calls", lambda: _seen_in_calls(asked, model, course.found))
+    _require_nothing_changed(house)
     forward: calls.Forward = model
     if cell.compiled:
         enter("compiling")
@@ -108,6 +111,18 @@ def _prepare(
         found=course.found,
         world=world,
     )
+
+
+def _seen_in_calls(asked: subject.Subject, model: nn.Module, found: Metrics) -> Metrics:
+    """Return what was assumed of a layer with what its calls have shown first: a note may be cut where it is long.
+
+    Raises:
+        Unmeasurable: they show that it is no layer of maps.
+    """
+    wrong, seen = asked.seen_in_calls(model)
+    if wrong:
+        raise Unmeasurable(Status.UNSUPPORTED, wrong)
+    return {"adaptation": "; ".join(filter(None, (seen, str(found.get("adaptation") or "")))) or None}
 
 
 def _settled(assignment: Assignment, house: Surroundings | None, learn: Learn) -> World:
@@ -182,8 +197,6 @@ class _Course:
         if reason:
             raise Unmeasurable(Status.UNSUPPORTED, reason)
         self.phase("counting", lambda: count(asked))
-        # By itself: a layer of somebody else's is called for it, and may hang or bring the process down.
-        self.phase("looking at its adaptation", lambda: {"adaptation": asked.adaptation() or None})
         return asked
 
     def phase(self, name: str, work: Callable[[], Metrics]) -> None:

@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 from attnbench.conformance.finding import CheckOutcome
 from attnbench.mechanism import Mechanism, Site
+from attnbench.models import subject
+from attnbench.models.backbone import Stack
 from attnbench.plugins.adapter import adapt
+from attnbench.record import Cell, Scope
 from attnbench.testing import check
 
 SITE = Site(height=6, width=6, dim=24, heads=3)
@@ -120,7 +123,9 @@ def test_lazy_modules_have_their_shapes_before_anything_is_asked_of_them(layer: 
 
 
 def said_of(mechanism: type[Mechanism]) -> str:
-    return mechanism.adaptation(SITE) or ""
+    cell = Cell(mechanism="x", scope=Scope.LAYER, stage=3, dim=SITE.dim, heads=SITE.heads, depth=1, height=96, width=96)
+    asked = subject.MechanismSubject(cell=cell, mechanism=mechanism)
+    return asked.seen_in_calls(Stack([mechanism(SITE)]))[1]
 
 
 def test_layers_over_blocks_of_tokens_are_told_and_others_are_not() -> None:

@@ -144,9 +144,9 @@ class Recipe:
         return self.tried[asked]
 
     def why_images_mix(self, module: nn.Module, site: Site, options: Mapping[str, Value]) -> str:
-        """Return why a built module is no layer of maps if the images of a batch see each other; empty if they do not.
+        """Return why a built module is no layer of images first: they see each other, and with tokens first do not.
 
-        With one image, tokens may come first unseen. Only calls show it, of a copy, so that the module stays as it is.
+        Empty if it is one. With one image, tokens may come first unseen. Only calls show it, of a copy, so that the module stays as it is.
         """
         inside = self.inside(site, options)
         layouts = self.fit_at(site, options).layouts
@@ -158,7 +158,8 @@ class Recipe:
                 mixed = {layout: mixes_images(copy, inside, layout) for layout in ("BNC", "NBC")}
             except Exception:  # a layer that cannot be run here, as one for a GPU
                 return ""
-        return _MIXED + ("" if mixed["NBC"] else _TOKENS_FIRST) if mixed["BNC"] else ""
+        # Where they see each other either way, as by one scale for all that is quantised, that tells nothing.
+        return _MIXED + _TOKENS_FIRST if mixed["BNC"] and not mixed["NBC"] else ""
 
     def fit_without_data(self, site: Site, options: Mapping[str, Value]) -> Fit:
         """Return the same for a module that can be tried without data, and raise for others as well."""

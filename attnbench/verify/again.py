@@ -7,11 +7,11 @@ times where the environment is the same.
 from __future__ import annotations
 
 import random
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from attnbench.child.scratch import scratch
 from attnbench.compare.pairing import Pair, match
 from attnbench.compare.runs import ComparedRun, LatencyRatio, compare_matched, ratio_of_runs
 from attnbench.compare.verdict import THRESHOLD, Outcome, judge, ratio_of
@@ -57,7 +57,7 @@ def check(
     chosen = _choose(kept, timed, here, tally, cells=cells, rng=rng or random.SystemRandom())
     for settings, lines in _by_settings(chosen).items():
         sweep = _sweep([(line.record.cell, _baseline(kept, timed, line)) for line in lines])
-        with tempfile.TemporaryDirectory(prefix="attnbench-") as folder:
+        with scratch() as folder:
             (Path(folder) / SAMPLES).mkdir()
             found = runner.run(sweep, settings=settings, folder=Path(folder), worker_module=worker_module)
             again = {record.cell.key: record for record in found}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from attnbench.axes import AXES, DEFAULTS
+from attnbench.child.scratch import scratch
 from attnbench.compare.pairing import flat
 from attnbench.devices import names
 from attnbench.metrics import METRICS, Compared
@@ -54,7 +54,7 @@ def _countable(kept: KeptRun, here: ThisMachine, tally: Tally) -> Iterator[KeptL
 
 def _count(cells: Mapping[str, Cell]) -> Mapping[str, Record]:
     sweep = Sweep(cells=tuple(cells.values()), baselines={})
-    with tempfile.TemporaryDirectory(prefix="attnbench-") as folder:
+    with scratch() as folder:
         found = runner.run(sweep, settings=Settings(), folder=Path(folder))
         return {record.cell.key: record for record in found}
 

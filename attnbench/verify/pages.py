@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from attnbench.child.scratch import scratch
 from attnbench.reading import MisreadError
 from attnbench.record import FORMAT
 from attnbench.report import standings
@@ -37,7 +37,7 @@ def check(kept: KeptRun, tally: Tally) -> None:
         tally.skip(name, "it is not there; attnbench report writes it")
     if not there or not kept.records:
         return
-    with tempfile.TemporaryDirectory(prefix="attnbench-") as folder:
+    with scratch() as folder:
         _make(kept, Path(folder))
         for name in there:
             read = _of_page if name == PAGE else _of_csv

@@ -71,7 +71,7 @@ def test_memory_is_asked_of_the_cell_s_own_device(rows: list[Record]) -> None:
 
 def test_a_process_is_set_up_before_anything_else_is_asked_of_the_device(run: Path) -> None:
     measuring = [what for what in asked(run).values() if "describe" in what]
-    assert len(measuring) == 2, "the worker, and the child that measures the limits"
+    assert len(measuring) == 3, "the worker, and the children that measure the limits before it and after"
     assert {what[0] for what in measuring} == {"set device"}
 
 

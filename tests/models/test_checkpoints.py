@@ -255,7 +255,9 @@ def timms(name: str) -> torch.nn.Module:
 
 
 def check(path: Path, name: str) -> str:
-    return checkpoint.check(path, network=name, options=TIMMS[name] | {"num_classes": 3}, sizes=[(64, 64)], classes=3)
+    digest, outputs = checkpoint.check(path, network=name, options=TIMMS[name] | {"num_classes": 3}, sizes=[(64, 64)])
+    assert outputs == 3
+    return digest
 
 
 @pytest.mark.parametrize("kind", ["pth", "safetensors", "npz"])

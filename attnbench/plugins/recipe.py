@@ -146,7 +146,8 @@ class Recipe:
     def why_images_mix(self, module: nn.Module, site: Site, options: Mapping[str, Value]) -> str:
         """Return why a built module is no layer of images first: they see each other, and with tokens first do not.
 
-        Empty if it is one. With one image, tokens may come first unseen. Only calls show it, of a copy, so that the module stays as it is.
+        Empty if it is one. With one image, tokens may come first unseen. Only calls show it, of a copy, so that the
+        module stays as it is.
         """
         inside = self.inside(site, options)
         layouts = self.fit_at(site, options).layouts

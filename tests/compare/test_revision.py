@@ -152,10 +152,12 @@ def test_the_built_ins_are_code_of_the_repository_and_the_harness_is_not(
     monkeypatch.delattr(attnbench, "mechanisms", raising=False)
     part = "from attnbench.mechanisms.tiny.part import SAID\nimport attnbench.mechanisms.tiny.part as whole\n"
     files = {"__init__.py": "", "tiny/__init__.py": part, "tiny/part.py": "SAID = {said!r}\n"}
+    repository = Path(attnbench.__file__).resolve().parents[1]
+    # Where they are installed, they lie below attnbench; in a working tree beside it.
+    place = Path(attnbench.__file__).with_name("mechanisms").resolve().relative_to(repository)
     for top in ("base", "head"):
-        written = {f"mechanisms/{name}": text.format(said=top) for name, text in files.items()}
+        written = {f"{place}/{name}": text.format(said=top) for name, text in files.items()}
         write(tmp_path / top, written | {"attnbench/errors.py": "raise ImportError"})
-    repository = Path(attnbench.__file__).parents[1]
     revisions = {top: Revision(repository, tmp_path / top) for top in ("base", "head")}
     for _ in range(2):
         for top, revision in revisions.items():

@@ -20,7 +20,7 @@ from attnbench.plan.given import known_names
 from attnbench.record import Status
 
 ROOT = Path(__file__).parents[1]
-KEPT = ROOT / "results" / "reference" / "hmhsa+qna-224+512-intel-xeon-2-cores"
+KEPT = ROOT / "results" / "reference" / "hmhsa+qna-224+512-amd-epyc-2-cores"
 SWEEP = """
 import attnbench
 

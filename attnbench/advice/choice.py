@@ -88,6 +88,14 @@ class Advice:
     """What would change the answer, in words."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Why a mechanism takes no part, by its label."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """By label, the key of a cell of each mechanism that was looked at."""
+
+    @property
+    def taken(self) -> tuple[Contender, ...]:
+        """Those that the answer names."""
+        nearest = self.nearest.contender if self.nearest else None
+        return tuple(one for one in (self.choice, self.runner_up, nearest) if one)
 
     @property
     def says_something(self) -> bool:
@@ -118,6 +126,7 @@ def _advice(rows: Sequence[Row], question: Question, conditions: tuple[str, ...]
         by_label.setdefault(row.label, []).append(row)
     known: list[Contender] = []
     left_out: dict[str, str] = {}
+    keys = {label: str(own[-1].cell_key) for label, own in by_label.items()}
     for label, own in by_label.items():
         goal = figure(own, question.goal, height=question.height, width=question.width)
         if isinstance(goal, Unknown):
@@ -128,7 +137,12 @@ def _advice(rows: Sequence[Row], question: Question, conditions: tuple[str, ...]
     if not ranked:
         changes = tuple(_changes(known, question, None))
         return Advice(
-            conditions=conditions, choice=None, nearest=_nearest(known, question), changes=changes, left_out=left_out
+            conditions=conditions,
+            choice=None,
+            nearest=_nearest(known, question),
+            changes=changes,
+            left_out=left_out,
+            keys=keys,
         )
     best, *others = ranked
     return Advice(
@@ -138,6 +152,7 @@ def _advice(rows: Sequence[Row], question: Question, conditions: tuple[str, ...]
         sure=_sure(best, others[0], question) if others else None,
         changes=tuple(_changes(known, question, best)),
         left_out=left_out,
+        keys=keys,
     )
 
 

@@ -11,14 +11,14 @@ from attnbench.advice.question import Question
 from attnbench.report.comparison import resolution
 
 
-def plain(answers: Sequence[Advice], question: Question, *, constants: Sequence[str], again: str) -> dict[str, Any]:
+def plain(answers: Sequence[Advice], question: Question, *, constants: Sequence[str], commands: str) -> dict[str, Any]:
     """Return question and answers as JSON has them, numbers in the units that ``records.csv`` has.
 
     Args:
         answers: one for each set of conditions.
         question: what was asked.
         constants: what all rows have in common, in phrases.
-        again: a command that measures at the resolution that is asked for.
+        commands: that measure what the answers name at the resolution that is asked for; empty if that was done.
     """
     return {
         "question": {
@@ -34,7 +34,7 @@ def plain(answers: Sequence[Advice], question: Question, *, constants: Sequence[
             ],
         },
         "same_for_all": list(constants),
-        "to_measure_it": again,
+        "to_measure_it": commands.splitlines(),
         "answers": [_advice(each, question) for each in answers],
     }
 

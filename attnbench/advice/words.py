@@ -3,52 +3,72 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from attnbench.advice.choice import Advice, Contender, Keeps, Sure
 from attnbench.advice.question import Question, name_of
 from attnbench.metrics import METRICS, Better
-from attnbench.report.comparison import resolution
-from attnbench.report.findings import Findings
+from attnbench.plan.sweep import again
+from attnbench.record import Cell
 from attnbench.report.page.blocks import Block, Code, Heading, Listing, Page, Paragraph, Piece, Tone
 
 _MOST_LEFT_OUT = 8
 
 
-def command(findings: Findings, question: Question) -> str:
-    """Return what to type to measure the mechanisms of a report at the resolution that is asked for."""
-    rows = findings.rows
-    networks = dict.fromkeys(name for name in rows["network"] if name)
-    mechanisms = dict.fromkeys(
-        name for name, network in zip(rows["mechanism"], rows["network"], strict=True) if name and not network
+def told(answers: Sequence[Advice]) -> list[Advice]:
+    """Return the answers that are shown: those that say something, else the first."""
+    return [one for one in answers if one.says_something] or list(answers[:1])
+
+
+def command(answers: Sequence[Advice], cells: Mapping[str, Cell], question: Question) -> str:
+    """Return what to type to measure what the answers name at the resolution that is asked for, a line each scene.
+
+    Empty if all of that was measured there. Where nobody is named, all that was looked at first is meant.
+
+    Args:
+        answers: one for each set of conditions.
+        cells: those that were measured, by key.
+        question: what was asked.
+    """
+    shown = told(answers)
+    named = [one.keys[each.label] for one in shown for each in one.taken if _is_read_off(each)]
+    if not named and not any(one.taken for one in shown):
+        named = [key for one in shown[:1] for key in one.keys.values()]
+    grouped: dict[tuple[str, ...], list[str]] = {}
+    for key in dict.fromkeys(named):
+        there = again(replace(cells[key], height=question.height, width=question.width))
+        _, _, kind, spec, *rest = shlex.split(there)
+        grouped.setdefault((kind, *rest), []).append(spec)
+    return "\n".join(
+        shlex.join(["attnbench", "run", kind, ",".join(specs), *rest]) for (kind, *rest), specs in grouped.items()
     )
-    words = ["attnbench", "run"]
-    for option, names in (("--mechanisms", mechanisms), ("--networks", networks)):
-        words += [option, ",".join(names)] if names else []
-    return shlex.join([*words, "--res", resolution(question.height, question.width)])
 
 
-def page(answers: Sequence[Advice], question: Question, *, constants: Sequence[str], again: str) -> Page:
+def _is_read_off(one: Contender) -> bool:
+    return any(each.between for each in one.figures.values())
+
+
+def page(answers: Sequence[Advice], question: Question, *, constants: Sequence[str], commands: str) -> Page:
     """Return answers in words.
 
     Args:
         answers: one for each set of conditions.
         question: what was asked.
         constants: what all rows have in common, in phrases.
-        again: a command that measures at the resolution that is asked for.
+        commands: what ``command`` returns.
     """
-    told = [one for one in answers if one.says_something] or list(answers[:1])
-    silent = len(answers) - len(told)
-    taken = [one for each in told for one in (each.choice, each.runner_up) if one]
+    shown = told(answers)
+    silent = len(answers) - len(shown)
     blocks: list[Block] = [
         Paragraph((Piece(f"{question.words}. ", Tone.STRONG), Piece(", ".join(constants), Tone.FAINT))),
-        *(block for one in told for block in _answer(one, question)),
+        *(block for one in shown for block in _answer(one, question)),
     ]
     if silent:
         more = f"Under {silent} other sets of conditions nothing is known at that resolution."
         blocks.append(Paragraph(Piece(more, Tone.FAINT)))
-    if not taken or any(each.between for one in taken for each in one.figures.values()):
-        blocks += [Paragraph(Piece("To measure it there:", Tone.FAINT)), Code(text=again, language="sh")]
+    if commands:
+        blocks += [Paragraph(Piece("To measure it there:", Tone.FAINT)), Code(text=commands, language="sh")]
     return tuple(blocks)
 
 

@@ -89,16 +89,18 @@ def advise(  # noqa: PLR0917 - click passes options by name
         under=under,
         prices=tuple(filter(None, given)),
     )
-    findings = Findings.of([record for folder in folders for record in reporting.read(folder)])
+    records = [record for folder in folders for record in reporting.read(folder)]
+    findings = Findings.of(records)
     answers = answer(findings, question)
     if not answers:
         known = "; ".join([*findings.constants]) or "no rows"
         raise UsageError(f"--under {under!r}: no row was measured under such conditions; there are {known}")
-    constants, again = findings.constants, words.command(findings, question)
+    constants = findings.constants
+    commands = words.command(answers, {record.cell.key: record.cell for record in records}, question)
     if as_json:
-        click.echo(json.dumps(plain.plain(answers, question, constants=constants, again=again), indent=2))
+        click.echo(json.dumps(plain.plain(answers, question, constants=constants, commands=commands), indent=2))
     else:
-        page = words.page(answers, question, constants=constants, again=again)
+        page = words.page(answers, question, constants=constants, commands=commands)
         invocation.console().print(screen(page))
     if not any(each.choice for each in answers):
         sys.exit(invocation.GATE_FAILED)

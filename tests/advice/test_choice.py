@@ -12,6 +12,7 @@ from records_for_reports import BUILT_IN, failed, row, with_accuracy
 from attnbench.advice import plain, words
 from attnbench.advice.choice import Advice, Keeps, Sure, advise
 from attnbench.advice.question import Limit, Price, Question
+from attnbench.record import Cell, Scope
 from attnbench.report.comparison import prepared
 from attnbench.report.findings import Findings
 from attnbench.report.page.blocks import Paragraph, pieces
@@ -34,7 +35,7 @@ def answer(question: Question, found: Findings | None = None) -> Advice:
 
 def said(question: Question, found: Findings | None = None) -> str:
     own = found or findings()
-    page = words.page(advise(own, question), question, constants=(), again="attnbench run")
+    page = words.page(advise(own, question), question, constants=(), commands="attnbench run")
     return "\n".join("".join(p.text for p in pieces(block.words)) for block in page if isinstance(block, Paragraph))
 
 
@@ -127,7 +128,7 @@ def test_a_price_gives_dollars_for_a_million_images_of_the_machines_that_it_name
 def test_as_data_it_says_the_same() -> None:
     question = asked(448, limits={"memory_peak_bytes": 1e12})
     found = json.loads(
-        json.dumps(plain.plain(advise(findings(), question), question, constants=("infer",), again="attnbench run"))
+        json.dumps(plain.plain(advise(findings(), question), question, constants=("infer",), commands="attnbench run"))
     )
     (one,) = found["answers"]
     assert (one["choice"]["label"], one["runner_up"]["label"], one["order"]) == ("qna", "swin", "likely")
@@ -136,3 +137,21 @@ def test_as_data_it_says_the_same() -> None:
     assert latency["read_off_between"] == ["384", "512"]
     assert latency["interval_95"][0] < latency["value"] < latency["interval_95"][1]
     assert len(latency["cell_keys"]) == 2
+
+
+def test_what_is_named_and_was_read_off_is_measured_by_a_command_of_its_own_options_and_conditions() -> None:
+    cells = {
+        f"{name}-{size}": Cell(
+            mechanism=name, options=options, scope=Scope.LAYER, stage=2, batch=8, height=size, width=size
+        )
+        for size in (224, 512)
+        for name, options in (("qna", {"window": 5}), ("mhsa", {"backend": "sdpa"}))
+    }
+    own = findings(*(row(cell.mechanism, cell.height, cell_key=key) for key, cell in cells.items()))
+    between, measured = asked(384), asked(224)
+    assert words.command(advise(own, between), cells, between) == (
+        "attnbench run --mechanisms qna:window=5,mhsa:backend=sdpa --scope layer --res 384x384 --stage 2 --batch 8"
+    )
+    assert words.command(advise(own, measured), cells, measured) == ""
+    beyond = asked(1024)
+    assert "--res 1024x1024" in words.command(advise(own, beyond), cells, beyond)

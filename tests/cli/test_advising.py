@@ -23,7 +23,8 @@ def test_it_answers_from_a_kept_run() -> None:
     assert found.exit_code == 0
     assert "Take qna" in found.output
     assert "read off between 224 and 512" in found.output
-    assert "attnbench run --mechanisms mhsa,hmhsa,qna --res 384" in found.output
+    measured = "attnbench run --mechanisms qna:queries=2:window=3,hmhsa:backend=sdpa:grid=auto:pool=auto --res 384x384"
+    assert measured in " ".join(found.output.split())
 
 
 def test_where_none_fits_the_exit_status_says_so() -> None:

@@ -11,12 +11,12 @@ import click
 
 from attnbench import inert
 from attnbench.cli import invocation
-from attnbench.cli.parameters import COMMAS
+from attnbench.cli.parameters import commas_option
 
 
 @click.command(short_help="See whether a mechanism keeps the contract.")
 @click.argument("mechanism")
-@click.option("--checks", type=COMMAS, help="Only these. [all]")
+@commas_option("--checks", help="Only these. [all]")
 def check(mechanism: str, checks: tuple[str, ...] | None) -> None:
     """See whether MECHANISM keeps the contract: a name, name:option=value, or FILE.py:Class.
 

@@ -60,7 +60,8 @@ def mechanisms_table(names: Sequence[str] = (), registry: Registry | None = None
         plugin = registry.find(name)
         facts = source.read(plugin)
         options = "\n".join(_options(facts)) if names else "  ".join(_defaults(facts))
-        about = [Text(facts.summary), Text(facts.paper, style="italic"), Text(options, style="cyan")]
+        summary = facts.summary if facts != Facts() else "no class of that name is written out there"
+        about = [Text(summary), Text(facts.paper, style="italic"), Text(options, style="cyan")]
         table.add_row(Text(name, style="bold"), Text("\n").join(filter(None, about)), Text(plugin.distribution))
     for name in () if names else registry.conflicts:
         table.add_row(Text(name), Text(_conflict(registry, name), style="red"), "")

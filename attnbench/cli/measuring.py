@@ -12,24 +12,21 @@ import click
 from attnbench import files, inert
 from attnbench.axes import COLD, WARM
 from attnbench.cli import invocation
-from attnbench.cli.parameters import COMMAS, SIZE, axis_options
+from attnbench.cli.parameters import SIZE, axis_options, commas_option
 from attnbench.errors import StoreError
 
 
 @click.command(short_help="Measure a sweep into tables, plots and a report.")
 @click.argument("sweep_file", required=False, type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--mechanisms", type=COMMAS, help="Names, name:option=value, FILE.py:Class, or ours=any of them. [all installed]"
-)
-@click.option("--networks", type=COMMAS, help="Published networks: of plugins, and every model of timm.")
+@commas_option("--mechanisms", help="Names, name:option=value, FILE.py:Class, or ours=any of them. [all installed]")
+@commas_option("--networks", help="Published networks: of plugins, and every model of timm.")
 @axis_options()
-@click.option("--backend", type=COMMAS, help="Implementations of a mechanism, such as sdpa,unfused. [each's default]")
+@commas_option("--backend", help="Implementations of a mechanism, such as sdpa,unfused. [each's default]")
 @click.option("--until", help="Stop each cell after counts, memory or latency. [latency]")
 @click.option("--baseline", help="Mechanism that ratios refer to, or none. [mhsa]")
 @click.option("--accuracy", metavar="DATASET", help="Also train on digits, folder:PATH, torch/cifar10, hfds/...")
-@click.option(
+@commas_option(
     "--checkpoint",
-    type=COMMAS,
     metavar="NETWORK=FILE,...",
     help="Weights to evaluate networks with: --accuracy folder:PATH.",
 )
@@ -95,9 +92,9 @@ def run(sweep_file: Path | None, out: Path | None, fresh: bool, retry: bool, str
 
 
 @click.command(short_help="Measure what papers print, and say what holds.")
-@click.option("--mechanisms", type=COMMAS, help="Whose claims. [all installed that have a ledger]")
+@commas_option("--mechanisms", help="Whose claims. [all installed that have a ledger]")
 @click.option("--accuracy", metavar="DATASET", help="Images to evaluate networks on, folder:PATH.")
-@click.option("--checkpoint", type=COMMAS, metavar="NETWORK=FILE,...", help="Weights to evaluate networks with.")
+@commas_option("--checkpoint", metavar="NETWORK=FILE,...", help="Weights to evaluate networks with.")
 @click.option(
     "--until",
     type=click.Choice(["counts", "memory", "latency"]),

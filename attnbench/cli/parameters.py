@@ -54,12 +54,21 @@ COMMAS = CommaList()
 SIZE = Size()
 
 
+def _together(_: click.Context, __: click.Parameter, given: tuple[tuple[str, ...], ...]) -> tuple[str, ...] | None:
+    return tuple(value for values in given for value in values) or None
+
+
+def commas_option(name: str, **more: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # noqa: ANN401
+    """Return what gives a command an option that is a list; given several times, it is all of them in one."""
+    return click.option(name, type=COMMAS, multiple=True, callback=_together, **more)
+
+
 def axis_options(prefix: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return what gives a command an option for every axis, its help after a prefix."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for axis in reversed([*AXES.values()]):
-            command = click.option(f"--{axis.option}", type=COMMAS, help=f"{prefix}{axis.help}")(command)
+            command = commas_option(f"--{axis.option}", help=f"{prefix}{axis.help}")(command)
         return command
 
     return decorate

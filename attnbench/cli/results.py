@@ -10,7 +10,7 @@ import click
 
 from attnbench import inert
 from attnbench.cli import invocation
-from attnbench.cli.parameters import COMMAS, axis_options
+from attnbench.cli.parameters import axis_options, commas_option
 from attnbench.errors import UsageError
 
 
@@ -21,7 +21,7 @@ from attnbench.errors import UsageError
 @click.option("--figure", metavar="NAME", help="Make one figure for a paper instead: latency, memory, macs, energy.")
 @click.option("--style", metavar="NAME", help="With --figure: paper or talk. [paper]")
 @click.option("--width", metavar="LENGTH", help="With --figure: 3.25in or 8cm, of the whole figure. [3.25in]")
-@click.option("--only", type=COMMAS, help="With --figure: mechanisms or labels, in the order of the legend. [all]")
+@commas_option("--only", help="With --figure: mechanisms or labels, in the order of the legend. [all]")
 @click.option("--label", "labels", multiple=True, metavar="NAME=TEXT", help="With --figure: what the paper calls it.")
 def report(
     folders: tuple[Path, ...],
@@ -58,8 +58,8 @@ def report(
 @click.option("--force", is_flag=True, help="Compare latency although the environments differ.")
 @click.option("--fail-undecided", is_flag=True, help="Exit with status 1 for what is undecided, too.")
 @click.option("--rerun", metavar="REF", help="Measure a git revision and the working tree, interleaved, in one run.")
-@click.option("--mechanisms", type=COMMAS, help="With --rerun: what to measure. [all installed]")
-@click.option("--backend", type=COMMAS, help="With --rerun: implementations of a mechanism. [each's default]")
+@commas_option("--mechanisms", help="With --rerun: what to measure. [all installed]")
+@commas_option("--backend", help="With --rerun: implementations of a mechanism. [each's default]")
 @axis_options("With --rerun: ")
 @click.option("--precision", type=float, help="With --rerun: half-width of the ratio's 95 % interval to reach. [0.01]")
 @click.option("--max-time", type=float, help="With --rerun: seconds of timed calls per cell. [10]")

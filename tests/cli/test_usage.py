@@ -60,3 +60,9 @@ def test_a_rerun_says_what_is_no_mechanisms(asked: dict[str, tuple[str, ...]], s
     request, settings = read_request(None, asked, threads=1)
     with pytest.raises(UsageError, match=said):
         session.rerun("HEAD", request, settings, threshold=0.05, out=None, console=Console())
+
+
+def test_a_file_without_a_class_of_that_name_is_listed_as_such(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("class Mine: pass\n")
+    found = CliRunner().invoke(main.attnbench, ["list", f"{tmp_path / 'mine.py'}:Nope"], env={"COLUMNS": "300"})
+    assert "no class of that name is written out there" in found.output

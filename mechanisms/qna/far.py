@@ -5,7 +5,8 @@ that does not grow with the window, and slow. It runs only if there is such a wi
 
 Whether there is one is known only to the device. The question is therefore asked inside an operator of its own,
 which ``torch.compile`` does not look into. On CUDA the host waits for the answer. A stream that is being captured
-into a graph cannot be asked: there, far windows are zero.
+into a graph cannot be asked: there, far windows are zero. A graph that is exported has the question in it, as a
+branch, and both answers.
 """
 
 from __future__ import annotations
@@ -40,10 +41,31 @@ def far_windows(scores: Tensor, values: Tensor, bias: Tensor, scale: Tensor, far
     result: Tensor
     if scores.is_meta:  # no numbers are far apart: counted is what every map costs, and only a run can tell of more
         result = _like_result(scores, values, bias, scale, far)
+    elif torch.compiler.is_exporting():
+        result = _branched(scores, values, bias, scale, far, stride=stride)
     elif torch.is_grad_enabled():
         result = _FarWindows.apply(scores, values, bias, scale, far, stride)
     else:  # tying it to a backward pass that never comes costs as long as the operator
         result = torch.ops.attnbench_qna.far_windows(scores, values, bias, scale, far, stride=stride)
+    return result
+
+
+def _branched(scores: Tensor, values: Tensor, bias: Tensor, scale: Tensor, far: Tensor, *, stride: int) -> Tensor:
+    """Return what the operator does in a few steps that a graph can hold, all offsets at once."""
+
+    def windows(maps: Tensor) -> Tensor:
+        return torch.stack([_seen(maps, offset, far, stride) for offset in _offsets(bias)], -1)
+
+    def summed(scores: Tensor, values: Tensor, bias: Tensor, scale: Tensor, far: Tensor) -> Tensor:
+        logits = windows(_padded(scores.double(), bias, -math.inf)) + bias.double().flatten(2)
+        shares = logits.softmax(-1).to(scores.dtype) * far.unsqueeze(-1)
+        coefficients = (shares * scale.flatten(2)).sum(3)
+        return (windows(_padded(values, bias, 0.0)) * coefficients.unsqueeze(4)).sum(-1)
+
+    def nothing(_scores: Tensor, values: Tensor, *_: Tensor) -> Tensor:
+        return torch.zeros_like(values[:, ::stride, ::stride])
+
+    result: Tensor = torch.cond(far.any(), summed, nothing, (scores, values, bias, scale, far))
     return result
 
 

@@ -26,8 +26,27 @@ CHUNK_SCORES = {"cpu": 2**17, "other": 2**22}
 
 def lean(qkv: Packed, bias: Bias) -> Heads:
     """Return softmax(q K^T / sqrt d + bias) V over each token's window, a chunk of tiles at a time."""
+    if torch.compiler.is_exporting():
+        return _all_at_once(qkv, bias)
     attended: Heads = torch.ops.attnbench_sasa.attend(qkv, bias)
     return attended
+
+
+def _all_at_once(qkv: Packed, bias: Bias) -> Heads:
+    """Return what the operator does in operators that other runtimes have: all tiles in one chunk."""
+    batch, height, width, _, heads, head_dim = qkv.shape
+    tiles = Tiles.of(height, width, window=bias.shape[-1])
+    q, k, v = qkv.unbind(3)
+    scores = _queries(q, tiles) @ gather(k, tiles.keys).transpose(1, 2)
+    dense, off = spread(bias, tiles.keys), tiles.off(qkv.device)
+    scores = scores.view(batch, tiles.count, *dense.shape) + dense
+    if off is not None:
+        scores = scores.masked_fill(off[:, None, None], torch.finfo(scores.dtype).min)
+    attended = scores.softmax(-1).flatten(0, 2) @ gather(v, tiles.keys)
+    rows, columns = tiles.queries.rows, tiles.queries.columns
+    split = attended.view(batch, rows.count, columns.count, heads, rows.span, columns.span, head_dim)
+    whole = split.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, rows.end, columns.end, heads, head_dim)
+    return whole[:, :height, :width]
 
 
 def _chunks(qkv: Tensor, tiles: Tiles) -> Iterator[tuple[slice, Tiles]]:

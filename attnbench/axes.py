@@ -13,6 +13,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from attnbench import runtimes
 from attnbench.errors import did_you_mean
 from attnbench.models.dense import DenseTask
 from attnbench.models.pyramid import SWIN_T_SIZED
@@ -236,6 +237,14 @@ class Axes:
             read=one_of({"off": False, "on": True}), usual="off", phrase="compiled", together=True,
         ),
     )  # fmt: skip
+    runtime: str = field(
+        default=runtimes.TORCH,
+        metadata=_row(
+            option="runtime", help="What runs the module: torch, onnxruntime, openvino. [torch]",
+            read=runtimes.name_of, usual=runtimes.TORCH, together=True, timed=True,
+        ),
+    )  # fmt: skip
+    """What runs the module: torch, or a runtime that it is exported to."""
     sdpa: str = field(
         default="auto",
         metadata=_row(

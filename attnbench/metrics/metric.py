@@ -26,6 +26,8 @@ class Form(StrEnum):
     """Powers of 1024: KiB, MiB, GiB."""
     PERCENT = "percent"
     """A fraction, printed times 100."""
+    PARTS = "parts"
+    """A fraction that may be small: billionths, millionths, hundredths."""
 
 
 class Needs(StrEnum):
@@ -137,5 +139,5 @@ class Metric:
     @property
     def unit_in_file(self) -> str:
         """What a number in ``records.csv`` counts."""
-        of_no_unit = {Form.PERCENT: "fraction", Form.DECIMAL: "count"}
+        of_no_unit = {Form.PERCENT: "fraction", Form.PARTS: "fraction", Form.DECIMAL: "count"}
         return self.unit or of_no_unit.get(self.form, "ratio" if self.ratio_of else "")

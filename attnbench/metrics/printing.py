@@ -17,6 +17,7 @@ _PREFIXES = {
     Form.TIME: ((1e-9, "n"), (1e-6, "µ"), (1e-3, "m"), (1.0, "")),
     Form.BINARY: ((1.0, ""), (2.0**10, "Ki"), (2.0**20, "Mi"), (2.0**30, "Gi"), (2.0**40, "Ti")),
     Form.PERCENT: ((0.01, "%"),),
+    Form.PARTS: ((1e-9, "ppb"), (1e-6, "ppm"), (0.01, "%")),
 }
 _SIGNIFICANT = 3
 _MORE_DECIMALS = 2

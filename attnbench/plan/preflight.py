@@ -57,6 +57,8 @@ class PreflightQuestion:
     """How many of these, the first, were looked at before."""
     dataset: str
     sizes: tuple[Size, ...]
+    runtimes: tuple[str, ...] = ()
+    """What modules are to be run by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +87,7 @@ class Preflight:
     findings: tuple[Finding, ...]
     devices: tuple[str, ...]
     mistakes: tuple[str, ...] = ()
-    """What is wrong with the data set."""
+    """What is wrong with the data set or a runtime."""
 
     def of(self, wanted: Wanted) -> Finding:
         """Return the finding for a mechanism that was asked for."""
@@ -94,9 +96,10 @@ class Preflight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevicesSeen:
-    """The devices that torch sees."""
+    """The devices that torch sees, and what is wrong with the runtimes that were asked for."""
 
     devices: tuple[str, ...]
+    mistakes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +124,7 @@ def take(
     *,
     dataset: str = "",
     sizes: Sequence[Size] = (),
+    runtimes: Sequence[str] = (),
     timeout_s: float = TIMEOUT_S,
     isolation: str = FORK,
     watcher: Callable[[str], None] = lambda _: None,
@@ -132,6 +136,7 @@ def take(
         wanted: mechanisms and networks.
         dataset: what mechanisms are trained and networks evaluated on; empty for neither.
         sizes: height and width of the images that networks with a checkpoint must take it at.
+        runtimes: what modules are to be run by.
         timeout_s: how long looking at one of them may take.
         isolation: how the child starts, FORK or SPAWN.
         watcher: told what is looked at next.
@@ -141,7 +146,10 @@ def take(
         PluginError: the child ended before it looked at anything.
         UsageError: the data set killed or hung it.
     """
-    look = _Look(wanted=tuple(wanted), dataset=dataset, sizes=tuple(sizes), timeout_s=timeout_s, watcher=watcher)
+    look = _Look(
+        wanted=tuple(wanted), dataset=dataset, sizes=tuple(sizes), runtimes=tuple(runtimes), timeout_s=timeout_s,
+        watcher=watcher,
+    )  # fmt: skip
     with scratch() as folder:
         while not look.over:
             question, log = (folder / f"{len(look.findings)}.{name}" for name in ("json", "log"))
@@ -155,7 +163,8 @@ def take(
                 for each in said:
                     warnings.warn(each.message, stacklevel=2)
                 look.follow(child)
-    return Preflight(findings=tuple(look.findings), devices=look.devices, mistakes=look.mistakes)
+    mistakes = look.of_runtimes + look.mistakes
+    return Preflight(findings=tuple(look.findings), devices=look.devices, mistakes=mistakes)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -165,10 +174,12 @@ class _Look:
     wanted: tuple[Wanted, ...]
     dataset: str
     sizes: tuple[Size, ...]
+    runtimes: tuple[str, ...]
     timeout_s: float
     watcher: Callable[[str], None]
     devices: tuple[str, ...] = ()
     mistakes: tuple[str, ...] = ()
+    of_runtimes: tuple[str, ...] = ()
     findings: list[Finding] = field(default_factory=list)
     data_seen: bool = False
     tried: set[tuple[bool, bool, int]] = field(default_factory=set)
@@ -181,7 +192,9 @@ class _Look:
     @property
     def question(self) -> PreflightQuestion:
         """What is asked of the next child."""
-        return PreflightQuestion(wanted=self.wanted, known=len(self.findings), dataset=self.dataset, sizes=self.sizes)
+        return PreflightQuestion(
+            wanted=self.wanted, known=len(self.findings), dataset=self.dataset, sizes=self.sizes, runtimes=self.runtimes
+        )
 
     def follow(self, child: Child) -> None:
         """Take what a child says until it is done, dies or is late."""
@@ -200,7 +213,7 @@ class _Look:
     def _take(self, event: object, child: Child) -> None:
         match event:
             case DevicesSeen():
-                self.devices = event.devices
+                self.devices, self.of_runtimes = event.devices, tuple(map(_brief, event.mistakes))
             case DataSeen():
                 self.mistakes, self.data_seen = tuple(map(_brief, event.mistakes)), True
             case Found(finding=found) if self.data_seen and found.wanted == self.wanted[len(self.findings)]:

@@ -64,6 +64,7 @@ class MechanismBenchmark:
         dtype: Literal["float32", "bfloat16", "float16"] = "float32",
         device: str = "cpu",
         mode: Literal["infer", "train"] = "infer",
+        runtime: str = "torch",
         sdpa: Literal["auto", "flash", "efficient", "cudnn", "math"] = "auto",
         cache: Literal["cold", "warm"] = "cold",
     ) -> None:
@@ -87,6 +88,7 @@ class MechanismBenchmark:
             dtype: type of weights and maps.
             device: ``cpu``, ``cuda``, ``cuda:1``.
             mode: a forward pass without autograd, or forward and backward.
+            runtime: what runs the layer, ``torch`` or a runtime that it is exported to.
             sdpa: kernel that torch's fused attention may use.
             cache: what the device's caches hold before a call, other data or what the layer's own call has left.
 
@@ -100,7 +102,7 @@ class MechanismBenchmark:
             cell = _cell(
                 mechanism, scope=Scope.LAYER, height=rows * stride, width=columns * stride, stage=stage, dim=dim,
                 heads=heads, depth=depth, batch=batch, dtype=dtype, device=device, mode=Mode(mode), sdpa=sdpa,
-                cache=cache, threads=torch.get_num_threads(),
+                runtime=runtime, cache=cache, threads=torch.get_num_threads(),
             )  # fmt: skip
             devices.of(cell.device).set_up(threads=cell.threads)
             self._time(mechanism, cell, house)
@@ -119,7 +121,7 @@ class MechanismBenchmark:
         self._benchmark.extra_info.update(
             params=found["params"],
             macs=found["macs"],
-            memory_peak_bytes=found["memory_peak_bytes"],
+            memory_peak_bytes=found.get("memory_peak_bytes"),
             attnbench=noted | {"metrics": found},
         )
         status, reason, judged = time_and_judge(self._benchmark, one, bounds=self._bounds, house=house)

@@ -194,6 +194,7 @@ def plan(request: Request, settings: Settings, *, watcher: Callable[[str], None]
         request.wanted,
         dataset=request.accuracy,
         sizes=request.sizes,
+        runtimes=request.written("runtime"),
         timeout_s=settings.timeout_s,
         isolation=settings.isolation,
         watcher=watcher,

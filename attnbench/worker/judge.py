@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from attnbench import runtimes
 from attnbench.devices.device import Device
 from attnbench.metrics import format_value
 from attnbench.models import subject
@@ -61,7 +62,8 @@ def of_time(
 ) -> list[Objection]:
     """Return what a machine's limits say against a time that is shorter than they allow.
 
-    A compiler may leave out products whose result is not used, so that a compiled cell is suspicious, and no more.
+    A compiler may leave out products whose result is not used, so that a compiled cell is suspicious, and no more. The
+    limits are those of torch's products, and nothing is known of what another runtime's can reach.
 
     Args:
         cell: what was timed.
@@ -72,6 +74,8 @@ def of_time(
     """
     per_image, high = found.get("macs_least"), timed.get("latency_ci_high_s")
     if known is None or not isinstance(per_image, int) or not isinstance(high, float):
+        return []
+    if cell.runtime != runtimes.TORCH:
         return []
     machine = MachineLimits.from_dict(known)
     if cell.dtype not in machine.macs_per_s:

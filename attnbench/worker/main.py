@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from attnbench import devices
+from attnbench import devices, runtimes
 from attnbench.child import voice
 from attnbench.devices import environment
 from attnbench.record import Task
@@ -45,8 +45,8 @@ def work(job: Job, say: events.Say, running: Running) -> None:
                 events.learn(say, index)("setting torch back", {"torch_flags_restored": "; ".join(changes)})
             if isinstance(outcome, Ready):
                 ready.append(outcome)
-                if house and assignment.cell.compiled:
-                    house.renew()  # a compiler sets up much in a process
+                if house and (assignment.cell.compiled or assignment.cell.runtime != runtimes.TORCH):
+                    house.renew()  # a compiler sets up much in a process, as do exporter and runtime
             else:
                 found = house.settle().said if house and assignment.foreign else ""
                 say(events.done(index, outcome | ({"process_changes": found} if found else {})))

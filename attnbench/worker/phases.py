@@ -14,14 +14,17 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from attnbench import devices
+from attnbench import runtimes
 from attnbench.devices import attention
 from attnbench.models import calls, subject
-from attnbench.probes import compilation, warned
+from attnbench.probes import warned
 from attnbench.record import Cell, Status
 from attnbench.runs.job import Assignment, Settings
 from attnbench.worker import torch_state
+from attnbench.worker.compiling import compiled
 from attnbench.worker.counts import count
+from attnbench.worker.exporting import PHASE as EXPORTING
+from attnbench.worker.exporting import exported
 from attnbench.worker.memory import measure_memory, memory_outside, refuse_what_will_not_fit
 from attnbench.worker.ready import Enter, Learn, Metrics, ProcessChangedError, Ready, Unbearable, Unmeasurable
 from attnbench.worker.surroundings import Surroundings, World
@@ -90,13 +93,16 @@ def _prepare(
     forward: calls.Forward = model
     if cell.compiled:
         enter("compiling")
-        forward = _compiled(cell, model, x, learn, world)
+        forward = compiled(cell, model, x, learn, world)
         if house:
             house.renew()  # what a compiler sets up in a process is not the plugin's doing
-    measured = partial(measure_memory, asked, model, x, forward=forward, world=world)
-    course.phase("measuring memory", partial(_noting_warnings, measured) if cell.compiled else measured)
-    beside = partial(memory_outside, cell, model, x, forward=forward, world=world)
-    course.phase("measuring memory outside", lambda: beside(peak_bytes=course.found.get("memory_peak_bytes")))
+    if cell.runtime != runtimes.TORCH:
+        enter(EXPORTING)
+        forward = exported(cell, model, x, learn, world)
+        if house:
+            house.renew()  # nor is what an exporter and a runtime do
+    else:  # what others take for a call only they know
+        _measure_memory(course, asked, model, x, forward=forward, world=world)
     _require_nothing_changed(house)
     _require_rest(assignment, house)
     call = calls.call(cell, forward, x, forget=calls.forget(model, x))
@@ -111,6 +117,16 @@ def _prepare(
         found=course.found,
         world=world,
     )
+
+
+def _measure_memory(
+    course: _Course, asked: subject.Subject, model: nn.Module, x: Tensor, *, forward: calls.Forward, world: World
+) -> None:
+    cell = asked.cell
+    measured = partial(measure_memory, asked, model, x, forward=forward, world=world)
+    course.phase("measuring memory", partial(_noting_warnings, measured) if cell.compiled else measured)
+    beside = partial(memory_outside, cell, model, x, forward=forward, world=world)
+    course.phase("measuring memory outside", lambda: beside(peak_bytes=course.found.get("memory_peak_bytes")))
 
 
 def _seen_in_calls(asked: subject.Subject, model: nn.Module, found: Metrics) -> Metrics:
@@ -192,8 +208,9 @@ class _Course:
     def counted(self) -> subject.Subject:
         """Load what the cell names and count it."""
         self.enter("loading")
-        asked = subject.of(self.assignment.cell)
-        reason = asked.why_unsupported()
+        cell = self.assignment.cell
+        asked = subject.of(cell)
+        reason = runtimes.of(cell.runtime).why_unsupported(cell) or asked.why_unsupported()
         if reason:
             raise Unmeasurable(Status.UNSUPPORTED, reason)
         self.phase("counting", lambda: count(asked))
@@ -226,25 +243,6 @@ def validated(model: nn.Module, x: Tensor, *, world: World) -> Metrics:
     started = time.perf_counter()
     validate(model, x, world=world)
     return {"running_s": time.perf_counter() - started}
-
-
-def _compiled(cell: Cell, model: nn.Module, x: Tensor, learn: Learn, world: World) -> calls.Forward:
-    forward = compilation.isolated(model)
-    call = world.around(calls.call(cell, forward, x, forget=calls.forget(model, x)))
-    found = compilation.warm(call, synchronize=devices.of(cell.device).synchronize)
-    learn(
-        "compiling",
-        {
-            "compile_s": found.compile_s,
-            "recompilations": found.recompilations,
-            "graphs": found.graphs,
-            "graph_breaks": found.breaks,
-            "graph_breaks_at": found.breaks_at or None,
-        },
-    )
-    if found.why_not:
-        raise Unmeasurable(Status.UNSUPPORTED, found.why_not)
-    return forward
 
 
 def _seconds(found: Metrics) -> float:

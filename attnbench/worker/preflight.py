@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from attnbench import devices, inert, raised
+from attnbench import devices, inert, raised, runtimes
 from attnbench.accuracy.data.folders import Images
 from attnbench.child import voice
 from attnbench.errors import AttnbenchError, DataError, PluginError, UsageError
@@ -143,7 +143,7 @@ def _look_at_data(name: str, sizes: Sequence[Size], wanted: Sequence[Wanted]) ->
 
 def _answer(question: Path, say: Callable[[Event], None]) -> None:
     asked = structured(json.loads(question.read_text()), PreflightQuestion)
-    say({"event": "devices", "devices": devices.present()})
+    say({"event": "devices", "devices": devices.present(), "mistakes": _missing(asked.runtimes)})
     data, mistakes = _look_at_data(asked.dataset, asked.sizes, asked.wanted)
     say({"event": "data", "mistakes": mistakes})
     house: Surroundings | None = None
@@ -157,6 +157,20 @@ def _answer(question: Path, say: Callable[[Event], None]) -> None:
         if house:
             house.settle()  # what one has changed as it was loaded is nothing to the next
         say({"event": "finding", "finding": asdict(finding)})
+
+
+def _missing(names: Sequence[str]) -> list[str]:
+    """Return which runtimes cannot be used here, and what installs them."""
+    found = []
+    for name in names:
+        try:
+            reason = runtimes.why_missing(name)
+        except PluginError as error:
+            reason = str(error)
+        except UsageError:  # said where it is read
+            continue
+        found += [f"--runtime {name}: {reason}"] if reason else []
+    return found
 
 
 def _is_strange(wanted: Wanted) -> bool:

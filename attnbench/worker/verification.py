@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from attnbench import runtimes
 from attnbench.probes import agreement
 from attnbench.probes.agreement import Errors
 from attnbench.probes.steps import Steps
@@ -167,6 +168,8 @@ class _Judge:
     def _explain(self, kept: Testimony, wrong: Errors, own: Errors | None) -> None:
         """Say what a call is that is further from the copy than rounding."""
         why = self.copies.why_unlike_itself(kept, tight=self.copies.tight)
+        if not why and self.cell.runtime != runtimes.TORCH and self.copies.draws(kept):
+            why = f"it draws random numbers, and {self.cell.runtime} draws others"
         if why:
             self.remark = why
             self._object(f"its timed calls cannot be verified: {why}", sure=False)

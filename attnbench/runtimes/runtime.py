@@ -1,0 +1,119 @@
+"""The contract of a runtime: what the harness asks of whatever runs a module. One is a subclass in a file.
+
+A runtime is given a module of torch's and returns what is called in its place, with a tensor in and tensors out, so
+that it is timed in the same rounds, given the same values and verified by the same referee as torch itself.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from attnbench.record import Cell, Mode
+
+Forward = Callable[[Tensor], Any]
+"""Takes the input of a module, and returns what the module does: a tensor, or a tuple of them."""
+
+
+class CannotRunError(Exception):
+    """A runtime cannot run a module, and no fault of the harness keeps it from that; the message says what does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A module that a runtime has taken over."""
+
+    forward: Forward
+    export: str
+    """In which form, and whether whole: ``ONNX, whole``; empty where nothing was exported."""
+    remark: str = ""
+    """What else was done to the module that a reader must know, such as how it was quantised."""
+
+
+class Runtime(ABC):
+    """One runtime, by its name. It is never instantiated unless nothing that it needs is missing.
+
+    Example:
+        >>> from attnbench import runtimes
+        >>> runtimes.of("torch").why_missing()
+        ''
+        >>> Cell(mechanism="qna", height=224, width=224, mode=Mode.TRAIN).runtime
+        'torch'
+    """
+
+    name: ClassVar[str]
+    extra: ClassVar[str]
+    """What to install, as ``pip install`` takes it."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Modules that must be importable, those whose version a row says first."""
+    dtypes: ClassVar[frozenset[str]]
+    """The values of ``--dtype`` that it can be asked for."""
+    kinds: ClassVar[frozenset[str]] = frozenset({"cpu"})
+    """Kinds of devices that it runs on."""
+
+    @classmethod
+    def why_missing(cls) -> str:
+        """Return which modules are not installed and what installs them, empty if all are. Imports none of them."""
+        missing = [name for name in cls.needs if find_spec(name) is None]
+        return f"{', '.join(missing)} not installed: pip install '{cls.extra}'" if missing else ""
+
+    @classmethod
+    def version(cls) -> str:
+        """Return name and version, as a row says them."""
+        return f"{cls.name} {_version(cls.needs[0])}"
+
+    @classmethod
+    def why_unsupported(cls, cell: Cell) -> str:
+        """Return why a cell is nothing for it, whatever the module; empty if it is."""
+        kind = cell.device.partition(":")[0]
+        if cell.mode is not Mode.INFER:
+            return f"{cls.name} only infers"
+        if kind not in cls.kinds:
+            return f"{cls.name} runs on {', '.join(sorted(cls.kinds))} here, not on {kind}"
+        if cell.dtype not in cls.dtypes:
+            return f"{cls.name} runs {', '.join(sorted(cls.dtypes))} here, not {cell.dtype}"
+        if cell.compiled:
+            return f"--compile is torch's compiler; {cls.name} has its own"
+        if cell.sdpa != "auto":
+            return f"--sdpa names kernels of torch's; {cls.name} has its own"
+        return ""
+
+    @abstractmethod
+    def prepare(self, model: nn.Module, x: Tensor, *, cell: Cell, examples: Iterable[Tensor]) -> Prepared:
+        """Take a module over, ready to be called as often as wanted with inputs of one shape.
+
+        Args:
+            model: in evaluation mode, on the cell's device and of its type; float32 where that is ``int8``.
+            x: the input; its values are nothing to go by, its memory stays where it is and is filled anew.
+            cell: what is asked: threads, type, device.
+            examples: inputs as calls will find them, drawn as they are asked for, to calibrate with.
+
+        Raises:
+            CannotRunError: the module cannot be exported, or the runtime lacks an operator of it.
+        """
+
+
+def _version(module: str) -> str:
+    try:
+        return version(module.replace("_", "-"))
+    except PackageNotFoundError:
+        return "of unknown version"
+
+
+@contextmanager
+def blamed_on(what: str) -> Iterator[None]:
+    """Within, whatever is raised is a reason why a module cannot be run, but for a lack of memory."""
+    try:
+        yield
+    except (CannotRunError, MemoryError):
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise CannotRunError(f"{what}: {said[:300]}") from error

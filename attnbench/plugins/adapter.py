@@ -37,8 +37,8 @@ def adapt(
     """Return a mechanism that builds and calls a module which knows nothing of attnbench.
 
     The constructor's arguments are filled in by their names: the channels, the heads, the channels per head, the
-    height and width of the map, or a ``site`` (see ``docs/write-a-mechanism.md``); not those whose default is None,
-    which a layer works out itself. What else has an int, float, bool or str for its default is an option.
+    height and width of the map, or a ``site`` (see ``docs/how-to/write-a-mechanism.md``); not those whose default is
+    None, which a layer works out itself. What else has an int, float, bool or str for its default is an option.
 
     Args:
         layer: a module class, or a function that returns a module.

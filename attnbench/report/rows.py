@@ -13,14 +13,10 @@ import pandas as pd
 from attnbench.axes import AXES
 from attnbench.metrics import METRICS
 from attnbench.record import Cell, Record, Task
+from attnbench.report.columns import COLUMNS
 
-_ABOUT = "run_id cell_key started_at mechanism options plugin_distribution network"
 _FIELDS = {column: name for axis in AXES.values() for column, name in zip(axis.columns, axis.fields, strict=True)}
 _OF_ONE_SCOPE = [column for axis in AXES.values() if axis.scope for column in axis.columns]
-_ENDED = "hardware backend status reason"
-_LAST = "accuracy_reason dataset epochs environment_id attnbench_version torch_version label is_baseline"
-COLUMNS = (*_ABOUT.split(), *_FIELDS, *_ENDED.split(), *METRICS, *_LAST.split())
-"""Every column of a frame, in order; ``write_csv`` puts those it promises first."""
 
 
 def rows(records: Sequence[Record]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""``docs/write-a-mechanism.md`` tried as it is written."""
+"""``docs/how-to/write-a-mechanism.md`` tried as it is written."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from attnbench.plugins import names
 from attnbench.plugins.registry import from_file
 from attnbench.testing import CHECKS
 
-TEXT = (Path(__file__).parents[2] / "docs" / "write-a-mechanism.md").read_text()
+TEXT = (Path(__file__).parents[2] / "docs" / "how-to" / "write-a-mechanism.md").read_text()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ from dataclasses import replace
 import pandas as pd
 
 from attnbench.record import Cell, Record, Status, Task
-from attnbench.report.rows import COLUMNS, rows
+from attnbench.report.columns import COLUMNS, MEANINGS
+from attnbench.report.rows import rows
 from attnbench.report.spreadsheet import CSV_COLUMNS
 
 
@@ -106,3 +107,13 @@ def test_the_baseline_of_a_ratio_goes_by_its_label():
     cells = [Cell(mechanism=name, height=224, width=224) for name in ("./a.py:Mine", "./a.py:Other")]
     records = [Record(cell=cell, status=Status.OK, metrics={"baseline": "./a.py:Mine"}) for cell in cells]
     assert rows(records)["baseline"].tolist() == ["Mine", "Mine"]
+
+
+def test_every_column_says_what_it_is() -> None:
+    assert [name for name, meaning in MEANINGS.items() if not meaning.says or not meaning.group] == []
+    assert set(CSV_COLUMNS) <= set(COLUMNS)
+
+
+def test_columns_of_axes_name_their_option() -> None:
+    assert MEANINGS["res_width"].says.startswith("width of --res: ")
+    assert MEANINGS["compiled"].says.startswith("--compile: ")

@@ -66,7 +66,7 @@ def test_the_picture_in_the_design_names_every_entry_of_the_tree() -> None:
 
 
 NO_CODE = {"plugins/templates", "report/html/vega"}
-TESTS_OF_MORE = {"benchmarks", "faults", "fuzz", "golden", "helpers", "mechanisms"}
+TESTS_OF_MORE = {"benchmarks", "docs", "faults", "fuzz", "golden", "helpers", "mechanisms"}
 """Folders of tests that are none of ``attnbench``."""
 
 

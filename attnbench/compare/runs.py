@@ -157,12 +157,13 @@ def _latency(pair: Pair, ratio: Ratio, *, threshold: float, force: bool) -> Iter
     if missing is None:
         return
     differing = environment_differences(pair.base.environment, pair.head.environment)
-    found = None if missing or (differing and not force) else ratio(pair)
+    refused = f"environments differ in {differing}" if differing else _unlike(pair, LATENCY)
+    found = None if missing or (refused and not force) else ratio(pair)
     if found is None:
-        differing = f"environments differ in {differing}" if differing else "no interval was recorded"
-        yield _verdict(pair, LATENCY, Outcome.NOT_COMPARED, reason=missing or differing)
+        reason = missing or refused or "no interval was recorded"
+        yield _verdict(pair, LATENCY, Outcome.NOT_COMPARED, reason=reason)
         return
-    forced = f"forced, though environments differ in {differing}" if differing else ""
+    forced = f"forced, though {refused}" if refused else ""
     reason = "; ".join(part for part in (forced, found.remark) if part)
     outcome = judge(found.change, threshold=threshold)
     judged = _verdict(pair, LATENCY, outcome, change=found.change, reason=reason)

@@ -60,6 +60,7 @@ _ROWS: dict[str, Metric] = {
         high="latency_ci_high_s",
         budget="latency",
         compared=Compared.RATIO,
+        alike="runtime_version",
         of_one_run=True,
         plot=Plot(name="latency", title="Latency of one call"),
         crossings=Crossings.REPORT,

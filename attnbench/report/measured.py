@@ -52,7 +52,8 @@ def measured(metric: str, rows: pd.DataFrame, unit: Scale) -> MeasuredColumn:
     ]
     spans = _inverted(rows, values, found.inverse_of) if found.inverse_of else ends
     sign = -1 if found.better is Better.HIGHER else 1
-    ranked = rows["status"].eq("ok") & ~rows[list(found.doubted_by)].astype(bool).any(axis=1)
+    fit = rows["status"].eq("ok") & (found.better is not Better.NEITHER)
+    ranked = fit & ~rows[list(found.doubted_by)].astype(bool).any(axis=1)
     return MeasuredColumn(
         metric=metric,
         texts=texts,

@@ -75,7 +75,7 @@ def notes_of(row: Row, *, timed_in: str) -> dict[str, int]:
         "MACs leave out what no counter counts: {}": row.uncounted_ops,
         "MACs disagree: {}": _disagreement(row),
         "not compiled whole: {}": _pieces(row),
-        "for its runtime {}": row.runtime_remark,
+        "in its runtime: {}": row.runtime_remark,
         "adapted: {}": row.adaptation,
         "timing disturbed: {}": row.latency_interference,
         "accuracy {}": row.accuracy_remark,

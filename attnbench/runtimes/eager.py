@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from torch import Tensor, nn
 
 from attnbench.record import Cell
@@ -19,12 +17,10 @@ class TorchRuntime(Runtime):
     dtypes = frozenset({"float32", "bfloat16", "float16"})
 
     @classmethod
-    def why_unsupported(cls, cell: Cell) -> str:
-        """Return why a cell is nothing for it: a type that is not of real numbers."""
-        if cell.dtype in cls.dtypes:
-            return ""
-        return f"{cell.dtype} is what a runtime quantises to: --runtime onnxruntime"
+    def why_unsupported(cls, cell: Cell) -> str:  # noqa: ARG003
+        """Return nothing: what torch cannot do, a device, a kernel or the module says itself."""
+        return ""
 
-    def prepare(self, model: nn.Module, x: Tensor, *, cell: Cell, examples: Iterable[Tensor]) -> Prepared:  # noqa: ARG002
+    def prepare(self, model: nn.Module, x: Tensor, *, cell: Cell) -> Prepared:  # noqa: ARG002
         """Return the module."""
         return Prepared(forward=model, export="")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,14 @@ class OnnxRuntime(Runtime):
     needs = ("onnxruntime", *onnx.NEEDS)
     dtypes = frozenset({"float32", "float16"})
 
-    def prepare(self, model: nn.Module, x: Tensor, *, cell: Cell, examples: Iterable[Tensor]) -> Prepared:  # noqa: ARG002
+    def prepare(self, model: nn.Module, x: Tensor, *, cell: Cell) -> Prepared:
         """Export a module and open a session with it."""
         with scratch() as folder:
             path = onnx.write(model, x, folder)
             with blamed_on("ONNX Runtime does not take it"):
                 session = _session(path, threads=cell.threads)
-        return Prepared(forward=_forward(session), export=onnx.WHOLE)
+        remark = "" if cell.dtype == "float32" else f"{cell.dtype} where it has a kernel of that type, else float32"
+        return Prepared(forward=_forward(session), export=onnx.WHOLE, remark=remark)
 
 
 def _session(path: Path, *, threads: int) -> Any:  # noqa: ANN401 - the package has no types

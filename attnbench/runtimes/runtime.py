@@ -7,7 +7,7 @@ that it is timed in the same rounds, given the same values and verified by the s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -34,7 +34,7 @@ class Prepared:
     export: str
     """In which form, and whether whole: ``ONNX, whole``; empty where nothing was exported."""
     remark: str = ""
-    """What else was done to the module that a reader must know, such as how it was quantised."""
+    """What else was done to the module that a reader must know, such as in which type it computes."""
 
 
 class Runtime(ABC):
@@ -86,14 +86,13 @@ class Runtime(ABC):
         return ""
 
     @abstractmethod
-    def prepare(self, model: nn.Module, x: Tensor, *, cell: Cell, examples: Iterable[Tensor]) -> Prepared:
+    def prepare(self, model: nn.Module, x: Tensor, *, cell: Cell) -> Prepared:
         """Take a module over, ready to be called as often as wanted with inputs of one shape.
 
         Args:
-            model: in evaluation mode, on the cell's device and of its type; float32 where that is ``int8``.
+            model: in evaluation mode, on the cell's device and of its type.
             x: the input; its values are nothing to go by, its memory stays where it is and is filled anew.
             cell: what is asked: threads, type, device.
-            examples: inputs as calls will find them, drawn as they are asked for, to calibrate with.
 
         Raises:
             CannotRunError: the module cannot be exported, or the runtime lacks an operator of it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ class OpenVino(Runtime):
     needs = ("openvino", *onnx.NEEDS)
     dtypes = frozenset(_PRECISION)
 
-    def prepare(self, model: nn.Module, x: Tensor, *, cell: Cell, examples: Iterable[Tensor]) -> Prepared:  # noqa: ARG002
+    def prepare(self, model: nn.Module, x: Tensor, *, cell: Cell) -> Prepared:
         """Export a module and compile what it was exported to."""
         with scratch() as folder:
             path = onnx.write(model, x, folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +17,8 @@ from attnbench.worker.ready import Learn, Unmeasurable
 from attnbench.worker.surroundings import World
 
 PHASE = "exporting"
-_EXAMPLES = 8
-"""Inputs that a runtime may calibrate with."""
 _COMPARED = 3
-"""Inputs for which its answers are held against torch's; others than those."""
+"""Inputs for which its answers are held against torch's."""
 
 
 def exported(cell: Cell, model: nn.Module, x: Tensor, learn: Learn, world: World) -> calls.Forward:
@@ -33,7 +30,7 @@ def exported(cell: Cell, model: nn.Module, x: Tensor, learn: Learn, world: World
     runtime, started = runtimes.of(cell.runtime), time.perf_counter()
     with world.worn():
         try:
-            prepared = runtime().prepare(model, x, cell=cell, examples=_examples(cell, x))
+            prepared = runtime().prepare(model, x, cell=cell)
         except CannotRunError as reason:
             raise Unmeasurable(Status.UNSUPPORTED, str(reason)) from None
         export_s = time.perf_counter() - started
@@ -47,19 +44,11 @@ def exported(cell: Cell, model: nn.Module, x: Tensor, learn: Learn, world: World
     return prepared.forward
 
 
-def _examples(cell: Cell, x: Tensor) -> Iterator[Tensor]:
-    """Yield inputs as timed calls will find them, the same ones each time."""
-    filled = calls.values(cell, x)
-    for number in range(_EXAMPLES):
-        filled.fill(number)
-        yield x.detach().clone()
-
-
 @torch.inference_mode()
 def _error(cell: Cell, model: nn.Module, forward: calls.Forward, x: Tensor) -> float:
     """Return the largest difference from what the module gives, relative to the largest value of that output."""
     filled, found = calls.values(cell, x), []
-    for number in range(_EXAMPLES, _EXAMPLES + _COMPARED):
+    for number in range(_COMPARED):
         filled.fill(number)
         right, other = (_named(run(x)) for run in (model, forward))
         found.append(agreement.worst(agreement.errors(other, right))[1])

@@ -36,7 +36,10 @@ def work(job: Job, say: events.Say, running: Running) -> None:
     job = replace(job, assignments=tuple(each.within(taken.environment_id) for each in job.assignments))
     house = _taken_down(job)
     ready: list[Ready] = []
-    for index, assignment in enumerate(job.assignments):
+    # Torch's own first: a thread that another runtime starts meanwhile would be memory that a layer takes.
+    for index, assignment in sorted(
+        enumerate(job.assignments), key=lambda each: each[1].cell.runtime != runtimes.TORCH
+    ):
         try:
             with torch_state.restored(seed_included=False) as changes:
                 held = sum(one.parameters_bytes for one in ready)

@@ -37,7 +37,7 @@ def runtime(request: pytest.FixtureRequest) -> type[Runtime]:
 
 
 def prepared(runtime: type[Runtime], module: nn.Module, x: Tensor, cell: Cell = CELL) -> Prepared:
-    return runtime().prepare(module.eval(), x, cell=cell, examples=iter(()))
+    return runtime().prepare(module.eval(), x, cell=cell)
 
 
 class Mine(Runtime):
@@ -48,7 +48,7 @@ class Mine(Runtime):
     needs = ("no_such_module",)
     dtypes = frozenset({"float32"})
 
-    def prepare(self, model, x, *, cell, examples):
+    def prepare(self, model, x, *, cell):
         return Prepared(forward=lambda x: model(x) + 1, export="")
 
 

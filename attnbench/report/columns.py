@@ -11,7 +11,7 @@ from attnbench.record import Status
 
 _ASKED = {
     "run_id": "the run that measured the row: when it began, and a number of its own",
-    "cell_key": "hash of what was asked, by which a row is found again; samples are in samples/<cell_key>.npz",
+    "cell_key": "hash of what was asked, by which a row and its file in samples/ are found again",
     "started_at": "when the row was begun, ISO 8601, UTC",
     "mechanism": "name of the mechanism, or FILE.py:Class; empty for a network of somebody else's",
     "options": "every option of the mechanism with its value, as JSON, defaults included",

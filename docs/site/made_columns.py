@@ -20,11 +20,15 @@ _SHOWN = {
 def columns() -> str:
     """Return a table for each group of columns, as Markdown."""
     made: list[str] = []
-    for group, meanings in groupby(sorted(MEANINGS.values(), key=_place), key=lambda meaning: meaning.group):
+    for group, grouped in groupby(sorted(MEANINGS.values(), key=_place), key=lambda meaning: meaning.group):
+        meanings = list(grouped)
+        shown = [name for name in ("unit", "better") if any(getattr(each, name) for each in meanings)]
         heading = _SHOWN.get(group, group.capitalize())
-        made += [f"## {heading}", "", "| column | unit | better | what it says |", "|---|---|---|---|"]
+        headings = ["column", *shown, "what it says"]
+        made += [f"## {heading}", "", f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
         for each in meanings:
-            made.append(f"| `{each.name}` | {each.unit} | {each.better} | {inert.markdown(each.says)} |")
+            cells = [f"`{each.name}`", *(getattr(each, name) for name in shown), inert.markdown(each.says)]
+            made.append(f"| {' | '.join(cells)} |")
         made.append("")
     return "\n".join(made)
 

@@ -53,6 +53,11 @@ class Site:
         return self.height * self.width
 
     @property
+    def index(self) -> int:
+        """Index of the layer in the whole network, from 0: what some mechanisms start their weights by."""
+        return self.layer if self.before is None else self.before.index + 1 + self.layer
+
+    @property
     def head_dim(self) -> int:
         """Channels per head, d = C / h, rounded down."""
         return self.dim // self.heads

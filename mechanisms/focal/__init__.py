@@ -1,0 +1,5 @@
+"""Focal modulation of FocalNet."""
+
+from attnbench.mechanisms.focal.attention import FocalModulation
+
+__all__ = ["FocalModulation"]

@@ -101,6 +101,8 @@ class Status(StrEnum):
     FAILED = "failed"
     REJECTED = "rejected"
     """It ended well, and what its figures say cannot be true of the layer."""
+    OVER_BUDGET = "over-budget"
+    """It was not timed: by what its machine can do it cannot keep the limit that was given."""
 
 
 class Task(StrEnum):

@@ -12,7 +12,7 @@ import click
 from attnbench import files, inert
 from attnbench.axes import COLD, WARM
 from attnbench.cli import invocation
-from attnbench.cli.parameters import SIZE, axis_options, commas_option
+from attnbench.cli.parameters import LATENCY, SIZE, axis_options, commas_option
 from attnbench.errors import StoreError
 
 
@@ -45,6 +45,11 @@ from attnbench.errors import StoreError
 )
 @click.option("--timeout", type=float, help="Seconds for one phase of one cell. [300]")
 @click.option("--memory-limit", type=SIZE, help="Refuse cells estimated to take more. [what the device has free]")
+@click.option(
+    "--max-latency",
+    type=LATENCY,
+    help="Say of what cannot be as fast by this machine's limit that it cannot, and do not time it.",
+)
 @click.option("--isolation", help="How a group's process starts: fork, or spawn, which takes seconds more. [fork]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run. [results/<sweep>]")
 @click.option("--fresh", is_flag=True, help="Put what the folder holds aside and start over.")

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import click
 
+from attnbench.advice.quantities import quantity
 from attnbench.axes import AXES
 
 
@@ -50,8 +51,24 @@ class Size(click.ParamType[int]):
         return size
 
 
+class Latency(click.ParamType[float]):
+    """A time such as 20ms or 1.5s."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+        """Return the time in seconds."""
+        if isinstance(value, int | float):
+            return float(value)
+        try:
+            return quantity(str(value), "latency_median_s")
+        except (ValueError, OverflowError) as error:
+            self.fail(str(error), param, ctx)
+
+
 COMMAS = CommaList()
 SIZE = Size()
+LATENCY = Latency()
 
 
 def _together(_: click.Context, __: click.Parameter, given: tuple[tuple[str, ...], ...]) -> tuple[str, ...] | None:

@@ -24,12 +24,14 @@ _SETTING_NAMES = {
     "max_time": "max_time_s",
     "timeout": "timeout_s",
     "memory_limit": "memory_limit_bytes",
+    "max_latency": "max_latency_s",
 }
 _RANGES = {
     "precision": Range(lowest=0, highest=10, above=True),
     "max_time": Range(lowest=0, highest=1e6, unit="seconds", above=True),
     "timeout": Range(lowest=0, highest=1e6, unit="seconds", above=True),  # what clocks and threads can wait for
     "memory_limit": Range(lowest=1, highest=2**60, unit="bytes"),
+    "max_latency": Range(lowest=0, highest=1e6, unit="seconds", above=True),
     "seeds": whole(1, 10_000),
     "epochs": whole(1, 1_000_000),
 }
@@ -113,6 +115,7 @@ class _Plain:
     max_time: float = 1.0
     timeout: float = 1.0
     memory_limit: float = 1.0
+    max_latency: float = 1.0
     energy: bool = False
     isolation: str = ""
     until: str = ""
@@ -166,7 +169,7 @@ def _idle(wanted: Mapping[str, Any]) -> list[tuple[str, str]]:
     idle += [] if wanted.get("accuracy") else [(name, "--accuracy") for name in _OF_ACCURACY]
     idle += [] if wanted.get("networks") else [("class_order", "--networks")]
     idle += [] if wanted.get("until", "latency") == "latency" or not wanted.get("energy") else [("energy", "timing")]
-    of_timing = [name for name, axis in AXES.items() if axis.timed]
+    of_timing = [*(name for name, axis in AXES.items() if axis.timed), "max_latency"]
     idle += [] if wanted.get("until", "latency") == "latency" else [(name, "timing") for name in of_timing]
     idle += [] if set(wanted.get("scope", ())) != {"network"} else [("mechanisms", "--scope backbone or layer")]
     return idle

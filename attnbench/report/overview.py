@@ -23,6 +23,7 @@ _BRIEF = {
     Status.CRASHED: "crash",
     Status.FAILED: "fail",
     Status.REJECTED: "reject",
+    Status.OVER_BUDGET: "over",
 }
 """How a cell that did not end ok is told in few characters."""
 

@@ -35,6 +35,8 @@ class Settings:
     """Time that one phase of one cell may take before its worker is ended."""
     memory_limit_bytes: float | None = None
     """Most memory that a cell may be estimated to take; None for what the device has free."""
+    max_latency_s: float | None = None
+    """Latency above which nobody wants to know a cell's; one that cannot keep it is not timed. None for no limit."""
     energy: bool = False
     """Whether cells that are timed have their energy measured as well, where there is a counter."""
     energy_s: float = 5.0

@@ -65,7 +65,8 @@ class Rows:
             self.fallen = _objected(status, metrics)
         elif self.fallen and "latency_ratio" in metrics:
             metrics = _without_ratio(metrics, self.fallen)
-        bounded, timed = "latency_bound_s" in metrics, "latency_median_s" in metrics
+        bounded = "latency_bound_s" in metrics or status is Status.OVER_BUDGET
+        timed = "latency_median_s" in metrics
         return _record(
             cell,
             status,

@@ -109,7 +109,8 @@ def measure(
             unfinished.forget(folder)
         rows = {record.cell.key for record in kept.records}
         known = {key: facts for key, facts in unfinished.read(folder).items() if key not in rows}
-        recorded = [record for record in kept.records if not retry or record.status is Status.OK]
+        final = [record for record in kept.records if _is_final(record, settings)]
+        recorded = [record for record in final if not retry or record.status is Status.OK]
         done = {record.cell.key for record in recorded}
         todo = [cell for cell in planned.cells if cell.key not in done]
         if len(todo) < len(planned.cells):
@@ -153,6 +154,14 @@ def measure(
         console.print(Text(f"interrupted; {said}"), soft_wrap=True)
     stopped = f"{why}; {said} once that is mended" if why else ""
     return SessionOutcome(records=records, interrupted=interrupted, stopped=stopped)
+
+
+def _is_final(record: Record, settings: Settings) -> bool:
+    """Whether a row stands: one of what was not timed for a limit stands under that limit and under lower ones."""
+    given, limit = record.settings.get("max_latency_s"), settings.max_latency_s
+    if record.status is not Status.OVER_BUDGET:
+        return True
+    return limit is not None and isinstance(given, int | float) and limit <= given
 
 
 def rerun(

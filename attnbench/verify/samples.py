@@ -214,6 +214,8 @@ def _ending(timed: Timed, all_timed: Mapping[str, Timed], tally: Tally) -> None:
             tally.skip("what ended the sampling of a baseline", "not all that it was timed with have their row")
             return
         precise = all(_reached(other, precision) for other in others if other)
+    elif timed.baseline == record.cell.key:  # by itself: its ratio to itself says nothing
+        precise = median_estimate(timed.seconds).half_width <= precision
     else:
         precise = _reached(timed, precision)
     kept = record.metrics.get("latency_stopped_by")

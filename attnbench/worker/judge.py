@@ -57,6 +57,40 @@ def of_figures(found: Metrics) -> list[Objection]:
     return [Objection(said=each, sure=False) for each in said if each]
 
 
+def beyond_budget(
+    cell: Cell, found: Metrics, known: Mapping[str, Any] | None, again: Again, *, most_s: float | None
+) -> str:
+    """Return why a cell's latency cannot be within a limit; empty where it may be.
+
+    By its multiply-adds alone, and granting what is uncertain of the machine's rate: what is only likely to be too slow
+    is timed.
+
+    Args:
+        cell: what is asked.
+        found: metrics of what was counted.
+        known: the machine's limits as they were measured before the run; None if they are not known.
+        again: measures them again, now.
+        most_s: the limit; None for none.
+    """
+    per_image = found.get("macs_least")
+    if most_s is None or known is None or not isinstance(per_image, int):
+        return ""
+    machine, macs = MachineLimits.from_dict(known), _least_macs(cell, per_image)
+    if cell.dtype not in machine.macs_per_s or machine.least_s(macs, cell.dtype) <= most_s:
+        return ""
+    machine = _faster(machine, again().limits, cell.dtype)
+    least_s = machine.least_s(macs, cell.dtype)
+    if least_s <= most_s:
+        return ""
+    least, most = (format_value("latency_median_s", each) for each in (least_s, most_s))
+    work, rate = (format_value("macs", each) for each in (macs, machine.rate(cell.dtype)))
+    granted = macs / (machine.rate(cell.dtype) * least_s)
+    return (
+        f"its {work} take {least} at least, at {granted:.3g} times the {rate}/s of {cell.dtype} that this machine was "
+        f"seen to reach; --max-latency is {most}; not timed"
+    )
+
+
 def of_time(
     cell: Cell, found: Metrics, timed: Metrics, known: Mapping[str, Any] | None, again: Again
 ) -> list[Objection]:
@@ -80,8 +114,7 @@ def of_time(
     machine = MachineLimits.from_dict(known)
     if cell.dtype not in machine.macs_per_s:
         return []
-    # Of a training step, the forward pass and one of both gradients: weights may be frozen, the images' is not asked.
-    macs = per_image * cell.batch * (2 if cell.mode is Mode.TRAIN else 1)
+    macs = _least_macs(cell, per_image)
     if high >= machine.least_s(macs, cell.dtype):
         return []
     beside = again()
@@ -96,6 +129,12 @@ def of_time(
         f"{format_value('macs', macs)} take {times[1]} at least, at {rate}/s of {cell.dtype} measured again beside it"
     )
     return [Objection(said=said, sure=not cell.compiled and beside.share >= _UNDISTURBED)]
+
+
+def _least_macs(cell: Cell, per_image: int) -> int:
+    """Return the multiply-adds that no call of a cell can save, from those of its forward pass for one image."""
+    # Of a training step, the forward pass and one of both gradients: weights may be frozen, the images' is not asked.
+    return per_image * cell.batch * (2 if cell.mode is Mode.TRAIN else 1)
 
 
 def measured_again(cell: Cell, device: Device) -> Again:

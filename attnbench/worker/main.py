@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -43,7 +45,8 @@ def work(job: Job, say: events.Say, running: Running) -> None:
         try:
             with torch_state.restored(seed_included=False) as changes:
                 held = sum(one.parameters_bytes for one in ready)
-                outcome = _by_itself(index, assignment, job, say, held_bytes=held, house=house)
+                limits = job.limits.get(taken.environment_id)
+                outcome = _by_itself(index, assignment, job, say, held_bytes=held, house=house, limits=limits)
             if changes:
                 events.learn(say, index)("setting torch back", {"torch_flags_restored": "; ".join(changes)})
             if isinstance(outcome, Ready):
@@ -80,6 +83,7 @@ def _by_itself(
     *,
     held_bytes: int,
     house: Surroundings | None,
+    limits: Mapping[str, Any] | None,
 ) -> Ready | Metrics:
     """Return a cell that is to be timed, or what else is to be said of one that is not."""
     enter = events.enter(say, index)
@@ -92,7 +96,7 @@ def _by_itself(
         count_only(assignment, enter, learn)
         return {}
     compared = house if assignment.foreign else None
-    ready = prepare(index, assignment, job.settings, enter, learn, held_bytes=held_bytes, house=compared)
+    ready = prepare(index, assignment, job.settings, enter, learn, held_bytes=held_bytes, house=compared, limits=limits)
     if assignment.cell.task is Task.COST:
         return ready
     *_, metrics = verdict(judge.of_figures(ready.found), {}, timed={})

@@ -7,20 +7,21 @@ on at once, so that nothing is lost if a later phase brings the process down.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
-from attnbench import runtimes
+from attnbench import devices, runtimes
 from attnbench.devices import attention
 from attnbench.models import calls, subject
 from attnbench.probes import warned
-from attnbench.record import Cell, Status
+from attnbench.record import Cell, Status, Task
 from attnbench.runs.job import Assignment, Settings
-from attnbench.worker import torch_state
+from attnbench.worker import judge, torch_state
 from attnbench.worker.compiling import compiled
 from attnbench.worker.counts import count
 from attnbench.worker.exporting import PHASE as EXPORTING
@@ -40,6 +41,7 @@ def prepare(
     *,
     held_bytes: int,
     house: Surroundings | None = None,
+    limits: Mapping[str, Any] | None = None,
 ) -> Ready:
     """Take a cell through every phase before the timing.
 
@@ -51,15 +53,16 @@ def prepare(
         learn: called with what a phase found.
         held_bytes: what the cells prepared before hold in memory.
         house: the process as it was before any plugin was loaded; None where none is, and nothing is compared.
+        limits: the machine's, as they were measured before the run; None where they are not known.
 
     Raises:
-        Unmeasurable: the cell's mechanism does not support it, it would not fit into memory, or what it has started
-            keeps the processor busy.
+        Unmeasurable: the cell's mechanism does not support it, it cannot be as fast as is asked, it would not fit into
+            memory, or what it has started keeps the processor busy.
         Unbearable: loading or building it has changed the process for good.
         PluginError: its forward pass breaks the contract, or changes the process for everyone.
     """
     with _kernel_of(assignment.cell):
-        return _prepare(index, assignment, settings, enter, learn, held_bytes=held_bytes, house=house)
+        return _prepare(index, assignment, settings, enter, learn, held_bytes=held_bytes, house=house, limits=limits)
 
 
 def _prepare(
@@ -71,11 +74,13 @@ def _prepare(
     *,
     held_bytes: int,
     house: Surroundings | None,
+    limits: Mapping[str, Any] | None,
 ) -> Ready:
     cell, course = assignment.cell, _Course(assignment=assignment, enter=enter, learn=learn)
     # What a forward pass sets must not be set already when it is looked at: it would seem to set nothing.
     with torch_state.restored(seed_included=False) as changes:
         asked = course.counted()
+        _require_budget(assignment, course.found, settings, enter, limits)
         enter("estimating memory")
         parameters_bytes = refuse_what_will_not_fit(asked, settings, learn, held_bytes)
         enter("building")
@@ -153,6 +158,20 @@ def _settled(assignment: Assignment, house: Surroundings | None, learn: Learn) -
     if settled.left:
         house.renew()
     return settled.world
+
+
+def _require_budget(
+    assignment: Assignment, found: Metrics, settings: Settings, enter: Enter, limits: Mapping[str, Any] | None
+) -> None:
+    """Raise if a cell cannot be as fast as is asked; not of one that others are compared with, and is timed anyway."""
+    cell = assignment.cell
+    if settings.max_latency_s is None or cell.task is not Task.COST or assignment.companion:
+        return
+    enter("comparing with the budget")
+    again = judge.measured_again(cell, devices.of(cell.device))
+    said = judge.beyond_budget(cell, found, limits, again, most_s=settings.max_latency_s)
+    if said:
+        raise Unmeasurable(Status.OVER_BUDGET, said)
 
 
 def _require_nothing_changed(house: Surroundings | None) -> None:

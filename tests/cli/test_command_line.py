@@ -222,6 +222,18 @@ def test_a_limit_on_memory_refuses_before_it_starts(tmp_path: Path) -> None:
     assert row["macs"] != ""
 
 
+def test_what_cannot_be_as_fast_as_is_asked_is_said_before_anything_is_timed(tmp_path: Path) -> None:
+    done = attnbench("run", "--mechanisms", "mhsa", *SMALL, "--max-latency", "1ns", folder=tmp_path)
+    assert done.returncode == 0
+    row = row_of(tmp_path, "mhsa")
+    assert row["status"] == "over-budget"
+    assert "--max-latency is 1.00 ns; not timed" in row["reason"]
+    assert row["macs"] != ""
+    assert row["latency_median_s"] == row["memory_peak_bytes"] == ""
+    (folder,) = tmp_path.glob("results/*")
+    assert attnbench("verify", str(folder), "--no-counts", folder=tmp_path).returncode == 0
+
+
 def test_training_records_what_is_saved_for_backward(tmp_path: Path) -> None:
     done = attnbench("run", "--mechanisms", "mhsa", *SMALL, "--mode", "train,infer", folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -282,6 +294,9 @@ def test_all_mistakes_of_a_command_are_lines_and_status_two(tmp_path: Path) -> N
         (["absent.toml"], "cannot read absent.toml"),
         (["broken.toml"], "did you mean mechanisms"),
         (["--memory-limit", "much"], "write 500MB or 4GiB"),
+        (["--max-latency", "soon"], "expected latency such as 500ms or 1.5s"),
+        (["--max-latency", "0ms"], "expected a number above 0"),
+        (["--max-latency", "5ms", "--until", "counts"], "--max-latency does nothing without timing"),
         (["--memory-limit", "-5MB"], "write 500MB or 4GiB"),
         (["--memory-limit", "1e999"], "write 500MB or 4GiB"),
     ],

@@ -14,7 +14,7 @@ import pytest
 
 from attnbench import store
 from attnbench.plan.sweep import Sweep
-from attnbench.record import Cell, Status
+from attnbench.record import Cell, Record, Status
 from attnbench.report.console import console
 from attnbench.runs import session
 from attnbench.runs.job import Settings
@@ -23,10 +23,10 @@ CELLS = tuple(replace(Cell(mechanism="mhsa", height=32, width=32), batch=batch) 
 SWEEP = Sweep(cells=CELLS, baselines={}, endings={cell.key: (Status.UNSUPPORTED, "for a test") for cell in CELLS})
 
 
-def measure(folder: Path) -> session.SessionOutcome:
+def measure(folder: Path, settings: Settings = Settings()) -> session.SessionOutcome:  # noqa: B008 - frozen
     return session.measure(
         SWEEP,
-        settings=Settings(),
+        settings=settings,
         folder=folder,
         fresh=False,
         retry=False,
@@ -97,3 +97,16 @@ def test_what_is_removed_on_the_way_is_there_at_the_end(
     with pytest.warns(store.LostRecordsWarning):
         outcome = measure(run)
     assert len(outcome.records) == len(store.read(run)) == 5
+
+
+@pytest.mark.parametrize(("limit_s", "stands"), [(0.02, True), (0.01, True), (0.05, False), (None, False)])
+def test_what_was_not_timed_for_a_limit_is_looked_at_again_under_a_higher_one(
+    limit_s: float | None, stands: bool, tmp_path: Path
+) -> None:
+    with store.Store(tmp_path) as kept:
+        for cell in CELLS:
+            given = {"max_latency_s": 0.02}
+            kept.append(Record(cell=cell, status=Status.OVER_BUDGET, reason="too slow", settings=given))
+    outcome = measure(tmp_path, settings=Settings(max_latency_s=limit_s))
+    expected = Status.OVER_BUDGET if stands else Status.UNSUPPORTED
+    assert {record.status for record in outcome.records} == {expected}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -116,3 +118,30 @@ def test_counts_and_memory_that_speak_against_a_cell_make_it_suspicious(found, s
     objections = judge.of_figures(found)
     assert [each.said for each in objections] == said
     assert not any(each.sure for each in objections)
+
+
+def beyond(most_s: float | None, *, known: float = 1e11, again: float = 1e11, cell: Cell = CELL) -> str:
+    before = machine(known).to_dict()
+    beside = judge.MeasuredAgain(limits=machine(again))
+    return judge.beyond_budget(cell, FOUND, before, lambda: beside, most_s=most_s)
+
+
+def test_what_cannot_keep_a_limit_by_its_multiply_adds_is_said_with_the_figures() -> None:
+    assert beyond(0.015) == (
+        "its 2.00 GMACs take 16.0 ms at least, at 1.25 times the 100 GMACs/s of float32 that this machine was seen to "
+        "reach; --max-latency is 15.0 ms; not timed"
+    )
+    assert "take 32.0 ms at least" in beyond(0.015, cell=replace(CELL, mode=Mode.TRAIN))
+
+
+def test_what_may_keep_a_limit_is_timed_and_nothing_is_measured_again() -> None:
+    known = machine(1e11).to_dict()
+    assert judge.beyond_budget(CELL, FOUND, known, never, most_s=0.0161) == ""
+    assert judge.beyond_budget(CELL, FOUND, known, never, most_s=None) == ""
+    assert judge.beyond_budget(CELL, {}, known, never, most_s=0.001) == ""
+    assert judge.beyond_budget(CELL, FOUND, None, never, most_s=0.001) == ""
+
+
+def test_limits_that_were_taken_on_a_busy_machine_keep_nobody_from_being_timed() -> None:
+    assert beyond(0.015, known=5e10, again=2e11) == ""
+    assert beyond(0.007, known=5e10, again=2e11)

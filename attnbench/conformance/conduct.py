@@ -11,6 +11,7 @@ from attnbench.conformance.candidate import Candidate, distance, image
 from attnbench.conformance.finding import BrokenError, in_a_line
 from attnbench.errors import PluginError
 from attnbench.mechanism import Map, Mechanism, Site
+from attnbench.plugins.adapted import Adapted
 from attnbench.worker import torch_state
 from attnbench.worker.surroundings import Surroundings
 from attnbench.worker.validation import require_nothing_kept
@@ -36,6 +37,9 @@ def supported(candidate: Candidate) -> str:
             f"every site is refused: {reasons[candidate.sites[0]]}",
             expected="a site that it can be checked at; give some that suit it with sites=[...]",
         )
+    layer = candidate.layer(accepted[0])
+    if isinstance(layer, Adapted) and (why := layer.why_of_blocks(accepted[0], candidate.options)):
+        raise BrokenError(why, expected="a layer of maps, or what it is made for said", site=accepted[0])
     return f"{len(accepted)} of {len(candidate.sites)} sites accepted, and run"
 
 
@@ -144,9 +148,11 @@ def deterministic(candidate: Candidate) -> str:
     site = candidate.base
     layer, x = candidate.layer(site), image(site)
     given, first = x.clone(), layer(x)
-    if not torch.equal(x, given):
+    changed = not torch.equal(x, given)
+    if changed or (isinstance(layer, Adapted) and layer.overwrites(x)):
+        by = f": it changes by {distance(x, given):.1e}" if changed else ", in the layout that it takes"
         raise BrokenError(
-            f"a call overwrites the map that it is given: it changes by {distance(x, given):.1e}",
+            f"a call overwrites the map that it is given{by}",
             expected="the map as it was: the block adds it to the result",
             advice="write into a copy: x = x * 0.7 instead of x *= 0.7",
             site=site,

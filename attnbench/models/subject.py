@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attnbench.errors import PluginError
 from attnbench.mechanism import Macs, Mechanism, Site
 from attnbench.models import backbone, dense, networks
 from attnbench.models.pyramid import SWIN_T_SIZED
@@ -21,6 +22,10 @@ from attnbench.probes.weightless import Inputs, build_on_meta
 from attnbench.record import Cell, Mode, Scope
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+OVERWRITES = (
+    "it overwrites the map that it is called with, which the block adds to the result; write into a copy: "
+    "x = x * 0.7 instead of x *= 0.7"
+)
 CLASSES = 1000
 """Classes of the head, as in ImageNet-1K."""
 _NO_NUMBERS = ("meta tensor", "cannot be accessed from triton")
@@ -65,6 +70,10 @@ class Subject(ABC):
     def seen_in_calls(self, model: nn.Module) -> tuple[str, str]:  # noqa: ARG002 - for those that have to look
         """Return what only calls of a built model show: why it cannot be measured, and what is done to its map."""
         return "", ""
+
+    def seen_in_small(self) -> str:
+        """Return what few small calls show of why it cannot be measured, before it is built; empty for nothing."""
+        return ""
 
     @property
     def layers(self) -> int:
@@ -136,12 +145,30 @@ class MechanismSubject(Subject):
         return "; ".join(dict.fromkeys(text for text in said if text))
 
     def seen_in_calls(self, model: nn.Module) -> tuple[str, str]:
-        """Look at a layer of somebody else's, which says nothing itself, at the first site."""
+        """Look at a layer of somebody else's, which says nothing itself, at the first site.
+
+        Raises:
+            PluginError: it overwrites what it is called with.
+        """
         layer = next((each for each in model.modules() if isinstance(each, Adapted)), None)
         if layer is None:
             return "", ""
         asked = self.stages[0][0], self.cell.options
-        return layer.why_images_mix(*asked), layer.rows_said(*asked)
+        wrong = layer.why_no_layer_of_maps(*asked)
+        if not wrong and layer.overwrites(self._one_map(layer)):
+            raise PluginError(OVERWRITES)
+        return wrong, "" if wrong else layer.rows_said(*asked)
+
+    def seen_in_small(self) -> str:
+        """Return why a layer of somebody else's is no layer of maps, by small calls of it alone; empty if it is."""
+        site, options = self.stages[0][0], self.cell.options
+        if not (issubclass(self.mechanism, Adapted) and self.mechanism.taken_for_maps(site, options)):
+            return ""
+        return self.mechanism(site, **options).why_of_blocks(site, options)
+
+    def _one_map(self, layer: nn.Module) -> Tensor:
+        site = self.stages[0][0]
+        return torch.randn(1, site.height, site.width, site.dim).to(next(layer.parameters(), torch.empty(0)))
 
     @property
     def layers(self) -> int:

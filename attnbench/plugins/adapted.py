@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -14,8 +15,9 @@ from attnbench.plugins import lazies
 from attnbench.plugins.advice import Adviser
 from attnbench.plugins.arguments import SiteError, of_forward
 from attnbench.plugins.blocks import within_rows
+from attnbench.plugins.candidates import side_of_windows
 from attnbench.plugins.fitting import NoLayoutError, described, first_of
-from attnbench.plugins.layout import Layout, cut, to_map, to_module, together
+from attnbench.plugins.layout import IN_BLOCKS, Layout, blocks, cut, to_map, to_module, together
 from attnbench.plugins.names import KNOWN
 from attnbench.plugins.recipe import Fit, Recipe
 from attnbench.record import Value
@@ -55,9 +57,15 @@ class Adapted(Mechanism):
     def forward(self, x: Map) -> Map:
         """Return what the module makes of the map; of several outputs, the first."""
         image = cut(x, self.windows) if self.windows else x
-        y = first_of(self.layer(to_module(image, self.layout, self.prefix), **self.further))
+        y = first_of(self.layer(self._given(image, len(x)), **self.further))
         mapped = to_map(y, self.layout, image.shape, prefix_tokens=self.prefix_tokens)
         return together(mapped, x.shape) if self.windows else mapped
+
+    def _given(self, image: Map, batch: int) -> Tensor:
+        """Return what the module is called with: maps, or windows of so many of them, in its layout."""
+        if self.layout == IN_BLOCKS:
+            return blocks(image, batch)
+        return to_module(image, self.layout, self.prefix)
 
     @classmethod
     def layout_at(cls, site: Site, options: Mapping[str, Value]) -> Layout:
@@ -132,23 +140,56 @@ class Adapted(Mechanism):
         if cls.recipe.is_blind(site, fit, options):
             said.append("all tokens are one window to it, which has a window and is not told the map's form")
         if side:
-            said.append(f"the map is cut into windows of {side}x{side} for it, within the timed call")
+            which = "blocks of tokens" if declared == IN_BLOCKS else "windows"
+            said.append(f"the map is cut into {which} of {side}x{side} for it, within the timed call")
         return "; ".join(said) or None
 
-    def why_images_mix(self, site: Site, options: Mapping[str, Value]) -> str:
-        """Return why the module is no layer of maps if its calls show that images see each other; empty otherwise."""
-        return self.recipe.why_images_mix(self.layer, site, options)
+    def why_no_layer_of_maps(self, site: Site, options: Mapping[str, Value]) -> str:
+        """Return why the module is no layer of maps by what its calls show; empty where it may be one."""
+        return self.recipe.why_images_mix(self.layer, site, options) or self.why_of_blocks(site, options)
+
+    def why_of_blocks(self, site: Site, options: Mapping[str, Value]) -> str:
+        """Return why the module is taken for one over blocks of tokens; empty for others, and where its layout is said.
+
+        The rows of a map would be its blocks, and what is measured would be another attention.
+        """
+        if not (self.taken_for_maps(site, options) and within_rows(self, site)):
+            return ""
+        side = side_of_windows(site)
+        return (
+            f"{_ROWS}: if it is made for blocks of tokens, (B, blocks, tokens, C), write :windows={side}:layout="
+            f'{IN_BLOCKS} behind its name, or adapt(..., windows={side}, layout="{IN_BLOCKS}"); if it is meant to '
+            f"attend within rows, :layout=BHWC"
+        )
 
     def rows_said(self, site: Site, options: Mapping[str, Value]) -> str:
         """Return what there is to say of a module that mixes tokens within rows of the map alone, which calls show."""
-        layout = self.recipe.layout_in(options) or self.recipe.fit_at(site, options).layouts[0]
-        return _ROWS if layout == "BHWC" and within_rows(self, site) else ""
+        declared = self.recipe.layout_in(options) == "BHWC" and not self.windows
+        return _ROWS if declared and within_rows(self, site) else ""
+
+    @classmethod
+    def taken_for_maps(cls, site: Site, options: Mapping[str, Value]) -> bool:
+        """Return whether the module is called with maps as they are, because it takes them and says nothing itself."""
+        said = cls.recipe.layout_in(options) or cls.recipe.windows_in(options)
+        return not said and cls.recipe.fit_at(site, options).layouts[0] == "BHWC"
+
+    def overwrites(self, x: Map) -> bool:
+        """Return whether the module writes into what it is called with: into the map, or into the copy in its layout.
+
+        A copy of the module is called, so that what it keeps of its calls stays as it is.
+        """
+        try:
+            module = deepcopy(self.layer).eval()
+            given = self._given(cut(x, self.windows) if self.windows else x, len(x)).detach().clone()
+            before = given.clone()
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                module(given, **self.further)
+        except Exception:  # a layer that cannot be copied, or run here
+            return False
+        return not torch.equal(given, before)
 
 
-_ROWS = (
-    "mixes tokens within a row of the map and with no other row: if it is made for blocks of tokens, "
-    "(B, blocks, tokens, C), its blocks are rows here; wrap it in a module that cuts the map into blocks"
-)
+_ROWS = "mixes tokens within a row of the map and with no other row"
 
 
 def _assumed(fit: Fit, declared: Layout | None) -> list[str]:

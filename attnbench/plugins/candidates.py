@@ -88,7 +88,7 @@ def of(parameter: inspect.Parameter, hint: object, site: Site, *, layer: object)
     elif isinstance(default, tuple):
         found = [_one_a_head(name, default[0])] if set(map(type, default)) == {int} else []
     elif any(typing.get_origin(kind) in (tuple, list) for kind in kinds):
-        found = [_constant(name, (_side(site), _side(site)))]
+        found = [_constant(name, (side_of_windows(site), side_of_windows(site)))]
     elif int in kinds or type(default) is int or (hint is None and untold):
         found = _numbers(name, site)
     return [each for each in found if untold or each.value(site) != default]
@@ -100,7 +100,7 @@ def _numbers(name: str, site: Site) -> list[Change]:
         Change(name, "site.dim", lambda site: site.dim),
         Change(name, "site.head_dim // 4", lambda site: site.head_dim // 4),
     ]
-    side, counts = _constant(name, _side(site)), [_constant(name, number) for number in (2, 4, 1)]
+    side, counts = _constant(name, side_of_windows(site)), [_constant(name, number) for number in (2, 4, 1)]
     if _is_called(name, _WIDTHS):
         return [*widths, side, *counts]
     return [side, *counts, *widths] if _is_called(name, _SIDES) else [*counts, side, *widths]
@@ -146,7 +146,7 @@ def _is_called(name: str, words: Sequence[str]) -> bool:
     return any(word in name.lower() for word in words)
 
 
-def _side(site: Site) -> int:
+def side_of_windows(site: Site) -> int:
     """Return a length that divides both sides of a map, 7 if that does."""
     divides = [side for side in range(1, 9) if site.height % side == site.width % side == 0]
     return SIDE if SIDE in divides else max(divides)

@@ -9,10 +9,12 @@ from torch import Tensor
 
 from attnbench.mechanism import Map
 
-Layout: TypeAlias = Literal["BHWC", "BNC", "BCHW", "NBC"]
+Layout: TypeAlias = Literal["BHWC", "BNC", "BCHW", "NBC", "BTNC"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 FOUND_BY_TRYING: tuple[Layout, ...] = ("BHWC", "BNC", "BCHW")
-"""Those that shapes tell apart; with one image, (N, B, C) is like (B, N, C) to most layers."""
+"""Those that shapes tell apart; with one image, (N, B, C) is like (B, N, C) to most layers, (B, T, N, C) like a map."""
+IN_BLOCKS: Layout = "BTNC"
+"""That of layers over blocks of tokens, as NesT's: T windows of a map, the N tokens of each in a row."""
 
 
 def to_module(x: Map, layout: Layout, prefix: Tensor | None = None) -> Tensor:
@@ -28,6 +30,8 @@ def to_module(x: Map, layout: Layout, prefix: Tensor | None = None) -> Tensor:
         return tokens if prefix is None else torch.cat([prefix.expand(len(tokens), -1, -1), tokens], dim=1)
     if layout == "NBC":
         return x.flatten(1, 2).transpose(0, 1).contiguous()
+    if layout == IN_BLOCKS:
+        return x.flatten(1, 2).unsqueeze(1)
     return x.permute(0, 3, 1, 2).contiguous() if layout == "BCHW" else x
 
 
@@ -45,10 +49,17 @@ def together(windows: Map, shape: torch.Size) -> Map:
     return windows.reshape(batch, height // side, width // side, side, side, dim).transpose(2, 3).reshape(shape)
 
 
+def blocks(windows: Map, batch: int) -> Tensor:
+    """Return the windows of some maps, (B T, s, s, C), as the blocks of tokens of each, (B, T, s s, C)."""
+    return windows.reshape(batch, -1, windows.shape[1] * windows.shape[2], windows.shape[3])
+
+
 def to_map(y: Tensor, layout: Layout, shape: torch.Size, *, prefix_tokens: int = 0) -> Map:
     """Return a map of a given shape (B, H, W, C) from another layout; the tokens before it are dropped."""
     if layout == "BNC":
         return y[:, prefix_tokens:].reshape(shape)
     if layout == "NBC":
         return y.transpose(0, 1).reshape(shape)
+    if layout == IN_BLOCKS:
+        return y.reshape(shape)
     return y.permute(0, 2, 3, 1) if layout == "BCHW" else y

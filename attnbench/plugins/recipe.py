@@ -18,7 +18,7 @@ from attnbench.mechanism import Site
 from attnbench.plugins import lazies
 from attnbench.plugins.arguments import SiteError, hints_of, is_asked_for, is_pair, left_at_none, of_constructor
 from attnbench.plugins.fitting import Fitting, NoLayoutError, mixes_images
-from attnbench.plugins.layout import FOUND_BY_TRYING, Layout
+from attnbench.plugins.layout import FOUND_BY_TRYING, IN_BLOCKS, Layout
 from attnbench.plugins.names import KNOWN
 from attnbench.record import Value
 
@@ -185,6 +185,8 @@ class Recipe:
     def _found_at(self, site: Site, options: Mapping[str, Value]) -> Fit:
         if self.prefix_in(options) and self.layout_in(options) != "BNC":
             raise PluginError(f"prefix_tokens stand before tokens in a row: layout BNC, not {self.layout_in(options)}")
+        if self.layout_in(options) == IN_BLOCKS and not self.windows_in(options):
+            raise PluginError(f"layout {IN_BLOCKS} is of blocks of tokens: say how many are along a side, windows=7")
         with torch.random.fork_rng(devices=[]):
             try:
                 return self._first_that_runs(site, options, with_data=False)

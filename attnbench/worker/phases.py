@@ -204,12 +204,17 @@ def _kernel_of(cell: Cell) -> Iterator[None]:
 
 
 def count_only(assignment: Assignment, enter: Enter, learn: Learn) -> None:
-    """Take a cell through the phases in which nothing is run.
+    """Take a cell through the phases in which nothing is run but a layer of somebody else's on a map of a few tokens.
 
     Raises:
-        Unmeasurable: the cell's mechanism does not support it.
+        Unmeasurable: the cell's mechanism does not support it, or is no layer of maps.
     """
-    _Course(assignment=assignment, enter=enter, learn=learn).counted()
+    course = _Course(assignment=assignment, enter=enter, learn=learn)
+    asked = course.counted()
+    enter("looking at its calls")
+    wrong = asked.seen_in_small()
+    if wrong:
+        raise Unmeasurable(Status.UNSUPPORTED, wrong)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from attnbench.conformance.finding import CheckOutcome
+from attnbench.errors import PluginError
 from attnbench.mechanism import Mechanism, Site
 from attnbench.models import subject
 from attnbench.models.backbone import Stack
@@ -122,24 +124,63 @@ def test_lazy_modules_have_their_shapes_before_anything_is_asked_of_them(layer: 
     assert {each.outcome for each in found} == {CheckOutcome.PASSED}
 
 
-def said_of(mechanism: type[Mechanism]) -> str:
+def said_of(mechanism: type[Mechanism]) -> tuple[str, str]:
     cell = Cell(mechanism="x", scope=Scope.LAYER, stage=3, dim=SITE.dim, heads=SITE.heads, depth=1, height=96, width=96)
     asked = subject.MechanismSubject(cell=cell, mechanism=mechanism)
-    return asked.seen_in_calls(Stack([mechanism(SITE)]))[1]
+    wrong, seen = asked.seen_in_calls(Stack([mechanism(SITE)]))
+    assert wrong == asked.seen_in_small()
+    return wrong, seen
 
 
-def test_layers_over_blocks_of_tokens_are_told_and_others_are_not() -> None:
-    for mechanism in (adapt(Blocks), adapt(Blocks, layout="BHWC")):
-        assert said_of(mechanism).startswith("mixes tokens within a row of the map and with no other row")
-        assert "wrap it in a module that cuts the map into blocks" in said_of(mechanism)
-    assert said_of(adapt(Global, layout="BHWC")) == ""
-    assert said_of(adapt(Tokenwise, layout="BHWC")) == ""
+def test_layers_over_blocks_of_tokens_are_refused_with_the_words_that_measure_them() -> None:
+    wrong, _ = said_of(adapt(Blocks))
+    assert wrong.startswith("mixes tokens within a row of the map and with no other row")
+    assert "write :windows=6:layout=BTNC behind its name" in wrong
+    assert 'adapt(..., windows=6, layout="BTNC")' in wrong
+    (failed,) = check(adapt(Blocks), checks=("supported",)).failures
+    assert "write :windows=7:layout=BTNC behind its name" in failed.found
+    assert said_of(adapt(Blocks, layout="BHWC")) == (
+        "", "mixes tokens within a row of the map and with no other row"
+    )  # fmt: skip
+    assert said_of(adapt(Global, layout="BHWC")) == said_of(adapt(Tokenwise, layout="BHWC")) == ("", "")
+
+
+def test_a_layer_over_blocks_of_tokens_is_given_them_as_nest_has_them() -> None:
+    mechanism: Any = adapt(Blocks, windows=3, layout="BTNC")
+    layer = mechanism(SITE).eval()
+    x = torch.randn(2, 6, 6, 24)
+    blocked = x.reshape(2, 2, 3, 2, 3, 24).transpose(2, 3).reshape(2, 4, 9, 24)
+    of_blocks = layer.layer(blocked).reshape(2, 2, 2, 3, 3, 24).transpose(2, 3).reshape(2, 6, 6, 24)
+    assert torch.equal(layer(x), of_blocks)
+    assert mechanism.adaptation(SITE) == "the map is cut into blocks of tokens of 3x3 for it, within the timed call"
+    assert "not made of windows of 3x3" in mechanism.why_unsupported(replace(SITE, height=7))
+    of_seven = adapt(Blocks, windows=7, layout="BTNC")
+    assert check(of_seven, checks=("supported", "shape", "deterministic", "images-apart")).failures == ()
+    with pytest.raises(PluginError, match="say how many are along a side, windows=7"):
+        adapt(Blocks, layout="BTNC").why_unsupported(SITE)
 
 
 @pytest.mark.parametrize("layer", [Overwrites, OverwritesByAnotherName])
 def test_a_layer_that_overwrites_its_input_is_told_so(layer: type[nn.Module]) -> None:
     (failed,) = check(adapt(layer), checks=("deterministic",)).failures
     assert "a call overwrites the map that it is given" in failed.found
+
+
+class OverwritesMapsOfChannels(nn.Module):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(dim, dim, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x *= 0.7
+        return self.proj(x)
+
+
+def test_writing_into_the_copy_in_a_layers_own_layout_is_found_as_well() -> None:
+    (failed,) = check(adapt(OverwritesMapsOfChannels), checks=("deterministic",)).failures
+    assert "a call overwrites the map that it is given, in the layout that it takes" in failed.found
+    with pytest.raises(PluginError, match="it overwrites the map that it is called with"):
+        said_of(adapt(OverwritesMapsOfChannels))
 
 
 def test_forward_is_given_the_size_of_the_map_by_the_names_that_others_have_for_it() -> None:

@@ -151,3 +151,9 @@ def test_samples_that_nobody_has_and_rows_that_are_missing_are_found(copy: Path)
     found = {each.place.file for each in verify(copy, counts=False).findings}
     assert "samples/0123456789abcdef.npz" in found
     assert "records.jsonl" in found
+
+
+def test_a_baseline_by_itself_is_held_to_the_precision_of_its_own_latency(tmp_path: Path) -> None:
+    small = {"res": [32], "scope": "layer", "stage": 4, "depth": 1, "threads": 1, "progress": False}
+    attnbench.run(mechanisms=["mhsa"], **small, precision=1e-9, max_time=0.01, out=tmp_path).report()
+    assert verify(tmp_path, counts=False).findings == ()

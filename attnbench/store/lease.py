@@ -1,8 +1,9 @@
 """The right to write a folder, on file systems where files cannot be locked: a file that its writer keeps renewing.
 
 It is made if it is not there, which every file system does for one process alone. A writer that is silent for a while
-has lost it, as has one of this machine that is gone. How long it was silent is told by the times that the file system
-itself gives files, not by the clocks of two machines.
+has lost it, as has one of this machine that is gone. Each renewal leaves another time on the file: whoever wants the
+lease watches, by a clock of its own that no one sets, whether that changes. The times themselves, which jump as clocks
+are set, only say whether watching is worth while.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import os
 import secrets
 import socket
 import threading
+import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +30,8 @@ LEASE = "writing.lease"
 UNLOCKABLE = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL})
 """What ``flock`` says where there are no locks: some network file systems, and those of user space."""
 
-_BEAT_S, _SILENT_S = 15.0, 120.0
+_BEAT_S, _SILENT_S, _WATCH_S = 15.0, 120.0, 40.0
+_LOOK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +61,16 @@ class Writer:
 class Lease:
     """A lease that is held, and renewed by a thread until it is released."""
 
-    def __init__(self, folder: Path, *, beat_s: float = _BEAT_S, silent_s: float = _SILENT_S) -> None:
+    def __init__(
+        self, folder: Path, *, beat_s: float = _BEAT_S, silent_s: float = _SILENT_S, watch_s: float = _WATCH_S
+    ) -> None:
         """Take the lease of a folder.
 
         Args:
             folder: to be written.
             beat_s: seconds between renewals.
-            silent_s: seconds without one after which another writer's lease is over.
+            silent_s: seconds without one, by the file's time, after which another writer's lease may be over.
+            watch_s: seconds without one, by a clock of this process, after which it is: several renewals long.
 
         Raises:
             StoreError: another process holds it.
@@ -73,7 +80,7 @@ class Lease:
         host, processes = _here()
         self.writer = Writer(token=secrets.token_hex(8), pid=os.getpid(), host=host, processes=processes)
         if not self._made():
-            self._take_over(silent_s)
+            self._take_over(silent_s, watch_s)
         self._over = threading.Event()
         threading.Thread(target=_beat, args=(self.path, self._over, beat_s), daemon=True, name="lease").start()
 
@@ -118,15 +125,17 @@ class Lease:
             return False
         return True
 
-    def _take_over(self, silent_s: float) -> None:
+    def _take_over(self, silent_s: float, watch_s: float) -> None:
         """Put a lease aside that is over, and make one anew; of two who do so at once, one finds the other's."""
         holder, silent = _holder(self.path), _silent_s(self.path)
-        if silent < silent_s and not (holder and holder.gone):
-            who = f"process {holder.pid} on {holder.host}" if holder else "it has not said who it is"
+        gone, who = bool(holder and holder.gone), _who(holder)
+        if 0 <= silent < silent_s and not gone:
             raise StoreError(
                 f"another attnbench is writing {self.path.parent}: {who}; wait for it or give --out. "
                 f"If it is no more, its lease ends in {silent_s - silent:.0f} s"
             )
+        if not gone and _is_renewed(self.path, watch_s):
+            raise StoreError(f"another attnbench is writing {self.path.parent}: {who}; wait for it or give --out")
         aside = self.path.with_name(f".{self.writer.token}.over")
         with contextlib.suppress(FileNotFoundError):
             self.path.rename(aside)
@@ -172,6 +181,10 @@ def _beat(path: Path, over: threading.Event, beat_s: float) -> None:
             os.utime(path)
 
 
+def _who(holder: Writer | None) -> str:
+    return f"process {holder.pid} on {holder.host}" if holder else "it has not said who it is"
+
+
 def _here() -> tuple[str, str]:
     try:
         processes = str(Path("/proc/self/ns/pid").readlink())
@@ -186,6 +199,27 @@ def _holder(path: Path) -> Writer | None:
         return files.json_of(path, Writer)
     except MisreadError:
         return None
+
+
+def _is_renewed(path: Path, watch_s: float) -> bool:
+    """Watch a lease for so long, by a clock that nobody sets, and return whether it was renewed or is another's."""
+    warnings.warn(f"{path} was not renewed of late; watching for {watch_s:.0f} s whether it is", stacklevel=2)
+    before, until = _mark(path), time.monotonic() + watch_s
+    while (now := time.monotonic()) < until:
+        time.sleep(min(_LOOK_S, until - now))
+        if _mark(path) != before:
+            return True
+    return False
+
+
+def _mark(path: Path) -> tuple[int, int] | None:
+    """Return what each renewal changes, None where there is no lease."""
+    try:
+        with path.open("rb") as file:  # network file systems ask anew when a file is opened, and not for its name
+            found = os.fstat(file.fileno())
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _silent_s(path: Path) -> float:

@@ -364,7 +364,7 @@ def test_layout_and_class_tokens_are_said_behind_the_name() -> None:
 
 def test_a_layer_that_takes_tokens_first_is_not_called_as_if_they_came_second() -> None:
     as_it_is: Any = adapt(TokensFirst)
-    reason = as_it_is(TINY).why_images_mix(TINY, {})
+    reason = as_it_is(TINY).why_no_layer_of_maps(TINY, {})
     assert "the images of a batch see each other; with the tokens first they do not: write :layout=NBC" in reason
     mechanism = adapt(TokensFirst)
     layer, x = mechanism(TINY, layout="NBC"), torch.randn(2, 4, 4, 8)

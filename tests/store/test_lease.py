@@ -74,9 +74,25 @@ def test_a_lease_is_over_when_its_writer_was_silent_by_the_file_systems_own_cloc
     left_by(tmp_path, **who)
     with pytest.raises(StoreError, match=r"its lease ends in \d+ s"):
         lease.Lease(tmp_path)
-    before = (tmp_path / lease.LEASE).stat().st_mtime - 3600
-    os.utime(tmp_path / lease.LEASE, (before, before))
-    lease.Lease(tmp_path).release()
+    for hours in (-1, 1):  # silent, or left behind by a clock that was set back
+        left_by(tmp_path, **who)
+        at = (tmp_path / lease.LEASE).stat().st_mtime + 3600 * hours
+        os.utime(tmp_path / lease.LEASE, (at, at))
+        with pytest.warns(UserWarning, match="watching for 0 s whether it is"):
+            lease.Lease(tmp_path, watch_s=0.05).release()
+
+
+@pytest.mark.filterwarnings("ignore:.*was not renewed of late")
+@pytest.mark.parametrize("jump_s", [121.0, 86400.0, -86400.0])
+def test_a_clock_that_jumps_takes_a_lease_from_nobody_who_renews_it(
+    tmp_path: Path, jump_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = lease.Lease(tmp_path, beat_s=0.01)
+    monkeypatch.setattr(lease, "_silent_s", lambda _: jump_s)
+    with pytest.raises(StoreError, match=f"another attnbench is writing .*: process {os.getpid()} on"):
+        lease.Lease(tmp_path, watch_s=60)
+    kept.check()
+    kept.release()
 
 
 @pytest.mark.usefixtures("without_locks")

@@ -73,8 +73,8 @@ def beyond_budget(
         most_s: the limit; None for none.
     """
     per_image = found.get("macs_least")
-    if most_s is None or known is None or not isinstance(per_image, int):
-        return ""
+    if most_s is None or known is None or not isinstance(per_image, int) or cell.runtime != runtimes.TORCH:
+        return ""  # nothing is known of what another runtime's products can reach
     machine, macs = MachineLimits.from_dict(known), _least_macs(cell, per_image)
     if cell.dtype not in machine.macs_per_s or machine.least_s(macs, cell.dtype) <= most_s:
         return ""

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from attnbench import __version__, devices
-from attnbench.devices import identity, machine
+from attnbench.devices import checkout, identity, machine
 from attnbench.devices.device import Device
 
 Value = str | int | float | bool | None
@@ -59,7 +59,8 @@ class Environment:
     variables: Facts
     """Those environment variables of torch and its libraries that change speed and are set."""
     code: Facts
-    """attnbench's version, commit, and whether its tree was clean, results/ aside; None outside a checkout."""
+    """attnbench's version, commit, and whether its tree was clean, results/ aside; None outside a checkout. In a row
+    also the commit of the project that the run was started in, its date, and whether that was clean."""
     state: Facts
     """What changes from minute to minute: load, clocks, temperature, the cores allowed, the time."""
 
@@ -97,7 +98,7 @@ def take(
         software=_software(),
         flags={**_flags(threads), **where.flags()},
         variables=_variables(),
-        code={"attnbench": __version__, **_checkout(Path(__file__).parent, run)},
+        code={"attnbench": __version__, **checkout.own(Path(__file__).parent, run)},
         state=_state(where, root, run),
     )
 
@@ -166,21 +167,6 @@ def _flag(read: Callable[[], Value]) -> Value:
         return read()
     except RuntimeError:
         return None
-
-
-def _checkout(folder: Path, run: machine.Run) -> Facts:
-    """Say which commit a folder is of, if its repository tracks it: one that merely surrounds it is another's."""
-
-    def git(*arguments: str) -> str | None:
-        return run(["git", "-C", str(folder), *arguments])
-
-    tracked = git("ls-files", "--error-unmatch", "__init__.py")
-    # A run that writes below results/ would call itself changed.
-    changes = git("status", "--porcelain", "--", ":(top)", ":(top,exclude)results") if tracked else None
-    return {
-        "commit": git("rev-parse", "HEAD") if tracked else None,
-        "clean": None if changes is None else not changes,
-    }
 
 
 def _state(device: Device, root: Path, run: machine.Run) -> Facts:

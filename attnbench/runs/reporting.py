@@ -15,10 +15,12 @@ from rich.text import Text
 from attnbench import files, store
 from attnbench.compare.verdict import Comparison
 from attnbench.errors import StoreError, UsageError
+from attnbench.history.account import History
 from attnbench.record import Record
 from attnbench.report import folder as report_folder
 from attnbench.report import summary, verdicts
 from attnbench.report.findings import Findings
+from attnbench.report.page.blocks import Page
 from attnbench.report.page.latex import latex
 from attnbench.report.page.markdown import markdown
 from attnbench.report.page.screen import screen
@@ -27,7 +29,7 @@ from attnbench.runs import limits as machine_limits
 from attnbench.store import asked, pytest_json
 from attnbench.store.asked import Asked
 
-TABLES = "tables.tex"
+TABLES, HISTORY = "tables.tex", "history.html"
 _OBJECTS_BETWEEN_LOOKS = 200_000
 _MOST_FILES, _MOST_MISSING = 16, 20
 """Plots, and cells without a row, that are named on a screen."""
@@ -137,6 +139,27 @@ def read(path: Path) -> list[Record]:
         StoreError: it cannot be read.
     """
     return pytest_json.records_from(path) if path.suffix == ".json" else store.read(path)
+
+
+def write_history(found: History, page: Page, *, folder: Path, markdown_file: Path | None) -> list[Path]:
+    """Write the page of a history, and what it says as Markdown if a file is given; return the files.
+
+    Raises:
+        StoreError: one cannot be written.
+    """
+    from attnbench.report.html.over_time import history_page  # noqa: PLC0415 - jinja2
+
+    target = folder / HISTORY
+    written = {target: history_page(found, page)}
+    if markdown_file:
+        written[markdown_file] = markdown(page, markdown_file.parent)
+    for path, text in written.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.put(path, text)
+        except OSError as error:
+            raise StoreError(f"cannot write {path}: {files.reason_of(error)}; give another place") from None
+    return [*written]
 
 
 def show_verdicts(found: Comparison, console: Console, file: Path | None) -> None:

@@ -36,6 +36,8 @@ class Rows:
     baseline: str
     """Key of the cell that ratios refer to; empty for none."""
     environment: Mapping[str, Any] = field(default_factory=dict)
+    project: Mapping[str, Any] = field(default_factory=dict)
+    """The commit that the run was started in, as ``devices.checkout.project`` says it."""
     started_at: str = ""
     fallen: str = ""
     """Why nothing is compared with the baseline, once something speaks against it."""
@@ -72,13 +74,20 @@ class Rows:
             status,
             reason,
             metrics=metrics,
-            environment=self.environment,
+            environment=self._environment(),
             settings=asdict(self.settings),
             limits=self.limits.get(self.environment_id, {}) if bounded else {},
             samples_sha256=_digest(samples_of(self.folder, cell)) if timed else "",
             run_id=self.run_id,
             started_at=self.started_at,
         )
+
+    def _environment(self) -> Mapping[str, Any]:
+        """Return what the process at work has said, with the project's commit, which it does not know."""
+        if not (self.project and self.environment):
+            return self.environment
+        code = self.environment.get("code")
+        return {**self.environment, "code": {**(code if isinstance(code, Mapping) else {}), **self.project}}
 
 
 def unmeasured(cell: Cell, status: Status, reason: str, *, run_id: str, settings: Settings) -> Record:

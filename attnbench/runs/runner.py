@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from attnbench.plan.sweep import Sweep
 from attnbench.record import Cell, Record, Status, Task
@@ -30,6 +31,7 @@ def run(
     recorded: Sequence[Record] = (),
     known: Mapping[str, Begun] | None = None,
     limits: Mapping[str, MachineLimits] | None = None,
+    project: Mapping[str, Any] | None = None,
     watcher: Watcher = lambda _: None,
     worker_module: str = "attnbench.worker.main",
 ) -> Iterator[Record]:
@@ -42,6 +44,7 @@ def run(
         recorded: what is there already; those cells are skipped.
         known: what an interrupted run found of cells without a row, by their key.
         limits: the machine's limits by environment id, for the rows' lower bounds.
+        project: the commit that it was started in, for the rows.
         watcher: called when a cell enters a phase.
         worker_module: module that does the work.
     """
@@ -52,7 +55,14 @@ def run(
     def group(todo: Sequence[Cell], *, companions: Sequence[Cell] = (), baseline: str = "") -> Group:
         open_cells = [_taken_up(cell, (known or {}).get(cell.key)) for cell in todo]
         beside = [Assignment(cell=cell, companion=True) for cell in companions]
-        rows = Rows(folder=folder, run_id=run_id, settings=settings, limits=limits_by_id, baseline=baseline)
+        rows = Rows(
+            folder=folder,
+            run_id=run_id,
+            settings=settings,
+            limits=limits_by_id,
+            baseline=baseline,
+            project=project or {},
+        )
         outcomes = Outcomes(
             open=OpenCells(assignments=[*open_cells, *beside]),
             rows=rows,

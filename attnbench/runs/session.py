@@ -14,6 +14,7 @@ from rich.text import Text
 from attnbench import files, store
 from attnbench.axes import CLASSIFICATION
 from attnbench.compare.verdict import Comparison
+from attnbench.devices import checkout
 from attnbench.errors import StoreError, UsageError
 from attnbench.plan import preflight, sweep
 from attnbench.plan.described import described
@@ -128,6 +129,7 @@ def measure(
                     recorded=recorded,
                     known=known,
                     limits=limits,
+                    project=checkout.project(Path.cwd(), but=folder),
                     watcher=screen.watch,
                 ):
                     kept.append(record)

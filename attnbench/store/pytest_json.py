@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,16 @@ class _Content:
 
     datetime: str
     benchmarks: tuple[dict[str, Any], ...]
+    commit_info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def project(self) -> dict[str, Any]:
+        """The commit, in the words of a run's own rows; empty where the file knows none."""
+        commit, time, dirty = (self.commit_info.get(name) for name in ("id", "time", "dirty"))
+        if not isinstance(commit, str) or not re.fullmatch("[0-9a-f]{7,64}", commit):
+            return {}
+        committed_at = time if isinstance(time, str) else ""
+        return {"project_commit": commit, "project_committed_at": committed_at, "project_clean": dirty is False}
 
 
 def records_from(path: Path) -> list[Record]:
@@ -66,7 +77,7 @@ def records_from(path: Path) -> list[Record]:
     try:
         ours = [each for each in content.benchmarks if "attnbench" in (each.get("extra_info") or ())]
         found = [structured(_picked(each), _Benchmark) for each in ours]
-        records = [_record(each, content.datetime) for each in found]
+        records = [_record(each, content) for each in found]
     except MisreadError as error:
         raise StoreError(f"{path} is not what mechanism_benchmark writes: {error}") from None
     if not records:
@@ -89,7 +100,7 @@ def _picked(benchmark: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _record(benchmark: _Benchmark, started_at: str) -> Record:
+def _record(benchmark: _Benchmark, content: _Content) -> Record:
     noted = benchmark.noted
     if not (benchmark.stats.median > 0 and noted.cell.depth > 0):
         said = f"a median of {benchmark.stats.median} s over {noted.cell.depth} layers; both are to be above 0"
@@ -104,8 +115,15 @@ def _record(benchmark: _Benchmark, started_at: str) -> Record:
         status=noted.status,
         reason=noted.reason,
         metrics=metrics_from_dict(noted.metrics) | (timed if noted.status is Status.OK else {}),
-        environment=noted.environment,
+        environment=_of_project(noted.environment, content.project),
         run_id=benchmark.fullname,
-        started_at=started_at,
+        started_at=content.datetime,
         attnbench_version=noted.version,
+    )
+
+
+def _of_project(environment: Mapping[str, Any], project: Mapping[str, Any]) -> Mapping[str, Any]:
+    code = environment.get("code")
+    return (
+        {**environment, "code": {**(code if isinstance(code, Mapping) else {}), **project}} if project else environment
     )

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from attnbench.devices import environment, machine
+from attnbench.devices import checkout, environment, machine
 from attnbench.report.environments import describe
 
 
@@ -259,7 +259,7 @@ def test_the_record_s_form_is_json_with_the_columns_on_top():
 
 
 def test_outside_a_checkout_commit_and_tree_are_not_known(tmp_path):
-    assert environment._checkout(tmp_path, machine.run_command) == {"commit": None, "clean": None}
+    assert checkout.own(tmp_path, machine.run_command) == {"commit": None, "clean": None}
 
 
 def git(folder, *arguments):
@@ -273,12 +273,12 @@ def test_commit_and_tree_are_those_of_the_checkout(tmp_path):
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-m", "a")
     head = git(tmp_path, "rev-parse", "HEAD").stdout.strip()
-    assert environment._checkout(tmp_path, machine.run_command) == {"commit": head, "clean": True}
+    assert checkout.own(tmp_path, machine.run_command) == {"commit": head, "clean": True}
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "records.jsonl").write_text("what a run writes is no change of its code")
-    assert environment._checkout(tmp_path, machine.run_command) == {"commit": head, "clean": True}
+    assert checkout.own(tmp_path, machine.run_command) == {"commit": head, "clean": True}
     (tmp_path / "__init__.py").write_text("x = 1\n")
-    assert environment._checkout(tmp_path, machine.run_command) == {"commit": head, "clean": False}
+    assert checkout.own(tmp_path, machine.run_command) == {"commit": head, "clean": False}
 
 
 def test_a_repository_that_merely_surrounds_the_package_is_not_its_own(tmp_path):
@@ -289,7 +289,7 @@ def test_a_repository_that_merely_surrounds_the_package_is_not_its_own(tmp_path)
     (tmp_path / "a").write_text("")
     git(tmp_path, "add", "a")
     git(tmp_path, "commit", "-m", "a")
-    assert environment._checkout(installed, machine.run_command) == {"commit": None, "clean": None}
+    assert checkout.own(installed, machine.run_command) == {"commit": None, "clean": None}
 
 
 def test_a_command_that_is_missing_or_fails_says_nothing():

@@ -1,7 +1,6 @@
 // Plots of what is selected, drawn by Vega-Lite without eval.
 const MOST_SERIES = 24;
 const MOST_FACETS = 3;
-const drawings = new Map();
 
 // Numbers as the table prints them, so that a figure reads the same everywhere.
 const cellTexts = [...(document.getElementById("rows")?.tBodies[0].rows || [])].map((line) => line.cells);
@@ -39,24 +38,6 @@ function withLooks(spec, labels) {
   const filled = JSON.stringify(spec, (key, value) => (key === "scale" && value && value.look
     ? { domain: looks.map((one) => one.name), range: ranges[value.look] } : value));
   return JSON.parse(filled);
-}
-
-function draw(element, spec, datasets, description) {
-  const compiled = vegaLite.compile({ ...spec, description, datasets, autosize: { type: "pad" }, background: null },
-    { config: data.charts.config }).spec;
-  drawings.get(element)?.finalize();
-  const view = new vega.View(vega.parse(compiled, null, { ast: true }),
-    { expr: vegaInterpreter.expressionInterpreter, renderer: "svg", container: element, logLevel: vega.Error });
-  drawings.set(element, view);
-  return view.runAsync().then(() => scrollable(element, description));
-}
-
-// What is wider than its place scrolls, and then the keyboard must reach it.
-function scrollable(element, description) {
-  if (element.scrollWidth <= element.clientWidth) { for (const name of ["tabindex", "role", "aria-label"]) element.removeAttribute(name); return; }
-  element.tabIndex = 0;
-  element.setAttribute("role", "group");
-  element.setAttribute("aria-label", description);
 }
 
 const settingsShown = () => data.settings.map((_, place) => place).filter((place) => !state.settings.size || state.settings.has(place));

@@ -1,15 +1,8 @@
 // What is selected, the same for every view and kept in the address's fragment.
-const data = JSON.parse(document.getElementById("data").textContent);
 const everyRow = data.rows.label.map((_, row) => row);
 const views = [];
 const state = { hidden: new Set(), sizes: new Set(), settings: new Set(), failures: true, text: "",
   columns: new Set(), sort: "", limits: new Map(), size: -1, setting: 0, goal: "", across: "", up: "" };
-
-function create(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
 
 // A row passes if no filter keeps it out; sizes and settings without a choice let everything in.
 function passes(row) {

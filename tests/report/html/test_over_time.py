@@ -1,0 +1,75 @@
+"""The page of a history: what is said stands in it without script, and a browser draws what is in sight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import many_runs
+import pytest
+from browser import Browser, browsing, needs_browser
+from hostile_records import HOSTILE
+from html_reading import read
+
+from attnbench.history import words
+from attnbench.history.account import history
+from attnbench.report.html.over_time import history_page
+
+DRAWN = "document.querySelectorAll('#grid > div[data-drawn]').length"
+
+
+def page_of(rows: list) -> str:
+    found = history(rows)
+    return history_page(found, words.page(found))
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    made = many_runs.records(30, 100, slower={(3, 70): 1.2})
+    return page_of([row for rows in made.values() for row in rows])
+
+
+def test_what_changed_is_there_without_script(text: str) -> None:
+    said = read(text).named("answer").text
+    assert "1 slower, 0 faster: 30 cells over 100 revisions" in said
+    assert many_runs.commit(70)[:9] in said
+    assert len(text) < 1_500_000
+
+
+def test_names_of_strangers_are_text() -> None:
+    rows = [
+        replace(row, cell=replace(row.cell, mechanism=name), run_id=name, environment={"hardware": name, "code": {}})
+        for name in HOSTILE
+        for (row,) in many_runs.records(1, 8).values()
+    ]
+    root = read(page_of(rows))
+    assert not set("<>&").intersection("".join(root.named("data").own))
+    assert {one.tag for one in root.all()}.isdisjoint({"img", "iframe", "link", "object", "embed", "base", "form"})
+    assert len([*root.all("script")]) == 5
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browsing(tmp_path_factory.mktemp("profile")) as found:
+        yield found
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [320, 1280])
+def test_it_draws_what_is_in_sight_without_complaint_or_request(
+    browser: Browser, text: str, width: int, tmp_path: Path
+) -> None:
+    file = tmp_path / "history.html"
+    file.write_text(text, encoding="utf-8")
+    browser.complaints.clear()
+    browser.open(file, width=width)
+    browser.run("document.getElementById('grid').scrollIntoView()")
+    browser.run(f"new Promise(done => {{ const look = () => {DRAWN} ? done() : setTimeout(look, 20); look(); }})")
+    assert browser.complaints == []
+    assert browser.requests == []
+    assert 0 < browser.run(DRAWN) < 30
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    assert browser.run("document.querySelector('#grid figcaption').innerText") == "m3, 64"
+    browser.run("document.querySelector('#controls [type=checkbox]').click()")
+    assert browser.run("document.querySelectorAll('#grid > div').length") == 1

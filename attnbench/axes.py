@@ -218,7 +218,7 @@ class Axes:
     device: str = field(
         default="cpu",
         metadata=_row(
-            option="device", help="cpu, cuda, cuda:1. [cuda if there is one, else cpu]",
+            option="device", help="cpu, cuda:1, xpu, mps, whatever torch knows. [the first accelerator, else cpu]",
             read=str, usual="auto", told=Told.ALWAYS,
         ),
     )  # fmt: skip

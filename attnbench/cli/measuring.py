@@ -107,7 +107,7 @@ def run(sweep_file: Path | None, out: Path | None, fresh: bool, retry: bool, str
     show_default=True,
     help="Leave out claims that need more.",
 )
-@click.option("--device", help="cpu, cuda, cuda:1. [cuda if there is one, else cpu]")
+@click.option("--device", help="cpu, cuda:1, xpu, mps, whatever torch knows. [the first accelerator, else cpu]")
 @click.option("--threads", type=int, help="CPU threads. [OMP_NUM_THREADS, else all cores but one]")
 @click.option("--precision", type=float, help="Half-width of a ratio's 95 % interval to reach. [0.01]")
 @click.option("--max-time", type=float, help="Seconds of timed calls per cell; six rounds are made in any case. [10]")
@@ -144,7 +144,7 @@ def claims(
 @click.command(short_help="Time known ratios: can figures from here be trusted?")
 @click.option("--repeats", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Trials of each ratio.")
 @click.option("--load", is_flag=True, help="Keep one core busy with another process meanwhile.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda:1, xpu, mps, whatever torch knows.")
 @click.option("--threads", type=click.IntRange(1, 4_096), help="CPU threads. [OMP_NUM_THREADS, else all cores but one]")
 @click.option(
     "--cache",

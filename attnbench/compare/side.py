@@ -206,6 +206,7 @@ class TurnsTimer:
     """Makes a sample of a side by letting it take a turn; a Timer for ``attnbench.probes.latency``."""
 
     now_ns = staticmethod(time.perf_counter_ns)
+    clock = ""
 
     def __init__(self, shortest_ns: int) -> None:
         self.shortest_ns = shortest_ns

@@ -101,6 +101,7 @@ def memory_inside(candidate: Candidate) -> str:
 
     call()
     peak = memory.peak(call, device="cpu", forget=forget).peak_bytes
+    assert peak is not None, "the processor's is always known"
     found = outside.outside(call, forget=forget, peak_bytes=peak)
     if found is None:
         raise NotClaimedError("this system does not say what a process has taken")

@@ -2,7 +2,7 @@
 
 A device is chosen by its own name, such as ``cuda:1``, never by what torch takes for the current one. Other packages
 bring a kind by the entry-point group ``attnbench.devices``: its name, and a subclass of
-``attnbench.devices.device.Device``.
+``attnbench.devices.device.Device``. What registers with torch alone is a kind as well, of what torch has for any.
 """
 
 from __future__ import annotations
@@ -20,7 +20,21 @@ if TYPE_CHECKING:
     from attnbench.devices.device import Device
 
 GROUP = "attnbench.devices"
-_BUILT_IN = {"cpu": "attnbench.devices.cpu:CpuDevice", "cuda": "attnbench.devices.cuda:CudaDevice"}
+_BUILT_IN = {
+    "cpu": "attnbench.devices.cpu:CpuDevice",
+    "cuda": "attnbench.devices.cuda:CudaDevice",
+    "xpu": "attnbench.devices.xpu:XpuDevice",
+    "mps": "attnbench.devices.mps:MpsDevice",
+}
+_LACKING = (
+    "Could not run 'aten::",
+    "is not currently implemented for the",
+    "is not currently supported on the",
+    "\" not implemented for '",
+    "does not support float64",
+    "no scheduling registered for device",
+)
+"""What torch says of a kernel or a type that a device does not have, whichever it is."""
 
 
 def of(name: str) -> Device:
@@ -32,9 +46,12 @@ def of(name: str) -> Device:
     """
     kind = names.kind(name)
     known = _entries()
-    if kind not in known:
-        raise UsageError(f"--device {name!r}: {did_you_mean(kind, known)}")
-    return _load(known[kind])(name)
+    if kind in known:
+        return _load(known[kind])(name)
+    others = _registered()
+    if kind not in others:
+        raise UsageError(f"--device {name!r}: {did_you_mean(kind, [*known, *others])}")
+    return others[kind](name)
 
 
 def present() -> tuple[str, ...]:
@@ -50,7 +67,22 @@ def kinds() -> tuple[type[Device], ...]:
             found.append(_load(entry))
         except PluginError:
             continue
-    return tuple(found)
+    others = (kind for name, kind in _registered().items() if name not in _entries())
+    return (*found, *others)
+
+
+def lacking(error: BaseException) -> bool:
+    """Return whether an error says that a device does not have a type or a kernel: no fault of whoever asked for it."""
+    if not isinstance(error, NotImplementedError | RuntimeError | TypeError | AssertionError):
+        return False
+    said = str(error)
+    return any(text in said for text in (*_LACKING, *(text for kind in kinds() for text in kind.lacks)))
+
+
+def _registered() -> Mapping[str, type[Device]]:
+    from attnbench.devices import registered  # noqa: PLC0415 - torch
+
+    return registered.kinds()
 
 
 @cache

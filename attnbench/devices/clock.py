@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 Call = Callable[[], object]
+EVENTS, HOST = "events of the device", "host's clock until the device has finished"
+"""Whose clock a sample is by, where that is not the processor's own work."""
 
 
 class Elapsed(NamedTuple):
@@ -28,6 +30,8 @@ class Timer(Protocol):
 
     shortest_ns: int
     """Samples shorter than this are too near the clock's own step and cost, and are made of several calls."""
+    clock: str
+    """Whose clock it goes by, and why if that is not the device's; empty where the work is the processor's own."""
 
     def now_ns(self) -> int:
         """Return the time on the host's clock."""
@@ -45,6 +49,7 @@ class CpuTimer:
         Elapsed(ns=700, host_ns=700)
     """
 
+    clock = ""
     shortest_ns = 50_000
     """A thousand times the cost of reading the clock (about 50 ns)."""
 
@@ -72,6 +77,7 @@ class WaitingTimer:
     Args:
         wait: Returns when all work that calls have begun is done.
         clock: The host's clock, in nanoseconds.
+        because: Why the device's events are not used.
 
     Example:
         >>> ticks = iter((1_000, 1_200, 1_900))
@@ -81,8 +87,11 @@ class WaitingTimer:
 
     shortest_ns = 50_000
 
-    def __init__(self, wait: Callable[[], object], clock: Callable[[], int] = time.perf_counter_ns) -> None:
+    def __init__(
+        self, wait: Callable[[], object], clock: Callable[[], int] = time.perf_counter_ns, *, because: str = ""
+    ) -> None:
         self.now_ns = clock
+        self.clock = f"{HOST}: {because}" if because else HOST
         self._wait = wait
 
     def sample(self, call: Call, repeats: int) -> Elapsed:

@@ -11,7 +11,7 @@ from torch.backends import cuda, cudnn
 
 from attnbench.devices import gpus, machine
 from attnbench.devices.accelerator import Accelerator
-from attnbench.devices.clock import Call, Elapsed, Timer
+from attnbench.devices.clock import EVENTS, Call, Elapsed, Timer
 from attnbench.devices.energy import EnergyCounter
 from attnbench.devices.figures import State
 from attnbench.devices.nvml import Nvml
@@ -51,7 +51,7 @@ class CudaDevice(Accelerator):
         super().set_up(threads=threads)
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32
 
-    def timer(self) -> Timer:
+    def by_events(self) -> Timer:
         """Return a timer by events of the device."""
         return CudaTimer(self.where)
 
@@ -113,6 +113,8 @@ class CudaTimer:
         cuda: Stands in for ``torch.cuda`` in tests.
         clock: The host's clock, in nanoseconds.
     """
+
+    clock = EVENTS
 
     def __init__(
         self,

@@ -49,6 +49,8 @@ class Device(ABC):
     """Whether its tensors lie in the memory that the process has of the system."""
     ran_out: ClassVar[tuple[str, ...]] = ()
     """What errors say of memory that torch did not ask its own allocators for."""
+    lacks: ClassVar[tuple[str, ...]] = ()
+    """What errors say, beside torch's own words, of a type or a kernel that such devices do not have."""
     switches: ClassVar[Mapping[str, Switch]] = {}
     """Settings of the process that change what is computed on such devices, by what a person calls them."""
 
@@ -85,6 +87,10 @@ class Device(ABC):
         """Return what fills its caches with other data. The memory for them is taken once, here."""
         other = torch.ones(self.cache_bytes() // 4, device=self.where)
         return other.sum  # reading is enough, and what is written past a cache would not be in it
+
+    def extent_here(self) -> Extent:
+        """Return what keeps it busy, as far as its memory has room for it."""
+        return self.extent
 
     @abstractmethod
     def synchronize(self) -> None:

@@ -18,13 +18,15 @@ class MemoryPeak:
         True
     """
 
-    peak_bytes: int
+    peak_bytes: int | None
     """Most bytes in live tensors at one time, beyond what was live when the call began: its temporaries and its
     output, and for a training step what is saved for backward and the gradients; not parameters and inputs."""
     absolute_bytes: int | None = None
     """Most bytes in live tensors at one time, everything on the device included (accelerators)."""
     reserved_bytes: int | None = None
     """Most bytes that the caching allocator held from the device (accelerators)."""
+    counted: str | None = None
+    """What the allocator counted: ``requested_bytes`` is exact, ``allocated_bytes`` whole blocks (accelerators)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

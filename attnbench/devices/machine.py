@@ -54,9 +54,9 @@ class Gpu:
     """A GPU, or the part of one that a process is given: as torch sees it, the rest as its maker's tools say it."""
 
     name: str
-    compute_capability: str
-    memory: str
-    multiprocessors: int
+    compute_capability: str | None
+    memory: str | None
+    multiprocessors: int | None
     driver: str | None
     power_limit: str | None
     clock_max_sm: str | None

@@ -68,6 +68,7 @@ _ROWS: dict[str, Metric] = {
     "latency_p90_s": _time(label="latency, 90th percentile"),
     "latency_samples": Metric(label="timed calls", needs=Needs.LATENCY),
     "latency_outliers": Metric(label="timed calls flagged as outliers", needs=Needs.LATENCY),
+    "latency_clock": Metric(label="whose clock timed it, on an accelerator", needs=Needs.LATENCY),
     "latency_stopped_by": Metric(label="what ended the sampling", needs=Needs.LATENCY),
     "verified": Metric(
         label="timed calls whose values were compared with an untouched copy's, of how many", needs=Needs.LATENCY
@@ -138,6 +139,7 @@ _ROWS: dict[str, Metric] = {
         crossings=Crossings.REPORT,
     ),
     "memory_reserved_bytes": _memory(label="memory reserved by the allocator"),
+    "memory_counted": Metric(label="what an accelerator's allocator counted for the peak", needs=Needs.MEMORY),
     "memory_outside_bytes": _memory(label="memory that a call takes past torch's allocator"),
     "memory_estimate_bytes": _memory(label="peak memory estimated before running"),
     "sdpa_kernels": Metric(label="attention kernels that ran", needs=Needs.MEMORY),

@@ -74,7 +74,7 @@ def measure(
         RuntimeError: the device cannot multiply matrices of one of the dtypes, or is out of memory.
     """
     on = devices.of(device)
-    timer, extent = timer or on.timer(), extent or on.extent
+    timer, extent = timer or on.timer(), extent or on.extent_here()
     with on.where, _threads(threads):
         rates = {name: products_rate(getattr(torch, name), extent.sides, timer, budget_s) for name in dtypes}
         bytes_per_s = best_rate(passes(extent.array_bytes), timer=timer, budget_s=budget_s)

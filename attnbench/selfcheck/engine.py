@@ -131,7 +131,7 @@ class _PreparedTimer:
     """
 
     def __init__(self, timer: Timer, twins: Twins, cache: str) -> None:
-        self.now_ns, self.shortest_ns = timer.now_ns, timer.shortest_ns
+        self.now_ns, self.shortest_ns, self.clock = timer.now_ns, timer.shortest_ns, timer.clock
         self.prepared_ns = 0
         self._timer, self._twins, self._cold = timer, twins, cache == COLD
 

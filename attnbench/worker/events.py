@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from attnbench import inert, raised
+from attnbench import devices, inert, raised
 from attnbench.errors import PluginError
 from attnbench.probes import memory
 from attnbench.record import Status
@@ -94,4 +94,6 @@ def outcome(error: Exception) -> tuple[Status, str]:
         return Status.OUT_OF_MEMORY, said or type(error).__name__
     if isinstance(error, PluginError):
         return Status.FAILED, said
+    if devices.lacking(error):
+        return Status.UNSUPPORTED, said
     return Status.FAILED, raised.in_words(error)

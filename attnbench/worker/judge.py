@@ -148,11 +148,10 @@ def measured_again(cell: Cell, device: Device) -> Again:
     def again() -> MeasuredAgain:
         names = dict.fromkeys(["float32", cell.dtype])
         timer, threads = device.timer(), torch.get_num_threads()
+        sides = device.extent_here().sides
         since, worked_since = time.perf_counter(), time.process_time()
         with device.where:
-            rates = {
-                name: limits.products_rate(subject.DTYPES[name], device.extent.sides, timer, _AGAIN_S) for name in names
-            }
+            rates = {name: limits.products_rate(subject.DTYPES[name], sides, timer, _AGAIN_S) for name in names}
         worked_s, passed_s = time.process_time() - worked_since, time.perf_counter() - since
         share = min(1.0, worked_s / (passed_s * threads)) if device.in_main_memory and passed_s else 1.0
         return MeasuredAgain(

@@ -39,6 +39,7 @@ def measure_memory(
     peak = memory.peak(call, device=cell.device, forget=renew)
     renew()
     found: Metrics = {"memory_peak_bytes": peak.peak_bytes, "memory_reserved_bytes": peak.reserved_bytes}
+    found["memory_counted"] = peak.counted
     with kernels.attention_kernels() as ran:
         if cell.mode is Mode.TRAIN:
             saved = memory.saved_for_backward(lambda: run(x), exclude=[x, *model.parameters(), *model.buffers()])

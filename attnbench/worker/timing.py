@@ -204,6 +204,7 @@ def _time(
         one.cell.key: _latency_metrics(one.cell, timings[one.cell.key], per=one.layers)
         | _bound(one, timings[one.cell.key], limits)
         | {
+            "latency_clock": clock.timer.clock or None,
             "latency_interference": disturbed or None,
             "baseline": names[baseline] if baseline else None,
             "is_baseline": one.cell.key == baseline,

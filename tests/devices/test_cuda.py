@@ -13,7 +13,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: calls.append(f"set {device}"))
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("empty cache"))
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (calls.append(f"ask {device}"), 7)[1:])
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (calls.append(f"ask {device}"), 7, 8)[1:])
     return calls
 
 

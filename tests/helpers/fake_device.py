@@ -45,6 +45,9 @@ class FakeModule:
     def device_count(self) -> int:
         return 2
 
+    def get_rng_state(self, device: object) -> None:
+        """Its own is the CPU's."""
+
     def set_device(self, device: object) -> None:
         self.note("set device")
         self.is_set_up = True
@@ -63,13 +66,14 @@ class FakeModule:
 
     def memory_stats(self, device: object) -> dict[str, int]:
         self.note("memory")
-        return {"allocated_bytes.all.current": 100, "allocated_bytes.all.peak": 100 + PEAK_BYTES}
+        return {
+            "allocated_bytes.all.current": 100,
+            "allocated_bytes.all.peak": 100 + PEAK_BYTES,
+            "reserved_bytes.all.peak": 2048,
+        }
 
     def reset_peak_memory_stats(self, device: object) -> None:
         self.note("reset peak")
-
-    def max_memory_reserved(self, device: object) -> int:
-        return 2048
 
 
 MODULE = FakeModule()
@@ -90,6 +94,7 @@ class Fake(Accelerator):
     kind = "fake"
     extent = Extent(sides=(64, 128), array_bytes=2**20)
     ran_out = ("fake memory is full",)
+    trusts_events = False
 
     @property
     def where(self) -> torch.device:
@@ -105,6 +110,9 @@ class Fake(Accelerator):
 
     def cache_bytes(self) -> int:
         return 2**12
+
+    def extent_here(self) -> Extent:
+        return self.extent
 
     def forked_random(self) -> AbstractContextManager[None]:
         return torch.random.fork_rng(devices=[])

@@ -42,7 +42,7 @@ class Accelerator(Device):
     @property
     def module(self) -> Any:  # noqa: ANN401 - torch.cuda, torch.xpu and their like
         """Torch's module for its kind."""
-        return torch.get_device_module(self.where)
+        return getattr(torch, self.where.type)  # torch.get_device_module, which caches what it once found
 
     @property
     def allocator(self) -> Allocator:

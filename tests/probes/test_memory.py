@@ -180,13 +180,11 @@ class FakeCuda:
         self.order.append("statistics")
         kind = "requested_bytes" if self.backend == "native" else "allocated_bytes"
         whole_blocks = {"allocated_bytes.all.current": 512, "allocated_bytes.all.peak": 2**20}
-        return whole_blocks | {f"{kind}.all.current": 100, f"{kind}.all.peak": 700}
+        reserved = {"reserved_bytes.all.peak": 2048}
+        return whole_blocks | reserved | {f"{kind}.all.current": 100, f"{kind}.all.peak": 700}
 
     def reset_peak_memory_stats(self, device: torch.device) -> None:
         self.order.append("reset")
-
-    def max_memory_reserved(self, device: torch.device) -> int:
-        return 2048
 
 
 def test_cuda_peak_is_the_difference_to_what_was_live_after_a_first_call(monkeypatch):

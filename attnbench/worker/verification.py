@@ -3,6 +3,8 @@
 One run of the exact copy (float64 beside float32, float32 beside half types) says both whether a call's output is the
 layer's own and whether it is as precise as its type. Only where they are further apart than rounding needs to bring
 them is the copy run in the layer's own type, whose distance from the exact one says how much rounding there is.
+Where precision need not be looked at in every cell, the copy of the layer's own type comes first, and the exact one
+only if it costs little.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from attnbench.worker.witness import Evidence, Testimony
 
 _SHARE, _LEAST_S = 0.05, 1.0
 """Time for calls after the first, as a share of what the cell has taken, and what is spent in any case."""
+_EXACT = 2.0
+"""How many times as long the exact copy takes as the plain one: its values are twice as wide."""
 _SURE = 1024.0
 """As ``agreement.NOISE``, of a layer that cannot be of float32: values of 11 bits move a result 2^13 times as far, of
 8 bits 2^16 times, and a few times less where they are summed or where some operators keep all bits."""
@@ -37,6 +41,8 @@ class Verification:
     said: str
     """How many calls were compared and with what, or why none."""
     objections: tuple[Objection, ...] = ()
+    running_s: float = 0.0
+    """Time that the calls of copies took."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -49,6 +55,8 @@ class _Judge:
     taken_s: float
     """What the cell's calls have taken so far."""
     shown_by: str
+    exacting: bool
+    """Whether the exact copy is run whatever it costs."""
     objections: list[Objection] = field(default_factory=list)
     compared: int = 0
     precise: bool = False
@@ -56,18 +64,22 @@ class _Judge:
     _alike: bool = False
     """Whether copies are known to be alike."""
 
+    @property
+    def budget_s(self) -> float:
+        """Time for what need not be done."""
+        return max(_LEAST_S, _SHARE * self.taken_s)
+
     def judge(self) -> Verification:
         started = time.monotonic()
-        budget_s = max(_LEAST_S, _SHARE * self.taken_s)
         for kept in self.evidence.kept:
             before = time.monotonic()
             self._compare(kept)
             now = time.monotonic()
-            if self.objections or now - started + (now - before) > budget_s:
+            if self.objections or now - started + (now - before) > self.budget_s:
                 break
         if not self.objections:
             self._weigh()
-        return Verification(said=self._said(), objections=tuple(self.objections))
+        return Verification(said=self._said(), objections=tuple(self.objections), running_s=self.copies.running_s)
 
     def _said(self) -> str:
         if self.objections and not self.remark:
@@ -86,8 +98,23 @@ class _Judge:
             self.remark = self.copies.why_inexact
         return exact
 
+    def _plain_is_enough(self, kept: Testimony) -> bool:
+        """Return whether the copy of its own type agrees, and the exact one need not be run and would cost much."""
+        if self.exacting or self.compared:
+            return False
+        self.copies.ready()
+        before = time.monotonic()
+        apart = agreement.errors(kept.tensors, self.copies.plainly(kept))
+        exact_s = _EXACT * (time.monotonic() - before)
+        if exact_s <= self.budget_s or apart["input"] > 0 or agreement.beyond(apart, None, self.copies.tight):
+            return False
+        self.compared += 1
+        return True
+
     def _compare(self, kept: Testimony) -> None:
         tight = self.copies.tight
+        if self._plain_is_enough(kept):
+            return
         exact = self._exactly(kept)
         if exact is not None:
             self.precise = True
@@ -214,7 +241,9 @@ class _Judge:
         self.objections.append(Objection(said=said, sure=sure, shown_by=self.shown_by if sure else ""))
 
 
-def verify(cell: Cell, evidence: Evidence, *, seed: int, taken_s: float, shown_by: str) -> Verification:
+def verify(
+    cell: Cell, evidence: Evidence, *, seed: int, taken_s: float, shown_by: str, exacting: bool = True
+) -> Verification:
     """Compare what timed calls of a cell returned with what an untouched copy gives for the same values.
 
     Args:
@@ -223,6 +252,14 @@ def verify(cell: Cell, evidence: Evidence, *, seed: int, taken_s: float, shown_b
         seed: of its weights.
         taken_s: what its calls have taken so far: verifying them takes a small part of that.
         shown_by: a command that shows a fault again.
+        exacting: whether its precision is looked at whatever that costs.
     """
-    copies = Copies(cell=cell, seed=seed)
-    return _Judge(cell=cell, copies=copies, evidence=evidence, taken_s=taken_s, shown_by=shown_by).judge()
+    judge = _Judge(
+        cell=cell,
+        copies=Copies(cell=cell, seed=seed),
+        evidence=evidence,
+        taken_s=taken_s,
+        shown_by=shown_by,
+        exacting=exacting,
+    )
+    return judge.judge()

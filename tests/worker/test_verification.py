@@ -183,3 +183,21 @@ def test_time_that_is_spent_ends_the_comparison_after_a_call(tmp_path, monkeypat
     monkeypatch.setattr(verification.time, "monotonic", lambda: next(clock))
     found = verified(cell_of("mhsa"), tmp_path / "evidence", taken_s=0.0)
     assert found.said == "1 of 8, float64 beside"
+
+
+@pytest.mark.parametrize(("cost", "beside"), [(1e9, ""), (0.0, ", float64 beside")])
+def test_where_precision_need_not_be_looked_at_the_exact_copy_is_run_only_if_it_costs_little(
+    cost, beside, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(verification, "_EXACT", cost)  # of a budget of 0.05 times taken_s
+    found = verified(cell_of("mhsa"), tmp_path / "evidence", exacting=False)
+    assert found.objections == ()
+    assert found.said == f"5 of 8{beside}"
+
+
+def test_a_wrong_answer_is_rejected_though_precision_need_not_be_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setattr(verification, "_EXACT", 1e9)
+    cell = cell_of(f"{ADVERSARIES / 'when_timed.py'}:InferenceMode")
+    (objection,) = verified(cell, tmp_path / "evidence", exacting=False).objections
+    assert objection.sure
+    assert "another answer than the layer's" in objection.said

@@ -17,6 +17,7 @@ from attnbench import inert
 from attnbench.plan.described import describe, described, place
 from attnbench.record import Cell, Record, Status, Task
 from attnbench.runs.job import Settings
+from attnbench.runs.notebook import line_of
 from attnbench.runs.progress import Progress
 
 _WEIGHTS = {"timing": 0.8}
@@ -43,7 +44,7 @@ def loading(console: Console) -> Iterator[Callable[[str], None]]:
 
 
 class Screen:
-    """A bar with the cell at work and the time left on a terminal; a line for each cell and phase elsewhere."""
+    """What is at work, and the time left: a bar on a terminal, one line in a notebook, a line for each phase elsewhere."""
 
     def __init__(self, console: Console, cells: Sequence[Cell], *, settings: Settings) -> None:
         self._console = console
@@ -55,11 +56,12 @@ class Screen:
         self._now: Progress | None = None
         self._told_at = self._started
         self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._line = line_of(console) if cells else None
 
     def __enter__(self) -> Screen:
         if self._console.is_terminal:
             self._live.start()
-        elif self._total > 1:
+        elif self._line is None and self._total > 1:
             self._print(f"{self._total} cells; those that are timed in turn with each other end together")
         return self
 
@@ -73,7 +75,7 @@ class Screen:
         """Show what is going on."""
         entered = self._now is None or (self._now.phase, self._now.cells) != (progress.phase, progress.cells)
         self._now = progress
-        if self._console.is_terminal:
+        if self._console.is_terminal or self._line is not None:
             self._redraw()
         elif entered or time.monotonic() - self._told_at >= _LINE_EVERY_S:
             self._tell(progress)
@@ -82,7 +84,7 @@ class Screen:
         """Show that a cell has ended."""
         self._left.pop(record.cell.key, None)
         outcome = ": ".join(filter(None, (self._of(record.cell), record.status.value, record.reason)))
-        if not self._console.is_terminal:
+        if not self._console.is_terminal and self._line is None:
             self._print(f"[{self._total - len(self._left)}/{self._total}] {outcome}")
         elif record.status is not Status.OK:
             self._print(outcome)
@@ -105,6 +107,10 @@ class Screen:
         self._console.print(Text(line), soft_wrap=True)
 
     def _redraw(self) -> None:
+        cells = f"{self._total - len(self._left)} of {self._total} cells"
+        if self._line is not None:
+            now = f"; {self._describe_now()}" if self._left else ""
+            self._line.show(inert.line(f"{cells}{now}; {self._time_left()}"))
         if not self._console.is_terminal:
             return
         done = self._fraction_done()
@@ -113,7 +119,7 @@ class Screen:
             ProgressBar(total=1.0, completed=done, width=24),
             Text(inert.line(self._describe_now()), overflow="ellipsis"),
         )
-        row.add_row(Text(f"{self._total - len(self._left)} of {self._total} cells"), Text(self._time_left()))
+        row.add_row(Text(cells), Text(self._time_left()))
         self._live.update(row, refresh=True)
 
     def _fraction_done(self) -> float:

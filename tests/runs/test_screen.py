@@ -1,9 +1,11 @@
+import sys
+import types
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
-from attnbench.record import Cell
+from attnbench.record import Cell, Record, Status
 from attnbench.runs import screen as screens
 from attnbench.runs.job import Settings
 from attnbench.runs.progress import Progress
@@ -63,3 +65,38 @@ def test_a_phase_that_lasts_is_told_again(monkeypatch: pytest.MonkeyPatch) -> No
         "0%; 0:00 so far, about 3:20 left",
         "16%; 0:31 so far, about 2:49 left",
     ]
+
+
+class Notebook(types.ModuleType):
+    """What a notebook shows: a line for each thing that was displayed, as it reads now."""
+
+    def __init__(self) -> None:
+        super().__init__("IPython.display")
+        self.lines: list[str] = []
+
+    def display(self, said: dict[str, str], *, raw: bool, display_id: bool) -> "Notebook":
+        assert raw
+        assert display_id
+        self.lines.append(said["text/plain"])
+        return self
+
+    def update(self, said: dict[str, str], *, raw: bool) -> None:
+        self.lines[-1] = said["text/plain"]
+
+
+def test_a_notebook_has_one_line_that_is_written_over_and_the_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = Notebook()
+    monkeypatch.setitem(sys.modules, "IPython.display", notebook)
+    console = Console(file=StringIO(), force_jupyter=False, width=80)
+    console.is_jupyter = True
+    with Screen(console, CELLS, settings=Settings(max_time_s=20)) as screen:
+        screen.watch(Progress(cells=(CELLS[0],), phase="counting"))
+        (during,) = notebook.lines
+        monkeypatch.setattr(console, "is_jupyter", False)  # what it prints is looked at here
+        screen.show(Record(cell=CELLS[0], status=Status.OK))
+        screen.show(Record(cell=CELLS[1], status=Status.FAILED, reason="no room\x1b[2J"))
+    assert during.startswith("0 of 2 cells; counting qna at 64")
+    (line,) = notebook.lines
+    assert line.startswith("2 of 2 cells; 0:0")
+    assert [each for each in console.file.getvalue().splitlines() if "mhsa" in each]
+    assert "qna" not in console.file.getvalue()

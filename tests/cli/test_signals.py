@@ -35,7 +35,7 @@ COMMAND += ["--baseline", "none", "--out", "run"]
 
 
 def started(folder: Path, *, before: tuple[str, ...] = ()) -> tuple[subprocess.Popen[str], int]:
-    """Start a run whose second mechanism hangs, and return it with the number of the process that hangs."""
+    """Start a run whose second mechanism hangs, and return it, once the first has its row, with the process that hangs."""
     (folder / "hangs.py").write_text(HANGS)
     (folder / "tmp").mkdir()
     command = [*before, sys.executable, "-m", "attnbench", *COMMAND]
@@ -47,7 +47,8 @@ def started(folder: Path, *, before: tuple[str, ...] = ()) -> tuple[subprocess.P
         stderr=subprocess.STDOUT,
         text=True,
     )
-    while not (folder / "hangs.pid").exists() or not (folder / "hangs.pid").read_text():
+    awaited = [folder / "hangs.pid", folder / "run" / "records.jsonl"]
+    while not all(path.exists() and path.read_text() for path in awaited):
         assert process.poll() is None
         time.sleep(0.05)
     return process, int((folder / "hangs.pid").read_text())

@@ -35,7 +35,7 @@ COMMAND += ["--baseline", "none", "--out", "run"]
 
 
 def started(folder: Path, *, before: tuple[str, ...] = ()) -> tuple[subprocess.Popen[str], int]:
-    """Start a run whose second mechanism hangs, and return it, once the first has its row, with the process that hangs."""
+    """Start a run whose second mechanism hangs; return it, once the first has its row, and the number of what hangs."""
     (folder / "hangs.py").write_text(HANGS)
     (folder / "tmp").mkdir()
     command = [*before, sys.executable, "-m", "attnbench", *COMMAND]

@@ -1,0 +1,104 @@
+"""Cells of a run, chosen, profiled in children of their own, and printed."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from attnbench.cli.main import attnbench
+from attnbench.errors import UsageError
+from attnbench.explain.choice import choose
+from attnbench.record import Cell, Record, Scope, Status, Task
+
+PLUGIN = """
+import os
+import torch
+from attnbench.mechanism import Mechanism
+
+
+class Dies(Mechanism):
+    def forward(self, x):
+        os.kill(os.getpid(), 11)
+"""
+CELL = Cell(
+    scope=Scope.LAYER, mechanism="mhsa", height=32, width=32, threads=1, stage=4, dim=24, heads=3, depth=2, device="cpu"
+)
+MHSA = Record(cell=CELL, status=Status.OK, metrics={"latency_median_s": 1e-3})
+
+
+def row(mechanism: str, status: Status = Status.OK, reason: str = "", **axes: object) -> Record:
+    return Record(cell=replace(CELL, mechanism=mechanism, **axes), status=status, reason=reason)
+
+
+def written(folder: Path, *records: Record) -> Path:
+    (folder / "records.jsonl").write_text("".join(f"{record.to_json()}\n" for record in records))
+    return folder
+
+
+def run(folder: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(attnbench, ["explain", str(folder), *arguments])
+
+
+def test_a_mechanism_is_profiled_and_one_that_dies_costs_the_other_nothing(tmp_path: Path) -> None:
+    (tmp_path / "dies.py").write_text(PLUGIN)
+    folder = written(tmp_path, MHSA, row(f"{tmp_path / 'dies.py'}:Dies"))
+    done = run(folder, "--json", "--plot", str(tmp_path / "parts.png"))
+    assert done.exit_code == 1, done.output
+    mhsa, dies = json.loads(done.stdout)["cells"]
+    assert "killed by SIGSEGV while profiling" in dies["failure"]
+    found = mhsa["profile"]
+    ran = {each["name"]: each["launches"] for each in found["operators"]}
+    assert ran["aten::native_layer_norm"] == CELL.depth
+    assert ran["aten::addmm"] == 2 * CELL.depth
+    assert 0 < found["attention_s"] < found["profiled_s"]
+    assert sum(each["self_s"] for each in found["categories"].values()) == pytest.approx(found["total_s"])
+    assert found["total_s"] == pytest.approx(found["profiled_s"])
+    assert (tmp_path / "parts.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("mhsaa", "no cell 'mhsaa' in the run, which has: mhsa; qna; swin, openvino; sra"),
+        ("qna", "qna: it ended crashed, killed by SIGSEGV"),
+        ("swin", "only torch can be profiled"),
+        ("sra", "it was counted and never run"),
+    ],
+)
+def test_what_cannot_be_profiled_is_said_before_anything_starts(tmp_path: Path, asked: str, said: str) -> None:
+    crashed = row("qna", Status.CRASHED, "killed by SIGSEGV while building")
+    folder = written(tmp_path, MHSA, crashed, row("swin", runtime="openvino"), row("sra", task=Task.COUNTS))
+    found = run(folder, asked)
+    assert isinstance(found.exception, UsageError)
+    assert said in str(found.exception)
+
+
+def test_without_names_it_is_the_first_comparison_and_says_what_it_leaves_out(tmp_path: Path) -> None:
+    crashed = row("qna", Status.CRASHED, "killed")
+    many = [row(name) for name in ("swin", "sra", "hilo", "cga", "xca", "linear")]
+    found = choose(written(tmp_path, MHSA, crashed, row("xca", height=64, width=64), *many), ())
+    assert [record.cell.mechanism for record in found.records] == ["mhsa", "swin", "sra", "hilo", "cga", "xca"]
+    assert {record.cell.height for record in found.records} == {32}
+    assert found.left_out == "qna (it ended crashed, killed), linear (name up to 6 to see others)"
+
+
+def test_cells_are_named_by_label_or_key_and_of_one_comparison_where_they_can(tmp_path: Path) -> None:
+    large = row("mhsa", height=64, width=64)
+    folder = written(tmp_path, large, MHSA, row("qna"))
+    assert choose(folder, ("mhsa", "qna")).records == (MHSA, row("qna"))
+    assert choose(folder, (large.cell.key[:6],)).records == (large,)
+
+
+@pytest.mark.parametrize("file", ["parts.svg", "nowhere/parts.png"])
+def test_a_plot_that_cannot_be_is_said_first(tmp_path: Path, file: str) -> None:
+    found = run(written(tmp_path, MHSA), "--plot", file)
+    assert isinstance(found.exception, UsageError)
+    assert "--plot" in str(found.exception)
+
+
+def test_a_folder_without_rows_says_what_makes_some(tmp_path: Path) -> None:
+    found = run(written(tmp_path))
+    assert isinstance(found.exception, UsageError)
+    assert "no rows of costs; attnbench run --out" in str(found.exception)

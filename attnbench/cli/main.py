@@ -2,8 +2,8 @@
 
 Importing it imports neither torch nor pandas.
 
-Exit status: 0 done; 1 a gate failed; 2 wrong usage, or what cannot be read or written; 3 ``--strict`` and a cell did
-not end ok; 130 interrupted.
+Exit status: 0 done; 1 a gate failed, or a cell could not be explained; 2 wrong usage, or what cannot be read or
+written; 3 ``--strict`` and a cell did not end ok; 130 interrupted.
 """
 
 from __future__ import annotations

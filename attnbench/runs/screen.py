@@ -44,7 +44,7 @@ def loading(console: Console) -> Iterator[Callable[[str], None]]:
 
 
 class Screen:
-    """What is at work, and the time left: a bar on a terminal, one line in a notebook, a line for each phase elsewhere."""
+    """What is at work, and the time left: a bar on a terminal, one line in a notebook, elsewhere a line a phase."""
 
     def __init__(self, console: Console, cells: Sequence[Cell], *, settings: Settings) -> None:
         self._console = console

@@ -25,6 +25,7 @@ __all__ = [
     "Scope",
     "Status",
     "Task",
+    "Unit",
     "Value",
     "checksum",
     "metrics_from_dict",
@@ -88,6 +89,8 @@ _FORMER_METRICS = {
 
 Value = str | int | float | bool | None
 Options = Mapping[str, Value]
+Unit = tuple[str, str]
+"""What has one row: the key of a cell, and the kind of hardware that it was asked for on, empty for any."""
 
 
 class Status(StrEnum):
@@ -205,10 +208,19 @@ class Record:
     started_at: str = ""
     """ISO 8601, UTC."""
     attnbench_version: str = ""
+    kind: str = ""
+    """The kind of hardware that a sweep asked for it on; empty where it was asked for on any, and left out then."""
+
+    @property
+    def unit(self) -> Unit:
+        """What it is the row of: a cell, on a kind of hardware."""
+        return self.cell.key, self.kind
 
     def to_json(self) -> str:
         """Return the record as one line."""
         line = {"format": FORMAT, "cell_key": self.cell.key, **asdict(self)}
+        if not self.kind:
+            del line["kind"]
         return json.dumps(line | {CHECKSUM: checksum(line)}, sort_keys=True)
 
     @classmethod

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 HOST = "cpu"
 """The device that is always there."""
@@ -32,3 +33,39 @@ def parse(text: str, devices: Sequence[str]) -> str:
     if device is None:
         raise ValueError(f"torch sees {', '.join(devices)} on this machine")
     return device
+
+
+_ACCELERATED = re.compile(
+    r"(nvidia|tesla|quadro|rtx|gtx|titan|instinct|radeon|gh200|gb200|[abhltv]\d{1,3}s?|mi\d{2,3}[axp]?)\b"
+)
+_PROCESSORS = re.compile(
+    r"(amd|intel|arm|cpu|epyc|xeon|ryzen|threadripper|opteron|core|graviton|neoverse|altra|grace)\b"
+)
+
+
+def device_of(hardware: str) -> str:
+    """Return the device that hardware of a name is to torch, by its full name; empty where the name says nothing.
+
+    Example:
+        >>> device_of("h100"), device_of("EPYC"), device_of("the-old-one")
+        ('cuda:0', 'cpu', '')
+    """
+    words = hardware.lower()
+    if _ACCELERATED.match(words):
+        return f"{PRINTED}:0"
+    return HOST if _PROCESSORS.match(words) else ""
+
+
+def is_named(hardware: str, names: Iterable[str]) -> bool:
+    """Return whether hardware that is called so is a part of any of some full names: h100 of NVIDIA H100 80GB HBM3.
+
+    Example:
+        >>> is_named("h100", ["NVIDIA H100 80GB HBM3"]), is_named("epyc", ["Intel Xeon"])
+        (True, False)
+    """
+    part = _letters(hardware)
+    return bool(part) and any(part in _letters(name) for name in names)
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())

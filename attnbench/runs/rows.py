@@ -39,6 +39,8 @@ class Rows:
     project: Mapping[str, Any] = field(default_factory=dict)
     """The commit that the run was started in, as ``devices.checkout.project`` says it."""
     started_at: str = ""
+    kind: str = ""
+    """The kind of hardware that the cells are asked for on; empty for any."""
     fallen: str = ""
     """Why nothing is compared with the baseline, once something speaks against it."""
 
@@ -80,6 +82,7 @@ class Rows:
             samples_sha256=_digest(samples_of(self.folder, cell)) if timed else "",
             run_id=self.run_id,
             started_at=self.started_at,
+            kind=self.kind,
         )
 
     def _environment(self) -> Mapping[str, Any]:
@@ -90,10 +93,10 @@ class Rows:
         return {**self.environment, "code": {**(code if isinstance(code, Mapping) else {}), **self.project}}
 
 
-def unmeasured(cell: Cell, status: Status, reason: str, *, run_id: str, settings: Settings) -> Record:
+def unmeasured(cell: Cell, status: Status, reason: str, *, run_id: str, settings: Settings, kind: str = "") -> Record:
     """Return the record of a cell whose ending is known before any process is started for it."""
     said = attributed(reason, status, cell.distribution)
-    return _record(cell, status, said, settings=asdict(settings), run_id=run_id, started_at=_now())
+    return _record(cell, status, said, settings=asdict(settings), run_id=run_id, started_at=_now(), kind=kind)
 
 
 def new_run_id() -> str:

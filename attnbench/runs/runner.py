@@ -34,6 +34,8 @@ def run(
     project: Mapping[str, Any] | None = None,
     watcher: Watcher = lambda _: None,
     worker_module: str = "attnbench.worker.main",
+    run_id: str = "",
+    kind: str = "",
 ) -> Iterator[Record]:
     """Yield a record for every cell that has none yet, as it ends.
 
@@ -47,8 +49,10 @@ def run(
         project: the commit that it was started in, for the rows.
         watcher: called when a cell enters a phase.
         worker_module: module that does the work.
+        run_id: what the rows are known by; a new one by default.
+        kind: of hardware that the cells are asked for on; empty for any.
     """
-    run_id = new_run_id()
+    run_id = run_id or new_run_id()
     done = {record.cell.key: record for record in recorded}
     limits_by_id = {key: found.to_dict() for key, found in (limits or {}).items()}
 
@@ -62,6 +66,7 @@ def run(
             limits=limits_by_id,
             baseline=baseline,
             project=project or {},
+            kind=kind,
         )
         outcomes = Outcomes(
             open=OpenCells(assignments=[*open_cells, *beside]),
@@ -74,7 +79,7 @@ def run(
         todo = [cell for cell in cells if cell.key not in done]
         for cell in todo:
             if cell.key in sweep.endings:
-                yield unmeasured(cell, *sweep.endings[cell.key], run_id=run_id, settings=settings)
+                yield unmeasured(cell, *sweep.endings[cell.key], run_id=run_id, settings=settings, kind=kind)
         todo = [cell for cell in todo if cell.key not in sweep.endings]
         if not todo:
             continue

@@ -8,6 +8,8 @@ import os
 import stat
 import time
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,10 +17,11 @@ from types import TracebackType
 from attnbench import files
 from attnbench.errors import StoreError
 from attnbench.reading import MisreadError, from_json
-from attnbench.record import Record
+from attnbench.record import Record, Status, Unit
+from attnbench.store import parts
 from attnbench.store.lease import Lease, held
 
-RECORDS = "records.jsonl"
+RECORDS = parts.RECORDS
 _BLANK = " \t\r\n\f\v\0\ufeff"
 """Of a line without a record: some editors begin a file with a mark, and a power cut leaves zeros."""
 
@@ -32,11 +35,51 @@ class LostRecordsWarning(UserWarning):
 
 
 def read(folder: Path) -> list[Record]:
-    """Return the records of a run, the latest of each cell, in the order in which cells first ended.
+    """Return the records of a run, the one that counts of each cell and kind of hardware; see ``placed``.
 
     Raises:
         StoreError: there are no records, a line is no record, or a later attnbench wrote them.
     """
+    return [each.record for each in placed(folder)]
+
+
+def placed(folder: Path) -> list[PlacedRecord]:
+    """Return the records of a run with where they lie, in the order in which cells first ended.
+
+    Of several rows of a cell on a kind of hardware one counts. In one file that is the last. Of several files, as
+    workers on several machines leave them where a group had changed hands, it is one that ended ok before one that did
+    not, and otherwise the first, the folder's own file before those of workers in the order of their names: whoever
+    reads comes to the same, by no clock. Rows of runs that were merged stay apart where their environments differ.
+
+    Raises:
+        StoreError: there are no records, a line is no record, or a later attnbench wrote them.
+    """
+    found = parts.of(folder) if folder.is_dir() else []
+    if not found or found == [folder]:
+        return [PlacedRecord(record=each, folder=folder) for each in _read_file(folder)]
+    counting: dict[tuple[str, Unit], PlacedRecord] = {}
+    for part in found:
+        source = parts.source(part)
+        for record in _read_file(part):
+            there = counting.get((source, record.unit))
+            if there is None or (record.status is Status.OK and there.record.status is not Status.OK):
+                counting[source, record.unit] = PlacedRecord(record=record, folder=part)
+    return _across_sources(counting)
+
+
+def _across_sources(counting: Mapping[tuple[str, Unit], PlacedRecord]) -> list[PlacedRecord]:
+    """Return what counts of merged runs: of one cell in one environment a single row, by the same rule."""
+    apart: dict[tuple[Unit, object], PlacedRecord] = {}
+    for (_, unit), each in counting.items():
+        key = (unit, each.record.environment.get("environment_id"))
+        there = apart.get(key)
+        if there is None or (each.record.status is Status.OK and there.record.status is not Status.OK):
+            apart[key] = each
+    return list(apart.values())
+
+
+def _read_file(folder: Path) -> list[Record]:
+    """Return the latest record of each unit in one file, given by itself or by its folder."""
     try:
         path = folder / RECORDS if folder.is_dir() else folder
         lines = files.text_of(path, errors="replace").split("\n")
@@ -44,7 +87,7 @@ def read(folder: Path) -> list[Record]:
         raise StoreError(f"cannot read {folder}: {files.reason_of(error)}; give the folder of a run") from None
     except MisreadError as error:
         raise StoreError(f"{error}; give the folder of a run") from None
-    latest: dict[str, Record] = {}
+    latest: dict[Unit, Record] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip(_BLANK):
             continue
@@ -52,12 +95,20 @@ def read(folder: Path) -> list[Record]:
             record = Record.from_json(line.strip(_BLANK))
         except MisreadError as error:
             if number == len(lines) and not _is_whole(line):
-                warnings.warn(TornRecordWarning(f"{path}: the last line is cut short and was left out"), stacklevel=2)
+                warnings.warn(TornRecordWarning(f"{path}: the last line is cut short and was left out"), stacklevel=4)
                 continue
             said = str(error).removeprefix("line 1: ")
             raise StoreError(f"{path}, line {number}: {said}; remove the line or give another folder") from None
-        latest[record.cell.key] = record
+        latest[record.unit] = record
     return list(latest.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedRecord:
+    """A record and the folder that its file, samples and limits lie in."""
+
+    record: Record
+    folder: Path
 
 
 class Store:
@@ -95,7 +146,7 @@ class Store:
             if fresh:
                 self._put_aside()
             self._mend_last_line()
-            self._latest = {record.cell.key: record for record in read(self.path)}
+            self._latest = {record.unit: record for record in _read_file(self.path)}
         except OSError as error:
             self._close()
             said = files.reason_of(error)
@@ -123,7 +174,7 @@ class Store:
             self._write(record)
         except OSError as error:
             raise StoreError(f"cannot write {self.path}: {files.reason_of(error)}") from None
-        self._latest[record.cell.key] = record
+        self._latest[record.unit] = record
 
     def _open(self) -> int:
         for name in ("samples", "logs"):
@@ -170,7 +221,7 @@ class Store:
         anew = self._open()
         os.close(self._file)
         self._file = anew
-        there = {record.cell.key: record for record in read(self.path)}
+        there = {record.unit: record for record in _read_file(self.path)}
         lost = [record for key, record in self._latest.items() if there.get(key) != record]
         for record in lost:
             self._write(record)

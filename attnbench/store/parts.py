@@ -1,0 +1,51 @@
+"""The parts of a run's folder: its own rows, and those of each worker, in a folder of its own below ``workers/``.
+
+A part is a run's folder by itself: records, samples, limits, logs, a self-check. One process alone writes it.
+Imports no torch.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from attnbench import files
+from attnbench.reading import MisreadError
+
+RECORDS = "records.jsonl"
+WORKERS = "workers"
+_SOURCE = "source.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """Which run a part came from, where several were merged."""
+
+    source: str
+
+
+def of(folder: Path) -> list[Path]:
+    """Return the folders within a run's that have rows, the run's own first, workers in the order of their names."""
+    try:
+        below = sorted(path for path in (folder / WORKERS).iterdir() if (path / RECORDS).exists())
+    except OSError:
+        below = []
+    return ([folder] if (folder / RECORDS).exists() else []) + below
+
+
+def source(part: Path) -> str:
+    """Return which of several merged runs a part came from; empty where none was merged."""
+    try:
+        return files.json_of(part / _SOURCE, _Source).source
+    except MisreadError:
+        return ""
+
+
+def name_source(part: Path, name: str) -> None:
+    """Note which run a part came from.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    files.put(part / _SOURCE, json.dumps({"source": name}) + "\n")

@@ -17,7 +17,7 @@ import warnings
 import click
 
 from attnbench import __version__, files, inert, raised
-from attnbench.cli import advising, authoring, explaining, invocation, measuring, outlet, results, showing, trending
+from attnbench.cli import advising, authoring, explaining, invocation, many, measuring, outlet, results, showing, trending
 from attnbench.errors import AttnbenchError, InstallationError, ProcessError, UsageError
 
 
@@ -30,6 +30,7 @@ def attnbench() -> None:
 for _command in (
     *(showing.list_, showing.env),
     *(measuring.run, measuring.claims, measuring.selfcheck),
+    *(many.plan, many.work, many.status),
     *(results.report, advising.advise, results.compare, explaining.explain, trending.history, results.verify),
     *(authoring.new, authoring.check),
 ):

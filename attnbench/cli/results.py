@@ -119,11 +119,12 @@ def verify(folders: tuple[Path, ...], again: int | None, no_counts: bool) -> Non
     A line for each finding: file, row, figure, what is kept and what was worked out. Exit status 1 if there is one.
     What an accepted result is stands in docs/rules.md.
     """
+    from attnbench.store import parts  # noqa: PLC0415
     from attnbench.verify import verify as hold  # noqa: PLC0415 - numpy and pandas
 
     holds = True
-    for folder in folders:
-        found = hold(folder, counts=not no_counts, again=again or 0)
+    for each in [part for folder in folders for part in parts.of(folder) or [folder]]:
+        found = hold(each, counts=not no_counts, again=again or 0)
         for line in (*found.findings, *found.unchecked, found.summary):
             click.echo(inert.line(line))
         holds = holds and found.holds

@@ -12,8 +12,8 @@ this module, measures base and head at once and is the way around it. Imports no
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeGuard
 
@@ -42,7 +42,7 @@ from attnbench.compare.verdict import (
 from attnbench.errors import UsageError
 from attnbench.metrics import METRICS, Better, Compared, compared, is_number
 from attnbench.probes.interval import FEWEST_SAMPLES, Estimate, Series, median_estimate
-from attnbench.record import Record, Status
+from attnbench.record import Record, Status, Unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +67,8 @@ class ComparedRun:
 
     records: tuple[Record, ...]
     samples: Path
+    elsewhere: Mapping[Unit, Path] = field(default_factory=dict)
+    """Folders of samples by what they are the rows of, where several workers have measured."""
 
     @classmethod
     def read(cls, path: Path) -> ComparedRun:
@@ -76,13 +78,21 @@ class ComparedRun:
             StoreError: there are no records, or they cannot be read.
         """
         folder = path if path.is_dir() else path.parent
-        return cls(records=tuple(store.read(path)), samples=folder / "samples")
+        placed = store.placed(path)
+        return cls(
+            records=tuple(each.record for each in placed),
+            samples=folder / "samples",
+            elsewhere={each.record.unit: each.folder / "samples" for each in placed if path.is_dir()},
+        )
 
     def seconds(self, record: Record) -> Series | None:
         """Return the samples behind a record's latency, seconds per call; None if they are not there."""
         try:
             # A file opened here is closed even if it is none of numpy's, which numpy does not see to.
-            with (self.samples / f"{record.cell.key}.npz").open("rb") as file, np.load(file) as arrays:
+            with (
+                (self.elsewhere.get(record.unit, self.samples) / f"{record.cell.key}.npz").open("rb") as file,
+                np.load(file) as arrays,
+            ):
                 seconds: Series = arrays["elapsed_ns"] / (1e9 * float(arrays["calls_per_sample"]))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None

@@ -24,7 +24,7 @@ _EPOCH_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
+class GroupNeeds:
     """What a machine must have for a group."""
 
     device: str
@@ -39,7 +39,7 @@ class Needs:
     """Of hardware; empty for any."""
 
 
-def of(cells: Sequence[Cell], settings: Settings, *, kind: str = "") -> Needs:
+def of(cells: Sequence[Cell], settings: Settings, *, kind: str = "") -> GroupNeeds:
     """Return what a group needs.
 
     Args:
@@ -47,7 +47,7 @@ def of(cells: Sequence[Cell], settings: Settings, *, kind: str = "") -> Needs:
         settings: how they are measured.
         kind: of hardware that they are asked for on; empty for any.
     """
-    return Needs(
+    return GroupNeeds(
         device=cells[0].device,
         threads=max(cell.threads for cell in cells),
         memory_bytes=_PROCESS_BYTES + max(_bytes(cell) for cell in cells),

@@ -18,14 +18,14 @@ from attnbench import __version__, files
 from attnbench.errors import StoreError
 from attnbench.fleet import needs
 from attnbench.fleet.kinds import HardwareKind
-from attnbench.fleet.needs import Needs
+from attnbench.fleet.needs import GroupNeeds
 from attnbench.plan.sweep import Sweep
 from attnbench.reading import MisreadError
 from attnbench.record import Cell, Status, Task, Unit
 from attnbench.runs.job import Settings
 from attnbench.runs.sharing import sharing
+from attnbench.store.parts import PLANS
 
-PLANS = "plans"
 _COUNTED_TOGETHER = 32
 """Cells that are only counted, of one group: they disturb nobody."""
 
@@ -45,7 +45,7 @@ class PlannedGroup:
     name: str
     """The same for the same comparison on the same kind of hardware, whichever plan it is in."""
     cells: tuple[Cell, ...]
-    needs: Needs
+    needs: GroupNeeds
     baseline: str = ""
     """Key of the cell that ratios refer to; empty for none."""
 

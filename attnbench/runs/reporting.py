@@ -26,7 +26,7 @@ from attnbench.report.page.markdown import markdown
 from attnbench.report.page.screen import screen
 from attnbench.roofline import MachineLimits
 from attnbench.runs import limits as machine_limits
-from attnbench.store import asked, pytest_json
+from attnbench.store import asked, parts, pytest_json
 from attnbench.store.asked import Asked
 
 TABLES, HISTORY = "tables.tex", "history.html"
@@ -71,8 +71,9 @@ def make_report(folders: Sequence[Path], *, out: Path, console: Console, command
     """
     records = tuple(record for path in folders for record in read(path))
     found = _asked(folders)
-    findings = Findings.of(records, folders)
-    limits = {key: limit for folder in folders for key, limit in machine_limits.roofs(folder).items()}
+    within = [part for folder in folders for part in (parts.of(folder) if folder.is_dir() else [folder])]
+    findings = Findings.of(records, dict.fromkeys([*folders, *within]))
+    limits = {key: limit for part in within for key, limit in machine_limits.roofs(part).items()}
     written = write(findings, out, limits, found if found.commands else Asked(by_command={command: found.cells}))
     if as_latex:
         written = replace(written, failures=(*written.failures, *_write_latex(findings, out)))

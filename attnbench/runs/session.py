@@ -27,7 +27,7 @@ from attnbench.runs import reporting, runner
 from attnbench.runs.job import Settings
 from attnbench.runs.loading import report_meanwhile
 from attnbench.runs.screen import Screen, loading
-from attnbench.store import asked, unfinished
+from attnbench.store import asked, parts, unfinished
 from attnbench.store.asked import Asked
 
 RESULTS = Path("results")
@@ -104,6 +104,7 @@ def measure(
         StoreError: the folder cannot be written, or what is in it cannot be read.
     """
     interrupted, why = False, ""
+    _refuse_shared(folder)
     with store.Store(folder, fresh=fresh) as kept:
         asked.keep(folder, command=command, cells=described(planned.cells), fresh=fresh)
         if fresh:
@@ -164,6 +165,19 @@ def _is_final(record: Record, settings: Settings) -> bool:
     if record.status is not Status.OVER_BUDGET:
         return True
     return limit is not None and isinstance(given, int | float) and limit <= given
+
+
+def _refuse_shared(folder: Path) -> None:
+    """Refuse a folder that workers share: what one of them is at work on would be measured twice.
+
+    Raises:
+        StoreError: it is one.
+    """
+    if parts.is_shared(folder):
+        raise StoreError(
+            f"{folder} is planned for many machines: attnbench plan ... --out {folder} adds to it, "
+            f"attnbench work {folder} measures, attnbench report {folder} shows it; or give another folder with --out"
+        )
 
 
 def rerun(

@@ -15,6 +15,8 @@ from attnbench.reading import MisreadError
 
 RECORDS = "records.jsonl"
 WORKERS = "workers"
+PLANS = "plans"
+"""Folder of what is planned, where many machines share that of a run."""
 _SOURCE = "source.json"
 
 
@@ -29,9 +31,21 @@ def of(folder: Path) -> list[Path]:
     """Return the folders within a run's that have rows, the run's own first, workers in the order of their names."""
     try:
         below = sorted(path for path in (folder / WORKERS).iterdir() if (path / RECORDS).exists())
-    except OSError:
+    except (OSError, ValueError):
         below = []
-    return ([folder] if (folder / RECORDS).exists() else []) + below
+    return ([folder] if _is_there(folder / RECORDS) else []) + below
+
+
+def is_shared(folder: Path) -> bool:
+    """Return whether many machines share a run's folder: something is planned in it."""
+    return _is_there(folder / PLANS)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def source(part: Path) -> str:

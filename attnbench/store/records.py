@@ -54,7 +54,7 @@ def placed(folder: Path) -> list[PlacedRecord]:
     Raises:
         StoreError: there are no records, a line is no record, or a later attnbench wrote them.
     """
-    found = parts.of(folder) if folder.is_dir() else []
+    found = parts.of(folder)
     if not found or found == [folder]:
         return [PlacedRecord(record=each, folder=folder) for each in _read_file(folder)]
     counting: dict[tuple[str, Unit], PlacedRecord] = {}

@@ -1,0 +1,146 @@
+"""Commands for one sweep over many machines: ``plan``, ``work`` and ``status``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from attnbench import inert
+from attnbench.cli import invocation
+from attnbench.cli.asking import sweep_options
+from attnbench.cli.parameters import commas_option
+
+if TYPE_CHECKING:
+    from attnbench.fleet.planned import SweepPlan
+    from attnbench.fleet.status import FleetStatus
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_MOST_REASONS = 10
+
+
+@click.command(short_help="Write a sweep down for many machines.")
+@sweep_options
+@commas_option("--hardware", help="Measure on each of these kinds: h100,epyc, or box=cpu. [any machine, once]")
+@click.option("--out", type=_FOLDER, required=True, help="Folder of the run, which all machines see.")
+def plan(sweep_file: Path | None, out: Path, hardware: tuple[str, ...] | None, **given: Any) -> None:  # noqa: ANN401
+    r"""Write a sweep into a folder as groups of cells, with what each needs; attnbench work measures them.
+
+    The same options as run. Planning more into a folder adds to it. What has its row is not measured again.
+
+    \b
+    attnbench plan --mechanisms hmhsa,qna --res 224,512 --out /shared/run
+    attnbench work /shared/run      # on each machine, as many as there are
+    attnbench status /shared/run
+    attnbench report /shared/run
+    """
+    from attnbench.child import start_server  # noqa: PLC0415
+    from attnbench.fleet import kinds, planning  # noqa: PLC0415
+    from attnbench.plan import project  # noqa: PLC0415
+    from attnbench.plan.given import read_request  # noqa: PLC0415
+    from attnbench.runs.job import FORK  # noqa: PLC0415
+
+    usual = project.defaults(Path.cwd())
+    request, settings = read_request(sweep_file, given, threads=invocation.default_threads(), usual=usual)
+    wanted = kinds.read(hardware or (), {})
+    if settings.isolation == FORK:
+        start_server()
+    made = planning.plan(request, settings, wanted, command=invocation.command_line())
+    planning.keep(out, made)
+    for line in _said(made):
+        click.echo(inert.line(line))
+    click.echo(inert.line(f"attnbench work {out} measures it, on any machine that sees the folder"))
+
+
+@click.command(short_help="Measure what is planned, until nothing is left.")
+@click.argument("folder", type=_FOLDER)
+@click.option("--kind", default="", help="Of hardware that this machine is. [by what its hardware calls itself]")
+@click.option("--wait", is_flag=True, help="Stay while others are at work, and take over what they may leave.")
+@click.option(
+    "--silent",
+    type=click.FloatRange(min=1, max=86_400),
+    default=120.0,
+    show_default=True,
+    help="Seconds after which a worker that is not heard of has lost its group.",
+)
+def work(folder: Path, kind: str, wait: bool, silent: float) -> None:
+    """Take groups from the FOLDER until none is left that this machine can do.
+
+    Any number of workers on any machines may do so at once, and may be started and killed at any time.
+    """
+    from attnbench.child import start_server  # noqa: PLC0415
+    from attnbench.fleet.work import FleetWork, MachineMeans  # noqa: PLC0415
+    from attnbench.plan import preflight  # noqa: PLC0415
+
+    start_server()
+    means = MachineMeans.here(preflight.take(()).devices, kind=kind)
+    at_work = FleetWork(
+        folder=folder, means=means, wait=wait, silent_s=silent, say=lambda line: click.echo(inert.line(line))
+    )
+    ended = at_work.run()
+    click.echo(inert.line(f"{ended.rows} rows of {ended.groups} groups are in {folder / 'workers' / ended.name}"))
+    for count, words in (
+        (ended.elsewhere, "groups are with other workers; --wait stays until they are done"),
+        (ended.unfit, "groups need another machine"),
+        (ended.lost, "groups were taken over by others, since this worker had not been heard of"),
+    ):
+        if count:
+            click.echo(f"{count} {words}")
+    if ended.interrupted:
+        click.echo("interrupted; a worker anywhere goes on")
+        sys.exit(invocation.INTERRUPTED)
+
+
+@click.command(short_help="How far many machines are.")
+@click.argument("folder", type=_FOLDER)
+@click.option("--watch", is_flag=True, help="Say it again every ten seconds, until all is done.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def status(folder: Path, watch: bool, as_json: bool) -> None:
+    """Say what of a planned FOLDER is done, at work and waiting, what failed and why, and who was last heard of."""
+    from attnbench.fleet import status as statuses  # noqa: PLC0415
+
+    while True:
+        found = statuses.take(folder)
+        if as_json:
+            click.echo(json.dumps({**asdict(found), "done": found.done}))
+        else:
+            for line in _told(found):
+                click.echo(inert.line(line))
+        if not watch or found.done:
+            return
+        time.sleep(10)
+
+
+def _said(made: SweepPlan) -> list[str]:
+    lines = [f"{made.cells} cells in {len(made.groups)} groups"]
+    for kind in dict.fromkeys(group.needs.kind for group in made.groups):
+        groups = [group for group in made.groups if group.needs.kind == kind]
+        hours = sum(group.needs.seconds for group in groups) / 3600
+        cells = sum(len(group.cells) for group in groups)
+        devices = ", ".join(dict.fromkeys(group.needs.device for group in groups))
+        gib = max(group.needs.memory_bytes for group in groups) / 2**30
+        needs = f"{devices}, about {gib:.1f} GiB, about {hours:.2g} hours on one machine"
+        lines.append(f"{kind or 'any machine'}: {cells} cells, {len(groups)} groups; {needs}")
+    return lines
+
+
+def _told(found: FleetStatus) -> list[str]:
+    lines = []
+    for kind in found.kinds:
+        waiting = kind.groups - kind.groups_done - kind.groups_taken
+        hours = kind.seconds_left / 3600
+        at_work = f"{kind.groups_taken} groups taken, {waiting} waiting"
+        left = f"; about {hours:.2g} hours of one machine left" if kind.done < kind.cells else ""
+        lines.append(f"{kind.kind or 'any machine'}: {kind.done} of {kind.cells} cells done; {at_work}{left}")
+    reasons = list(found.failed.items())
+    lines += [f"not ok, {count} cells: {reason}" for reason, count in reasons[:_MOST_REASONS]]
+    lines += [f"and {len(reasons) - _MOST_REASONS} reasons more"] if len(reasons) > _MOST_REASONS else []
+    for each in found.workers:
+        doing = each.ended or ("gone without a word" if each.gone else f"at {each.group}" if each.group else "no group")
+        lines.append(f"{each.name}: {doing}; last heard of at {each.last_heard_at} by its own clock")
+    return lines

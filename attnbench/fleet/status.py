@@ -1,0 +1,108 @@
+"""How far a run is that many machines work on, from its folder alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from attnbench.errors import UsageError
+from attnbench.fleet import leases, planned, presence
+from attnbench.fleet.row_index import RowIndex
+from attnbench.record import Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindStatus:
+    """How far the cells are that are asked for on a kind of hardware."""
+
+    kind: str
+    """Empty for any."""
+    cells: int
+    done: int
+    """Cells with a row, however they ended."""
+    groups: int
+    groups_done: int
+    groups_taken: int
+    """Groups without all rows that a worker has taken and not let go."""
+    seconds_left: float
+    """Expected, on one machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStatus:
+    """What a worker last said of itself."""
+
+    name: str
+    kind: str
+    group: str
+    last_heard_at: str
+    """ISO 8601, UTC, by its own clock."""
+    ended: str
+    """Why it has ended; empty if it has not said so."""
+    gone: bool
+    """Whether it is known to have ended without a word: a process of this machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetStatus:
+    """How far a run is."""
+
+    kinds: tuple[KindStatus, ...]
+    failed: Mapping[str, int]
+    """Cells that did not end ok, by status and reason."""
+    workers: tuple[WorkerStatus, ...]
+
+    @property
+    def done(self) -> bool:
+        """Whether every cell has its row."""
+        return all(kind.done == kind.cells for kind in self.kinds)
+
+
+def take(folder: Path) -> FleetStatus:
+    """Return how far a run is.
+
+    Raises:
+        UsageError: nothing is planned in the folder.
+        StoreError: it cannot be read.
+    """
+    plans = planned.read(folder)
+    if not plans:
+        raise UsageError(f"nothing is planned in {folder}; attnbench plan ... --out {folder} does that")
+    rows = RowIndex(folder, {name: kind for plan in plans for name, kind in plan.kinds.items()})
+    rows.refresh()
+    held = leases.held(folder)
+    by_kind: dict[str, Counter[str]] = {}
+    seconds: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    for name, (_, group) in planned.united(plans).items():
+        kind, there = group.needs.kind, rows.of(group)
+        count = by_kind.setdefault(kind, Counter())
+        whole, lease = len(there) == len(group.cells), held.get(name)
+        count.update(cells=len(group.cells), done=len(there), groups=1, groups_done=whole)
+        count.update(groups_taken=not whole and lease is not None and not lease.over)
+        seconds[kind] += int(group.needs.seconds * (1 - len(there) / len(group.cells)))
+        failed.update(f"{row.status.value}: {row.reason}" for row in there if row.status is not Status.OK)
+    kinds = tuple(
+        KindStatus(kind=kind, seconds_left=float(seconds[kind]), **{name: count[name] for name in _COUNTS})
+        for kind, count in by_kind.items()
+    )
+    workers = tuple(_worker(folder, facts) for facts in presence.workers(folder))
+    return FleetStatus(kinds=kinds, failed=dict(failed.most_common()), workers=workers)
+
+
+_COUNTS = ("cells", "done", "groups", "groups_done", "groups_taken")
+
+
+def _worker(folder: Path, facts: presence.WorkerFacts) -> WorkerStatus:
+    said = presence.beat_of(folder, facts.name)
+    beat = (said and said[1]) or presence.Beat(count=0, at=facts.started_at)
+    return WorkerStatus(
+        name=facts.name,
+        kind=facts.kind,
+        group=beat.group,
+        last_heard_at=beat.at,
+        ended=beat.ended,
+        gone=not beat.ended and facts.gone,
+    )

@@ -1,0 +1,240 @@
+"""A worker: takes groups from a folder, measures them, appends their rows to a file of its own, until none is left."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from attnbench import files, store
+from attnbench.devices import gpus, machine, names
+from attnbench.errors import StoreError, UsageError, did_you_mean
+from attnbench.fleet import leases, planned
+from attnbench.fleet.kinds import HardwareKind
+from attnbench.fleet.leases import Leases
+from attnbench.fleet.planned import PlannedGroup, SweepPlan
+from attnbench.fleet.presence import SILENT_S, Liveness, Observer, Presence
+from attnbench.fleet.row_index import RowIndex
+from attnbench.record import Cell, Record, Task
+from attnbench.runs import limits as machine_limits
+from attnbench.runs import runner
+from attnbench.runs.rows import new_run_id
+from attnbench.store import unfinished
+
+_LIMITS_S = 1.0
+_MOST_TRIES = 3
+"""How often one worker takes a group that then lacks rows all the same."""
+_LOOK_S = 1.0
+"""Seconds between two looks at groups that others have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineMeans:
+    """What a machine can do."""
+
+    devices: tuple[str, ...]
+    hardware: tuple[str, ...]
+    """Full names of its processor and of its accelerators."""
+    cores: int
+    memory_bytes: int
+    kind: str = ""
+    """Of hardware, as it was told; empty to go by the names."""
+
+    @classmethod
+    def here(cls, devices: tuple[str, ...], *, kind: str = "") -> MachineMeans:
+        """Return what this machine can do."""
+        return cls(
+            devices=devices,
+            hardware=(machine.cpu().model, *gpus.names()),
+            cores=machine.whole_cores(),
+            memory_bytes=machine.memory_bytes(),
+            kind=kind,
+        )
+
+    def suffice(self, group: PlannedGroup, kinds: Mapping[str, HardwareKind]) -> bool:
+        """Return whether a group can be measured on it."""
+        needs = group.needs
+        if needs.device not in self.devices or needs.threads > self.cores:
+            return False
+        if names.kind(needs.device) == names.HOST and needs.memory_bytes > self.memory_bytes:
+            return False
+        if not needs.kind:
+            return True
+        if self.kind:
+            return self.kind == needs.kind
+        return needs.kind in kinds and kinds[needs.kind].is_here(self.hardware)
+
+
+@dataclass(slots=True, kw_only=True)
+class WorkOutcome:
+    """How a worker ended."""
+
+    name: str
+    """Of its folder below ``workers/``."""
+    rows: int = 0
+    groups: int = 0
+    elsewhere: int = 0
+    """Groups that other workers were at work on when it ended."""
+    unfit: int = 0
+    """Groups without all rows that this machine cannot do."""
+    lost: int = 0
+    """Groups that others took over, since this worker had not been heard of."""
+    interrupted: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class FleetWork:
+    """What a worker knows."""
+
+    folder: Path
+    means: MachineMeans
+    silent_s: float = SILENT_S
+    wait: bool = False
+    """Whether it stays while others are at work, to take over what they may leave."""
+    say: Callable[[str], None] = lambda _: None
+    worker_module: str = "attnbench.worker.main"
+    sleep: Callable[[float], object] = time.sleep
+
+    def run(self) -> WorkOutcome:
+        """Take groups until none is left that this machine can do.
+
+        Raises:
+            UsageError: nothing is planned, or not for a kind of this name.
+            StoreError: the folder cannot be read or written.
+        """
+        plans = planned.read(self.folder)
+        if not plans:
+            raise UsageError(f"nothing is planned in {self.folder}; attnbench plan ... --out {self.folder} does that")
+        kinds = {name: kind for plan in plans for name, kind in plan.kinds.items()}
+        if self.means.kind and self.means.kind not in kinds:
+            known = did_you_mean(self.means.kind, kinds)
+            raise UsageError(f"--kind {self.means.kind}: nothing is planned on it; {known}")
+        try:
+            presence = Presence(self.folder, kind=self.means.kind)
+            held = Leases(self.folder, presence.folder / "worker.json")
+        except OSError as error:
+            raise StoreError(f"cannot write {self.folder}: {files.reason_of(error)}") from None
+        outcome, why = WorkOutcome(name=presence.facts.name), "stopped"
+        try:
+            with store.Store(presence.folder) as kept:
+                one = _Worker(work=self, presence=presence, leases=held, kept=kept, outcome=outcome, kinds=kinds)
+                one.run(planned.united(plans))
+            why = "done"
+        except KeyboardInterrupt:
+            outcome.interrupted, why = True, "interrupted"
+        except OSError as error:
+            raise StoreError(f"{self.folder}: {files.reason_of(error)}; {outcome.rows} rows are kept") from None
+        finally:
+            presence.end(why)
+        return outcome
+
+
+@dataclass(slots=True, kw_only=True)
+class _Worker:
+    """A worker at work."""
+
+    work: FleetWork
+    presence: Presence
+    leases: Leases
+    kept: store.Store
+    outcome: WorkOutcome
+    kinds: Mapping[str, HardwareKind]
+    run_id: str = field(default_factory=new_run_id)
+    tried: Counter[str] = field(default_factory=Counter)
+    """How often it took each group."""
+    limited: set[tuple[str, int, str]] = field(default_factory=set)
+    """For what the machine's limits are measured."""
+
+    def run(self, groups: Mapping[str, tuple[SweepPlan, PlannedGroup]]) -> None:
+        rows = RowIndex(self.work.folder, self.kinds)
+        rows.refresh()
+        fit = {name: each for name, each in groups.items() if self.work.means.suffice(each[1], self.kinds)}
+        unfit = [each for name, (_, each) in groups.items() if name not in fit]
+        self.outcome.unfit = sum(not rows.is_done(group) for group in unfit)
+        for name, number in self._offered(fit, rows):
+            plan, group = fit[name]
+            if not self.leases.take(name, number):
+                continue
+            self.tried[name] += 1
+            if number > 1:
+                rows.refresh()
+            self.presence.group = name
+            try:
+                self._measure(plan, group, number, rows.of(group))
+            finally:
+                self.presence.group = ""
+                with contextlib.suppress(OSError):  # it is taken over once this worker has ended
+                    self.leases.let_go(name, number)
+            self.outcome.groups += 1
+
+    def _offered(self, fit: Mapping[str, tuple[SweepPlan, PlannedGroup]], rows: RowIndex) -> Iterator[tuple[str, int]]:
+        """Yield groups with the number of the lease that would be theirs: the untaken first, the longest first."""
+        order = list(fit)
+        random.Random(self.presence.facts.name).shuffle(order)  # noqa: S311 - so that workers do not queue for the same
+        order.sort(key=lambda name: -fit[name][1].needs.seconds)
+        taken = leases.held(self.work.folder)
+        for name in order:
+            if name not in taken and not rows.is_done(fit[name][1]):
+                yield name, 1
+        observer = Observer(self.work.folder, silent_s=self.work.silent_s)
+        while True:
+            rows.refresh()
+            held = leases.held(self.work.folder)
+            open_ = [name for name in order if self.tried[name] < _MOST_TRIES and not rows.is_done(fit[name][1])]
+            free, watched, alive = list[tuple[str, int]](), 0, 0
+            for name in open_:
+                lease = held.get(name)
+                if lease is None or lease.over:
+                    free.append((name, lease.number + 1 if lease else 1))
+                    continue
+                facts = leases.holder(self.work.folder, lease)
+                seen = observer.of(facts, facts.name if facts else f"{name}.{lease.number}")
+                if seen is Liveness.SILENT:
+                    free.append((name, lease.number + 1))
+                watched += seen is Liveness.NOT_KNOWN
+                alive += seen is Liveness.ALIVE
+            self.outcome.elsewhere = alive
+            if not open_ or not (free or watched or (alive and self.work.wait)):
+                return
+            yield from free
+            if not free:
+                self.work.sleep(_LOOK_S)
+
+    def _measure(self, plan: SweepPlan, group: PlannedGroup, number: int, recorded: list[Record]) -> None:
+        self._take_limits(plan, group.cells, {record.cell.key for record in recorded})
+        folder = self.presence.folder
+        known = unfinished.read(folder)
+        for record in runner.run(
+            plan.sweep_of(group),
+            settings=plan.settings,
+            folder=folder,
+            recorded=recorded,
+            known=known,
+            limits=machine_limits.read(folder),
+            worker_module=self.work.worker_module,
+            run_id=self.run_id,
+            kind=group.needs.kind,
+        ):
+            if not self.leases.holds(group.name, number):
+                self.outcome.lost += 1
+                self.work.say(f"group {group.name} was taken over: this worker had not been heard of")
+                return
+            self.kept.append(record)
+            self.outcome.rows += 1
+            outcome = ": ".join(filter(None, (record.cell.label, record.status.value, record.reason)))
+            self.work.say(f"[{self.outcome.rows}] {outcome}")
+
+    def _take_limits(self, plan: SweepPlan, cells: tuple[Cell, ...], done: set[str]) -> None:
+        """Measure the machine's limits once for each device, threads and type that cells are timed with."""
+        timed = [cell for cell in cells if cell.task is Task.COST and cell.key not in done]
+        asked = {(cell.device, cell.threads, cell.dtype) for cell in timed}
+        if asked <= self.limited:
+            return
+        budget_s = min(_LIMITS_S, plan.settings.max_time_s)
+        isolation = plan.settings.isolation
+        machine_limits.measure(self.presence.folder, timed, budget_s=budget_s, isolation=isolation)
+        self.limited.update(asked)

@@ -74,7 +74,8 @@ def work(folder: Path, kind: str, wait: bool, silent: float) -> None:
     Any number of workers on any machines may do so at once, and may be started and killed at any time.
     """
     from attnbench.child import start_server  # noqa: PLC0415
-    from attnbench.fleet.work import FleetWork, MachineMeans  # noqa: PLC0415
+    from attnbench.fleet.means import MachineMeans  # noqa: PLC0415
+    from attnbench.fleet.work import FleetWork  # noqa: PLC0415
     from attnbench.plan import preflight  # noqa: PLC0415
 
     start_server()

@@ -38,6 +38,7 @@ def plan(
         request.wanted,
         dataset=request.accuracy,
         sizes=request.sizes,
+        runtimes=request.written("runtime"),
         timeout_s=settings.timeout_s,
         isolation=settings.isolation,
         watcher=watcher,

@@ -9,6 +9,7 @@ from attnbench.fleet.kinds import HardwareKind, counts_for
 from attnbench.fleet.planned import PlannedGroup
 from attnbench.reading import MisreadError
 from attnbench.record import Record, Status
+from attnbench.runs.job import Settings
 from attnbench.store import parts
 
 
@@ -39,14 +40,18 @@ class RowIndex:
                     continue
                 self._rows.setdefault(record.cell.key, []).append(record)
 
-    def of(self, group: PlannedGroup) -> list[Record]:
-        """Return the rows that a group has: of each cell one that ended ok before one that did not."""
+    def of(self, group: PlannedGroup, settings: Settings) -> list[Record]:
+        """Return the rows of a group that stand: of each cell one that ended ok before one that did not."""
         found = []
         for cell in group.cells:
-            rows = [each for each in self._rows.get(cell.key, ()) if counts_for(each, group.needs.kind, self._kinds)]
+            rows = [
+                each
+                for each in self._rows.get(cell.key, ())
+                if settings.accept(each) and counts_for(each, group.needs.kind, self._kinds)
+            ]
             found += sorted(rows, key=lambda each: each.status is not Status.OK)[:1]
         return found
 
-    def is_done(self, group: PlannedGroup) -> bool:
+    def is_done(self, group: PlannedGroup, settings: Settings) -> bool:
         """Return whether every cell of a group has its row."""
-        return len(self.of(group)) == len(group.cells)
+        return len(self.of(group, settings)) == len(group.cells)

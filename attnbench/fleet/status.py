@@ -76,8 +76,8 @@ def take(folder: Path) -> FleetStatus:
     by_kind: dict[str, Counter[str]] = {}
     seconds: Counter[str] = Counter()
     failed: Counter[str] = Counter()
-    for name, (_, group) in planned.united(plans).items():
-        kind, there = group.needs.kind, rows.of(group)
+    for name, (plan, group) in planned.united(plans).items():
+        kind, there = group.needs.kind, rows.of(group, plan.settings)
         count = by_kind.setdefault(kind, Counter())
         whole, lease = len(there) == len(group.cells), held.get(name)
         count.update(cells=len(group.cells), done=len(there), groups=1, groups_done=whole)

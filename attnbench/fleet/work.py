@@ -9,19 +9,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from attnbench import files, store
-from attnbench.devices import gpus, machine, names
+from attnbench.devices import checkout
 from attnbench.errors import StoreError, UsageError, did_you_mean
 from attnbench.fleet import leases, planned
 from attnbench.fleet.kinds import HardwareKind
 from attnbench.fleet.leases import Leases
+from attnbench.fleet.means import MachineMeans
 from attnbench.fleet.planned import PlannedGroup, SweepPlan
 from attnbench.fleet.presence import SILENT_S, Liveness, Observer, Presence
 from attnbench.fleet.row_index import RowIndex
 from attnbench.record import Cell, Record, Task
 from attnbench.runs import limits as machine_limits
 from attnbench.runs import runner
+from attnbench.runs.job import Settings
 from attnbench.runs.rows import new_run_id
 from attnbench.store import unfinished
 
@@ -30,43 +33,6 @@ _MOST_TRIES = 3
 """How often one worker takes a group that then lacks rows all the same."""
 _LOOK_S = 1.0
 """Seconds between two looks at groups that others have."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineMeans:
-    """What a machine can do."""
-
-    devices: tuple[str, ...]
-    hardware: tuple[str, ...]
-    """Full names of its processor and of its accelerators."""
-    cores: int
-    memory_bytes: int
-    kind: str = ""
-    """Of hardware, as it was told; empty to go by the names."""
-
-    @classmethod
-    def here(cls, devices: tuple[str, ...], *, kind: str = "") -> MachineMeans:
-        """Return what this machine can do."""
-        return cls(
-            devices=devices,
-            hardware=(machine.cpu().model, *gpus.names()),
-            cores=machine.whole_cores(),
-            memory_bytes=machine.memory_bytes(),
-            kind=kind,
-        )
-
-    def suffice(self, group: PlannedGroup, kinds: Mapping[str, HardwareKind]) -> bool:
-        """Return whether a group can be measured on it."""
-        needs = group.needs
-        if needs.device not in self.devices or needs.threads > self.cores:
-            return False
-        if names.kind(needs.device) == names.HOST and needs.memory_bytes > self.memory_bytes:
-            return False
-        if not needs.kind:
-            return True
-        if self.kind:
-            return self.kind == needs.kind
-        return needs.kind in kinds and kinds[needs.kind].is_here(self.hardware)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -121,7 +87,15 @@ class FleetWork:
         outcome, why = WorkOutcome(name=presence.facts.name), "stopped"
         try:
             with store.Store(presence.folder) as kept:
-                one = _Worker(work=self, presence=presence, leases=held, kept=kept, outcome=outcome, kinds=kinds)
+                one = _Worker(
+                    work=self,
+                    presence=presence,
+                    leases=held,
+                    kept=kept,
+                    outcome=outcome,
+                    kinds=kinds,
+                    project=checkout.project(Path.cwd(), but=self.folder),
+                )
                 one.run(planned.united(plans))
             why = "done"
         except KeyboardInterrupt:
@@ -143,9 +117,13 @@ class _Worker:
     kept: store.Store
     outcome: WorkOutcome
     kinds: Mapping[str, HardwareKind]
+    project: Mapping[str, Any]
+    """The commit that it was started in."""
     run_id: str = field(default_factory=new_run_id)
     tried: Counter[str] = field(default_factory=Counter)
     """How often it took each group."""
+    bounded: dict[Settings, list[Cell]] = field(default_factory=dict)
+    """What was held against the machine's limits, which are measured once more in the end."""
     limited: set[tuple[str, int, str]] = field(default_factory=set)
     """For what the machine's limits are measured."""
 
@@ -153,8 +131,8 @@ class _Worker:
         rows = RowIndex(self.work.folder, self.kinds)
         rows.refresh()
         fit = {name: each for name, each in groups.items() if self.work.means.suffice(each[1], self.kinds)}
-        unfit = [each for name, (_, each) in groups.items() if name not in fit]
-        self.outcome.unfit = sum(not rows.is_done(group) for group in unfit)
+        unfit = [each for name, each in groups.items() if name not in fit]
+        self.outcome.unfit = sum(not _is_done(each, rows) for each in unfit)
         for name, number in self._offered(fit, rows):
             plan, group = fit[name]
             if not self.leases.take(name, number):
@@ -164,12 +142,15 @@ class _Worker:
                 rows.refresh()
             self.presence.group = name
             try:
-                self._measure(plan, group, number, rows.of(group))
+                self._measure(plan, group, number, rows.of(group, plan.settings))
             finally:
                 self.presence.group = ""
                 with contextlib.suppress(OSError):  # it is taken over once this worker has ended
                     self.leases.let_go(name, number)
             self.outcome.groups += 1
+        for settings, cells in self.bounded.items():
+            each_s = min(_LIMITS_S, settings.max_time_s)
+            machine_limits.measure_after(self.presence.folder, cells, budget_s=each_s, isolation=settings.isolation)
 
     def _offered(self, fit: Mapping[str, tuple[SweepPlan, PlannedGroup]], rows: RowIndex) -> Iterator[tuple[str, int]]:
         """Yield groups with the number of the lease that would be theirs: the untaken first, the longest first."""
@@ -178,13 +159,13 @@ class _Worker:
         order.sort(key=lambda name: -fit[name][1].needs.seconds)
         taken = leases.held(self.work.folder)
         for name in order:
-            if name not in taken and not rows.is_done(fit[name][1]):
+            if name not in taken and not _is_done(fit[name], rows):
                 yield name, 1
         observer = Observer(self.work.folder, silent_s=self.work.silent_s)
         while True:
             rows.refresh()
             held = leases.held(self.work.folder)
-            open_ = [name for name in order if self.tried[name] < _MOST_TRIES and not rows.is_done(fit[name][1])]
+            open_ = [name for name in order if self.tried[name] < _MOST_TRIES and not _is_done(fit[name], rows)]
             free, watched, alive = list[tuple[str, int]](), 0, 0
             for name in open_:
                 lease = held.get(name)
@@ -216,6 +197,7 @@ class _Worker:
             known=known,
             limits=machine_limits.read(folder),
             worker_module=self.work.worker_module,
+            project=self.project,
             run_id=self.run_id,
             kind=group.needs.kind,
         ):
@@ -225,6 +207,8 @@ class _Worker:
                 return
             self.kept.append(record)
             self.outcome.rows += 1
+            if "latency_bound_s" in record.metrics:
+                self.bounded.setdefault(plan.settings, []).append(record.cell)
             outcome = ": ".join(filter(None, (record.cell.label, record.status.value, record.reason)))
             self.work.say(f"[{self.outcome.rows}] {outcome}")
 
@@ -238,3 +222,8 @@ class _Worker:
         isolation = plan.settings.isolation
         machine_limits.measure(self.presence.folder, timed, budget_s=budget_s, isolation=isolation)
         self.limited.update(asked)
+
+
+def _is_done(planned_: tuple[SweepPlan, PlannedGroup], rows: RowIndex) -> bool:
+    plan, group = planned_
+    return rows.is_done(group, plan.settings)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from attnbench.reading import structured
-from attnbench.record import Cell, Value
+from attnbench.record import Cell, Record, Status, Value
 from attnbench.worker.objection import Objection
 
 FORK, SPAWN = "fork", "spawn"
@@ -46,6 +46,13 @@ class Settings:
     isolation: str = FORK
     """How workers start, FORK or SPAWN. Forks share where code came to lie in memory, which a latency depends on by a
     percent or so; processes that start from nothing draw it anew."""
+
+    def accept(self, record: Record) -> bool:
+        """Return whether a row stands: what was not timed for a limit stands under that limit and under lower ones."""
+        given, limit = record.settings.get("max_latency_s"), self.max_latency_s
+        if record.status is not Status.OVER_BUDGET:
+            return True
+        return limit is not None and isinstance(given, int | float) and limit <= given
 
 
 def foreign(distribution: str) -> bool:

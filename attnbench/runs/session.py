@@ -111,7 +111,7 @@ def measure(
             unfinished.forget(folder)
         rows = {record.cell.key for record in kept.records}
         known = {key: facts for key, facts in unfinished.read(folder).items() if key not in rows}
-        final = [record for record in kept.records if _is_final(record, settings)]
+        final = [record for record in kept.records if settings.accept(record)]
         recorded = [record for record in final if not retry or record.status is Status.OK]
         done = {record.cell.key for record in recorded}
         todo = [cell for cell in planned.cells if cell.key not in done]
@@ -157,14 +157,6 @@ def measure(
         console.print(Text(f"interrupted; {said}"), soft_wrap=True)
     stopped = f"{why}; {said} once that is mended" if why else ""
     return SessionOutcome(records=records, interrupted=interrupted, stopped=stopped)
-
-
-def _is_final(record: Record, settings: Settings) -> bool:
-    """Whether a row stands: one of what was not timed for a limit stands under that limit and under lower ones."""
-    given, limit = record.settings.get("max_latency_s"), settings.max_latency_s
-    if record.status is not Status.OVER_BUDGET:
-        return True
-    return limit is not None and isinstance(given, int | float) and limit <= given
 
 
 def _refuse_shared(folder: Path) -> None:

@@ -41,6 +41,15 @@ def is_shared(folder: Path) -> bool:
     return _is_there(folder / PLANS)
 
 
+def shared(part: Path) -> Path | None:
+    """Return the planned folder that a part lies in; None if it is a run by itself."""
+    try:
+        below = part.resolve().parent
+    except (OSError, ValueError):
+        return None
+    return below.parent if below.name == WORKERS and is_shared(below.parent) else None
+
+
 def _is_there(path: Path) -> bool:
     try:
         return path.exists()

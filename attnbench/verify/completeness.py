@@ -7,7 +7,7 @@ from attnbench.plan.described import describe
 from attnbench.reading import MisreadError
 from attnbench.record import Cell
 from attnbench.runs.rows import SAMPLES, samples_of
-from attnbench.store import asked
+from attnbench.store import asked, parts
 from attnbench.verify.finding import Place, Tally
 from attnbench.verify.kept import KeptRun
 
@@ -21,18 +21,22 @@ def check(kept: KeptRun, tally: Tally) -> None:
 
 
 def _asked(kept: KeptRun, tally: Tally) -> None:
+    home = parts.shared(kept.folder)
     try:
-        wanted = asked.held(kept.folder)
+        wanted = asked.held(home or kept.folder)
     except MisreadError as error:
         tally.wrong(_ASKED, "cells", kept=None, found=f"what was asked for: {error}")
         return
     if not wanted.by_command:
         tally.skip(asked.ASKED, "it is not there: what was asked for, and so what is missing, is not known")
         return
-    rows = kept.latest
+    rows, beside = kept.latest, _beside(kept)
+    speaks = home is None or parts.of(home)[0].name == kept.folder.name  # what all workers lack is said once
     for key, words in wanted.cells.items():
         place = Place(file=store.RECORDS, row=words)
-        tally.demand(key in rows, place, f"row of cell {key}", kept=None, found="a row: it was asked for")
+        if speaks:
+            there = key in rows or key in beside
+            tally.demand(there, place, f"row of cell {key}", kept=None, found="a row: it was asked for")
         if key in rows:
             _words(words, rows[key].record.cell, Place(file=asked.ASKED, row=key), tally)
     for key, line in rows.items():
@@ -48,14 +52,30 @@ def _words(words: str, cell: Cell, place: Place, tally: Tally) -> None:
     tally.demand(holds, place, "words", kept=words, found=expected)
 
 
+def _beside(kept: KeptRun) -> dict[str, str]:
+    """Return the cells that other workers on the same planned folder have rows of, with the names of those workers."""
+    home = parts.shared(kept.folder)
+    others = [part for part in parts.of(home) if part.name != kept.folder.name] if home else []
+    return {record.cell.key: part.name for part in others for record in store.read(part / store.RECORDS)}
+
+
 def _samples(kept: KeptRun, tally: Tally) -> None:
-    """Find files of timed calls that no row has, those of rows that were set aside or measured again left out."""
+    """Find files of timed calls that no row has, those of rows that were set aside or measured again left out.
+
+    A worker that was killed leaves such files; where another has measured the cell since, that is said and no finding.
+    """
     folder = kept.folder / SAMPLES
     if not folder.is_dir():
         return
     known = {samples_of(kept.folder, line.record.cell).name for line in kept.lines if line.timed}
     for aside in sorted(kept.folder.glob("records.*.jsonl")):
         known |= {samples_of(kept.folder, record.cell).name for record in store.read(aside)}
+    beside = _beside(kept)
     for path in sorted(folder.iterdir()):
+        if path.name not in known and path.stem in beside:
+            tally.skip(
+                f"{SAMPLES}/{path.name}", f"this worker did not end the cell; its row is with {beside[path.stem]}"
+            )
+            continue
         place = Place(file=f"{SAMPLES}/{path.name}")
         tally.demand(path.name in known, place, "file", kept=path.name, found="nothing: no row has these timed calls")

@@ -18,8 +18,10 @@ from attnbench.errors import UsageError
 from attnbench.fleet import leases, planned, status
 from attnbench.fleet.kinds import HardwareKind, read
 from attnbench.fleet.leases import Leases
+from attnbench.fleet.means import MachineMeans
 from attnbench.fleet.presence import BEAT, Liveness, Observer, Presence
-from attnbench.fleet.work import FleetWork, MachineMeans
+from attnbench.fleet.row_index import RowIndex
+from attnbench.fleet.work import FleetWork
 from attnbench.plan.sweep import Sweep
 from attnbench.record import Cell, Record, Status
 from attnbench.runs import limits
@@ -33,7 +35,8 @@ ONE_WORKER = f"""
 import sys
 from dataclasses import replace
 from pathlib import Path
-from attnbench.fleet.work import MachineMeans, FleetWork
+from attnbench.fleet.means import MachineMeans
+from attnbench.fleet.work import FleetWork
 from attnbench.runs import limits
 limits.measure = lambda *_, **__: {{}}
 means = MachineMeans(devices=("cpu",), hardware=("AMD EPYC 7B13",), cores=4, memory_bytes=2**34)
@@ -213,6 +216,19 @@ def test_of_two_rows_of_a_cell_one_counts_by_no_clock(tmp_path: Path) -> None:
             kept.append(record)
     assert store.read(tmp_path) == [ok]
     assert [each.folder.name for each in store.placed(tmp_path)] == ["b"]
+
+
+def test_what_was_not_timed_for_a_limit_is_measured_again_under_a_higher_one(tmp_path: Path) -> None:
+    groups = planned_in(tmp_path, cells=CELLS[:1]).groups
+    over = Record(cell=CELLS[0], status=Status.OVER_BUDGET, settings={"max_latency_s": 0.01})
+    with store.Store(tmp_path / parts.WORKERS / "a") as kept:
+        kept.append(over)
+    rows = RowIndex(tmp_path, {})
+    rows.refresh()
+    limited = Settings(max_latency_s=0.01)
+    assert [rows.is_done(groups[0], each) for each in (limited, replace(limited, max_latency_s=0.02))] == [True, False]
+    assert work(tmp_path).run().rows == 1
+    assert [record.status for record in store.read(tmp_path)] == [Status.OK]
 
 
 def killed(folder: Path, kills: int) -> None:

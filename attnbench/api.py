@@ -84,7 +84,7 @@ class Run:
         return captured.get()
 
     def verify(self, *, counts: bool = True, again: int = 0) -> tuple[KeptVerification, ...]:
-        """Hold each of the folders against ``docs/rules.md``: what is kept, worked out again.
+        """Hold each of the folders, or those of its workers, against ``docs/rules.md``: what is kept, worked out again.
 
         Args:
             counts: count parameters and multiply-adds again, in a child process, of what is installed here as it was.
@@ -93,9 +93,11 @@ class Run:
         Raises:
             StoreError: a folder cannot be read.
         """
+        from attnbench.store import parts  # noqa: PLC0415
         from attnbench.verify import verify  # noqa: PLC0415 - pandas
 
-        return tuple(verify(folder, counts=counts, again=again) for folder in self.folders)
+        within = [part for folder in self.folders for part in parts.of(folder) or [folder]]
+        return tuple(verify(part, counts=counts, again=again) for part in within)
 
     def __repr__(self) -> str:
         count = f"{len(self.records)} record{'' if len(self.records) == 1 else 's'}"

@@ -15,7 +15,7 @@ from fake_runs import FAKE_WORKER
 
 from attnbench import store
 from attnbench.errors import UsageError
-from attnbench.fleet import leases, planned, status
+from attnbench.fleet import leases, planned, planning, status
 from attnbench.fleet.kinds import HardwareKind, read
 from attnbench.fleet.leases import Leases
 from attnbench.fleet.means import MachineMeans
@@ -27,6 +27,7 @@ from attnbench.record import Cell, Record, Status
 from attnbench.runs import limits
 from attnbench.runs.job import SPAWN, Settings
 from attnbench.store import parts
+from attnbench.verify import verify
 
 HELPERS = Path(__file__).parents[1] / "helpers"
 HERE = MachineMeans(devices=("cpu",), hardware=("AMD EPYC 7B13",), cores=4, memory_bytes=2**34)
@@ -205,6 +206,18 @@ def test_a_lease_that_expired_under_a_living_worker_costs_no_second_row(tmp_path
     ended = work(tmp_path, say=taken_over).run()
     assert ended.lost == 1
     assert len(store.read(tmp_path)) == 2
+
+
+def test_what_a_killed_worker_left_is_said_and_no_finding_once_another_has_measured_it(tmp_path: Path) -> None:
+    planning.keep(tmp_path, planned_in(tmp_path, cells=CELLS[:1]))
+    left = tmp_path / parts.WORKERS / "a"
+    with store.Store(left):
+        (left / "samples" / f"{CELLS[0].key}.npz").touch()
+    assert {each.figure for each in verify(left, counts=False).findings} == {f"row of cell {CELLS[0].key}", "file"}
+    ended = work(tmp_path).run()
+    found = verify(left, counts=False)
+    assert found.holds
+    assert any(each.reason.endswith(f"its row is with {ended.name}") for each in found.unchecked)
 
 
 def test_of_two_rows_of_a_cell_one_counts_by_no_clock(tmp_path: Path) -> None:

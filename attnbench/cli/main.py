@@ -17,7 +17,18 @@ import warnings
 import click
 
 from attnbench import __version__, files, inert, raised
-from attnbench.cli import advising, authoring, explaining, invocation, many, measuring, outlet, results, showing, trending
+from attnbench.cli import (
+    advising,
+    authoring,
+    explaining,
+    invocation,
+    many,
+    measuring,
+    outlet,
+    results,
+    showing,
+    trending,
+)
 from attnbench.errors import AttnbenchError, InstallationError, ProcessError, UsageError
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from attnbench.axes import DEFAULTS
 from attnbench.child.scratch import scratch
 from attnbench.reading import MisreadError
 from attnbench.record import FORMAT
@@ -61,11 +62,12 @@ def _compare(name: str, kept: Figures, found: Figures, run: KeptRun, tally: Tall
     for (*row, column), value in kept.items():
         place, made = Place(file=name, row=", ".join(filter(None, row))), found.get((*row, column))
         tally.demand(value == made, place, column or "text", kept=value, found=made)
-    older = any(line.format < FORMAT for line in run.lines)
+    older, there = any(line.format < FORMAT for line in run.lines), {column for *_, column in kept}
     for (*row, column), value in found.items():
         if (*row, column) in kept or not value:
             continue
-        if older and name == ROWS:
+        axis_came_later = column not in there and column in DEFAULTS and value == str(DEFAULTS[column])
+        if name == ROWS and (older or axis_came_later):
             tally.skip(f"{name}, column {column}", "a version that did not have it wrote the file")
         elif name != PAGE or _is_of_a_table(row, column):
             tally.wrong(Place(file=name, row=", ".join(filter(None, row))), column or "text", kept=None, found=value)

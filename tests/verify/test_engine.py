@@ -113,6 +113,24 @@ def test_each_cell_of_a_table_is_found_when_it_is_changed(today: Path) -> None:
     assert missed(today, changed_figures.of_csv(today / "records.csv")) == []
 
 
+@pytest.mark.parametrize(("column", "found"), [("sdpa", False), ("res_height", True)])
+def test_a_column_that_is_missing_is_a_finding_but_for_an_axis_that_came_later(
+    today: Path, column: str, found: bool
+) -> None:
+    path = today / "records.csv"
+    before = path.read_text()
+    rows = list(csv.DictReader(io.StringIO(before)))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [name for name in rows[0] if name != column], extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    path.write_text(text.getvalue())
+    kept = verify(today, counts=False)
+    path.write_text(before)
+    assert any(each.figure == column for each in kept.findings) is found
+    assert any(each.what == f"records.csv, column {column}" for each in kept.unchecked) is not found
+
+
 @pytest.mark.parametrize(
     "figure",
     ["latency_median_s", "latency_ci_low_s", "latency_p90_s", "latency_ratio_ci_high", "roofline_fraction", "flops"],

@@ -80,7 +80,8 @@ def test_every_option_that_is_a_number_has_a_range() -> None:
             )
             if number and not bounded and option.name not in {*given._RANGES, "threads"}:
                 unbounded.append(f"{command.name} --{option.name}")
-    assert unbounded == ["compare --threshold"]  # read where verdicts are: from 0 to 1
+    # read where verdicts are: from 0 to 1
+    assert unbounded == ["compare --threshold", "history --threshold"]
 
 
 def test_what_is_no_number_lies_in_no_range() -> None:

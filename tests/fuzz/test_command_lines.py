@@ -31,7 +31,7 @@ COMMANDS = {
         spelling
         for parameter in command.params
         for spelling in parameter.opts
-        if spelling.startswith("-") and spelling not in {"--markdown", "--json"}
+        if spelling.startswith("-") and spelling not in {"--markdown", "--json", "--watch"}
     )
     for name, command in command_line.attnbench.commands.items()
     if name not in {"check", "env", "selfcheck"}  # which build layers and ask the machine
@@ -84,6 +84,7 @@ def _nothing_is_measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         patch.setattr(session, "measure", lambda *_, **__: NOTHING)
         patch.setattr("attnbench.compare.rerun.rerun", refused)
         patch.setattr(audit, "run", lambda *_, **__: False)
+        patch.setattr("attnbench.fleet.work.FleetWork.run", refused)
         kept = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGHUP)]
         yield
         for number, handler in kept:
@@ -138,4 +139,8 @@ def test_a_command_line_ends_in_lines_and_a_status(typed: list[str]) -> None:
 
 
 def test_the_commands_that_are_fuzzed_are_there() -> None:
-    assert {"advise", "claims", "compare", "list", "new", "report", "run", "verify"} == set(COMMANDS)
+    measuring, reading = (
+        {"claims", "plan", "run", "work"},
+        {"advise", "explain", "history", "report", "status", "verify"},
+    )
+    assert measuring | reading | {"compare", "list", "new"} == set(COMMANDS)

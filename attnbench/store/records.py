@@ -105,7 +105,14 @@ def _read_file(folder: Path) -> list[Record]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedRecord:
-    """A record and the folder that its file, samples and limits lie in."""
+    """A record and the folder that its file, samples and limits lie in.
+
+    Example:
+        >>> from attnbench.record import Cell, Status
+        >>> record = Record(cell=Cell(mechanism="mhsa", height=224, width=224), status=Status.OK)
+        >>> PlacedRecord(record=record, folder=Path("results/x")).record.status.value
+        'ok'
+    """
 
     record: Record
     folder: Path

@@ -62,6 +62,7 @@ def test_the_kinds_are_as_many_as_promised() -> None:
 
 WALL_CLOCK = {
     "attnbench/devices/environment.py",  # when it was taken
+    "attnbench/fleet/presence.py",  # when a worker was heard of, for who looks at it
     "attnbench/runs/rows.py",  # the name of a run, and when a row was begun
     "attnbench/selfcheck/kept.py",  # when it was made
     "attnbench/store/records.py",  # the name of what is put aside

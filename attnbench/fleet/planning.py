@@ -10,7 +10,7 @@ from attnbench.errors import UsageError
 from attnbench.fleet import planned
 from attnbench.fleet.kinds import ANY, HardwareKind
 from attnbench.fleet.planned import SweepPlan
-from attnbench.plan import preflight, sweep
+from attnbench.plan import sweep
 from attnbench.plan.described import described
 from attnbench.plan.request import Request
 from attnbench.runs.job import Settings
@@ -34,15 +34,7 @@ def plan(
         raise UsageError(
             "--device: a kind of hardware says which device it is; leave it out, or write --hardware NAME=DEVICE"
         )
-    found = preflight.take(
-        request.wanted,
-        dataset=request.accuracy,
-        sizes=request.sizes,
-        runtimes=request.written("runtime"),
-        timeout_s=settings.timeout_s,
-        isolation=settings.isolation,
-        watcher=watcher,
-    )
+    found = sweep.look(request, settings, watcher=watcher)
     sweeps = {} if kinds else {ANY: sweep.plan(request, found)}
     for kind in kinds:
         axes = {**request.axes, "device": (kind.device,)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,12 +12,14 @@ from attnbench.axes import AXES, DEFAULTS, Axis, resolution, texts, variant
 from attnbench.errors import UsageError
 from attnbench.models.dense import DEFAULT_SIZE, DenseTask
 from attnbench.models.pyramid import SWIN_T_SIZED
+from attnbench.plan import preflight
 from attnbench.plan import reading as axes_of
 from attnbench.plan.preflight import Finding, Preflight
 from attnbench.plan.reading import Values
 from attnbench.plan.request import USUAL, Request
 from attnbench.plugins.options import aliased, split
 from attnbench.record import Cell, Mode, Options, Scope, Status, Task
+from attnbench.runs.job import Settings
 
 _OF_A_SCENE = ("scope", "task", "res")
 
@@ -30,6 +32,29 @@ class Sweep:
     baselines: Mapping[str, str]
     endings: Mapping[str, tuple[Status, str]] = field(default_factory=dict)
     """Status and reason of cells that are not run, by key: looking at the mechanism has killed or hung a process."""
+
+
+def look(request: Request, settings: Settings, *, watcher: Callable[[str], None] = lambda _: None) -> Preflight:
+    """Look at all that a request names, in a child process.
+
+    Args:
+        request: what is asked for.
+        settings: how long looking at one thing may take, and how the child starts.
+        watcher: told what is looked at next.
+
+    Raises:
+        PluginError: the child ended before it looked at anything.
+        UsageError: the data set killed or hung it.
+    """
+    return preflight.take(
+        request.wanted,
+        dataset=request.accuracy,
+        sizes=request.sizes,
+        runtimes=request.written("runtime"),
+        timeout_s=settings.timeout_s,
+        isolation=settings.isolation,
+        watcher=watcher,
+    )
 
 
 def plan(request: Request, looked_at: Preflight) -> Sweep:

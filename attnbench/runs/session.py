@@ -16,7 +16,7 @@ from attnbench.axes import CLASSIFICATION
 from attnbench.compare.verdict import Comparison
 from attnbench.devices import checkout
 from attnbench.errors import StoreError, UsageError
-from attnbench.plan import preflight, sweep
+from attnbench.plan import sweep
 from attnbench.plan.described import described
 from attnbench.plan.request import Request
 from attnbench.plugins.options import aliased, split
@@ -207,16 +207,7 @@ def plan(request: Request, settings: Settings, *, watcher: Callable[[str], None]
     Raises:
         UsageError: anything asked for cannot be used.
     """
-    found = preflight.take(
-        request.wanted,
-        dataset=request.accuracy,
-        sizes=request.sizes,
-        runtimes=request.written("runtime"),
-        timeout_s=settings.timeout_s,
-        isolation=settings.isolation,
-        watcher=watcher,
-    )
-    return sweep.plan(request, found)
+    return sweep.plan(request, sweep.look(request, settings, watcher=watcher))
 
 
 def folder_of(request: Request) -> Path:

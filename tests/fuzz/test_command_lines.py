@@ -80,7 +80,7 @@ def _nothing_is_measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("typed"))
         patch.setattr("attnbench.child.start_server", lambda: None)
-        patch.setattr(session.preflight, "take", seen)
+        patch.setattr(session.sweep.preflight, "take", seen)
         patch.setattr(session, "measure", lambda *_, **__: NOTHING)
         patch.setattr("attnbench.compare.rerun.rerun", refused)
         patch.setattr(audit, "run", lambda *_, **__: False)

@@ -8,24 +8,27 @@ bring a kind by the entry-point group ``attnbench.devices``: its name, and a sub
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from attnbench.devices import names
-from attnbench.errors import PluginError, UsageError, did_you_mean
+from attnbench.errors import UsageError, did_you_mean
+from attnbench.families import Family
 
 if TYPE_CHECKING:
     from attnbench.devices.device import Device
 
 GROUP = "attnbench.devices"
-_BUILT_IN = {
-    "cpu": "attnbench.devices.cpu:CpuDevice",
-    "cuda": "attnbench.devices.cuda:CudaDevice",
-    "xpu": "attnbench.devices.xpu:XpuDevice",
-    "mps": "attnbench.devices.mps:MpsDevice",
-}
+_FAMILY: Family[Device] = Family(
+    word="device",
+    group=GROUP,
+    built_in={
+        "cpu": "attnbench.devices.cpu:CpuDevice",
+        "cuda": "attnbench.devices.cuda:CudaDevice",
+        "xpu": "attnbench.devices.xpu:XpuDevice",
+        "mps": "attnbench.devices.mps:MpsDevice",
+    },
+    base="attnbench.devices.device:Device",
+)
 _LACKING = (
     "Could not run 'aten::",
     "is not currently implemented for the",
@@ -45,9 +48,9 @@ def of(name: str) -> Device:
         UsageError: there is no such kind.
     """
     kind = names.kind(name)
-    known = _entries()
+    known = _FAMILY.names()
     if kind in known:
-        return _load(known[kind])(name)
+        return _FAMILY.of(kind)(name)
     others = _registered()
     if kind not in others:
         raise UsageError(f"--device {name!r}: {did_you_mean(kind, [*known, *others])}")
@@ -61,14 +64,8 @@ def present() -> tuple[str, ...]:
 
 def kinds() -> tuple[type[Device], ...]:
     """Return every kind that loads; one of another package that does not is there for nobody."""
-    found = []
-    for entry in _entries().values():
-        try:
-            found.append(_load(entry))
-        except PluginError:
-            continue
-    others = (kind for name, kind in _registered().items() if name not in _entries())
-    return (*found, *others)
+    known = _FAMILY.names()
+    return (*_FAMILY.loaded(), *(kind for name, kind in _registered().items() if name not in known))
 
 
 def lacking(error: BaseException) -> bool:
@@ -83,22 +80,3 @@ def _registered() -> Mapping[str, type[Device]]:
     from attnbench.devices import registered  # noqa: PLC0415 - torch
 
     return registered.kinds()
-
-
-@cache
-def _entries() -> Mapping[str, EntryPoint]:
-    ours = {name: EntryPoint(name=name, value=value, group=GROUP) for name, value in _BUILT_IN.items()}
-    others = {entry.name: entry for entry in entry_points(group=GROUP)}
-    return MappingProxyType({**ours, **{name: entry for name, entry in others.items() if name not in ours}})
-
-
-def _load(entry: EntryPoint) -> type[Device]:
-    from attnbench.devices.device import Device  # noqa: PLC0415 - torch
-
-    try:
-        kind: object = entry.load()
-    except Exception as error:  # the code of another package may raise anything
-        raise PluginError(f"device {entry.name} ({entry.value}): {type(error).__name__}: {error}") from error
-    if not (isinstance(kind, type) and issubclass(kind, Device)):
-        raise PluginError(f"device {entry.name} ({entry.value}): not a subclass of attnbench.devices.device.Device")
-    return kind

@@ -4,22 +4,15 @@ import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import brought
 import fake_device
 import pytest
 
-from attnbench import devices
+from attnbench import devices, families
 from attnbench.devices import names
 from attnbench.devices.cpu import CpuDevice
 from attnbench.devices.cuda import CudaDevice
 from attnbench.errors import PluginError, UsageError
-
-
-@pytest.fixture
-def entries(monkeypatch: pytest.MonkeyPatch) -> dict[str, EntryPoint]:
-    """The kinds that are known, to be added to."""
-    known = dict(devices._entries())
-    monkeypatch.setattr(devices, "_entries", lambda: known)
-    return known
 
 
 def entry(value: str) -> EntryPoint:
@@ -40,18 +33,18 @@ def test_a_kind_that_nobody_has_is_named_with_those_that_there_are() -> None:
 def test_another_package_s_kind_is_found_by_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_device.put(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    devices._entries.cache_clear()
+    families.installed.cache_clear()
     try:
         assert type(devices.of("fake:1")) is fake_device.Fake
         assert {"cpu", "fake:0", "fake:1"} <= set(devices.present())
     finally:
         sys.path.remove(str(tmp_path))
-        devices._entries.cache_clear()
+        families.installed.cache_clear()
 
 
 @pytest.mark.parametrize("value", ["no_such_module:Fake", "fake_device:Nothing", "fake_device:FakeModule"])
-def test_a_kind_that_does_not_load_costs_the_others_nothing(entries: dict[str, EntryPoint], value: str) -> None:
-    entries["fake"] = entry(value)
+def test_a_kind_that_does_not_load_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    brought.bring(monkeypatch, entry(value))
     assert CpuDevice in devices.kinds()
     assert "cpu" in devices.present()
     with pytest.raises(PluginError, match=f"device fake .{value}"):

@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 
+import brought
 import pytest
 
 from attnbench import devices
@@ -28,8 +29,7 @@ def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType(entry.module)
     exec(CODE, vars(module))
     monkeypatch.setitem(__import__("sys").modules, entry.module, module)
-    known = {**devices._entries(), name: entry}
-    monkeypatch.setattr(devices, "_entries", lambda: known)
+    brought.bring(monkeypatch, entry)
 
 
 @pytest.mark.usefixtures("_installed")

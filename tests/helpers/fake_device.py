@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import brought
 import pytest
 import torch
 
@@ -142,8 +143,7 @@ class Fake(Accelerator):
 def know(monkeypatch: pytest.MonkeyPatch) -> FakeModule:
     """Let this process know the kind, and return what its module is asked."""
     entry = EntryPoint(name="fake", value="fake_device:Fake", group=devices.GROUP)
-    known = {**devices._entries(), "fake": entry}
-    monkeypatch.setattr(devices, "_entries", lambda: known)
+    brought.bring(monkeypatch, entry)
     monkeypatch.setattr(sys.modules[__name__], "MODULE", FakeModule())
     return MODULE
 

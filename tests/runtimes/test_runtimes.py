@@ -5,6 +5,7 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import brought
 import pytest
 import torch
 from torch import Tensor, nn
@@ -76,11 +77,11 @@ def test_what_is_not_installed_is_said_with_what_installs_it(monkeypatch: pytest
 
 
 def test_another_package_brings_one_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = {
-        "mine": EntryPoint(name="mine", value="mine_of_a_test:Mine", group=runtimes.GROUP),
-        "broken": EntryPoint(name="broken", value="pathlib:Path", group=runtimes.GROUP),
-    }
-    monkeypatch.setattr(runtimes, "_entries", lambda: entries)
+    brought.bring(
+        monkeypatch,
+        EntryPoint(name="mine", value="mine_of_a_test:Mine", group=runtimes.GROUP),
+        EntryPoint(name="broken", value="pathlib:Path", group=runtimes.GROUP),
+    )
     monkeypatch.setattr(EntryPoint, "load", lambda entry: Mine if entry.name == "mine" else Path)
     assert AXES["runtime"].read("mine") == "mine"
     assert runtimes.of("mine") is Mine

@@ -1,0 +1,5 @@
+"""Dilated neighbourhood attention."""
+
+from attnbench.mechanisms.dinat.attention import DilatedNeighborhoodAttention
+
+__all__ = ["DilatedNeighborhoodAttention"]

@@ -1,0 +1,5 @@
+"""Neighbourhood attention."""
+
+from attnbench.mechanisms.nat.attention import NeighborhoodAttention
+
+__all__ = ["NeighborhoodAttention"]

@@ -28,7 +28,6 @@ from attnbench.runs.job import Settings
 from attnbench.runs.rows import new_run_id
 from attnbench.store import unfinished
 
-_LIMITS_S = 1.0
 _MOST_TRIES = 3
 """How often one worker takes a group that then lacks rows all the same."""
 _LOOK_S = 1.0
@@ -149,7 +148,7 @@ class _Worker:
                     self.leases.let_go(name, number)
             self.outcome.groups += 1
         for settings, cells in self.bounded.items():
-            each_s = min(_LIMITS_S, settings.max_time_s)
+            each_s = min(machine_limits.EACH_S, settings.max_time_s)
             machine_limits.measure_after(self.presence.folder, cells, budget_s=each_s, isolation=settings.isolation)
 
     def _offered(self, fit: Mapping[str, tuple[SweepPlan, PlannedGroup]], rows: RowIndex) -> Iterator[tuple[str, int]]:
@@ -218,7 +217,7 @@ class _Worker:
         asked = {(cell.device, cell.threads, cell.dtype) for cell in timed}
         if asked <= self.limited:
             return
-        budget_s = min(_LIMITS_S, plan.settings.max_time_s)
+        budget_s = min(machine_limits.EACH_S, plan.settings.max_time_s)
         isolation = plan.settings.isolation
         machine_limits.measure(self.presence.folder, timed, budget_s=budget_s, isolation=isolation)
         self.limited.update(asked)

@@ -31,8 +31,6 @@ from attnbench.store import asked, parts, unfinished
 from attnbench.store.asked import Asked
 
 RESULTS = Path("results")
-_LIMITS_S = 1.0
-"""Most time for each of the machine's rates, in seconds; no more than a cell is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +119,7 @@ def measure(
         with Screen(console, todo, settings=settings) as screen:
             try:
                 timed = [cell for cell in todo if cell.task is Task.COST]
-                each_s, bounded = min(_LIMITS_S, settings.max_time_s), list[Cell]()
+                each_s, bounded = min(machine_limits.EACH_S, settings.max_time_s), list[Cell]()
                 limits = machine_limits.measure(folder, timed, budget_s=each_s, isolation=settings.isolation)
                 for record in runner.run(
                     planned,

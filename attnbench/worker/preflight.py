@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attnbench import devices, inert, raised, runtimes
 from attnbench.accuracy.data.folders import Images
@@ -23,7 +24,9 @@ from attnbench.plugins.registry import discover
 from attnbench.reading import structured
 from attnbench.record import Status
 from attnbench.runs.job import Event
-from attnbench.worker.surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from attnbench.worker.surroundings import Surroundings
 
 _NOMINAL_SITE = Site(height=56, width=56, dim=96, heads=3, stride=4)
 
@@ -149,7 +152,7 @@ def _answer(question: Path, say: Callable[[Event], None]) -> None:
     house: Surroundings | None = None
     for wanted in asked.wanted[asked.known :]:
         if house is None and _is_strange(wanted):
-            house = Surroundings()
+            house = _surroundings()
         try:
             finding = _examine(wanted, data)
         except AttnbenchError as error:
@@ -157,6 +160,12 @@ def _answer(question: Path, say: Callable[[Event], None]) -> None:
         if house:
             house.settle()  # what one has changed as it was loaded is nothing to the next
         say({"event": "finding", "finding": asdict(finding)})
+
+
+def _surroundings() -> Surroundings:
+    from attnbench.worker.surroundings import Surroundings  # noqa: PLC0415 - loads dynamo, a second, for plugins only
+
+    return Surroundings()
 
 
 def _missing(names: Sequence[str]) -> list[str]:

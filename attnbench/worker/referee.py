@@ -18,6 +18,7 @@ from types import ModuleType
 from attnbench import devices, raised, runtimes
 from attnbench.child import voice
 from attnbench.child.spawned import THREADS
+from attnbench.devices.machine import whole_cores
 from attnbench.plan.sweep import again
 from attnbench.runs.job import Assignment, Job
 from attnbench.worker import events, torch_state
@@ -34,7 +35,7 @@ def judge(job: Job, say: events.Say) -> None:
     """Verify the cells of a job one by one."""
     first = job.assignments[0].cell
     device = devices.of(first.device)
-    device.set_up(threads=first.threads)
+    device.set_up(threads=_threads(job))
     exacting = _exacting(job)
     for index, assignment in enumerate(job.assignments):
         events.enter(say, index)("verifying")
@@ -44,6 +45,15 @@ def judge(job: Job, say: events.Say) -> None:
         say(events.judged(index, timed, [*assignment.objections, *found.objections], {"verified": found.said}))
         gc.collect()
         device.release()
+
+
+def _threads(job: Job) -> int:
+    """Return the threads of copies: all that can run, since none of their calls is timed, but beside a plugin.
+
+    A plugin that finds other threads here than where it was timed could tell the two processes apart.
+    """
+    threads = job.assignments[0].cell.threads
+    return threads if any(each.foreign for each in job.assignments) else max(threads, whole_cores())
 
 
 def _with_its_calls(assignment: Assignment, found: Verification) -> Assignment:

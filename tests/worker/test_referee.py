@@ -129,6 +129,22 @@ def test_what_a_layer_sets_as_it_is_verified_is_set_for_no_other(
     assert threads == [threads[0]] * 2
 
 
+def test_copies_of_built_ins_run_on_all_cores_and_those_of_plugins_on_as_many_as_were_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    def notes_threads(*_: object, **__: object) -> Verification:
+        threads.append(torch.get_num_threads())
+        return Verification(said="")
+
+    monkeypatch.setattr(referee, "whole_cores", lambda: 3)
+    monkeypatch.setattr(referee, "verify", notes_threads)
+    judged(tmp_path, timed(HONEST, tmp_path))
+    judged(tmp_path, timed(replace(HONEST, distribution="somebodys"), tmp_path))
+    assert threads == [3, HONEST.threads]
+
+
 def seen_by_a_layer() -> str:
     """Return as JSON what a layer sees of its process in a fork that looks like any other program."""
     read, write = os.pipe()

@@ -19,6 +19,7 @@ from attnbench.record import Cell, Record, Status, Task
 from attnbench.runs.job import Settings
 from attnbench.runs.notebook import line_of
 from attnbench.runs.progress import Progress
+from attnbench.runs.time_left import TimeLeft
 
 _WEIGHTS = {"timing": 0.8}
 """Share of a cell's work that a phase is guessed to be, for the bar; the phases before it share the rest."""
@@ -32,6 +33,8 @@ _LINES = {
 }
 """Phases that have a line of their own where there is no bar; the others take no time to speak of."""
 _TIMED = ("warming up", "timing")
+_SOON_S = 1.0
+"""Time left that is not said."""
 _LINE_EVERY_S = 30.0
 """How often a phase that lasts is told where there is no bar."""
 
@@ -54,6 +57,7 @@ class Screen:
         self._total = len(self._left)
         self._started = time.monotonic()
         self._now: Progress | None = None
+        self._time = TimeLeft(cells, timing_s=settings.max_time_s, now_s=self._started)
         self._told_at = self._started
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._line = line_of(console) if cells else None
@@ -75,6 +79,7 @@ class Screen:
         """Show what is going on."""
         entered = self._now is None or (self._now.phase, self._now.cells) != (progress.phase, progress.cells)
         self._now = progress
+        self._time.watch(progress, time.monotonic())
         if self._console.is_terminal or self._line is not None:
             self._redraw()
         elif entered or time.monotonic() - self._told_at >= _LINE_EVERY_S:
@@ -83,6 +88,7 @@ class Screen:
     def show(self, record: Record) -> None:
         """Show that a cell has ended."""
         self._left.pop(record.cell.key, None)
+        self._time.end(record.cell, time.monotonic())
         outcome = ": ".join(filter(None, (self._of(record.cell), record.status.value, record.reason)))
         if not self._console.is_terminal and self._line is None:
             self._print(f"[{self._total - len(self._left)}/{self._total}] {outcome}")
@@ -148,22 +154,11 @@ class Screen:
         return [] if self._now is None else [cell for cell in self._now.cells if cell.key in self._left]
 
     def _time_left(self) -> str:
-        spent_s = time.monotonic() - self._started
-        left_s = self._seconds_left(spent_s)
-        return f"{_clock(spent_s)} so far" + ("" if left_s is None else f", about {_clock(left_s)} left")
-
-    def _seconds_left(self, spent_s: float) -> float | None:
-        """Return about how long the rest takes, by what was done and the time that timing is given; None at first."""
-        done, now = self._total - len(self._left), self._now
-        if now is not None and now.phase == "verifying":
-            return None  # takes moments, as it does for those that were timed with it: no part of what others took
-        if now is not None and now.phase in _TIMED:
-            timed = len(self._at_work())
-            each_s = spent_s / done if done else spent_s / max(timed, 1) + self._settings.max_time_s
-            own_s = self._settings.max_time_s * timed * (1 - (now.fraction or 0.0))
-            return own_s + (len(self._left) - timed) * each_s
-        fraction = self._fraction_done()
-        return spent_s * (1 - fraction) / fraction if fraction else None
+        now_s = time.monotonic()
+        left_s = self._time.seconds(now_s)
+        # What is as good as done by all that is known goes on all the same.
+        left = "" if left_s is None or left_s < _SOON_S else f", about {_clock(left_s)} left"
+        return f"{_clock(now_s - self._started)} so far{left}"
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from attnbench.compare.verdict import THRESHOLD, Outcome, check_threshold, judge, judge_cost
 from attnbench.errors import UsageError
+from attnbench.history.statuses import CellStatuses, StatusChange, status_changes, statuses
 from attnbench.history.steps import FEWEST, SURE, Step, steps
 from attnbench.history.trends import MeasuredRevision, Measurement, Trend, trends
 from attnbench.metrics import METRICS, Better
@@ -55,14 +56,19 @@ class History:
     trends: tuple[Trend, ...]
     changes: tuple[FigureChange, ...]
     """The latest first."""
+    statuses: tuple[CellStatuses, ...]
+    """How cells ended."""
+    status_changes: tuple[StatusChange, ...]
+    """Cells that started to fail, run again or are gone, the latest first."""
     left_out: Mapping[str, int]
-    """Rows that take no part, by the reason."""
+    """Rows whose figures take no part, by the reason."""
     threshold: float
 
     @property
     def revisions(self) -> list[MeasuredRevision]:
         """What was measured, the oldest first."""
-        return sorted({point.revision for trend in self.trends for point in trend.points})
+        measured = {point.revision for trend in self.trends for point in trend.points}
+        return sorted(measured | {end.revision for each in self.statuses for end in each.ends})
 
     @property
     def too_short(self) -> int:
@@ -73,9 +79,9 @@ class History:
 def history(records: Sequence[Record], *, threshold: float = THRESHOLD) -> History:
     """Return what changed over some runs.
 
-    Exact figures are compared from run to run. Of measured ones a change is listed if its interval is not within the
-    threshold; of those listed in all trends together at most one in a hundred is expected to be by chance (Benjamini
-    and Hochberg), where runs are independent of each other.
+    Exact figures, and how cells ended, are compared from run to run. Of measured figures a change is listed if its
+    interval is not within the threshold; of those listed in all trends together at most one in a hundred is expected to
+    be by chance (Benjamini and Hochberg), where runs are independent of each other.
 
     Args:
         records: of all runs.
@@ -91,7 +97,15 @@ def history(records: Sequence[Record], *, threshold: float = THRESHOLD) -> Histo
     changes = [change for trend in found if trend.is_exact for change in _exact(trend)]
     changes += _measured([trend for trend in found if not trend.is_exact], threshold)
     changes.sort(key=lambda change: (change.first_after.revision, change.trend.metric == TIMED), reverse=True)
-    return History(trends=tuple(found), changes=tuple(changes), left_out=left_out, threshold=threshold)
+    ended = statuses(records)
+    return History(
+        trends=tuple(found),
+        changes=tuple(changes),
+        statuses=tuple(ended),
+        status_changes=tuple(sorted(status_changes(ended), key=lambda change: change.since, reverse=True)),
+        left_out=left_out,
+        threshold=threshold,
+    )
 
 
 def _exact(trend: Trend) -> Iterator[FigureChange]:
@@ -123,8 +137,9 @@ def _adjusted(found: Sequence[Step], without: int) -> list[float]:
     return [float(one) for one in false_discovery_control(everything)[: len(found)]]
 
 
-def named(cell_trends: Sequence[Trend]) -> dict[str, str]:
-    """Return what tells the cells of trends apart, by the key of each as it was asked last."""
+def named(found: History) -> dict[str, str]:
+    """Return what tells the cells of a history apart, by the key of each as it was asked last."""
     from attnbench.report.naming import names  # noqa: PLC0415 - pandas
 
-    return names([*{trend.cell.key: trend.cell for trend in cell_trends}.values()])
+    cells = [*(trend.cell for trend in found.trends), *(each.cell for each in found.statuses)]
+    return names([*{cell.key: cell for cell in cells}.values()])

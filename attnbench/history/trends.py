@@ -71,7 +71,7 @@ def trends(records: Sequence[Record]) -> tuple[list[Trend], Counter[str]]:
             left_out[record.status.value] += 1
             continue
         left_out["suspicious"] += bool(record.metrics.get("suspicious"))
-        asked, revision = replace(record.cell, distribution="").key, _revision(record)
+        asked, revision = replace(record.cell, distribution="").key, revision_of(record)
         for metric in METRICS_OVER_TIME:
             measured = _measured(record, metric, revision)
             if measured:
@@ -122,7 +122,8 @@ def _field(environment: Mapping[str, Any], dotted: str) -> object:
     return value
 
 
-def _revision(record: Record) -> MeasuredRevision:
+def revision_of(record: Record) -> MeasuredRevision:
+    """Return what was measured: the commit that the run was started in, or the run where none is known."""
     code = record.environment.get("code")
     known = code if isinstance(code, Mapping) else {}
     commit, clean = known.get("project_commit"), known.get("project_clean")

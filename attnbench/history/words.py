@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from attnbench.compare.verdict import Outcome
 from attnbench.history.account import FigureChange, History, named
+from attnbench.history.statuses import StatusChange
 from attnbench.history.steps import FEWEST
 from attnbench.history.trends import MeasuredRevision, Trend
 from attnbench.metrics import METRICS, format_interval, format_value
@@ -24,6 +26,7 @@ _TONES = {
 _MOST_LISTED = 200
 """Changes in the table; the others are counted, and all are in the data."""
 _UNBROKEN = ("since", "change", "verdict")
+_ENDED = {Outcome.WORSE: "fails", Outcome.BETTER: "runs again", Outcome.NOT_COMPARED: "gone"}
 _ALWAYS_SAID = (Outcome.SLOWER, Outcome.FASTER)
 
 
@@ -36,6 +39,8 @@ def conclusion(found: History) -> str:
     """Return the history in a sentence."""
     counts = {outcome: sum(one.outcome is outcome for one in found.changes) for outcome in Outcome}
     said = [f"{count} {outcome}" for outcome, count in counts.items() if count or outcome in _ALWAYS_SAID]
+    became = Counter(map(ended_as, found.status_changes))
+    said += [f"{became[words]} {words}" for words in _ENDED.values() if became[words]]
     revisions, cells = found.revisions, {trend.cell.key for trend in found.trends}
     machines = {trend.machine for trend in found.trends if not trend.is_exact}
     span = f"{told(revisions[0])} to {told(revisions[-1])}" if len(revisions) > 1 else told(revisions[0])
@@ -59,6 +64,11 @@ def size(change: FigureChange) -> str:
     return f"{after - before:+,} ({100 * (after / before - 1):+.3g} %)" if before else f"{after - before:+,}"
 
 
+def ended_as(change: StatusChange) -> str:
+    """Return what became of a cell: it fails, runs again, or is gone."""
+    return _ENDED[change.outcome]
+
+
 def how_sure(change: FigureChange) -> str:
     """Return how sure a change is."""
     if change.ratio is None:
@@ -68,7 +78,7 @@ def how_sure(change: FigureChange) -> str:
 
 def plain(found: History) -> dict[str, Any]:
     """Return a history as JSON has it, numbers in the units that ``records.csv`` has."""
-    names = named(found.trends)
+    names = named(found)
     return {
         "conclusion": conclusion(found),
         "threshold": found.threshold,
@@ -87,6 +97,20 @@ def plain(found: History) -> dict[str, Any]:
             }
             for one in found.changes
         ],
+        "status_changes": [
+            {
+                "cell": names[one.cell.key],
+                "cell_key": one.cell.key,
+                "machine": one.machine,
+                "outcome": one.outcome.value,
+                "after": _revision(one.last_before.revision),
+                "since": _revision(one.since),
+                "status_before": one.last_before.status.value,
+                "status_since": one.first_after and one.first_after.status.value,
+                "reason": one.reason or None,
+            }
+            for one in found.status_changes
+        ],
         "trends": [
             _of(trend, names)
             | {
@@ -101,42 +125,62 @@ def plain(found: History) -> dict[str, Any]:
 
 
 def _changes(found: History) -> Iterator[Block]:
-    if not found.changes:
+    everything: list[FigureChange | StatusChange] = [*found.status_changes, *found.changes]
+    if not everything:
         return
-    names = named(found.trends)
-    shown = found.changes[:_MOST_LISTED]
-    several = len({one.trend.machine for one in shown if not one.trend.is_exact}) > 1
+    everything.sort(key=_since, reverse=True)
+    names, shown = named(found), everything[:_MOST_LISTED]
+    several = len({_machine(one) for one in shown} - {""}) > 1
     headings = ("since", "cell", "figure", "change", "verdict", "how sure", *(["machine"] if several else []))
     yield Heading(text="What changed")
     yield Table(
         columns=tuple(
             Column(heading=heading, unbroken=heading in {"since", "change", "verdict"}) for heading in headings
         ),
-        rows=tuple(
-            (
-                one.first_after.revision.name,
-                names[one.trend.cell.key],
-                METRICS[one.trend.metric].label.partition(" (")[0],
-                size(one),
-                Piece(one.outcome.value.upper(), _TONES.get(one.outcome, Tone.PLAIN)),
-                how_sure(one),
-                *([one.trend.machine] if several else []),
-            )
-            for one in shown
-        ),
+        rows=tuple((*_row(one, names), *([_machine(one)] if several else [])) for one in shown),
     )
-    if len(found.changes) > len(shown):
-        yield Paragraph(f"and {len(found.changes) - len(shown)} earlier ones")
+    if len(everything) > len(shown):
+        yield Paragraph(f"and {len(everything) - len(shown)} earlier ones")
     yield from _between(shown)
 
 
-def _between(shown: tuple[FigureChange, ...]) -> Iterator[Block]:
-    """Yield between which commits changes came, what each was before, and which versions changed with it."""
+def _row(one: FigureChange | StatusChange, names: dict[str, str]) -> tuple[Words, ...]:
+    if isinstance(one, StatusChange):
+        tone = Tone.DOUBTFUL if one.first_after is None else _TONES[one.outcome]
+        change = f"{one.last_before.status.value} to {one.now}"
+        said = Piece(ended_as(one).upper(), tone)
+        return one.since.name, names[one.cell.key], "status", change, said, "exact"
+    return (
+        one.first_after.revision.name,
+        names[one.trend.cell.key],
+        METRICS[one.trend.metric].label.partition(" (")[0],
+        size(one),
+        Piece(one.outcome.value.upper(), _TONES.get(one.outcome, Tone.PLAIN)),
+        how_sure(one),
+    )
+
+
+def _since(one: FigureChange | StatusChange) -> MeasuredRevision:
+    return one.since if isinstance(one, StatusChange) else one.first_after.revision
+
+
+def _machine(one: FigureChange | StatusChange) -> str:
+    """Return where it changed; empty for a figure that does not depend on it."""
+    if isinstance(one, StatusChange):
+        return one.machine
+    return "" if one.trend.is_exact else one.trend.machine
+
+
+def _between(shown: Sequence[FigureChange | StatusChange]) -> Iterator[Block]:
+    """Yield between which commits changes came, what each was before, and which versions changed with it or why."""
     lines: dict[Words, None] = {}
     for one in shown:
-        before, after = one.last_before.revision, one.first_after.revision
-        versions = f"; {'; '.join(one.versions)}" if one.versions else ""
-        lines[f"{after.name}: came between {told(before)} and {told(after)}{versions}"] = None
+        came = f"{_since(one).name}: came between {told(one.last_before.revision)} and {told(_since(one))}"
+        if isinstance(one, StatusChange):
+            why = f"; {one.cell.label}: {one.reason}" if one.reason else ""
+        else:
+            why = f"; {'; '.join(one.versions)}" if one.versions else ""
+        lines[came + why] = None
     yield Listing(points=tuple(lines))
 
 
@@ -145,13 +189,15 @@ def _notes(found: History) -> Iterator[Block]:
     said = []
     if found.left_out:
         counted = ", ".join(f"{count} {reason}" for reason, count in found.left_out.items())
-        said.append(f"Left out, not compared: {counted}.")
+        said.append(f"Left out of the figures: {counted}.")
     if found.too_short:
         what = _counted(found.too_short, "trend", "trends")
         said.append(f"Too short to say anything, under {2 * FEWEST} runs on one machine: {what}.")
     said.append(
         f"Slower: the 95 % interval of after over before lies above {high:.4g}; faster: below {low:.4g}; undecided: it "
-        "changed, and may have by less. Exact figures are compared from run to run. +: with changes not committed."
+        "changed, and may have by less. Exact figures, and how cells ended, are compared from run to run. Gone: a "
+        "later run on that hardware has most of what was measured beside a cell, and no row of it. +: with changes "
+        "not committed."
     )
     yield Listing(points=tuple(said))
 

@@ -15,7 +15,8 @@ from attnbench.compare.verdict import Outcome
 from attnbench.errors import StoreError, UsageError
 from attnbench.history import source, words
 from attnbench.history.account import History, history
-from attnbench.record import Status
+from attnbench.record import Record, Status
+from attnbench.report.page.markdown import markdown
 
 CELLS, RUNS = 30, 100
 SLOWER = {(3, 70): 1.2, (12, 80): 0.85, (20, 15): 1.15}
@@ -77,6 +78,51 @@ def test_doubted_and_failed_rows_are_left_out_and_said() -> None:
     found = history([row for rows in made.values() for row in rows])
     assert found.changes == ()
     assert found.left_out == {"suspicious": 6, "rejected": 1}
+    assert [words.ended_as(change) for change in found.status_changes] == ["runs again", "fails"]
+
+
+def ending(made: dict[int, list[Record]], cell: int, places: range, status: Status, reason: str) -> None:
+    """Let a cell end some other way, in a worker that died before it said on what it ran."""
+    for place in places:
+        row = made[place][cell]
+        environment = {"code": row.environment["code"]}
+        made[place][cell] = replace(row, status=status, reason=reason, metrics={}, environment=environment)
+
+
+def all_of(made: dict[int, list[Record]]) -> list[Record]:
+    return [row for rows in made.values() for row in rows]
+
+
+def test_a_cell_that_starts_to_fail_runs_again_or_is_gone_is_a_change_between_its_commits() -> None:
+    made = many_runs.records(4, 12)
+    ending(made, 0, range(9, 12), Status.FAILED, "no kernel")
+    ending(made, 1, range(6, 9), Status.TIMEOUT, "counting took 300 s")
+    for place in range(10, 12):
+        del made[place][2]
+    found = history(all_of(made))
+    told = {(words.ended_as(one), one.cell.mechanism, one.since.commit, one.now) for one in found.status_changes}
+    assert told == {
+        ("gone", "m2", many_runs.commit(10), "no row"),
+        ("fails", "m0", many_runs.commit(9), "failed"),
+        ("runs again", "m1", many_runs.commit(9), "ok"),
+        ("fails", "m1", many_runs.commit(6), "timeout"),
+    }
+    assert {one.machine for one in found.status_changes} == {"fast"}
+    assert words.conclusion(found).startswith("0 slower, 0 faster, 2 fails, 1 runs again, 1 gone: 4 cells over 12 ")
+    changes = words.plain(found)["status_changes"]
+    assert changes[0]["after"]["commit"] == many_runs.commit(9)
+    assert {one["reason"] for one in changes} == {None, "no kernel", "counting took 300 s"}
+    said = markdown(words.page(found), Path())
+    for expected in ("ok to no row | **GONE**", "ok to failed | **FAILS**", "m0: no kernel", "timeout to ok"):
+        assert expected in said
+
+
+def test_a_run_of_another_sweep_says_nothing_of_cells_that_it_does_not_have() -> None:
+    made = many_runs.records(6, 12)
+    made[11] = made[11][:2]
+    assert not history(all_of(made)).status_changes
+    made[11] = many_runs.records(6, 12)[11][:3]
+    assert {one.now for one in history(all_of(made)).status_changes} == {"no row"}
 
 
 def test_a_version_of_its_plugin_makes_no_other_cell_and_is_said_beside_the_change() -> None:

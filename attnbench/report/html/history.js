@@ -1,9 +1,10 @@
 // A figure of a cell over time, drawn when it comes into sight.
+const CROSS = "M-1,-1L1,1M-1,1L1,-1";
 const choice = { metric: data.metrics[0].name, text: "", changed: false };
 const MACHINES = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#4B0055", "#56B4E9", "#656565"];
 
 const shownCells = () => data.cells.filter((cell) => cell.metric === choice.metric
-  && (!choice.changed || cell.lines.some((line) => line.changes.length))
+  && (!choice.changed || cell.changes?.length || cell.lines.some((line) => line.changes.length))
   && cell.name.toLowerCase().includes(choice.text.toLowerCase()));
 
 function specOf(cell, width) {
@@ -13,7 +14,8 @@ function specOf(cell, width) {
     machine: data.machines[line.machine],
     said: `${data.revisions[at].name}, ${data.revisions[at].day}: ${(line.value[place] / metric.size).toPrecision(4)} ${metric.unit}, ${data.machines[line.machine]}` })));
   const levels = cell.lines.flatMap((line) => line.levels.map((one) => ({ from: one[0], to: one[1], value: one[2] / metric.size })));
-  const changes = cell.lines.flatMap((line) => line.changes.map(([at, worse, said]) => ({ at, color: worse ? "#A61B1B" : "#1A6B2C", said })));
+  const failures = (cell.failed || []).map(([at, said]) => ({ at, said: `${data.revisions[at].name}, ${data.revisions[at].day}: ${said}` }));
+  const changes = [...cell.lines.flatMap((line) => line.changes), ...(cell.changes || [])].map(([at, worse, said]) => ({ at, color: worse ? "#A61B1B" : "#1A6B2C", said }));
   const machines = [...new Set(cell.lines.map((line) => line.machine))];
   const color = { field: "machine", type: "nominal", legend: null,
     scale: { domain: machines.map((one) => data.machines[one]), range: machines.map((one) => MACHINES[one % MACHINES.length]) } };
@@ -23,15 +25,17 @@ function specOf(cell, width) {
     encoding: { x: { field: "at", type: "quantitative", scale: { domain: [-0.5, data.revisions.length - 0.5], nice: false },
       axis: { title: null, labelExpr: `${days}[datum.value] || ''`, tickMinStep: 1, tickCount: 5, labelOverlap: "greedy", grid: false } } },
     layer: [
-      { data: { name: "changes" }, mark: { type: "rule", strokeWidth: 1.5 }, encoding: { color: { field: "color", type: "nominal", scale: null }, tooltip: { field: "said", type: "nominal" } } },
-      { data: { name: "levels" }, mark: { type: "rule", color: "#777777", strokeWidth: 2 }, encoding: { x: { field: "from", type: "quantitative" }, x2: { field: "to" }, y: { field: "value", type: "quantitative" } } },
+      { data: { name: "changes" }, mark: { type: "rule", strokeWidth: 1.5, aria: false }, encoding: { color: { field: "color", type: "nominal", scale: null }, tooltip: { field: "said", type: "nominal" } } },
+      { data: { name: "failures" }, mark: { type: "point", shape: CROSS, size: 50, strokeWidth: 2, color: "#A61B1B", aria: false },
+        encoding: { y: { value: -8 }, tooltip: { field: "said", type: "nominal" } } },
+      { data: { name: "levels" }, mark: { type: "rule", color: "#777777", strokeWidth: 2, aria: false }, encoding: { x: { field: "from", type: "quantitative" }, x2: { field: "to" }, y: { field: "value", type: "quantitative" } } },
       { data: { name: "points" }, encoding: { color },
         layer: [
           { mark: { type: "rule", opacity: 0.5 }, encoding: { y: { field: "low", type: "quantitative" }, y2: { field: "high" } } },
           { mark: { type: "point", filled: true, size: 16, opacity: 1 }, encoding: { y: { field: "value", type: "quantitative" }, tooltip: { field: "said", type: "nominal" } } } ] },
     ],
     resolve: { scale: { y: "shared" } },
-  }, { points, levels, changes }, metric];
+  }, { points, levels, changes, failures }, metric];
 }
 
 function show(frame, cell) {
@@ -39,10 +43,10 @@ function show(frame, cell) {
   const [spec, sets, metric] = specOf(cell, frame.clientWidth || 480);
   const y = { type: "quantitative", title: `${metric.label}${metric.unit ? ` (${metric.unit})` : ""}`,
     scale: { zero: false, nice: false, padding: 10 }, axis: { format: "~r", tickCount: 5, labelOverlap: "greedy" } };
-  spec.layer[1].encoding.y = { ...y, field: "value" };
-  spec.layer[2].layer[0].encoding.y = { ...y, field: "low" };
-  spec.layer[2].layer[1].encoding.y = { ...y, field: "value" };
-  return draw(picture, spec, sets, `${metric.label} of ${cell.name} over ${sets.points.length} runs`).then(() => { frame.dataset.drawn = "yes"; });
+  spec.layer[2].encoding.y = { ...y, field: "value" };
+  spec.layer[3].layer[0].encoding.y = { ...y, field: "low" };
+  spec.layer[3].layer[1].encoding.y = { ...y, field: "value" };
+  return draw(picture, spec, sets, `${metric.label} of ${cell.name} over ${sets.points.length} runs${sets.failures.length ? `; ${sets.failures.length} did not run` : ""}`).then(() => { frame.dataset.drawn = "yes"; });
 }
 
 const grid = document.getElementById("grid");

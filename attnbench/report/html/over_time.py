@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from statistics import median
@@ -14,8 +14,9 @@ from attnbench import inert
 from attnbench.compare.verdict import Outcome
 from attnbench.history.account import TIMED, FigureChange, History, named
 from attnbench.history.trends import MeasuredRevision, Trend
-from attnbench.history.words import size, told
+from attnbench.history.words import ended_as, size, told
 from attnbench.metrics import METRICS, scale
+from attnbench.record import Status
 from attnbench.report.html import bundle
 from attnbench.report.html.charts import CONFIG
 from attnbench.report.page.blocks import Page
@@ -55,20 +56,22 @@ def _data(found: History, most: int) -> dict[str, Any]:
     revisions = found.revisions
     at = {revision: place for place, revision in enumerate(revisions)}
     machines = {name: place for place, name in enumerate(dict.fromkeys(trend.machine for trend in found.trends))}
-    names = named(found.trends)
+    names = named(found)
     changes: dict[int, list[FigureChange]] = {}
     for change in found.changes:
         changes.setdefault(id(change.trend), []).append(change)
+    ended = _ended(found, names, at, most)
     cells: dict[tuple[str, str], dict[str, Any]] = {}
     for trend in found.trends:
         name = inert.line(names[trend.cell.key])
         cell = cells.setdefault((name, trend.metric), {"name": name, "metric": trend.metric, "lines": []})
+        cell |= ended.get(name, {})
         own = sorted(changes.get(id(trend), []), key=lambda change: change.place)
         cell["lines"].append(_line(trend, own, at, most) | {"machine": machines[trend.machine]})
     there = {trend.metric for trend in found.trends}
     metrics = sorted((name for name in METRICS if name in there), key=lambda name: name != TIMED)
     # What changed first, so that it is in sight.
-    ordered = sorted(cells.values(), key=lambda cell: not any(line["changes"] for line in cell["lines"]))
+    ordered = sorted(cells.values(), key=_is_unchanged)
     return {
         "charts": {"config": CONFIG},
         "revisions": [{"name": inert.line(one.name), "day": f"{one.at:%Y-%m-%d}"} for one in revisions],
@@ -76,6 +79,32 @@ def _data(found: History, most: int) -> dict[str, Any]:
         "metrics": [_metric(name, found) for name in metrics],
         "cells": ordered,
     }
+
+
+def _is_unchanged(cell: Mapping[str, Any]) -> bool:
+    return not cell.get("changes") and not any(line["changes"] for line in cell["lines"])
+
+
+def _ended(
+    found: History, names: Mapping[str, str], at: Mapping[MeasuredRevision, int], most: int
+) -> dict[str, dict[str, Any]]:
+    """Return at which revisions cells did not end ok, and where that changed, by what they are called."""
+    several = len({each.machine for each in found.statuses}) > 1
+    by_name: dict[str, dict[str, Any]] = {}
+    for each in found.statuses:
+        failures = [end for end in each.ends if end.status is not Status.OK][-most:]
+        where = f" on {each.machine}" if several else ""
+        own = by_name.setdefault(inert.line(names[each.cell.key]), {"failed": [], "changes": []})
+        own["failed"] += [
+            [at[end.revision], inert.line(f"{': '.join(filter(None, (end.status.value, end.reason)))}{where}")]
+            for end in failures
+        ]
+    for change in found.status_changes:
+        said = f"{ended_as(change)}: {change.last_before.status.value} to {change.now} since {told(change.since)}"
+        by_name[inert.line(names[change.cell.key])]["changes"].append(
+            [at[change.since], change.outcome is not Outcome.BETTER, inert.line(said)]
+        )
+    return {name: own for name, own in by_name.items() if own["failed"] or own["changes"]}
 
 
 def _metric(name: str, found: History) -> dict[str, Any]:

@@ -18,10 +18,9 @@ function draw(element, spec, datasets, description) {
   return view.runAsync().then(() => scrollable(element, description));
 }
 
-// What is wider than its place scrolls, and then the keyboard must reach it.
+// What is wider than its place scrolls, and then the keyboard must reach it; what a picture shows is said in any case.
 function scrollable(element, description) {
-  if (element.scrollWidth <= element.clientWidth) { for (const name of ["tabindex", "role", "aria-label"]) element.removeAttribute(name); return; }
-  element.tabIndex = 0;
-  element.setAttribute("role", "group");
+  if (element.scrollWidth > element.clientWidth) element.tabIndex = 0; else element.removeAttribute("tabindex");
+  element.setAttribute("role", "graphics-document");
   element.setAttribute("aria-label", description);
 }

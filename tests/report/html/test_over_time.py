@@ -14,6 +14,7 @@ from html_reading import read
 
 from attnbench.history import words
 from attnbench.history.account import history
+from attnbench.record import Status
 from attnbench.report.html.over_time import history_page
 
 DRAWN = "document.querySelectorAll('#grid > div[data-drawn]').length"
@@ -53,6 +54,55 @@ def test_names_of_strangers_are_text() -> None:
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     with browsing(tmp_path_factory.mktemp("profile")) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def failing() -> str:
+    made = many_runs.records(3, 12)
+    for place in range(9, 12):
+        made[place][2] = replace(made[place][2], status=Status.FAILED, reason="no kernel", metrics={})
+    return page_of([row for rows in made.values() for row in rows])
+
+
+AXE = Path(__file__).parents[2] / "helpers" / "axe" / "axe.min.js"
+FOUND = "axe.run().then(found => found.violations.map(one => `${one.id}: ${one.nodes.map(node => node.target)}`))"
+WAITED = f"new Promise(done => {{ const look = () => {DRAWN} ? done() : setTimeout(look, 20); look(); }})"
+
+
+@needs_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1280])
+def test_axe_finds_nothing_and_the_dark_is_dark(
+    browser: Browser, failing: str, width: int, scheme: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "history.html"
+    file.write_text(failing, encoding="utf-8")
+    browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    browser.open(file, width=width)
+    browser.run("document.getElementById('grid').scrollIntoView()")
+    browser.run(WAITED)
+    browser.run(f"{AXE.read_text(encoding='utf-8')}; 0")
+    assert browser.run(FOUND) == []
+    dark = "getComputedStyle(document.body).backgroundColor !== 'rgb(255, 255, 255)'"
+    assert browser.run(dark) is (scheme == "dark")
+
+
+@needs_browser
+def test_runs_in_which_a_cell_failed_are_marks_above_its_plot_and_it_is_first(
+    browser: Browser, failing: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "history.html"
+    file.write_text(failing, encoding="utf-8")
+    browser.open(file)
+    browser.run("document.getElementById('grid').scrollIntoView()")
+    browser.run(WAITED)
+    first = "document.querySelector('#grid > div')"
+    browser.run(
+        f"new Promise(done => {{ const look = () => {first}.dataset.drawn ? done() : setTimeout(look, 20); look(); }})"
+    )
+    assert browser.run(f"{first}.querySelector('figcaption').innerText") == "m2"
+    assert browser.run(f"{first}.querySelector('.picture').ariaLabel.includes('3 did not run')")
+    assert "ok to failed" in read(failing).named("answer").text
 
 
 @needs_browser

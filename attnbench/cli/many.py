@@ -29,7 +29,7 @@ _MOST_REASONS = 10
 @commas_option("--hardware", help="Measure on each of these kinds: h100,epyc, or box=cpu. [any machine, once]")
 @click.option("--out", type=_FOLDER, required=True, help="Folder of the run, which all machines see.")
 def plan(sweep_file: Path | None, out: Path, hardware: tuple[str, ...] | None, **given: Any) -> None:  # noqa: ANN401
-    r"""Write a sweep into a folder as groups of cells, with what each needs; attnbench work measures them.
+    """Write a sweep into a folder as groups of cells, with what each needs; attnbench work measures them.
 
     The same options as run. Planning more into a folder adds to it. What has its row is not measured again.
 
@@ -38,7 +38,7 @@ def plan(sweep_file: Path | None, out: Path, hardware: tuple[str, ...] | None, *
     attnbench work /shared/run      # on each machine, as many as there are
     attnbench status /shared/run
     attnbench report /shared/run
-    """
+    """  # noqa: D301 - click wants the character
     from attnbench.child import start_server  # noqa: PLC0415
     from attnbench.fleet import kinds, planning  # noqa: PLC0415
     from attnbench.plan import project  # noqa: PLC0415

@@ -24,7 +24,7 @@ from attnbench.errors import StoreError
 @click.option("--retry", is_flag=True, help="Run again the cells that did not end ok.")
 @click.option("--strict", is_flag=True, help="Exit with status 3 if a cell does not end ok.")
 def run(sweep_file: Path | None, out: Path | None, fresh: bool, retry: bool, strict: bool, **given: Any) -> None:  # noqa: ANN401
-    r"""Measure a sweep: every combination of the axes, into a table here and a folder of results.
+    """Measure a sweep: every combination of the axes, into a table here and a folder of results.
 
     Axes are comma lists. They can stand in SWEEP_FILE, a TOML file with the same names; what is given here goes first.
     What is usual in a project can stand in its attnbench.toml, or under [tool.attnbench] in its pyproject.toml.
@@ -35,7 +35,7 @@ def run(sweep_file: Path | None, out: Path | None, fresh: bool, retry: bool, str
     attnbench run --mechanisms ./mine.py:MyAttention,hmhsa --scope layer --res 224
     attnbench run --mode infer,train --dtype float32,bfloat16 --compile off,on
     attnbench run --networks hat_net_small,deit_small_patch16_224 --until counts
-    """
+    """  # noqa: D301 - click wants the character
     from attnbench.child import start_server  # noqa: PLC0415
     from attnbench.plan import project  # noqa: PLC0415
     from attnbench.plan.given import read_request  # noqa: PLC0415

@@ -66,3 +66,10 @@ def test_a_file_without_a_class_of_that_name_is_listed_as_such(tmp_path: Path) -
     (tmp_path / "mine.py").write_text("class Mine: pass\n")
     found = CliRunner().invoke(main.attnbench, ["list", f"{tmp_path / 'mine.py'}:Nope"], env={"COLUMNS": "300"})
     assert "no class of that name is written out there" in found.output
+
+
+@pytest.mark.parametrize("command", sorted(main.attnbench.commands))
+def test_a_help_page_has_an_example_on_each_line_and_nothing_of_its_source(command: str) -> None:
+    page = CliRunner().invoke(main.attnbench, [command, "--help"]).output
+    assert not re.search(r"\\|\x08", page)
+    assert all(line.strip().count("attnbench ") == 1 for line in re.findall(r"^  attnbench .*", page, re.MULTILINE))

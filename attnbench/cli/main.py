@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import warnings
+from pathlib import Path
 
 import click
 
@@ -60,7 +61,7 @@ def main() -> None:
         status = leave.code if isinstance(leave.code, int) else int(leave.code is not None)
     failure = outlet.lost(screen)
     left = isinstance(failure, BrokenPipeError)
-    if failure and not (left and sys.argv[1:2] not in (["run"], ["claims"])):
+    if failure and not (left and sys.argv[1:2] not in (["run"], ["work"], ["claims"])):
         told = f"standard output: {failure.strerror}; what was measured and written is on disk"
         click.echo(f"attnbench: {'warning: ' if left else ''}{told}", err=True)
     if failure and not left:
@@ -96,6 +97,8 @@ def _main() -> None:
 
 def _refusal(error: MemoryError | OSError | RuntimeError) -> str:
     """Return what the system has refused this process; what it has not is raised."""
+    if isinstance(error, FileNotFoundError) and not error.filename and _nowhere():
+        return "the folder that this was started in is gone; cd to one that is there, and give the command again"
     if isinstance(error, OSError):
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         return f"{where}{files.reason_of(error)}"
@@ -104,6 +107,14 @@ def _refusal(error: MemoryError | OSError | RuntimeError) -> str:
     if str(error) == "can't start new thread":
         return str(ProcessError("the system allows no thread more"))
     raise error
+
+
+def _nowhere() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _run() -> None:

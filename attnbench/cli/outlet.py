@@ -11,6 +11,7 @@ import os
 import select
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 from attnbench import inert
 
@@ -56,9 +57,12 @@ def guard() -> Outlet | None:
 
     None where the streams are somebody else's, a test's or a notebook's, or closed.
     """
+    _open_what_is_closed()
     found = None
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w"))
         if stream is None or stream is not getattr(sys, f"__{name}__"):
             continue
         outlet = Outlet(stream.fileno())
@@ -73,6 +77,18 @@ def guard() -> Outlet | None:
         setattr(sys, name, text)
         found = outlet if name == "stdout" else found
     return found
+
+
+def _open_what_is_closed() -> None:
+    """Open the null device as each standard descriptor that is closed.
+
+    The next file that is opened would be given its number, a run's records perhaps, and with it what others print.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
 def lost(outlet: Outlet | None) -> OSError | None:

@@ -96,3 +96,26 @@ def test_a_name_that_no_file_can_have_is_a_line() -> None:
     done = report(Path("a" * 300))
     assert done.returncode == 2
     assert done.stderr.decode() == f"attnbench: {'a' * 300}: File name too long\n"
+
+
+@pytest.mark.parametrize("closed", [(1,), (0, 1, 2)], ids=str)
+def test_streams_that_are_closed_cost_nothing_and_give_their_numbers_to_no_file(
+    closed: tuple[int, ...], run: Path
+) -> None:
+    command = f"exec {sys.executable} -m attnbench report {run} {' '.join(f'{number}>&-' for number in closed)}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert bool(done.stdout) == (1 not in closed)
+    assert all((run / name).is_file() for name in FILES)
+    looking = "from attnbench.cli import outlet; outlet.guard(); assert open('held', 'w').fileno() > 2; print(1)"
+    held = ["sh", "-c", f"exec {sys.executable} -c \"{looking}\" {' '.join(f'{number}>&-' for number in closed)}"]
+    assert subprocess.run(held, cwd=run, check=False).returncode == 0
+
+
+def test_a_working_folder_that_is_gone_is_a_line(tmp_path: Path) -> None:
+    command = f"rmdir {tmp_path}/here; exec {sys.executable} -P -m attnbench run --mechanisms xca"
+    (tmp_path / "here").mkdir()
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path / "here", capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("attnbench: the folder that this was started in is gone; cd to one")
+    assert done.stderr.count("\n") == 1

@@ -11,7 +11,6 @@ import os
 import select
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 from attnbench import inert
 
@@ -62,7 +61,7 @@ def guard() -> Outlet | None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, Path(os.devnull).open("w"))
+            setattr(sys, name, io.TextIOWrapper(io.BufferedWriter(io.FileIO(os.devnull, "w"))))
         if stream is None or stream is not getattr(sys, f"__{name}__"):
             continue
         outlet = Outlet(stream.fileno())

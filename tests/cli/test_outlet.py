@@ -108,7 +108,7 @@ def test_streams_that_are_closed_cost_nothing_and_give_their_numbers_to_no_file(
     assert bool(done.stdout) == (1 not in closed)
     assert all((run / name).is_file() for name in FILES)
     looking = "from attnbench.cli import outlet; outlet.guard(); assert open('held', 'w').fileno() > 2; print(1)"
-    held = ["sh", "-c", f"exec {sys.executable} -c \"{looking}\" {' '.join(f'{number}>&-' for number in closed)}"]
+    held = ["sh", "-c", f'exec {sys.executable} -c "{looking}" {" ".join(f"{number}>&-" for number in closed)}']
     assert subprocess.run(held, cwd=run, check=False).returncode == 0
 
 

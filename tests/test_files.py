@@ -80,7 +80,7 @@ def test_a_pipe_a_folder_and_what_is_not_there_are_no_files(tmp_path: Path) -> N
         ".": "Is a directory",
         "gone": "No such file",
         "far": "Too many levels",
-        "a\0": "null byte",
+        "a\0": "embedded null",
     }
     for name, said in {**names, "a" * 300: "File name too long"}.items():
         with pytest.raises(UnreadableError, match=said):

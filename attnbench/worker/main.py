@@ -18,9 +18,11 @@ import torch
 from attnbench import devices, runtimes
 from attnbench.child import voice
 from attnbench.devices import environment
+from attnbench.devices.device import Device
 from attnbench.record import Task
 from attnbench.runs.job import Assignment, Job, Running
 from attnbench.worker import events, judge, torch_state
+from attnbench.worker.ahead import Ask, Foreseen, foreseen
 from attnbench.worker.objection import verdict
 from attnbench.worker.phases import count_only, prepare
 from attnbench.worker.ready import Metrics, Ready, Unbearable
@@ -37,16 +39,34 @@ def work(job: Job, say: events.Say, running: Running) -> None:
     say({"event": "environment", "environment": taken.to_dict()})
     job = replace(job, assignments=tuple(each.within(taken.environment_id) for each in job.assignments))
     house = _taken_down(job)
-    ready: list[Ready] = []
     # Torch's own first: a thread that another runtime starts meanwhile would be memory that a layer takes.
-    for index, assignment in sorted(
-        enumerate(job.assignments), key=lambda each: each[1].cell.runtime != runtimes.TORCH
-    ):
+    order = dict(sorted(enumerate(job.assignments), key=lambda each: each[1].cell.runtime != runtimes.TORCH))
+    limits = job.limits.get(taken.environment_id)
+    with foreseen(order) as ask:
+        ready = _prepared(order, job, say, ask, device=device, house=house, limits=limits)
+    if ready is not None:
+        time_in_turn(ready, job, say, running, taken.environment_id, device=device, house=house)
+
+
+def _prepared(
+    order: Mapping[int, Assignment],
+    job: Job,
+    say: events.Say,
+    ask: Ask,
+    *,
+    device: Device,
+    house: Surroundings | None,
+    limits: Mapping[str, Any] | None,
+) -> list[Ready] | None:
+    """Return the cells that can be timed, None where the process is of no more use; the others' outcomes are said."""
+    ready: list[Ready] = []
+    for index, assignment in order.items():
         try:
             with torch_state.restored(seed_included=False) as changes:
-                held = sum(one.parameters_bytes for one in ready)
-                limits = job.limits.get(taken.environment_id)
-                outcome = _by_itself(index, assignment, job, say, held_bytes=held, house=house, limits=limits)
+                held, ahead = sum(one.parameters_bytes for one in ready), ask(index)
+                outcome = _by_itself(
+                    index, assignment, job, say, held_bytes=held, house=house, limits=limits, ahead=ahead
+                )
             if changes:
                 events.learn(say, index)("setting torch back", {"torch_flags_restored": "; ".join(changes)})
             if isinstance(outcome, Ready):
@@ -58,13 +78,13 @@ def work(job: Job, say: events.Say, running: Running) -> None:
                 say(events.done(index, outcome | ({"process_changes": found} if found else {})))
         except Unbearable as error:
             say(events.apart(index, str(error)))
-            return
+            return None
         except Exception as error:  # a plugin may raise anything; it costs the others nothing
             settled = house.settle() if house and assignment.foreign else Settled()
             say(events.failed(index, error, changes=settled.said))
             if device.lost() or settled.left or (house and house.busy_cores()):
-                return
-    time_in_turn(ready, job, say, running, taken.environment_id, device=device, house=house)
+                return None
+    return ready
 
 
 def _taken_down(job: Job) -> Surroundings | None:
@@ -84,6 +104,7 @@ def _by_itself(
     held_bytes: int,
     house: Surroundings | None,
     limits: Mapping[str, Any] | None,
+    ahead: Foreseen | None,
 ) -> Ready | Metrics:
     """Return a cell that is to be timed, or what else is to be said of one that is not."""
     enter = events.enter(say, index)
@@ -96,7 +117,17 @@ def _by_itself(
         count_only(assignment, enter, learn)
         return {}
     compared = house if assignment.foreign else None
-    ready = prepare(index, assignment, job.settings, enter, learn, held_bytes=held_bytes, house=compared, limits=limits)
+    ready = prepare(
+        index,
+        assignment,
+        job.settings,
+        enter,
+        learn,
+        held_bytes=held_bytes,
+        house=compared,
+        limits=limits,
+        ahead=ahead,
+    )
     if assignment.cell.task is Task.COST:
         return ready
     *_, metrics = verdict(judge.of_figures(ready.found), {}, timed={})

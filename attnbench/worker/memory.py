@@ -11,6 +11,7 @@ from attnbench.models import calls, subject
 from attnbench.probes import kernels, memory, memory_estimate, outside
 from attnbench.record import Cell, Mode, Status, Value
 from attnbench.runs.job import Settings
+from attnbench.worker.ahead import Foreseen
 from attnbench.worker.ready import Learn, Metrics, Unmeasurable
 from attnbench.worker.surroundings import World
 
@@ -73,16 +74,29 @@ def memory_outside(
     return {"memory_outside_bytes": found or None, "running_s": time.perf_counter() - started}
 
 
-def refuse_what_will_not_fit(asked: subject.Subject, settings: Settings, learn: Learn, held_bytes: int) -> int:
+def refuse_what_will_not_fit(
+    asked: subject.Subject, settings: Settings, learn: Learn, held_bytes: int, ahead: Foreseen | None = None
+) -> int:
     """Return the bytes of a cell's parameters, 0 if nothing can be estimated.
+
+    Args:
+        asked: the cell's subject.
+        settings: the limit that was given, if any.
+        learn: called with what was estimated.
+        held_bytes: what the cells prepared before hold in memory.
+        ahead: what was estimated already; None where it is to be done here.
 
     Raises:
         Unmeasurable: it would need more than is free or allowed.
     """
     cell = asked.cell
     try:
-        estimated = memory_estimate.estimate(asked.on_meta, mode=cell.mode, device=cell.device)
+        estimated = (
+            ahead.estimate if ahead else memory_estimate.estimate(asked.on_meta, mode=cell.mode, device=cell.device)
+        )
     except memory_estimate.NoEstimateError:
+        estimated = None
+    if estimated is None:
         return 0  # it may fit: only running it tells
     needed = estimated.total_bytes
     learn("estimating memory", {"memory_estimate_bytes": estimated.peak_bytes})

@@ -22,6 +22,7 @@ from attnbench.probes import warned
 from attnbench.record import Cell, Status, Task
 from attnbench.runs.job import Assignment, Settings
 from attnbench.worker import judge, torch_state
+from attnbench.worker.ahead import Foreseen
 from attnbench.worker.compiling import compiled
 from attnbench.worker.counts import count
 from attnbench.worker.exporting import PHASE as EXPORTING
@@ -42,6 +43,7 @@ def prepare(
     held_bytes: int,
     house: Surroundings | None = None,
     limits: Mapping[str, Any] | None = None,
+    ahead: Foreseen | None = None,
 ) -> Ready:
     """Take a cell through every phase before the timing.
 
@@ -54,6 +56,7 @@ def prepare(
         held_bytes: what the cells prepared before hold in memory.
         house: the process as it was before any plugin was loaded; None where none is, and nothing is compared.
         limits: the machine's, as they were measured before the run; None where they are not known.
+        ahead: what a copy of the process has counted and estimated; None where that is to be done here.
 
     Raises:
         Unmeasurable: the cell's mechanism does not support it, it cannot be as fast as is asked, it would not fit into
@@ -62,7 +65,9 @@ def prepare(
         PluginError: its forward pass breaks the contract, or changes the process for everyone.
     """
     with _kernel_of(assignment.cell):
-        return _prepare(index, assignment, settings, enter, learn, held_bytes=held_bytes, house=house, limits=limits)
+        return _prepare(
+            index, assignment, settings, enter, learn, held_bytes=held_bytes, house=house, limits=limits, ahead=ahead
+        )
 
 
 def _prepare(
@@ -75,14 +80,15 @@ def _prepare(
     held_bytes: int,
     house: Surroundings | None,
     limits: Mapping[str, Any] | None,
+    ahead: Foreseen | None,
 ) -> Ready:
     cell, course = assignment.cell, _Course(assignment=assignment, enter=enter, learn=learn)
     # What a forward pass sets must not be set already when it is looked at: it would seem to set nothing.
     with torch_state.restored(seed_included=False) as changes:
-        asked = course.counted()
+        asked = course.counted(ahead)
         _require_budget(assignment, course.found, settings, enter, limits)
         enter("estimating memory")
-        parameters_bytes = refuse_what_will_not_fit(asked, settings, learn, held_bytes)
+        parameters_bytes = refuse_what_will_not_fit(asked, settings, learn, held_bytes, ahead)
         enter("building")
         model, x = calls.place(asked, seed=settings.seed)
     if changes:
@@ -238,15 +244,15 @@ class _Course:
     def __post_init__(self) -> None:
         object.__setattr__(self, "found", dict(self.assignment.known))
 
-    def counted(self) -> subject.Subject:
-        """Load what the cell names and count it."""
+    def counted(self, ahead: Foreseen | None = None) -> subject.Subject:
+        """Load what the cell names and count it, where that has not been done ahead."""
         self.enter("loading")
         cell = self.assignment.cell
         asked = subject.of(cell)
         reason = runtimes.of(cell.runtime).why_unsupported(cell) or asked.why_unsupported()
         if reason:
             raise Unmeasurable(Status.UNSUPPORTED, reason)
-        self.phase("counting", lambda: count(asked))
+        self.phase("counting", lambda: ahead.counts if ahead else count(asked))
         return asked
 
     def phase(self, name: str, work: Callable[[], Metrics]) -> None:

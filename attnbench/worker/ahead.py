@@ -7,13 +7,11 @@ tell, for whichever reason, the worker finds out by itself.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from attnbench import devices
+from attnbench.child import copied
 from attnbench.devices import attention
 from attnbench.devices.machine import whole_cores
 from attnbench.models import subject
@@ -23,9 +21,6 @@ from attnbench.record import Cell, Task
 from attnbench.runs.job import Assignment
 from attnbench.worker.counts import count
 from attnbench.worker.ready import Metrics
-
-_PATIENCE_S = 20.0
-"""How long the worker waits for what the copy is at work on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,20 +45,13 @@ def foreseen(assignments: Mapping[int, Assignment]) -> Iterator[Ask]:
     Args:
         assignments: by place, in the order in which the worker takes them.
     """
-    cells = [(place, each.cell) for place, each in list(assignments.items())[1:] if _is_to_be_counted(each)]
+    cells = {place: each.cell for place, each in list(assignments.items())[1:] if _is_to_be_counted(each)}
     if not cells or not _has_room_for_a_copy(assignments.values()):
         yield lambda _: None
         return
-    here, there = multiprocessing.Pipe(duplex=False)
-    copy = multiprocessing.get_context("fork").Process(target=_look, args=(cells, there), daemon=True)
-    copy.start()
-    there.close()
-    try:
-        yield _Answers(places=[place for place, _ in cells], come=here).ask
-    finally:
-        copy.kill()
-        copy.join()
-        here.close()
+    turns = {place: turn for turn, place in enumerate(cells)}
+    with copied.looking(list(cells.values()), _foresee) as answers:
+        yield lambda place: answers.of(turns[place]) if place in turns else None
 
 
 def _is_to_be_counted(assignment: Assignment) -> bool:
@@ -73,34 +61,7 @@ def _is_to_be_counted(assignment: Assignment) -> bool:
 def _has_room_for_a_copy(assignments: Iterable[Assignment]) -> bool:
     """Return whether there is a core for it, and nothing in the job that a copy of the process would disturb."""
     alone = all(not each.foreign and devices.of(each.cell.device).in_main_memory for each in assignments)
-    return alone and whole_cores() > 1 and sys.platform == "linux"
-
-
-@dataclass(slots=True, kw_only=True)
-class _Answers:
-    """What the copy has said so far."""
-
-    places: Sequence[int]
-    come: Connection
-    found: dict[int, Foreseen | None] = field(default_factory=dict)
-
-    def ask(self, place: int) -> Foreseen | None:
-        if place not in self.places:
-            return None
-        with contextlib.suppress(EOFError, OSError):  # it has ended: what it has not said is not known
-            while place not in self.found and self.come.poll(_PATIENCE_S):
-                answered, answer = self.come.recv()
-                self.found[answered] = answer
-        return self.found.pop(place, None)
-
-
-def _look(cells: Sequence[tuple[int, Cell]], say: Connection) -> None:
-    """Look at cells one by one, and say of each what was found or that nothing was."""
-    for place, cell in cells:
-        found = None
-        with contextlib.suppress(Exception):  # the worker meets it again, and says so
-            found = _foresee(cell)
-        say.send((place, found))
+    return alone and whole_cores() > 1 and copied.can_be_made()
 
 
 def _foresee(cell: Cell) -> Foreseen | None:

@@ -17,10 +17,11 @@ KINDS = (
 """Layers of ``honest_layers/kinds.py``."""
 _NO_GRAPH = ("Autotunes", "CompilesInside", "ReadsTheGenerator")
 """Layers that ask the clock, have a graph inside, or depend on the seed, for each of which torch compiles anew."""
-BUILT_IN = (
-    "hmhsa", "lavit", "linear", "linear-sra", "linformer", "maxvit", "mhsa", "performer", "qna", "sasa", "sra",
-    "swin", "twins", "xca",
-)  # fmt: skip
+BUILT_IN = tuple(
+    sorted(
+        path.parent.name.replace("_", "-") for path in (Path(__file__).parents[2] / "mechanisms").glob("*/__init__.py")
+    )
+)
 OURS = (
     "hat_net_tiny", "hat_net_small", "hat_net_medium", "hat_net_large", "qna_vit_tiny", "qna_vit_tiny_7x7",
     "qna_vit_small", "qna_vit_base", "lavit_tiny", "lavit_small", "lavit_base",

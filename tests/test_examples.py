@@ -32,8 +32,9 @@ MODULES = [
     "attnbench.devices.clock",
     "attnbench.devices.device",
     "attnbench.devices.figures",
+    "attnbench.runtimes.runtime",
 ]
-"""What users import: the words, the contract, the kit, the store, the fixture, and what a kind of device is made of."""
+"""What users import: the words, the contract, the kit, the store, the fixture, and what kinds of devices and runtimes are made of."""
 
 
 def shows_itself(found: Any) -> bool:

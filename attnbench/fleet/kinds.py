@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from attnbench.devices import names
 from attnbench.errors import UsageError
-from attnbench.record import Record
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}")
 
@@ -73,12 +72,13 @@ def read(written: Sequence[str], known: Mapping[str, HardwareKind]) -> tuple[Har
     return tuple(found)
 
 
-def counts_for(record: Record, kind: str, kinds: Mapping[str, HardwareKind]) -> bool:
+def counts_for(measured: str, hardware: str, kind: str, kinds: Mapping[str, HardwareKind]) -> bool:
     """Return whether a row of a cell is a row of it on a kind of hardware.
 
-    One that was asked for on any counts for the kind of the hardware that it was measured on.
+    Args:
+        measured: the kind that the cell was asked for on, or that its machine was told to be; empty for neither.
+        hardware: full name of what it was measured on; empty where it never came to that.
+        kind: that a row is wanted of; empty for any.
+        kinds: that are known, by name.
     """
-    if kind in {ANY, record.kind}:
-        return True
-    hardware = str(record.environment.get("hardware") or "")
-    return record.kind == ANY and kind in kinds and kinds[kind].is_here([hardware])
+    return kind in {ANY, measured} or (kind in kinds and kinds[kind].is_here([hardware]))

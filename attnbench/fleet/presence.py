@@ -189,6 +189,14 @@ def workers(folder: Path) -> list[WorkerFacts]:
     return found
 
 
+def told_kind(part: Path) -> str:
+    """Return the kind of hardware that the worker of a part was told its machine is, empty for none."""
+    try:
+        return files.json_of(part / FACTS, WorkerFacts).kind
+    except MisreadError:
+        return ""
+
+
 def _boot() -> str:
     try:
         kernel = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

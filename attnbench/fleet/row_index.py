@@ -2,15 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from attnbench.fleet import presence
 from attnbench.fleet.kinds import HardwareKind, counts_for
 from attnbench.fleet.planned import PlannedGroup
-from attnbench.reading import MisreadError
-from attnbench.record import Record, Status
+from attnbench.reading import MisreadError, from_json
+from attnbench.record import FORMAT, Cell, Record, Status
 from attnbench.runs.job import Settings
 from attnbench.store import parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownRow:
+    """A row as far as it takes to see what is done: reading all of ten thousand takes seconds."""
+
+    line: str
+    kind: str
+    """Of hardware that its cell was asked for on, or that its machine was told to be; empty for neither."""
+    hardware: str
+    status: str
+    reason: str
+
+    @cached_property
+    def record(self) -> Record:
+        """All of it.
+
+        Raises:
+            MisreadError: it is no record.
+        """
+        return Record.from_json(self.line)
+
+    def stands(self, settings: Settings) -> bool:
+        """Return whether it is a row under these settings."""
+        if self.status != Status.OVER_BUDGET:
+            return True
+        try:
+            return settings.accept(self.record)
+        except MisreadError:
+            return False
 
 
 class RowIndex:
@@ -19,7 +53,8 @@ class RowIndex:
     def __init__(self, folder: Path, kinds: Mapping[str, HardwareKind]) -> None:
         self._folder, self._kinds = folder, kinds
         self._read: dict[Path, int] = {}
-        self._rows: dict[str, list[Record]] = {}
+        self._rows: dict[str, list[KnownRow]] = {}
+        self._told = dict[Path, str]()
 
     def refresh(self) -> None:
         """Read what was added. A line that is no record, or not at its end yet, is passed over: its cell has no row."""
@@ -33,25 +68,46 @@ class RowIndex:
             except OSError:
                 continue
             self._read[path] = begun + len(whole) + len(newline)
+            if part not in self._told:
+                self._told[part] = presence.told_kind(part)
             for line in filter(None, whole.split(b"\n")):
-                try:
-                    record = Record.from_json(line.decode("utf-8", "replace"))
-                except MisreadError:
-                    continue
-                self._rows.setdefault(record.cell.key, []).append(record)
+                self._add(line.decode("utf-8", "replace"), self._told[part])
+
+    def put_failed_aside(self) -> None:
+        """Take what did not end ok for what has no row: it is to be measured again."""
+        for key, rows in self._rows.items():
+            self._rows[key] = [row for row in rows if row.status == Status.OK]
+
+    def known(self, cells: tuple[Cell, ...], kind: str, settings: Settings) -> Iterator[KnownRow]:
+        """Yield the row that stands of each cell that has one: one that ended ok before one that did not."""
+        for cell in cells:
+            rows = self._rows.get(cell.key, ())
+            stand = [
+                row for row in rows if counts_for(row.kind, row.hardware, kind, self._kinds) and row.stands(settings)
+            ]
+            if stand:
+                yield next((row for row in stand if row.status == Status.OK), stand[0])
 
     def of(self, group: PlannedGroup, settings: Settings) -> list[Record]:
-        """Return the rows of a group that stand: of each cell one that ended ok before one that did not."""
+        """Return the rows of a group that stand, whole, but for those that cannot be read."""
         found = []
-        for cell in group.cells:
-            rows = [
-                each
-                for each in self._rows.get(cell.key, ())
-                if settings.accept(each) and counts_for(each, group.needs.kind, self._kinds)
-            ]
-            found += sorted(rows, key=lambda each: each.status is not Status.OK)[:1]
+        for row in self.known(group.cells, group.needs.kind, settings):
+            with contextlib.suppress(MisreadError):
+                found.append(row.record)
         return found
 
     def is_done(self, group: PlannedGroup, settings: Settings) -> bool:
         """Return whether every cell of a group has its row."""
-        return len(self.of(group, settings)) == len(group.cells)
+        return sum(1 for _ in self.known(group.cells, group.needs.kind, settings)) == len(group.cells)
+
+    def _add(self, line: str, told: str) -> None:
+        try:
+            read = from_json(line)
+            if read["format"] > FORMAT:
+                return
+            key, status, environment = read["cell_key"], Status(read["status"]), read["environment"]
+            kind, reason, hardware = read.get("kind") or told, read["reason"], environment.get("hardware")
+        except (MisreadError, AttributeError, KeyError, TypeError, ValueError):
+            return
+        row = KnownRow(line=line, kind=str(kind), hardware=str(hardware or ""), status=status, reason=str(reason))
+        self._rows.setdefault(str(key), []).append(row)

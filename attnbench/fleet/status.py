@@ -77,13 +77,14 @@ def take(folder: Path) -> FleetStatus:
     seconds: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     for name, (plan, group) in planned.united(plans).items():
-        kind, there = group.needs.kind, rows.of(group, plan.settings)
+        kind = group.needs.kind
+        there = [*rows.known(group.cells, kind, plan.settings)]
         count = by_kind.setdefault(kind, Counter())
         whole, lease = len(there) == len(group.cells), held.get(name)
         count.update(cells=len(group.cells), done=len(there), groups=1, groups_done=whole)
         count.update(groups_taken=not whole and lease is not None and not lease.over)
         seconds[kind] += int(group.needs.seconds * (1 - len(there) / len(group.cells)))
-        failed.update(f"{row.status.value}: {row.reason}" for row in there if row.status is not Status.OK)
+        failed.update(f"{row.status}: {row.reason}" for row in there if row.status != Status.OK)
     kinds = tuple(
         KindStatus(kind=kind, seconds_left=float(seconds[kind]), **{name: count[name] for name in _COUNTS})
         for kind, count in by_kind.items()

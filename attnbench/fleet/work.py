@@ -26,7 +26,7 @@ from attnbench.runs import limits as machine_limits
 from attnbench.runs import runner
 from attnbench.runs.job import Settings
 from attnbench.runs.rows import new_run_id
-from attnbench.store import unfinished
+from attnbench.store import parts, unfinished
 
 _MOST_TRIES = 3
 """How often one worker takes a group that then lacks rows all the same."""
@@ -60,6 +60,8 @@ class FleetWork:
     silent_s: float = SILENT_S
     wait: bool = False
     """Whether it stays while others are at work, to take over what they may leave."""
+    retry: bool = False
+    """Whether it measures again what did not end ok."""
     say: Callable[[str], None] = lambda _: None
     worker_module: str = "attnbench.worker.main"
     sleep: Callable[[float], object] = time.sleep
@@ -79,7 +81,10 @@ class FleetWork:
             known = did_you_mean(self.means.kind, kinds)
             raise UsageError(f"--kind {self.means.kind}: nothing is planned on it; {known}")
         try:
+            retries = [parts.retry(part) for part in parts.of(self.folder)]
             presence = Presence(self.folder, kind=self.means.kind)
+            if self.retry:
+                parts.name_retry(presence.folder, max(retries, default=0) + 1)
             held = Leases(self.folder, presence.folder / "worker.json")
         except OSError as error:
             raise StoreError(f"cannot write {self.folder}: {files.reason_of(error)}") from None
@@ -129,6 +134,8 @@ class _Worker:
     def run(self, groups: Mapping[str, tuple[SweepPlan, PlannedGroup]]) -> None:
         rows = RowIndex(self.work.folder, self.kinds)
         rows.refresh()
+        if self.work.retry:
+            rows.put_failed_aside()
         fit = {name: each for name, each in groups.items() if self.work.means.suffice(each[1], self.kinds)}
         unfit = [each for name, each in groups.items() if name not in fit]
         self.outcome.unfit = sum(not _is_done(each, rows) for each in unfit)

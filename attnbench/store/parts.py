@@ -17,7 +17,7 @@ RECORDS = "records.jsonl"
 WORKERS = "workers"
 PLANS = "plans"
 """Folder of what is planned, where many machines share that of a run."""
-_SOURCE = "source.json"
+_SOURCE, _RETRY = "source.json", "retry.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,13 @@ class _Source:
     """Which run a part came from, where several were merged."""
 
     source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Retry:
+    """The how manieth retry a worker is of what did not end ok."""
+
+    retry: int
 
 
 def of(folder: Path) -> list[Path]:
@@ -72,3 +79,20 @@ def name_source(part: Path, name: str) -> None:
         OSError: it cannot be written.
     """
     files.put(part / _SOURCE, json.dumps({"source": name}) + "\n")
+
+
+def retry(part: Path) -> int:
+    """Return the how manieth retry of what did not end ok a part is; 0 where it is none."""
+    try:
+        return files.json_of(part / _RETRY, _Retry).retry
+    except MisreadError:
+        return 0
+
+
+def name_retry(part: Path, number: int) -> None:
+    """Note the how manieth retry a part is.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    files.put(part / _RETRY, json.dumps({"retry": number}) + "\n")

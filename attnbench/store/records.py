@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from attnbench import files
 from attnbench.errors import StoreError
@@ -48,8 +49,9 @@ def placed(folder: Path) -> list[PlacedRecord]:
 
     Of several rows of a cell on a kind of hardware one counts. In one file that is the last. Of several files, as
     workers on several machines leave them where a group had changed hands, it is one that ended ok before one that did
-    not, and otherwise the first, the folder's own file before those of workers in the order of their names: whoever
-    reads comes to the same, by no clock. Rows of runs that were merged stay apart where their environments differ.
+    not, of those that did not one of the last retry, and otherwise the first, the folder's own file before those of
+    workers in the order of their names: whoever reads comes to the same, by no clock. Rows of runs that were merged
+    stay apart where their environments differ.
 
     Raises:
         StoreError: there are no records, a line is no record, or a later attnbench wrote them.
@@ -58,24 +60,29 @@ def placed(folder: Path) -> list[PlacedRecord]:
     if not found or found == [folder]:
         return [PlacedRecord(record=each, folder=folder) for each in _read_file(folder)]
     counting: dict[tuple[str, Unit], PlacedRecord] = {}
+    retries = {part: parts.retry(part) for part in found}
     for part in found:
         source = parts.source(part)
         for record in _read_file(part):
-            there = counting.get((source, record.unit))
-            if there is None or (record.status is Status.OK and there.record.status is not Status.OK):
-                counting[source, record.unit] = PlacedRecord(record=record, folder=part)
-    return _across_sources(counting)
-
-
-def _across_sources(counting: Mapping[tuple[str, Unit], PlacedRecord]) -> list[PlacedRecord]:
-    """Return what counts of merged runs: of one cell in one environment a single row, by the same rule."""
+            _count(counting, (source, record.unit), PlacedRecord(record=record, folder=part), retries)
     apart: dict[tuple[Unit, object], PlacedRecord] = {}
-    for (_, unit), each in counting.items():
-        key = (unit, each.record.environment.get("environment_id"))
-        there = apart.get(key)
-        if there is None or (each.record.status is Status.OK and there.record.status is not Status.OK):
-            apart[key] = each
+    for (_, unit), each in counting.items():  # of merged runs: of one cell in one environment a single row
+        _count(apart, (unit, each.record.environment.get("environment_id")), each, retries)
     return list(apart.values())
+
+
+_Key = TypeVar("_Key")
+
+
+def _count(counting: dict[_Key, PlacedRecord], key: _Key, found: PlacedRecord, retries: Mapping[Path, int]) -> None:
+    """Have a row count in place of the one that is there, if it goes before that."""
+
+    def rank(one: PlacedRecord) -> tuple[bool, int]:
+        ok = one.record.status is Status.OK
+        return ok, 0 if ok else retries[one.folder]
+
+    if key not in counting or rank(found) > rank(counting[key]):
+        counting[key] = found
 
 
 def _read_file(folder: Path) -> list[Record]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,17 +115,23 @@ def run(
     out: str | Path | None = None,
     fresh: bool = False,
     retry: bool = False,
+    hardware: Sequence[str] = (),
+    require_idle: float | None = None,
     progress: bool = True,
     **asked: Any,  # noqa: ANN401 - each axis and setting has its own kind
 ) -> Run:
     """Measure a sweep, every combination of the axes, and return its records.
 
-    What has its row already is not measured again. Every row is on disk as soon as it is known.
+    What has its row already is not measured again. Every row is on disk as soon as it is known. In a folder that is
+    planned for many machines it works as one of them, until nothing is left that this one can do.
 
     Args:
         out: folder of the run; by default one under ``results/`` that is named after the sweep.
         fresh: put what the folder holds aside and start over.
         retry: run again the cells that did not end ok.
+        hardware: kinds of hardware to measure on, such as ``["h100", "epyc"]``: the folder is planned for many
+            machines, and this one measures what it can.
+        require_idle: time nothing while others use the machine; seconds to wait for that, then it is given up.
         progress: show each cell as it ends.
         **asked: options of ``attnbench run`` by their names, with ``_`` for ``-``: a value, a list of values, or a text
             with commas. Axes such as ``mechanisms=["hmhsa", "qna"]``, ``res=[224, 512]``; settings such as
@@ -133,7 +139,8 @@ def run(
 
     Raises:
         UsageError: anything asked for cannot be used; nothing has run then.
-        StoreError: the folder cannot be written, or what is in it cannot be read.
+        StoreError: the folder cannot be written, or what is in it cannot be read, or the machine is to be idle and is
+            not.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -141,21 +148,29 @@ def run(
         >>> counted.frame()["mechanism"].tolist()
         ['mhsa', 'qna']
     """
+    from attnbench.fleet import joined  # noqa: PLC0415 - pandas
+    from attnbench.fleet import kinds as hardware_kinds  # noqa: PLC0415
     from attnbench.plan.given import default_threads, read_request  # noqa: PLC0415
     from attnbench.runs import session  # noqa: PLC0415 - pandas
 
     _refuse_unknown(asked)
     request, settings = read_request(None, asked, threads=default_threads())
-    planned = session.plan(request, settings)
-    folder = Path(out) if out is not None else session.folder_of(request)
-    outcome = session.measure(
-        planned,
-        settings=settings,
-        folder=folder,
-        fresh=fresh,
-        retry=retry,
-        console=_console(shown=progress),
-        command=_typed(asked, out),
+    kinds = hardware_kinds.read([*texts(hardware)] if hardware else (), {})
+    shared = joined.folder_for(request, kinds, None if out is None else Path(out))
+    folder = shared or (Path(out) if out is not None else session.folder_of(request))
+    how: dict[str, Any] = {
+        "settings": settings,
+        "folder": folder,
+        "fresh": fresh,
+        "retry": retry,
+        "console": _console(shown=progress),
+        "command": _typed({**asked, "hardware": hardware or None, "require_idle": require_idle}, out),
+        "idle_within_s": require_idle,
+    }
+    outcome = (
+        joined.measure(request, kinds=kinds, **how)
+        if shared
+        else session.measure(session.plan(request, settings), **how)
     )
     if outcome.stopped:
         raise StoreError(outcome.stopped)

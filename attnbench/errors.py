@@ -7,6 +7,7 @@ exit statuses.
     - UsageError: options, names or values that cannot be used (exit status 2)
     - PluginError: a plugin that cannot be loaded, with the distribution or file to blame
     - StoreError: a results folder that cannot be read or written
+    - BusyError: the machine is not idle, and that was required
     - ProcessError: no process can be started
     - InstallationError: torch, or another package that attnbench needs, does not import
     - DataError: a data set or checkpoint that is not there or does not fit
@@ -43,6 +44,10 @@ class PluginError(AttnbenchError):
 
 class StoreError(AttnbenchError):
     """A results folder cannot be read or written."""
+
+
+class BusyError(AttnbenchError):
+    """Others use the machine, and it was to be measured only while nobody does."""
 
 
 class ProcessError(AttnbenchError):

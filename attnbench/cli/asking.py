@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from attnbench.cli.parameters import LATENCY, SIZE, axis_options, commas_option
+from attnbench.cli.parameters import LATENCY, SECONDS, SIZE, axis_options, commas_option
 
 _OPTIONS = (
     click.argument("sweep_file", required=False, type=click.Path(path_type=Path, dir_okay=False)),
@@ -55,3 +55,16 @@ def sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+hardware_option = commas_option(
+    "--hardware", help="Measure on each of these kinds: h100,epyc, or box=cpu. [any machine, once]"
+)
+require_idle_option = click.option(
+    "--require-idle",
+    type=SECONDS,
+    is_flag=False,
+    flag_value="600",
+    metavar="[SECONDS]",
+    help="Time nothing while others use the machine: wait up to so many seconds, 600 if not said, then give up.",
+)

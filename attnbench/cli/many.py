@@ -13,8 +13,7 @@ import click
 
 from attnbench import inert
 from attnbench.cli import invocation
-from attnbench.cli.asking import sweep_options
-from attnbench.cli.parameters import commas_option
+from attnbench.cli.asking import hardware_option, require_idle_option, sweep_options
 
 if TYPE_CHECKING:
     from attnbench.fleet.planned import SweepPlan
@@ -26,7 +25,7 @@ _MOST_REASONS = 10
 
 @click.command(short_help="Write a sweep down for many machines.")
 @sweep_options
-@commas_option("--hardware", help="Measure on each of these kinds: h100,epyc, or box=cpu. [any machine, once]")
+@hardware_option
 @click.option("--out", type=_FOLDER, required=True, help="Folder of the run, which all machines see.")
 def plan(sweep_file: Path | None, out: Path, hardware: tuple[str, ...] | None, **given: Any) -> None:  # noqa: ANN401
     """Write a sweep into a folder as groups of cells, with what each needs; attnbench work measures them.
@@ -60,6 +59,8 @@ def plan(sweep_file: Path | None, out: Path, hardware: tuple[str, ...] | None, *
 @click.command(short_help="Measure what is planned, until nothing is left.")
 @click.argument("folder", type=_FOLDER)
 @click.option("--kind", default="", help="Of hardware that this machine is. [by what its hardware calls itself]")
+@click.option("--retry", is_flag=True, help="Measure again the cells that did not end ok.")
+@require_idle_option
 @click.option("--wait", is_flag=True, help="Stay while others are at work, and take over what they may leave.")
 @click.option(
     "--silent",
@@ -68,30 +69,30 @@ def plan(sweep_file: Path | None, out: Path, hardware: tuple[str, ...] | None, *
     show_default=True,
     help="Seconds after which a worker that is not heard of has lost its group.",
 )
-def work(folder: Path, kind: str, wait: bool, silent: float) -> None:
+def work(folder: Path, kind: str, require_idle: float | None, silent: float, **how: Any) -> None:  # noqa: ANN401
     """Take groups from the FOLDER until none is left that this machine can do.
 
     Any number of workers on any machines may do so at once, and may be started and killed at any time.
     """
     from attnbench.child import start_server  # noqa: PLC0415
+    from attnbench.devices.idle import IdleWait  # noqa: PLC0415
     from attnbench.fleet.means import MachineMeans  # noqa: PLC0415
     from attnbench.fleet.work import FleetWork  # noqa: PLC0415
     from attnbench.plan import preflight  # noqa: PLC0415
 
     start_server()
     means = MachineMeans.here(preflight.take(()).devices, kind=kind)
-    at_work = FleetWork(
-        folder=folder, means=means, wait=wait, silent_s=silent, say=lambda line: click.echo(inert.line(line))
-    )
-    ended = at_work.run()
-    click.echo(inert.line(f"{ended.rows} rows of {ended.groups} groups are in {folder / 'workers' / ended.name}"))
-    for count, words in (
-        (ended.elsewhere, "groups are with other workers; --wait stays until they are done"),
-        (ended.unfit, "groups need another machine"),
-        (ended.lost, "groups were taken over by others, since this worker had not been heard of"),
-    ):
-        if count:
-            click.echo(f"{count} {words}")
+
+    def say(line: str) -> None:
+        click.echo(inert.line(line))
+
+    idle = None if require_idle is None else IdleWait(within_s=require_idle, say=say)
+    ended = FleetWork(folder=folder, means=means, idle=idle, silent_s=silent, say=say, **how).run()
+    say(f"{ended.rows} rows of {ended.groups} groups are in {folder / 'workers' / ended.name}")
+    for words in ended.words:
+        say(words)
+    if ended.busy:
+        sys.exit(invocation.GATE_FAILED)
     if ended.interrupted:
         click.echo("interrupted; a worker anywhere goes on")
         sys.exit(invocation.INTERRUPTED)

@@ -12,23 +12,35 @@ import click
 from attnbench import files, inert
 from attnbench.axes import COLD, WARM
 from attnbench.cli import invocation
-from attnbench.cli.asking import sweep_options
+from attnbench.cli.asking import hardware_option, require_idle_option, sweep_options
 from attnbench.cli.parameters import commas_option
 from attnbench.errors import StoreError
 
 
 @click.command(short_help="Measure a sweep into tables, plots and a report.")
 @sweep_options
+@hardware_option
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run. [results/<sweep>]")
 @click.option("--fresh", is_flag=True, help="Put what the folder holds aside and start over.")
 @click.option("--retry", is_flag=True, help="Run again the cells that did not end ok.")
+@require_idle_option
 @click.option("--strict", is_flag=True, help="Exit with status 3 if a cell does not end ok.")
-def run(sweep_file: Path | None, out: Path | None, fresh: bool, retry: bool, strict: bool, **given: Any) -> None:  # noqa: ANN401
+def run(  # noqa: PLR0917 - click passes options by name
+    sweep_file: Path | None,
+    hardware: tuple[str, ...] | None,
+    out: Path | None,
+    fresh: bool,
+    retry: bool,
+    require_idle: float | None,
+    strict: bool,
+    **given: Any,  # noqa: ANN401
+) -> None:
     """Measure a sweep: every combination of the axes, into a table here and a folder of results.
 
     Axes are comma lists. They can stand in SWEEP_FILE, a TOML file with the same names; what is given here goes first.
     What is usual in a project can stand in its attnbench.toml, or under [tool.attnbench] in its pyproject.toml.
-    Running the same command again does only what has no row yet.
+    Running the same command again does only what has no row yet. With --hardware, or in a folder that is planned for
+    many machines, it plans, works as one of the workers of the folder, and reports what all have measured by then.
 
     \b
     attnbench run --mechanisms hmhsa,qna --res 224,512
@@ -37,6 +49,7 @@ def run(sweep_file: Path | None, out: Path | None, fresh: bool, retry: bool, str
     attnbench run --networks hat_net_small,deit_small_patch16_224 --until counts
     """  # noqa: D301 - click wants the character
     from attnbench.child import start_server  # noqa: PLC0415
+    from attnbench.fleet import kinds  # noqa: PLC0415
     from attnbench.plan import project  # noqa: PLC0415
     from attnbench.plan.given import read_request  # noqa: PLC0415
     from attnbench.runs.job import FORK  # noqa: PLC0415
@@ -45,18 +58,23 @@ def run(sweep_file: Path | None, out: Path | None, fresh: bool, retry: bool, str
     request, settings = read_request(sweep_file, given, threads=invocation.default_threads(), usual=usual)
     if usual[1]:
         click.echo(inert.line(f"usual here, unless given: {', '.join(usual[1])} ({usual[0]})"))
+    wanted = kinds.read(hardware or (), {})
     if settings.isolation == FORK:
         start_server()
-    from attnbench.runs import session  # noqa: PLC0415 - rich and pandas
+    from attnbench.fleet import joined  # noqa: PLC0415 - rich and pandas
+    from attnbench.runs import session  # noqa: PLC0415
 
-    outcome = session.run(
-        request,
-        settings=settings,
-        out=out,
-        fresh=fresh,
-        retry=retry,
-        console=invocation.console(),
-        command=invocation.command_line(),
+    shared = joined.folder_for(request, wanted, out)
+    how: dict[str, Any] = {
+        "settings": settings,
+        "fresh": fresh,
+        "retry": retry,
+        "console": invocation.console(),
+        "command": invocation.command_line(),
+        "idle_within_s": require_idle,
+    }
+    outcome = (
+        joined.run(request, kinds=wanted, folder=shared, **how) if shared else session.run(request, out=out, **how)
     )
     if outcome.interrupted:
         sys.exit(invocation.INTERRUPTED)

@@ -66,7 +66,26 @@ class Latency(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
+class Seconds(click.ParamType[float]):
+    """Seconds to wait, of an option that may stand without a value."""
+
+    name = "seconds"
+    _MOST = 7 * 86_400
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+        """Return the seconds."""
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds <= self._MOST:
+            said = f"{value!r} is not 0 to {self._MOST} seconds; write --require-idle=600, or put the option last"
+            self.fail(said, param, ctx)
+        return seconds
+
+
 COMMAS = CommaList()
+SECONDS = Seconds()
 SIZE = Size()
 LATENCY = Latency()
 

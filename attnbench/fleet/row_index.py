@@ -56,9 +56,13 @@ class RowIndex:
         self._rows: dict[str, list[KnownRow]] = {}
         self._told = dict[Path, str]()
 
-    def refresh(self) -> None:
-        """Read what was added. A line that is no record, or not at its end yet, is passed over: its cell has no row."""
-        for part in parts.of(self._folder):
+    def refresh(self, *only: Path) -> None:
+        """Read what was added. A line that is no record, or not at its end yet, is passed over: its cell has no row.
+
+        Args:
+            *only: parts to read; all if none is given.
+        """
+        for part in only or parts.of(self._folder):
             path = part / parts.RECORDS
             begun = self._read.get(path, 0)
             try:

@@ -13,6 +13,7 @@ from typing import Any
 
 from attnbench import files, store
 from attnbench.devices import checkout
+from attnbench.devices.idle import IdleWait
 from attnbench.errors import StoreError, UsageError, did_you_mean
 from attnbench.fleet import leases, planned
 from attnbench.fleet.kinds import HardwareKind
@@ -21,6 +22,7 @@ from attnbench.fleet.means import MachineMeans
 from attnbench.fleet.planned import PlannedGroup, SweepPlan
 from attnbench.fleet.presence import SILENT_S, Liveness, Observer, Presence
 from attnbench.fleet.row_index import RowIndex
+from attnbench.plan.described import describe
 from attnbench.record import Cell, Record, Task
 from attnbench.runs import limits as machine_limits
 from attnbench.runs import runner
@@ -49,6 +51,19 @@ class WorkOutcome:
     lost: int = 0
     """Groups that others took over, since this worker had not been heard of."""
     interrupted: bool = False
+    busy: str = ""
+    """What others did on this machine, which was to be idle, when the worker gave up; empty if it did not."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What is to be said of groups that it has not done."""
+        said = (
+            (self.elsewhere, "groups are with other workers; --wait stays until they are done"),
+            (self.unfit, "groups need another machine"),
+            (self.lost, "groups were taken over by others, since this worker had not been heard of"),
+        )
+        busy = [f"{self.busy}; what was left then is for a worker anywhere"] if self.busy else []
+        return (*(f"{count} {words}" for count, words in said if count), *busy)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,6 +77,8 @@ class FleetWork:
     """Whether it stays while others are at work, to take over what they may leave."""
     retry: bool = False
     """Whether it measures again what did not end ok."""
+    idle: IdleWait | None = None
+    """Waits before each group that is timed until nobody else uses the machine; None for not."""
     say: Callable[[str], None] = lambda _: None
     worker_module: str = "attnbench.worker.main"
     sleep: Callable[[float], object] = time.sleep
@@ -101,7 +118,7 @@ class FleetWork:
                     project=checkout.project(Path.cwd(), but=self.folder),
                 )
                 one.run(planned.united(plans))
-            why = "done"
+            why = outcome.busy or "done"
         except KeyboardInterrupt:
             outcome.interrupted, why = True, "interrupted"
         except OSError as error:
@@ -141,6 +158,8 @@ class _Worker:
         self.outcome.unfit = sum(not _is_done(each, rows) for each in unfit)
         for name, number in self._offered(fit, rows):
             plan, group = fit[name]
+            if self._is_too_busy_for(group):
+                break
             if not self.leases.take(name, number):
                 continue
             self.tried[name] += 1
@@ -154,9 +173,17 @@ class _Worker:
                 with contextlib.suppress(OSError):  # it is taken over once this worker has ended
                     self.leases.let_go(name, number)
             self.outcome.groups += 1
+            rows.refresh(self.presence.folder)
         for settings, cells in self.bounded.items():
             each_s = min(machine_limits.EACH_S, settings.max_time_s)
             machine_limits.measure_after(self.presence.folder, cells, budget_s=each_s, isolation=settings.isolation)
+
+    def _is_too_busy_for(self, group: PlannedGroup) -> bool:
+        """Wait for an idle machine before a group that is timed, and return whether that was in vain."""
+        if self.work.idle is None or all(cell.task is not Task.COST for cell in group.cells):
+            return False
+        self.outcome.busy = self.work.idle.wait()
+        return bool(self.outcome.busy)
 
     def _offered(self, fit: Mapping[str, tuple[SweepPlan, PlannedGroup]], rows: RowIndex) -> Iterator[tuple[str, int]]:
         """Yield groups with the number of the lease that would be theirs: the untaken first, the longest first."""
@@ -215,7 +242,7 @@ class _Worker:
             self.outcome.rows += 1
             if "latency_bound_s" in record.metrics:
                 self.bounded.setdefault(plan.settings, []).append(record.cell)
-            outcome = ": ".join(filter(None, (record.cell.label, record.status.value, record.reason)))
+            outcome = ": ".join(filter(None, (describe(record.cell), record.status.value, record.reason)))
             self.work.say(f"[{self.outcome.rows}] {outcome}")
 
     def _take_limits(self, plan: SweepPlan, cells: tuple[Cell, ...], done: set[str]) -> None:

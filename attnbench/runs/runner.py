@@ -6,7 +6,7 @@ The runner imports no torch.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ def run(
     limits: Mapping[str, MachineLimits] | None = None,
     project: Mapping[str, Any] | None = None,
     watcher: Watcher = lambda _: None,
+    before_timing: Callable[[], object] = lambda: None,
     worker_module: str = "attnbench.worker.main",
     run_id: str = "",
     kind: str = "",
@@ -48,6 +49,7 @@ def run(
         limits: the machine's limits by environment id, for the rows' lower bounds.
         project: the commit that it was started in, for the rows.
         watcher: called when a cell enters a phase.
+        before_timing: called before each group that is timed.
         worker_module: module that does the work.
         run_id: what the rows are known by; a new one by default.
         kind: of hardware that the cells are asked for on; empty for any.
@@ -86,6 +88,8 @@ def run(
         if cells[0].task is Task.COUNTS:
             works = [group(part) for part in dealt(todo)]
         else:
+            if cells[0].task is Task.COST:
+                before_timing()
             baseline = sweep.baselines.get(cells[0].group, "")
             kept = [cell for cell in cells if cell.key == baseline and cell.key in done]
             again = [cell for cell in kept if done[cell.key].status is Status.OK]

@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +16,8 @@ from attnbench import files, store
 from attnbench.axes import CLASSIFICATION
 from attnbench.compare.verdict import Comparison
 from attnbench.devices import checkout
-from attnbench.errors import StoreError, UsageError
+from attnbench.devices.idle import IdleWait
+from attnbench.errors import BusyError, StoreError, UsageError
 from attnbench.plan import sweep
 from attnbench.plan.described import described
 from attnbench.plan.request import Request
@@ -58,8 +60,19 @@ def run(
     retry: bool,
     console: Console,
     command: str,
+    idle_within_s: float | None = None,
 ) -> SessionOutcome:
     """Measure what has no row yet, show the table and write the report.
+
+    Args:
+        request: what is asked for.
+        settings: how cells are measured.
+        out: folder of the run; by default one that is named after the request.
+        fresh: put what the folder holds aside and start over.
+        retry: run again the cells that did not end ok.
+        console: where it is shown.
+        command: as typed.
+        idle_within_s: for how long to wait before cells are timed until nobody else uses the machine; None for not.
 
     Raises:
         UsageError: anything asked for cannot be used; nothing has run then.
@@ -69,7 +82,14 @@ def run(
         planned = plan(request, settings, watcher=watcher)
     folder = out or folder_of(request)
     outcome = measure(
-        planned, settings=settings, folder=folder, fresh=fresh, retry=retry, console=console, command=command
+        planned,
+        settings=settings,
+        folder=folder,
+        fresh=fresh,
+        retry=retry,
+        console=console,
+        command=command,
+        idle_within_s=idle_within_s,
     )
     if outcome.records:
         findings = Findings.of(outcome.records, [folder])
@@ -93,10 +113,12 @@ def measure(
     retry: bool,
     console: Console,
     command: str,
+    idle_within_s: float | None = None,
 ) -> SessionOutcome:
     """Measure what has no row yet, each row on disk as soon as it is known.
 
-    A disk that fails on the way stops it; the outcome says so, and has what was measured until then.
+    A disk that fails on the way stops it, as does a machine that is to be idle and is not; the outcome says so, and has
+    what was measured until then.
 
     Raises:
         StoreError: the folder cannot be written, or what is in it cannot be read.
@@ -116,9 +138,11 @@ def measure(
         if len(todo) < len(planned.cells):
             there = f"{len(planned.cells) - len(todo)} of {len(planned.cells)} cells have their row in {folder}"
             console.print(Text(there), soft_wrap=True)
+        ready = partial(require_idle, say=lambda line: console.print(Text(line), soft_wrap=True))
         with Screen(console, todo, settings=settings) as screen:
             try:
                 timed = [cell for cell in todo if cell.task is Task.COST]
+                ready(idle_within_s if timed else None)
                 each_s, bounded = min(machine_limits.EACH_S, settings.max_time_s), list[Cell]()
                 limits = machine_limits.measure(folder, timed, budget_s=each_s, isolation=settings.isolation)
                 for record in runner.run(
@@ -130,6 +154,7 @@ def measure(
                     limits=limits,
                     project=checkout.project(Path.cwd(), but=folder),
                     watcher=screen.watch,
+                    before_timing=partial(ready, idle_within_s),
                 ):
                     kept.append(record)
                     screen.show(record)
@@ -137,7 +162,7 @@ def measure(
                 machine_limits.measure_after(folder, bounded, budget_s=each_s, isolation=settings.isolation)
             except KeyboardInterrupt:
                 interrupted = True
-            except StoreError as error:
+            except (StoreError, BusyError) as error:
                 why = str(error)
             except OSError as error:
                 why = ": ".join(filter(None, (error.filename and str(error.filename), files.reason_of(error))))
@@ -157,6 +182,20 @@ def measure(
     return SessionOutcome(records=records, interrupted=interrupted, stopped=stopped)
 
 
+def require_idle(within_s: float | None, *, say: Callable[[str], object]) -> None:
+    """Wait until nobody else uses the machine, where that is required.
+
+    Args:
+        within_s: for how long; None where it is not required.
+        say: told what is waited for.
+
+    Raises:
+        BusyError: somebody still does.
+    """
+    if within_s is not None and (why := IdleWait(within_s=within_s, say=say).wait()):
+        raise BusyError(why)
+
+
 def _refuse_shared(folder: Path) -> None:
     """Refuse a folder that workers share: what one of them is at work on would be measured twice.
 
@@ -167,6 +206,11 @@ def _refuse_shared(folder: Path) -> None:
         raise StoreError(
             f"{folder} is planned for many machines: attnbench plan ... --out {folder} adds to it, "
             f"attnbench work {folder} measures, attnbench report {folder} shows it; or give another folder with --out"
+        )
+    if any(part != folder for part in parts.of(folder)):
+        raise StoreError(
+            f"{folder} is merged of several runs, and what was measured elsewhere is not measured here: give another "
+            f"folder with --out, and attnbench merge makes one of both"
         )
 
 

@@ -43,7 +43,15 @@ for _command in (
     *(showing.list_, showing.env),
     *(measuring.run, measuring.claims, measuring.selfcheck),
     *(many.plan, many.work, many.status),
-    *(results.report, advising.advise, results.compare, explaining.explain, trending.history, results.verify),
+    *(
+        results.report,
+        results.merge,
+        advising.advise,
+        results.compare,
+        explaining.explain,
+        trending.history,
+        results.verify,
+    ),
     *(authoring.new, authoring.check),
 ):
     attnbench.add_command(_command)

@@ -51,6 +51,25 @@ def report(
     )
 
 
+@click.command(short_help="Make one folder of several runs.")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to make.")
+def merge(folders: tuple[Path, ...], out: Path) -> None:
+    """Make one folder of the FOLDERS of runs, from any machines; they stay as they are.
+
+    All rows, samples and limits are kept, told apart by where they came from. Of a cell that was measured several times
+    in one environment one row counts: one that ended ok before one that did not, else that of the first folder by name.
+    """
+    from attnbench.store import merging  # noqa: PLC0415
+
+    found = merging.merge(folders, out)
+    again = f"; {found.repeated} more of the same cells there are kept and do not count" if found.repeated else ""
+    click.echo(inert.line(f"{found.rows} rows of {found.environments} environments are in {out}{again}"))
+    for path in found.left_out:
+        click.echo(inert.line(f"left out, since it is no file: {path}"))
+    click.echo(inert.line(f"attnbench report {out} shows them"))
+
+
 @click.command(short_help="Judge two runs: FASTER, SLOWER, SAME, UNDECIDED.")
 @click.argument("base", required=False, type=click.Path(path_type=Path))
 @click.argument("head", required=False, type=click.Path(path_type=Path))

@@ -21,6 +21,8 @@ from attnbench.store import parts
 class KnownRow:
     """A row as far as it takes to see what is done: reading all of ten thousand takes seconds."""
 
+    key: str
+    """Of its cell."""
     line: str
     kind: str
     """Of hardware that its cell was asked for on, or that its machine was told to be; empty for neither."""
@@ -100,6 +102,10 @@ class RowIndex:
                 found.append(row.record)
         return found
 
+    def keys(self, group: PlannedGroup, settings: Settings) -> set[str]:
+        """Return the keys of the cells of a group that have a row."""
+        return {row.key for row in self.known(group.cells, group.needs.kind, settings)}
+
     def is_done(self, group: PlannedGroup, settings: Settings) -> bool:
         """Return whether every cell of a group has its row."""
         return sum(1 for _ in self.known(group.cells, group.needs.kind, settings)) == len(group.cells)
@@ -113,5 +119,7 @@ class RowIndex:
             kind, reason, hardware = read.get("kind") or told, read["reason"], environment.get("hardware")
         except (MisreadError, AttributeError, KeyError, TypeError, ValueError):
             return
-        row = KnownRow(line=line, kind=str(kind), hardware=str(hardware or ""), status=status, reason=str(reason))
+        row = KnownRow(
+            key=str(key), line=line, kind=str(kind), hardware=str(hardware or ""), status=status, reason=str(reason)
+        )
         self._rows.setdefault(str(key), []).append(row)

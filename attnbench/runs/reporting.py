@@ -15,6 +15,7 @@ from rich.text import Text
 from attnbench import files, store
 from attnbench.compare.verdict import Comparison
 from attnbench.errors import StoreError, UsageError
+from attnbench.fleet.lacking import units as planned_units
 from attnbench.history.account import History
 from attnbench.record import Record
 from attnbench.report import folder as report_folder
@@ -74,15 +75,19 @@ def make_report(folders: Sequence[Path], *, out: Path, console: Console, command
     within = [part for folder in folders for part in (parts.of(folder) if folder.is_dir() else [folder])]
     findings = Findings.of(records, dict.fromkeys([*folders, *within]))
     limits = {key: limit for part in within for key, limit in machine_limits.roofs(part).items()}
-    written = write(findings, out, limits, found if found.commands else Asked(by_command={command: found.cells}))
+    left = [planned_units(folder) for folder in folders if parts.is_shared(folder)]
+    open_units = [words for each in left for words in each.lacking.values()]
+    shown = found if found.commands else Asked(by_command={command: found.cells})
+    written = write(findings, out, limits, shown, lacking=open_units)
     if as_latex:
         written = replace(written, failures=(*written.failures, *_write_latex(findings, out)))
     show(findings, console)
-    missing = found.missing(list(findings.rows["cell_key"]))
+    missing = [*found.missing(list(findings.rows["cell_key"])), *open_units]
     if missing:
+        count = len(found.cells) + sum(len(each.there) + len(each.lacking) for each in left)
         more = [f"{len(missing) - _MOST_MISSING} more, in report.md"] if len(missing) > _MOST_MISSING else []
         named = "; ".join([*missing[:_MOST_MISSING], *more])
-        words = f"{len(missing)} of the {len(found.cells)} cells asked for have no row: {named}"
+        words = f"{len(missing)} of the {count} cells asked for have no row: {named}"
         console.print(Text(words), soft_wrap=True)
     name(written, out, console)
 
@@ -126,10 +131,13 @@ def _write_latex(findings: Findings, folder: Path) -> tuple[str, ...]:
 
 
 def _asked(folders: Sequence[Path]) -> Asked:
+    """Return what was asked for of runs; of what is planned only the commands, since plans say the rest by kinds."""
     together: dict[str, dict[str, str]] = {}
     for folder in filter(Path.is_dir, folders):
+        planned = planned_units(folder).cells if parts.is_shared(folder) else ()
         for command, cells in asked.read(folder).by_command.items():
-            together.setdefault(command, {}).update(cells)
+            own = {key: words for key, words in cells.items() if key not in planned}
+            together.setdefault(command, {}).update(own)
     return Asked(by_command=together)
 
 
@@ -184,13 +192,27 @@ def show(findings: Findings, console: Console) -> None:
     console.print()
 
 
-def write(findings: Findings, folder: Path, limits: Mapping[str, MachineLimits], found: Asked) -> Written:
+def write(
+    findings: Findings,
+    folder: Path,
+    limits: Mapping[str, MachineLimits],
+    found: Asked,
+    *,
+    lacking: Sequence[str] = (),
+) -> Written:
     """Write a report's files.
+
+    Args:
+        findings: what is reported.
+        folder: where they go.
+        limits: of the machines, by environment id.
+        found: what was asked for.
+        lacking: what is planned besides and has no row, in words.
 
     Raises:
         StoreError: it was interrupted.
     """
-    missing = found.missing(list(findings.rows["cell_key"]))
+    missing = (*found.missing(list(findings.rows["cell_key"])), *lacking)
     try:
         drawn, failures = report_folder.write(
             findings, folder, limits, command="\n".join(found.commands), missing=missing

@@ -207,7 +207,7 @@ def _refuse_shared(folder: Path) -> None:
             f"{folder} is planned for many machines: attnbench plan ... --out {folder} adds to it, "
             f"attnbench work {folder} measures, attnbench report {folder} shows it; or give another folder with --out"
         )
-    if any(part != folder for part in parts.of(folder)):
+    if parts.is_made_of_parts(folder):
         raise StoreError(
             f"{folder} is merged of several runs, and what was measured elsewhere is not measured here: give another "
             f"folder with --out, and attnbench merge makes one of both"

@@ -17,7 +17,7 @@ RECORDS = "records.jsonl"
 WORKERS = "workers"
 PLANS = "plans"
 """Folder of what is planned, where many machines share that of a run."""
-_SOURCE, _RETRY = "source.json", "retry.json"
+_SOURCE, _RETRY, _ASKED = "source.json", "retry.json", "asked.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +48,21 @@ def is_shared(folder: Path) -> bool:
     return _is_there(folder / PLANS)
 
 
-def shared(part: Path) -> Path | None:
-    """Return the planned folder that a part lies in; None if it is a run by itself."""
+def is_made_of_parts(folder: Path) -> bool:
+    """Return whether a run's folder has rows of workers, or of runs that were merged."""
+    return any(part != folder for part in of(folder))
+
+
+def home(part: Path) -> Path | None:
+    """Return the folder that a part lies in with others, itself if it has parts; None if it is a run by itself."""
+    if is_made_of_parts(part):
+        return part
     try:
         below = part.resolve().parent
     except (OSError, ValueError):
         return None
-    return below.parent if below.name == WORKERS and is_shared(below.parent) else None
+    there = below.name == WORKERS and (is_shared(below.parent) or _is_there(below.parent / _ASKED))
+    return below.parent if there else None
 
 
 def _is_there(path: Path) -> bool:

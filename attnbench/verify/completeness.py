@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from attnbench import store
+from attnbench.errors import StoreError
+from attnbench.fleet import lacking
 from attnbench.plan.described import describe
 from attnbench.reading import MisreadError
 from attnbench.record import Cell
@@ -21,22 +23,25 @@ def check(kept: KeptRun, tally: Tally) -> None:
 
 
 def _asked(kept: KeptRun, tally: Tally) -> None:
-    home = parts.shared(kept.folder)
+    home = parts.home(kept.folder)
     try:
         wanted = asked.held(home or kept.folder)
-    except MisreadError as error:
+        planned = lacking.units(home) if home else lacking.NOTHING
+    except (MisreadError, StoreError) as error:
         tally.wrong(_ASKED, "cells", kept=None, found=f"what was asked for: {error}")
         return
     if not wanted.by_command:
         tally.skip(asked.ASKED, "it is not there: what was asked for, and so what is missing, is not known")
         return
     rows, beside = kept.latest, _beside(kept)
-    speaks = home is None or parts.of(home)[0].name == kept.folder.name  # what all workers lack is said once
+    if home is None or parts.of(home)[0].samefile(kept.folder):  # what all of them lack is said once
+        there = {(key, ""): key in rows or key in beside for key in wanted.cells if key not in planned.cells}
+        there |= dict.fromkeys(planned.there, True) | dict.fromkeys(planned.lacking, False)
+        for (key, kind), has in there.items():
+            words = planned.lacking.get((key, kind)) or wanted.cells.get(key, "")
+            place, figure = Place(file=store.RECORDS, row=words), f"row of cell {key}{f' on {kind}' if kind else ''}"
+            tally.demand(has, place, figure, kept=None, found="a row: it was asked for")
     for key, words in wanted.cells.items():
-        place = Place(file=store.RECORDS, row=words)
-        if speaks:
-            there = key in rows or key in beside
-            tally.demand(there, place, f"row of cell {key}", kept=None, found="a row: it was asked for")
         if key in rows:
             _words(words, rows[key].record.cell, Place(file=asked.ASKED, row=key), tally)
     for key, line in rows.items():
@@ -53,9 +58,9 @@ def _words(words: str, cell: Cell, place: Place, tally: Tally) -> None:
 
 
 def _beside(kept: KeptRun) -> dict[str, str]:
-    """Return the cells that other workers on the same planned folder have rows of, with the names of those workers."""
-    home = parts.shared(kept.folder)
-    others = [part for part in parts.of(home) if part.name != kept.folder.name] if home else []
+    """Return the cells that other parts of the same folder have rows of, with the names of those parts."""
+    home = parts.home(kept.folder)
+    others = [part for part in parts.of(home) if not part.samefile(kept.folder)] if home else []
     return {record.cell.key: part.name for part in others for record in store.read(part / store.RECORDS)}
 
 

@@ -15,7 +15,7 @@ from fake_runs import FAKE_WORKER
 
 from attnbench import store
 from attnbench.errors import UsageError
-from attnbench.fleet import leases, planned, planning, status
+from attnbench.fleet import lacking, leases, planned, planning, status
 from attnbench.fleet.kinds import HardwareKind, read
 from attnbench.fleet.leases import Leases
 from attnbench.fleet.means import MachineMeans
@@ -26,7 +26,7 @@ from attnbench.plan.sweep import Sweep
 from attnbench.record import Cell, Record, Status
 from attnbench.runs import limits
 from attnbench.runs.job import SPAWN, Settings
-from attnbench.store import parts
+from attnbench.store import merging, parts
 from attnbench.verify import verify
 
 HELPERS = Path(__file__).parents[1] / "helpers"
@@ -218,6 +218,28 @@ def test_what_a_killed_worker_left_is_said_and_no_finding_once_another_has_measu
     found = verify(left, counts=False)
     assert found.holds
     assert any(each.reason.endswith(f"its row is with {ended.name}") for each in found.unchecked)
+
+
+def absent(part: Path) -> list[str]:
+    """What verify misses among the rows that were asked for."""
+    return [each.figure for each in verify(part, counts=False).findings if each.figure.startswith("row of cell")]
+
+
+def test_a_row_on_one_kind_of_hardware_is_none_on_another(tmp_path: Path) -> None:
+    kinds = (HardwareKind(name="epyc", device="cpu"), HardwareKind(name="xeon", device="cpu"))
+    cell = replace(CELLS[0], mechanism="unsupported")
+    planning.keep(tmp_path, planned_in(tmp_path, *kinds, cells=(cell,)))
+    work(tmp_path).run()
+    (part,) = parts.of(tmp_path)
+    assert absent(part) == [f"row of cell {cell.key} on xeon"]
+    assert lacking.units(tmp_path).there == {(cell.key, "epyc")}
+    assert [*lacking.units(tmp_path).lacking.values()] == ["unsupported at 32 infer float32 cpu on xeon"]
+    merging.merge([tmp_path], tmp_path.with_suffix(".merged"))
+    (part,) = parts.of(tmp_path.with_suffix(".merged"))
+    assert absent(part) == [f"row of cell {cell.key} on xeon"]
+    told = MachineMeans(devices=("cpu",), hardware=(), cores=4, memory_bytes=2**34, kind="xeon")
+    work(tmp_path, told).run()
+    assert [absent(part) for part in parts.of(tmp_path)] == [[], []]
 
 
 def test_of_two_rows_of_a_cell_one_counts_by_no_clock(tmp_path: Path) -> None:

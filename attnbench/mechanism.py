@@ -7,6 +7,7 @@ The block around it computes ``x = x + mechanism(x)`` and then ``x = x + mlp(x)`
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -155,6 +156,25 @@ class Mechanism(nn.Module, ABC):
         stage to stage. Mechanisms that reuse what an earlier layer computed override this method.
         """
         return self(x), carry
+
+    def rest(self, x: Map, carry: Any, mlp: Callable[[Map], Map]) -> tuple[Map, Any]:  # noqa: ANN401
+        """Run the MLP that follows the layer in its block, without the residual, and return what is handed on.
+
+        The MLP takes each token by itself, from a map of any height and width. Where the map is not all that there is,
+        or more than there is, this method is overridden, and ``mlp_tokens`` with it: tokens beside the map, which the
+        carry holds, go through the MLP too; of tokens that were merged, one does.
+
+        Args:
+            x: the map after the layer, its residual added, (B, H, W, C).
+            carry: what ``step`` returned.
+            mlp: the block's, its norm included, (B, H, W, C) to (B, H, W, C).
+        """
+        return mlp(x), carry
+
+    @classmethod
+    def mlp_tokens(cls, site: Site, **options: Any) -> int:  # noqa: ANN401, ARG003
+        """Return how many tokens of an image go through the MLP that follows the layer: those of the map, N."""
+        return site.tokens
 
     @classmethod
     def why_unsupported(cls, site: Site, **options: Any) -> str | None:  # noqa: ANN401, ARG003

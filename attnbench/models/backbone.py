@@ -44,14 +44,20 @@ def sites(pyramid: Pyramid, height: int, width: int) -> list[list[Site]]:
     return stages
 
 
-def macs_around(stages: Sequence[Sequence[Site]], *, pyramid: Pyramid = SWIN_T_SIZED, classes: int = 1000) -> int:
+def macs_around(
+    stages: Sequence[Sequence[Site]],
+    *,
+    pyramid: Pyramid = SWIN_T_SIZED,
+    classes: int = 1000,
+    mlp_tokens: Callable[[Site], int] = lambda site: site.tokens,
+) -> int:
     """Return the multiply-adds per image of everything but the mechanisms: shrinking, positions, MLPs, head."""
     total, channels, patch = 0, pyramid.in_channels, pyramid.patch
     for stage in stages:
         first = stage[0]
         shrink = first.tokens * channels * patch**2 * first.dim
         position = first.tokens * first.dim * 9
-        mlps = len(stage) * first.tokens * 2 * pyramid.mlp_ratio * first.dim**2
+        mlps = sum(map(mlp_tokens, stage)) * 2 * pyramid.mlp_ratio * first.dim**2
         total += shrink + position + mlps
         channels, patch = first.dim, 2
     return total + channels * classes
@@ -71,7 +77,8 @@ class BackboneBlock(nn.Module):
         """Return the map and what the mechanism hands on."""
         attended, carry = self.mechanism.step(x, carry)
         x = x + attended
-        return x + self.mlp(x), carry
+        rest, carry = self.mechanism.rest(x, carry, self.mlp)
+        return x + rest, carry
 
 
 class BackboneShrink(nn.Module):

@@ -62,7 +62,8 @@ class Block(nn.Module):
         """Return the map and what the mechanism hands on."""
         attended, carry = self.attention.step(x, carry)
         x = x + self.drop_path(attended)
-        return x + self.drop_path(self.mlp(x)), carry
+        rest, carry = self.attention.rest(x, carry, self.mlp)
+        return x + self.drop_path(rest), carry
 
 
 def linear_head(dim: int, num_classes: int) -> nn.Module:

@@ -135,8 +135,13 @@ class MechanismSubject(Subject):
         if len(given) < len(each):
             return None
         layers = sum(given, Macs(projections=0, attention=0))
-        around = backbone.macs_around(self.stages, classes=CLASSES) if self.cell.scope is Scope.BACKBONE else 0
-        return layers.total + around, layers
+        if self.cell.scope is not Scope.BACKBONE:
+            return layers.total, layers
+
+        def mlp_tokens(site: Site) -> int:
+            return self.mechanism.mlp_tokens(site, **self.cell.options)
+
+        return layers.total + backbone.macs_around(self.stages, classes=CLASSES, mlp_tokens=mlp_tokens), layers
 
     def adaptation(self) -> str:
         """Ask the mechanism at every site."""

@@ -88,19 +88,28 @@ class Jitter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         tensor.mul_(1 + self._rounding * deviation.to(tensor))
 
 
-def rounded_otherwise(model: nn.Module, x: Tensor, run: Callable[[AbstractContextManager[object]], T]) -> T:
-    """Return what a model gives where weights, input and every operator are rounded to float32 another way.
+def rounded_otherwise(
+    model: nn.Module,
+    x: Tensor,
+    run: Callable[[AbstractContextManager[object]], T],
+    *,
+    rounding: float = _FLOAT32,
+    seed: int = 0,
+) -> T:
+    """Return what a model gives where weights, input and every operator are rounded another way.
 
     Args:
         model: exact beside float32; its weights are changed.
         x: its input, which is changed as well.
         run: calls the model within the context that it is given.
+        rounding: relative deviation, that of float32 if no other is given.
+        seed: of the deviations.
     """
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for each in (*model.parameters(), x):
-            each.mul_(1 + _FLOAT32 * torch.randn(each.shape, generator=generator).to(each))
-    return run(_all(Jitter(x.dtype, rounding=_FLOAT32), sdpa_kernel(SDPBackend.MATH)))
+            each.mul_(1 + rounding * torch.randn(each.shape, generator=generator).to(each))
+    return run(_all(Jitter(x.dtype, rounding=rounding, seed=seed), sdpa_kernel(SDPBackend.MATH)))
 
 
 @contextmanager

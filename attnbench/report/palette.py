@@ -21,7 +21,7 @@ _AS_THEY_CAME = (
     *("mhsa", "hmhsa", "qna", "swin", "lavit", "sasa", "performer", "sra", "linear-sra"),
     *("twins", "maxvit", "xca", "linear", "linformer"),
     *("focal", "cga", "hiera", "cswin", "hilo", "agent", "diff"),
-    *("nat", "dinat"),
+    *("nat", "dinat", "biformer", "registers", "tome", "ss2d"),
 )
 """Built-ins, the usual baseline first; a new one stands at the end, so that the others look as before."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")

@@ -1,0 +1,5 @@
+"""Token merging."""
+
+from attnbench.mechanisms.tome.attention import TokenMergingAttention
+
+__all__ = ["TokenMergingAttention"]

@@ -166,6 +166,14 @@ class Axes:
     """Image height in pixels."""
     width: int
     """Image width in pixels."""
+    size_divisor: int = field(
+        default=0,
+        metadata=_row(
+            option="pad", help="Networks: pad images to multiples of it, as detectors do (their size_divisor). [none]",
+            read=whole(1, 4_096), phrase="padded to multiples of {}", scope=Scope.NETWORK, counted=True,
+        ),
+    )  # fmt: skip
+    """Pixels of which both sides of a network's image are a multiple, after padding; 0 for an image as it is."""
     stage: int = field(
         default=0,
         metadata=_row(

@@ -133,8 +133,9 @@ def _record(cell: Cell, records: Mapping[str, Record]) -> Record:
 
 def _estimate(record: Record, check: Check) -> Estimate:
     value = _number(record, check.metric)
-    if check.less:
-        return _exact(value - _number(record, check.less))
+    if check.less or check.plus:
+        added = _number(record, check.plus) if check.plus else 0.0
+        return _exact(value + added - (_number(record, check.less) if check.less else 0.0))
     ends = [record.metrics.get(end) for end in METRICS[check.metric].ends]
     low, high = ends or (None, None)
     return Estimate(value=value, low=low, high=high) if is_number(low) and is_number(high) else _exact(value)

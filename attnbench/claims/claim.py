@@ -54,6 +54,8 @@ class Check:
     """The other side of a ratio, of the same kind; timed in turn with the first."""
     less: str = ""
     """Metric that is taken off, such as ``macs_attention`` where a paper leaves the products out."""
+    plus: str = ""
+    """Metric that is added, such as ``ops_elementwise`` where a paper's counter counts norms too."""
     formula: str = ""
     """What the paper prints, in N, H, W, C, h, d and ``symbols``."""
     left_out: str = ""

@@ -127,7 +127,7 @@ def _check(entry: Mapping[str, Any]) -> Check:
 
 
 def _refuse_wrong_names(check: Check) -> None:
-    for metric in filter(None, (check.metric, check.less)):
+    for metric in filter(None, (check.metric, check.less, check.plus)):
         if metric not in METRICS:
             raise ValueError(f"unknown metric {metric!r}; {did_you_mean(metric, METRICS)}")
     for option, values in check.axes:

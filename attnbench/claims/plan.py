@@ -135,7 +135,7 @@ def _weights(check: Check, means: Means) -> tuple[str, ...]:
 
 def needs(check: Check) -> set[Needs]:
     """Return how far a cell must be run for the metrics of a check."""
-    return {METRICS[metric].needs for metric in (check.metric, check.less) if metric}
+    return {METRICS[metric].needs for metric in (check.metric, check.less, check.plus) if metric}
 
 
 def until(check: Check) -> str:
@@ -164,7 +164,8 @@ def _requests(check: Check, means: Means) -> Iterator[tuple[str, tuple[Request, 
 
 def _axes(check: Check, means: Means, stage: str, dim: int) -> dict[str, tuple[str, ...]]:
     """Return what one request of a check asks of the axes, those left out that mean nothing in its scope."""
-    asked = {name: check.written(name) for name in AXES_OF_A_CHECK if AXES[name].scope in {None, check.scope}}
+    here = [name for name in AXES_OF_A_CHECK if AXES[name].scope in {None, check.scope}]
+    asked = {name: values for name in here if (values := check.written(name))}
     if check.written("task") != (CLASSIFICATION,):
         del asked["res"]
     if check.scope == Scope.LAYER:

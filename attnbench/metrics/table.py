@@ -45,6 +45,16 @@ _ROWS: dict[str, Metric] = {
     "macs_closed": _count(label="MACs by closed form"),
     "macs_torch": _count(label="MACs by torch's counter", depends_on=("torch_version",)),
     "macs_fvcore": _count(label="MACs by fvcore", depends_on=("torch_version", "software.fvcore")),
+    "ops_elementwise": _count(
+        label="elementwise work besides MACs, as fvcore and timm count it",
+        unit="operations",
+        depends_on=("torch_version", "software.fvcore"),
+    ),
+    "activations": _count(
+        label="elements that products and convolutions return (timm's macts)",
+        unit="elements",
+        depends_on=("torch_version", "software.fvcore"),
+    ),
     "macs_least": _count(label="MACs that no algorithm can save", doubted_by=_doubted, compared=Compared.NOT),
     "macs_remark": Metric(label="why the counts differ"),
     "uncounted_ops": Metric(label="operators that no counter counts"),

@@ -28,6 +28,8 @@ _WORDS: Mapping[str, Value] = {"true": True, "false": False, "none": None}
 """As TOML and shells write them."""
 _UNEXPECTED = re.compile(r"unexpected keyword argument(.*)", re.DOTALL)
 """Of Python's message and of the one that timm's own constructors raise, which names all of them in a list."""
+_SEVERAL = re.compile(r"\d+(/\d+)+")
+"""Whole numbers of an argument that takes one for each stage, as they are written behind a name: ``depths=2/2/6/2``."""
 
 
 def plugins() -> dict[str, metadata.EntryPoint]:
@@ -97,7 +99,8 @@ def build(name: str, *, offered: Mapping[str, Any], given: Mapping[str, Any]) ->
     Args:
         name: as timm knows it; see ``find``.
         offered: arguments that are left out where the constructor refuses them.
-        given: arguments that it must take; they go before those that are offered.
+        given: arguments that it must take, whole numbers between slashes as a tuple of them; they go before those that
+            are offered.
 
     Raises:
         Exception: whatever the constructor raises otherwise.
@@ -105,15 +108,23 @@ def build(name: str, *, offered: Mapping[str, Any], given: Mapping[str, Any]) ->
     import timm  # noqa: PLC0415
 
     taken = {argument: value for argument, value in offered.items() if argument not in given}
+    must = {argument: _several(value) for argument, value in given.items()}
     while True:
         try:
-            return timm.create_model(name, **taken, **given), taken
+            return timm.create_model(name, **taken, **must), taken
         except TypeError as error:
             refused = _refused(error).intersection(taken)
             if not refused:
                 raise
             for argument in refused:
                 del taken[argument]
+
+
+def _several(value: object) -> object:
+    """Return whole numbers that are written between slashes as a tuple, and all else as it is."""
+    if not isinstance(value, str) or not _SEVERAL.fullmatch(value):
+        return value
+    return tuple(int(each) for each in value.split("/"))
 
 
 def _refused(error: TypeError) -> set[str]:
@@ -130,7 +141,10 @@ def fuse(on: bool) -> None:
 
 
 def parse_options(given: Mapping[str, str]) -> dict[str, Value]:
-    """Return a network's own arguments as numbers, booleans or texts, as they are written in Python."""
+    """Return a network's own arguments as numbers, booleans or texts, as they are written in Python.
+
+    Several whole numbers between slashes stay a text here, which a record can hold; ``build`` makes a tuple of them.
+    """
     return {name: _literal(text) for name, text in given.items()}
 
 

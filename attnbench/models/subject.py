@@ -80,9 +80,16 @@ class Subject(ABC):
         """By how many layers the figures are divided: layer scope reports the mean layer of its stack."""
         return 1
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the images in pixels, as the module gets them: padded where the cell says so."""
+        divisor = self.cell.size_divisor or 1
+        height, width = (-(-side // divisor) * divisor for side in (self.cell.height, self.cell.width))
+        return height, width
+
     def example(self) -> Tensor:
         """Return an input of the cell's shape and dtype on the default device, (B, 3, H, W)."""
-        return torch.randn(self.cell.batch, 3, self.cell.height, self.cell.width).to(DTYPES[self.cell.dtype])
+        return torch.randn(self.cell.batch, 3, *self.image_size).to(DTYPES[self.cell.dtype])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,21 +219,31 @@ class NetworkSubject(Subject):
 
     def _refusal(self, error: Exception) -> str:
         said = " ".join(str(error).split()) or type(error).__name__
-        return f"{self.cell.height}x{self.cell.width} pixels: {said}"
+        return f"{_text(self.image_size)} pixels: {said}"
 
     def build(self) -> nn.Module:
         """Build the network for the cell's image size."""
-        cell = self.cell
-        model = networks.create(cell.network, height=cell.height, width=cell.width, options=cell.options)
+        cell, (height, width) = self.cell, self.image_size
+        model = networks.create(cell.network, height=height, width=width, options=cell.options)
         return model.train(cell.mode is Mode.TRAIN)
 
     def closed_form(self) -> None:
         """There is none: counters count the whole network."""
 
     def adaptation(self) -> str:
-        """Say if a network that is bound to one image size was built for another; what else it does is not known."""
+        """Say if images are padded, and if a network bound to one image size was built for another.
+
+        What else it does is not known.
+        """
+        return "; ".join(filter(None, (self._padding(), self._rebuilt())))
+
+    def _padding(self) -> str:
+        given = (self.cell.height, self.cell.width)
+        return "" if given == self.image_size else f"images of {_text(given)} padded to {_text(self.image_size)}"
+
+    def _rebuilt(self) -> str:
         described = getattr(self.on_meta()[0], "pretrained_cfg", {})
-        size = (self.cell.height, self.cell.width)
+        size = self.image_size
         if not described.get("fixed_input_size") or described["input_size"][1:] == size:
             return ""
         return f"built for {_text(size)} instead of {_text(described['input_size'][1:])}"
@@ -244,15 +261,17 @@ class DenseSubject(NetworkSubject):
         given: dict[str, Any] = dict(cell.options)
         networks.fuse(given.pop("backend") != "unfused")
         task = dense.DenseTask(cell.head)
-        model = dense_model.build(task, cell.network, height=cell.height, width=cell.width, **given)
+        height, width = self.image_size
+        model = dense_model.build(task, cell.network, height=height, width=width, **given)
         return model.train(cell.mode is Mode.TRAIN)
 
     def adaptation(self) -> str:
-        """Say if the network has another form for dense tasks than for classification."""
+        """Say if images are padded, and if the network has another form for dense tasks than for classification."""
         from attnbench.models.dense.features import Features  # noqa: PLC0415 - torchvision
 
         dense_form = any(each.dense for each in self.on_meta()[0].modules() if isinstance(each, Features))
-        return "in its form for dense tasks (dense=True)" if dense_form else ""
+        said = "in its form for dense tasks (dense=True)" if dense_form else ""
+        return "; ".join(filter(None, (self._padding(), said)))
 
 
 def of(cell: Cell) -> Subject:

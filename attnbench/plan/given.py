@@ -167,7 +167,7 @@ def _idle(wanted: Mapping[str, Any]) -> list[tuple[str, str]]:
     of_layers = [name for name, axis in AXES.items() if axis.scope is Scope.LAYER]
     idle = [] if layers else [(name, f"--scope {Scope.LAYER}") for name in of_layers]
     idle += [] if wanted.get("accuracy") else [(name, "--accuracy") for name in _OF_ACCURACY]
-    idle += [] if wanted.get("networks") else [("class_order", "--networks")]
+    idle += [] if wanted.get("networks") else [(name, "--networks") for name in ("class_order", "pad")]
     idle += [] if wanted.get("until", "latency") == "latency" or not wanted.get("energy") else [("energy", "timing")]
     of_timing = [*(name for name, axis in AXES.items() if axis.timed), "max_latency"]
     idle += [] if wanted.get("until", "latency") == "latency" else [(name, "timing") for name in of_timing]

@@ -34,6 +34,10 @@ class Counts:
     """Those of products of two tensors that both depend on the input, by torch's counter."""
     uncounted: tuple[str, ...] = ()
     """Operators that did work which torch's counter has no formula for, and fvcore none either. Sorted."""
+    elementwise: int | None = field(default=None, compare=False)
+    """What fvcore counts besides multiply-adds: norms, pooling, interpolation; None where it cannot run the module."""
+    activations: int | None = field(default=None, compare=False)
+    """Elements that products and convolutions return, as fvcore counts them."""
     remark: str = ""
     """Why the two differ by over 1 %, or why a counter has no figure; empty if there is nothing to say."""
     unseen: Mapping[str, float] = field(default_factory=dict, compare=False)
@@ -64,6 +68,8 @@ def count(build: Build) -> Counts:
         macs_torch=by_torch.macs if by_torch else None,
         macs_fvcore=by_fvcore.macs if by_fvcore else None,
         macs_attention=by_torch.macs_attention if by_torch else None,
+        elementwise=by_fvcore.elementwise if by_fvcore else None,
+        activations=by_fvcore.activations if by_fvcore else None,
         uncounted=by_torch.uncounted if by_torch else (),
         unseen=by_torch.unseen if by_torch else {},
         macs_least=by_torch.macs_least if by_torch else 0,

@@ -21,7 +21,14 @@ with warnings.catch_warnings():  # on import fvcore scripts a loss, which torch 
     warnings.simplefilter("ignore", DeprecationWarning)
     warnings.simplefilter("ignore", FutureWarning)
     from fvcore.nn import FlopCountAnalysis
-    from fvcore.nn.jit_handles import get_shape
+    from fvcore.nn.jit_handles import (
+        batchnorm_flop_jit,
+        conv_flop_jit,
+        elementwise_flop_counter,
+        get_shape,
+        linear_flop_jit,
+        norm_flop_counter,
+    )
 
 Handle = Callable[[Sequence[Any], Sequence[Any]], int]
 
@@ -35,25 +42,55 @@ class FvcoreCount:
     """Those of matrix products, attention included; the rest are convolutions."""
     missed: tuple[str, ...]
     """Operators in the trace that fvcore counts as nothing although they do work. Sorted."""
+    elementwise: int = 0
+    """What fvcore counts besides: norms, adaptive pooling and interpolation, by its own rules."""
+    activations: int = 0
+    """Elements that matrix products and convolutions return."""
 
 
 def count_fvcore(model: nn.Module, inputs: Inputs) -> FvcoreCount:
     """Count a forward pass with fvcore's FlopCountAnalysis, with handlers for the products that it misses.
 
-    What fvcore counts besides multiply-adds (norms, pooling, interpolation) is left out, so that the columns
-    compare.
+    What fvcore counts besides multiply-adds (``_BESIDES``) stands by itself, so that the columns compare. Activations
+    are as in its ActivationCountAnalysis; those of fused attention are the unfused form's, scores and sums.
 
     Args:
         model: on the meta device, in evaluation mode, without gradients; see ``weightless``.
         inputs: of one image, on the meta device.
     """
-    analysis = FlopCountAnalysis(model, inputs).set_op_handle(**_HANDLES)
+    elementwise: list[int] = []
+    activations: list[int] = []
+    handles = _HANDLES | {kind: _noting(_HANDLES[kind], activations, _returned) for kind in _PRODUCTS}
+    handles |= {kind: _noting(_HANDLES.get(kind, _nothing), elementwise, besides) for kind, besides in _BESIDES.items()}
+    analysis = FlopCountAnalysis(model, inputs).set_op_handle(**handles)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
     with torch.no_grad(), traceable_on_meta():
         macs = int(analysis.total())
-    convolutions = int(analysis.by_operator().get("conv", 0))
     missed = {kind for kind in analysis.unsupported_ops() if not is_workless_kind(kind)}
-    return FvcoreCount(macs=macs, products=macs - convolutions, missed=tuple(sorted(missed)))
+    return FvcoreCount(
+        macs=macs,
+        products=macs - int(analysis.by_operator().get("conv", 0)),
+        missed=tuple(sorted(missed)),
+        elementwise=sum(elementwise),
+        activations=sum(activations),
+    )
+
+
+def _noting(handle: Handle, notes: list[int], noted: Handle) -> Handle:
+    """Return a handler that also notes something else of each operator."""
+
+    def noting(inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:  # noqa: ANN401 - a number or a counter
+        notes.append(int(noted(inputs, outputs)))
+        return handle(inputs, outputs)
+
+    return noting
+
+
+def _returned(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    """Return how many elements a product returns; of fused attention, its scores too."""
+    fused = outputs[0].node().kind() == _FUSED
+    scores = prod(get_shape(inputs[0])[:-1]) * get_shape(inputs[1])[-2] if fused else 0
+    return int(prod(get_shape(outputs[0])) + scores)
 
 
 def _product(left: int) -> Handle:
@@ -120,22 +157,30 @@ def _nothing(_: Sequence[Any], __: Sequence[Any]) -> int:
     return 0
 
 
-_NOT_PRODUCTS = (
-    "batch_norm",
-    "grid_sampler",
-    "group_norm",
-    "instance_norm",
-    "layer_norm",
-    "upsample_bilinear2d",
-    "upsample_nearest2d",
-)
+_FUSED = "aten::scaled_dot_product_attention"
+_NAMES_OF_PRODUCTS = ("_convolution", "addmm", "baddbmm", "bmm", "einsum", "linear", "matmul", "mm")
+_PRODUCTS = (*(f"aten::{name}" for name in _NAMES_OF_PRODUCTS), _FUSED)
+"""What fvcore counts the activations of, and what comes to the same."""
+_BESIDES: dict[str, Handle] = {
+    "aten::adaptive_avg_pool2d": elementwise_flop_counter(1, 0),
+    "aten::batch_norm": batchnorm_flop_jit,
+    "aten::grid_sampler": elementwise_flop_counter(0, 4),
+    "aten::group_norm": norm_flop_counter(2),
+    "aten::instance_norm": norm_flop_counter(1),
+    "aten::layer_norm": norm_flop_counter(2),
+    "aten::upsample_bilinear2d": elementwise_flop_counter(0, 4),
+    "aten::upsample_nearest2d": elementwise_flop_counter(0, 1),
+}
+"""What fvcore counts besides multiply-adds: an element of a layer or group norm 5 (4 without weights), of a batch norm
+2 (1), of what is pooled adaptively 1, and of what an interpolation returns 1 (nearest) or 4 (bilinear)."""
 _HANDLES: dict[str, Handle] = {
-    **{f"aten::{name}": _nothing for name in _NOT_PRODUCTS},  # a handler of None leaves fvcore's own in force
+    "aten::_convolution": conv_flop_jit,
+    "aten::linear": linear_flop_jit,
     **{f"aten::{name}": _product(0) for name in ("matmul", "mm", "bmm", "mv", "dot", "_int_mm")},
     **{f"aten::{name}": _product(1) for name in ("addmm", "baddbmm", "addmv")},
     "aten::addbmm": _sum_of_products,
     "aten::einsum": _einsum,
-    "aten::scaled_dot_product_attention": _attention,
+    _FUSED: _attention,
     "aten::cdist": _distances,
     "aten::linalg_vecdot": _rows,
     **summed_in_trace.HANDLES,

@@ -33,6 +33,8 @@ def count(asked: subject.Subject) -> dict[str, Value]:
         "macs_closed": closed[0] // per if closed else None,
         "macs_torch": _each(counts.macs_torch, per),
         "macs_fvcore": _each(counts.macs_fvcore, per),
+        "ops_elementwise": _each(counts.elementwise, per),
+        "activations": _each(counts.activations, per),
         "macs_least": min(counts.macs_least, macs or 0) // per,
         "macs_remark": counts.remark or None,
         "uncounted_ops": " ".join(counts.uncounted) or None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
@@ -13,6 +14,8 @@ from attnbench.mechanisms.hmhsa.channels_last import MapNorm, Pointwise
 from attnbench.mechanisms.hmhsa.grids import concatenated, cut, join, pairs, pooled_tokens
 
 Size: TypeAlias = int | Literal["auto"]
+Partial: TypeAlias = Literal["averaged", "dropped"]
+"""What becomes of a pool at the end of a side that covers fewer tokens than the others."""
 Tokens: TypeAlias = Float[Tensor, "images tokens dim"]
 Projected: TypeAlias = Float[Tensor, "images tokens channels"]
 Queries: TypeAlias = Float[Tensor, "images tokens heads head_dim"]
@@ -71,6 +74,8 @@ class HMHSA(Mechanism):
         - Maps of any size. The authors' code needs sides that G1 divides; here what is left over at the bottom and the
           right forms smaller grids, and a last pool averages the tokens that it covers. This equals padding the map
           with tokens that are masked out as keys and left out of the averages, at the cost of neither.
+        - ``partial=dropped`` leaves tokens beyond the last whole pool out of keys and values, as the authors' code
+          does; published multiply-adds of dense tasks are counted so.
         - ``auto`` follows the stage: G1, G2 = 8, 8 at stride 4; 7, 4 at 8; 7, 2 at 16; plain attention from 32 on,
           which is HAT-Net for classification. Dense tasks use 8, 16; 8, 8; 8, 4 there.
         - There is no dropout.
@@ -90,7 +95,13 @@ class HMHSA(Mechanism):
     reach = "global"
 
     def __init__(
-        self, site: Site, *, grid: Size = "auto", pool: Size = "auto", backend: Literal["sdpa", "unfused"] = "sdpa"
+        self,
+        site: Site,
+        *,
+        grid: Size = "auto",
+        pool: Size = "auto",
+        partial: Partial = "averaged",
+        backend: Literal["sdpa", "unfused"] = "sdpa",
     ) -> None:
         """Build the layer.
 
@@ -98,6 +109,8 @@ class HMHSA(Mechanism):
             site: where the layer stands; the map may have any size.
             grid: G1, tokens along a side of a grid; 1 makes the layer plain attention over the whole map.
             pool: G2, tokens along a side of what is averaged to one key; has no meaning where the grid is 1.
+            partial: whether a pool at the bottom or the right that covers fewer tokens is ``averaged`` to a key as
+                well, or ``dropped``, as in the authors' code.
             backend: ``sdpa`` for torch's fused attention, ``unfused`` for the three steps; same output.
 
         Raises:
@@ -105,6 +118,7 @@ class HMHSA(Mechanism):
         """
         super().__init__(site)
         self.grid, self.pool = sizes(site, grid=grid, pool=pool)
+        self.partial = partial == "averaged"
         self.attend = fused if backend == "sdpa" else unfused
         dim = site.dim
         self.norm = MapNorm(dim)
@@ -141,7 +155,7 @@ class HMHSA(Mechanism):
 
     def _to_pooled(self, x: Map) -> Map:
         """Return what each token gathers from the averages of the pools."""
-        pooled = F.avg_pool2d(x.permute(0, 3, 1, 2), self.pool, ceil_mode=True).permute(0, 2, 3, 1)
+        pooled = F.avg_pool2d(x.permute(0, 3, 1, 2), self.pool, ceil_mode=self.partial).permute(0, 2, 3, 1)
         (q,) = self._heads(self.q(x).flatten(1, 2), 1).unbind(2)
         k, v = self._heads(self.kv(self.ds_norm(pooled)).flatten(1, 2), 2).unbind(2)
         return self.attend(q, k, v).view(x.shape)
@@ -151,7 +165,15 @@ class HMHSA(Mechanism):
         return tokens.view(*tokens.shape[:2], parts, self.site.heads, self.site.head_dim)
 
     @classmethod
-    def macs(cls, site: Site, *, grid: Size = "auto", pool: Size = "auto", **options: Any) -> Macs:  # noqa: ANN401, ARG003
+    def macs(
+        cls,
+        site: Site,
+        *,
+        grid: Size = "auto",
+        pool: Size = "auto",
+        partial: Partial = "averaged",
+        **options: Any,  # noqa: ANN401, ARG003
+    ) -> Macs:
         """Return N C (5 C + 2 G1^2) + 2 (N / G2^2) C (C + N), or 4 N C^2 + 2 N^2 C where G1 is 1.
 
         Where G1 or G2 does not divide the map, G1^2 is the mean size of a token's grid and N / G2^2 the number of
@@ -161,34 +183,54 @@ class HMHSA(Mechanism):
         tokens, dim = site.tokens, site.dim
         if side == 1:
             return Macs(projections=4 * tokens * dim**2, attention=2 * tokens**2 * dim)
-        pooled = pooled_tokens(site, pool_side)
+        pooled = pooled_tokens(site, pool_side, partial=partial == "averaged")
         return Macs(
             projections=(5 * tokens + 2 * pooled) * dim**2,
             attention=2 * dim * (pairs(site, side) + tokens * pooled),
         )
 
     @classmethod
-    def adaptation(cls, site: Site, *, grid: Size = "auto", pool: Size = "auto", **options: Any) -> str | None:  # noqa: ANN401, ARG003
-        """Say that grids or pools at the bottom and right are smaller, or None if all are whole."""
+    def adaptation(
+        cls,
+        site: Site,
+        *,
+        grid: Size = "auto",
+        pool: Size = "auto",
+        partial: Partial = "averaged",
+        **options: Any,  # noqa: ANN401, ARG003
+    ) -> str | None:
+        """Say that grids or pools at the bottom and right are smaller or dropped, or None if all are whole."""
         side, pool_side = sizes(site, grid=grid, pool=pool)
         if side == 1:
             return None
-        cut_short = [
-            (f"{name} of {site.height % size or size}x{site.width % size or size}", f"{size}x{size}")
-            for name, size in (("grids", side), ("pools", pool_side))
-            if site.height % size or site.width % size
-        ]
-        if not cut_short:
-            return None
-        found, whole = (" and ".join(texts) for texts in zip(*cut_short, strict=True))
-        return f"the map ends in {found}, instead of {whole}"
+        sizes_of = {"grids": side, "pools": pool_side}
+        unfit = {name: size for name, size in sizes_of.items() if site.height % size or site.width % size}
+        dropped = unfit.pop("pools", None) if partial == "dropped" else None
+        said = [_cut_short(site, unfit)] if unfit else []
+        said += [f"tokens beyond the last whole pool of {dropped}x{dropped} are no keys"] if dropped else []
+        return "; ".join(said) or None
 
     @classmethod
-    def why_unsupported(cls, site: Site, *, grid: Size = "auto", pool: Size = "auto", **options: Any) -> str | None:  # noqa: ANN401
-        """Say that the channels do not divide into the heads, or None.
+    def why_unsupported(
+        cls,
+        site: Site,
+        *,
+        grid: Size = "auto",
+        pool: Size = "auto",
+        partial: Partial = "averaged",
+        **options: Any,  # noqa: ANN401
+    ) -> str | None:
+        """Say that the channels do not divide into the heads, or that no pool is whole, or None.
 
         Raises:
             ValueError: a side is smaller than 1.
         """
-        sizes(site, grid=grid, pool=pool)
+        side, pool_side = sizes(site, grid=grid, pool=pool)
+        if partial == "dropped" and side > 1 and not pooled_tokens(site, pool_side, partial=False):
+            return f"no pool of {pool_side}x{pool_side} is whole, and partial=dropped leaves no keys"
         return super().why_unsupported(site, **options)
+
+
+def _cut_short(site: Site, unfit: Mapping[str, int]) -> str:
+    found = " and ".join(f"{name} of {site.height % n or n}x{site.width % n or n}" for name, n in unfit.items())
+    return f"the map ends in {found}, instead of {' and '.join(f'{n}x{n}' for n in unfit.values())}"

@@ -79,6 +79,7 @@ def pairs(site: Site, grid: int) -> int:
     return sum(down.pieces * across.pieces * (down.piece * across.piece) ** 2 for down, across in sides)
 
 
-def pooled_tokens(site: Site, pool: int) -> int:
-    """Return how many tokens the map has after pooling, where a last, smaller pool counts as one."""
-    return math.ceil(site.height / pool) * math.ceil(site.width / pool)
+def pooled_tokens(site: Site, pool: int, *, partial: bool = True) -> int:
+    """Return how many tokens the map has after pooling, where a last, smaller pool counts as one if it is partial."""
+    rounded = math.ceil if partial else math.floor
+    return rounded(site.height / pool) * rounded(site.width / pool)

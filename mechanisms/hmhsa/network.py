@@ -24,8 +24,8 @@ Differs from the paper:
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -34,7 +34,7 @@ from timm.models import register_model
 from torch import nn
 
 from attnbench.mechanism import Map
-from attnbench.mechanisms.hmhsa.attention import HMHSA
+from attnbench.mechanisms.hmhsa.attention import HMHSA, Partial
 from attnbench.models.backbone import sites
 from attnbench.models.blocks import draw, drop_path_rates, linear_head
 from attnbench.models.built_by_timm import create
@@ -118,6 +118,7 @@ class HATNet(PyramidNetwork):
         dense: bool = False,
         grids: Sequence[int] | None = None,
         pools: Sequence[int] | None = None,
+        partial: Partial = "averaged",
         backend: Literal["sdpa", "unfused"] = "sdpa",
         in_chans: int = 3,
         num_classes: int = 1000,
@@ -135,6 +136,7 @@ class HATNet(PyramidNetwork):
             dense: take the paper's grids and pools for dense tasks, not those for classification.
             grids: G1 of each stage, tokens along a side of a grid, instead of those; 1 for the whole map.
             pools: G2 of each stage, tokens along a side of what is averaged to one key, instead of those.
+            partial: what becomes of pools at the bottom and the right that cover fewer tokens, as in ``HMHSA``.
             backend: implementation of the attention, as in ``HMHSA``.
             in_chans: channels of an image.
             num_classes: classes; 0 for pooled features instead of logits.
@@ -154,9 +156,11 @@ class HATNet(PyramidNetwork):
         drop_paths = drop_path_rates(drop_path_rate, sum(depths))
         heads = tuple(dim // head_dim for dim in dims)
         for index, places in enumerate(sites(Pyramid(dims=dims, depths=depths, heads=heads), *NOMINAL)):
-            mlp = partial(ConvMLP, dims[index], EXPANSIONS[index] * dims[index], kernel_sizes[index])
-            attention = partial(HMHSA, grid=grids[index], pool=pools[index], backend=backend)
-            self.blocks.append(nn.ModuleList(HATBlock(attention(site), mlp(), next(drop_paths)) for site in places))
+            mlp = functools.partial(ConvMLP, dims[index], EXPANSIONS[index] * dims[index], kernel_sizes[index])
+            chosen = {"grid": grids[index], "pool": pools[index], "partial": partial, "backend": backend}
+            self.blocks.append(
+                nn.ModuleList(HATBlock(HMHSA(site, **chosen), mlp(), next(drop_paths)) for site in places)
+            )
         self.ds2, self.ds3, self.ds4 = (Downsample(*pair) for pair in pairwise(dims))
         # The authors' dropout is classifier.0; here it is in forward_head.
         self.classifier = nn.Sequential(nn.Identity(), linear_head(dims[-1], num_classes))

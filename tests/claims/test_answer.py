@@ -24,6 +24,14 @@ def test_a_figure_is_read_and_what_is_left_out_taken_off(tmp_path: Path) -> None
     assert less.estimate.value == 70
 
 
+def test_a_metric_is_taken_off_and_another_added(tmp_path: Path) -> None:
+    records = recorded(record(cell(), macs=100, macs_attention=30, ops_elementwise=5))
+    plus = answer(replace(MACS, plus="ops_elementwise"), [ClaimPoint(of=cell())], records, tmp_path)
+    less = replace(MACS, plus="ops_elementwise", less="macs_attention")
+    both = answer(less, [ClaimPoint(of=cell())], records, tmp_path)
+    assert (plus.estimate.value, both.estimate.value) == (105, 75)
+
+
 def test_a_ratio_of_times_is_taken_within_the_rounds(tmp_path: Path) -> None:
     of, over = cell("a"), cell("b")
     drift = np.linspace(1, 3, 40)  # a machine that slows down to a third: medians' quotients would not show 2

@@ -99,6 +99,13 @@ def asked_of(network: Callable[[], nn.Module], monkeypatch: pytest.MonkeyPatch) 
     return subject.NetworkSubject(cell=cell("numbers", height=8, width=8))
 
 
+def test_whole_numbers_between_slashes_are_an_argument_for_each_stage() -> None:
+    deep = cell("swin_tiny_patch4_window7_224")
+    shallow = subject.of(replace(deep, options=deep.options | {"depths": "1/1/2/1"})).build()
+    assert [len(stage.blocks) for stage in shallow.layers] == [1, 1, 2, 1]
+    assert networks.parse_options({"depths": "1/1/2/1", "ratio": "1/2x"}) == {"depths": "1/1/2/1", "ratio": "1/2x"}
+
+
 def test_a_network_that_reads_numbers_while_it_is_built_is_supported(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = asked_of(lambda: Numbers(rates=torch.linspace(0, 0.1, 4)), monkeypatch)
     assert asked.why_unsupported() is None

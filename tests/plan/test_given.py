@@ -25,6 +25,7 @@ from attnbench.runs.session import folder_of
         ),
         ({"seeds": 5, "epochs": 1}, ["--seeds does nothing without --accuracy", "--epochs does nothing without"]),
         ({"energy": True, "until": "memory"}, ["--energy does nothing without timing"]),
+        ({"pad": ("128",)}, ["--pad does nothing without --networks"]),
         ({"checkpoint": ("a=b",)}, ["--checkpoint does nothing without --accuracy"]),
     ],
 )
@@ -132,10 +133,9 @@ def test_a_folder_is_named_as_ever_so_that_runs_are_gone_on_with(given: dict[str
 @pytest.mark.parametrize("option", [name for name in AXES if name not in {"device", "res", "scope", "task"}])
 def test_every_axis_can_stand_in_a_sweep_file_as_one_value_or_several(option: str, tmp_path: Path) -> None:
     usual = AXES[option].usual or "8"
-    (tmp_path / "sweep.toml").write_text(f'mechanisms = "mhsa"\nscope = "layer"\n{option} = ["{usual}"]\n')
+    subjects = {"mechanisms": "mhsa", "networks": "resnet18", "scope": ("layer", "network")}
+    named = 'mechanisms = "mhsa"\nnetworks = "resnet18"\nscope = ["layer", "network"]\n'
+    (tmp_path / "sweep.toml").write_text(f'{named}{option} = ["{usual}"]\n')
     request, _ = read_request(tmp_path / "sweep.toml", {}, threads=1)
     assert request.written(option) == (usual,)
-    assert (
-        request.digest
-        == read_request(None, {"mechanisms": "mhsa", "scope": "layer", option: usual}, threads=1)[0].digest
-    )
+    assert request.digest == read_request(None, {**subjects, option: usual}, threads=1)[0].digest

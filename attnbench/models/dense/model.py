@@ -15,13 +15,32 @@ HAT-Net with the paper's grids and pools for dense tasks, at the default sizes, 
 The parameters, here those under Semantic FPN, are the published ones but for tiny, which the paper has 0.6 M smaller
 under every head: another network, and many fit. In place of depths 2, 2, 6, 3, for one, 3, 3, 5, 3 would.
 
-Of the multiply-adds the published ones agree to 2 % nowhere but for tiny's Semantic FPN. The rest is not explained:
+The ablation of grids and pools under Mask R-CNN (table 6), of which 303 G for small is a part, is met to 0.2 % by all
+six figures: images are padded to multiples of 128, a grid of 8 at stride 16, so that 800 x 1280 becomes 896 x 1280; all
+products are counted, and norms too (``ops_elementwise``); a last pool that is not whole is dropped.
+``--networks hat_net_small:pools=12/4/2/1:partial=dropped --task instance --pad 128`` is its first row.
+
+    G1          G2          published   here
+    8, 8, 8     12, 4, 2    338         338.3
+    8, 8, 8     12, 6, 3    313         313.2
+    8, 8, 8     16, 8, 4    303         302.5
+    8, 8, 8     32, 16, 8   291         290.6
+    16, 16, 8   16, 8, 4    309         308.7
+    4, 4, 4     16, 8, 4    300         299.9
+
+The same tables count other networks in four ways: with all products (Twins under the detectors), without any (Swin;
+Twins under Semantic FPN), without those of a first stage that has one head (PVT, P2T), and as above; docs/figures.md
+has them.
+
+Of the other multiply-adds the published ones agree to 2 % nowhere but for tiny's Semantic FPN. The rest is not
+explained:
     - It is not the heads': ResNets under them cost what is published, and Mask R-CNN 18.4 to 18.6 G more than
       RetinaNet, published 17 to 19.
     - It is not the counter's: for small at 512 x 512, where 6.1 G are missing beyond convolutions, MMCV counts 0.1 G
       beside them (norms, biases, pools); ptflops, thop, fvcore and MMEngine 0.2 G at most beside attention products.
-    - It is no larger image: 832 x 1344 brings RetinaNet to 281 G for small, but to 467 G for large; 544 x 544 is too
-      large for tiny, small and medium under Semantic FPN, and too small for large.
+    - It is no larger image: 896 x 1280 brings RetinaNet to 228, 290, 397 and 481 G, 832 x 1344 to 281 G for small, but
+      to 467 G for large; 512 x 512 needs no padding, and 544 x 544 is too large for tiny, small and medium under
+      Semantic FPN, and too small for large.
     - It grows faster than the image, which is 3.9 times as large under RetinaNet: beyond convolutions by 7.9, 8.2 and
       8.5 times for small, medium and large. The attention products are too few, counted once; counted twice, large
       still lacks 7.8 and 9.4 % of its totals.

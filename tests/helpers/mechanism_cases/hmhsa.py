@@ -44,7 +44,8 @@ def of_one_image(layer: HMHSA, x: Tensor) -> Tensor:
         rows, columns = zip(*grid, strict=True)
         local[rows, columns] = attention_by_definition(*(t[rows, columns] for t in (q, k, v)), heads)
     local = normed(local + x, layer.grid_norm)
-    pools = [torch.stack([local[i, j] for i, j in pool]).mean(0) for pool in blocks(height, width, layer.pool)]
+    kept = [pool for pool in blocks(height, width, layer.pool) if layer.partial or len(pool) == layer.pool**2]
+    pools = [torch.stack([local[i, j] for i, j in pool]).mean(0) for pool in kept]
     k, v = projected(normed(torch.stack(pools), layer.ds_norm), layer.kv).chunk(2, -1)
     distant = attention_by_definition(projected(local, layer.q).flatten(0, 1), k, v, heads).view(x.shape)
     return projected(local + distant, layer.proj)
@@ -57,7 +58,8 @@ def by_definition(layer: HMHSA, x: Tensor, **_: object) -> Tensor:
 
 SITE = partial(site_of, dim=12, heads=3)
 
-PLACES = tuple(
+DROPPED = at("pools at the end dropped", SITE(9, 7), grid=4, pool=2, partial="dropped")
+AVERAGED = tuple(
     at(name, SITE(height, width), grid=grid, pool=pool)
     for name, (height, width, grid, pool) in {
         "divisible": (8, 12, 4, 2),
@@ -69,6 +71,7 @@ PLACES = tuple(
         "plain attention": (5, 6, 1, 2),
     }.items()
 )
+PLACES = (*AVERAGED, DROPPED)
 
 CASE = Case(
     mechanism=HMHSA,
@@ -97,12 +100,17 @@ CASE = Case(
             {},
             "the map ends in grids of 1x8 and pools of 1x8, instead of 8x8 and 8x8",
         ),
+        (
+            SITE(57, 56, stride=4),
+            {"partial": "dropped"},
+            "the map ends in grids of 1x8, instead of 8x8; tokens beyond the last whole pool of 8x8 are no keys",
+        ),
         (SITE(57, 3, stride=32), {}, None),  # plain attention takes any map as it is
     ],
     others=[
         Other(
             name="padding and masking",
-            places=PLACES,
+            places=AVERAGED,
             expected=lambda layer, x, **_: PlainHMHSA(layer)(x),
             rtol=1e-9,
             atol=1e-9,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 
 import pytest
@@ -244,6 +245,16 @@ def test_a_row_says_that_a_network_is_not_in_its_form_for_classification(spec, s
     asked = {"scope": Scope.NETWORK, "network": "hat_net_tiny", "mechanism": "", "head": "segmentation"}
     cell = Cell(**asked, height=64, width=64, options={"backend": "sdpa", **spec})
     assert subject.of(cell).adaptation() == said
+
+
+def test_images_are_padded_to_a_multiple_as_detectors_do():
+    asked = {"scope": Scope.NETWORK, "network": "resnet18", "mechanism": "", "head": "instance"}
+    cell = Cell(**asked, height=60, width=64, size_divisor=32, options={"backend": "sdpa"})
+    padded, plain = subject.of(cell), subject.of(replace(cell, height=64, size_divisor=0))
+    assert padded.example().shape == (1, 3, 64, 64)
+    assert flops.count(padded.on_meta) == flops.count(plain.on_meta)
+    assert (padded.adaptation(), plain.adaptation()) == ("images of 60x64 padded to 64x64", "")
+    assert cell.key != replace(cell, size_divisor=0).key
 
 
 # What the harness asks of a module

@@ -8,6 +8,8 @@ from test_dense import HAT_NET_DENSE, image_on_meta, macs_g, params_m, weightles
 from torch import nn
 
 from attnbench.models.dense import DenseTask
+from attnbench.models.dense.model import build
+from attnbench.probes.flops_fvcore import count_fvcore
 
 V1C = {"stem_type": "deep", "stem_width": 32}
 """MMSegmentation's stem of a ResNet: three convolutions of 3 x 3 in place of one of 7 x 7."""
@@ -30,6 +32,27 @@ def test_resnets_under_the_heads_cost_what_is_published(task, network, options, 
     model = weightless(task, network, **options)
     assert params_m(model) == pytest.approx(params, rel=0.01)
     assert macs_g(model, image_on_meta(task))[0] == pytest.approx(macs, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("grids", "pools", "published"),
+    [
+        ("8/8/8/1", "12/4/2/1", 338),
+        ("8/8/8/1", "12/6/3/1", 313),
+        ("8/8/8/1", "16/8/4/1", 303),
+        ("8/8/8/1", "32/16/8/1", 291),
+        ("16/16/8/1", "16/8/4/1", 309),
+        ("4/4/4/1", "16/8/4/1", 300),
+    ],
+)
+def test_hat_nets_ablation_is_of_padded_images_with_products_and_norms(grids, pools, published):
+    """Source: HAT-Net, MIR 2024, table 6; 800 x 1280 is padded to multiples of 128."""
+    options = {"grids": grids, "pools": pools, "partial": "dropped", **HAT_NET_DENSE}
+    with torch.device("meta"):
+        model = build(DenseTask.INSTANCE, "hat_net_small", height=896, width=1280, **options).eval()
+        images = torch.empty(1, 3, 896, 1280)
+    found = count_fvcore(model.requires_grad_(False), (images,))
+    assert (found.macs + found.elementwise) / 1e9 == pytest.approx(published, abs=0.5)
 
 
 def norm_and_bias_g(model: nn.Module, images: torch.Tensor) -> float:

@@ -108,7 +108,7 @@ def build(name: str, *, offered: Mapping[str, Any], given: Mapping[str, Any]) ->
     import timm  # noqa: PLC0415
 
     taken = {argument: value for argument, value in offered.items() if argument not in given}
-    must = {argument: _several(value) for argument, value in given.items()}
+    must: dict[str, Any] = {argument: _several(value) for argument, value in given.items()}
     while True:
         try:
             return timm.create_model(name, **taken, **must), taken

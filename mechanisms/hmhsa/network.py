@@ -157,10 +157,8 @@ class HATNet(PyramidNetwork):
         heads = tuple(dim // head_dim for dim in dims)
         for index, places in enumerate(sites(Pyramid(dims=dims, depths=depths, heads=heads), *NOMINAL)):
             mlp = functools.partial(ConvMLP, dims[index], EXPANSIONS[index] * dims[index], kernel_sizes[index])
-            chosen = {"grid": grids[index], "pool": pools[index], "partial": partial, "backend": backend}
-            self.blocks.append(
-                nn.ModuleList(HATBlock(HMHSA(site, **chosen), mlp(), next(drop_paths)) for site in places)
-            )
+            attention = functools.partial(HMHSA, grid=grids[index], pool=pools[index], partial=partial, backend=backend)
+            self.blocks.append(nn.ModuleList(HATBlock(attention(site), mlp(), next(drop_paths)) for site in places))
         self.ds2, self.ds3, self.ds4 = (Downsample(*pair) for pair in pairwise(dims))
         # The authors' dropout is classifier.0; here it is in forward_head.
         self.classifier = nn.Sequential(nn.Identity(), linear_head(dims[-1], num_classes))

@@ -18,7 +18,11 @@ _OPTIONS = (
     commas_option("--backend", help="Implementations of a mechanism, such as sdpa,unfused. [each's default]"),
     click.option("--until", help="Stop each cell after counts, memory or latency. [latency]"),
     click.option("--baseline", help="Mechanism that ratios refer to, or none. [mhsa]"),
-    click.option("--accuracy", metavar="DATASET", help="Also train on digits, folder:PATH, torch/cifar10, hfds/..."),
+    click.option(
+        "--accuracy",
+        metavar="DATASET",
+        help="Also train on shift, recall, recall-pairs (tasks), digits, folder:PATH, torch/cifar10, hfds/...",
+    ),
     commas_option(
         "--checkpoint",
         metavar="NETWORK=FILE,...",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from attnbench.accuracy.tasks import table as tasks
 from attnbench.axes import AXES, DEFAULTS, Axis, resolution, texts, variant
 from attnbench.errors import UsageError
 from attnbench.models.dense import DEFAULT_SIZE, DenseTask
@@ -147,8 +148,8 @@ def _accuracy_cells(request: Request, values: Values, findings: Sequence[Finding
 
 
 def _training(request: Request, values: Values, finding: Finding) -> Cell:
-    """Return the cell that trains a mechanism's backbone at the first image size."""
-    height, width = (8, 8) if request.accuracy == "digits" else request.sizes[0]
+    """Return the cell that trains a mechanism: at its data's own size, at the first image size where it has none."""
+    height, width = tasks.size(request.accuracy) or ((8, 8) if request.accuracy == "digits" else request.sizes[0])
     common = Cell(
         task=Task.ACCURACY,
         mechanism="",

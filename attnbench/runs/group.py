@@ -13,7 +13,8 @@ from pathlib import Path
 from attnbench.child import ENDED, Child, Death, late
 from attnbench.child.scratch import scratch
 from attnbench.errors import StoreError
-from attnbench.record import Record, Status, Task
+from attnbench.record import Record, Status
+from attnbench.runs.beside import is_independent
 from attnbench.runs.heard import WORKER
 from attnbench.runs.job import Assignment, Job, Running
 from attnbench.runs.outcomes import Outcomes, Seen
@@ -63,7 +64,7 @@ class Group:
         self, module: str, assignments: Sequence[Assignment], evidence: Path
     ) -> Iterator[Record | Progress]:
         first, rows = assignments[0].cell, self.outcomes.rows
-        log = rows.folder / "logs" / f"{first.key if first.task is Task.COUNTS else first.group}.log"
+        log = rows.folder / "logs" / f"{first.key if is_independent(first) else first.group}.log"
         with contextlib.suppress(OSError):  # a log that cannot be written is warned of
             log.parent.mkdir(parents=True, exist_ok=True)
         with scratch() as folder:

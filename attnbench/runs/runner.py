@@ -13,6 +13,7 @@ from typing import Any
 from attnbench.plan.sweep import Sweep
 from attnbench.record import Cell, Record, Status, Task
 from attnbench.roofline import MachineLimits
+from attnbench.runs.beside import is_independent
 from attnbench.runs.group import Group
 from attnbench.runs.job import Assignment, Settings
 from attnbench.runs.open_cells import OpenCells
@@ -85,7 +86,7 @@ def run(
         todo = [cell for cell in todo if cell.key not in sweep.endings]
         if not todo:
             continue
-        if cells[0].task is Task.COUNTS:
+        if is_independent(cells[0]):
             works = [group(part) for part in dealt(todo)]
         else:
             if cells[0].task is Task.COST:

@@ -30,6 +30,8 @@ _LINES = {
     "warming up": "warming up",
     "timing": "timing",
     "verifying": "verifying",
+    "training": "training",
+    "evaluating": "evaluating",
 }
 """Phases that have a line of their own where there is no bar; the others take no time to speak of."""
 _TIMED = ("warming up", "timing")

@@ -10,25 +10,29 @@ from itertools import zip_longest
 from attnbench.devices.machine import usable_cores
 from attnbench.record import Cell, Record, Task
 from attnbench.runs.at_once import at_once
+from attnbench.runs.beside import is_independent
 from attnbench.runs.group import Group
 from attnbench.runs.progress import Progress
 
 _MOST_AT_ONCE, _FEWEST_EACH = 4, 8
-"""Workers that count at once, each of which may hold a network's weights, and cells that one is worth its start."""
+"""Workers at once, each of which may hold a network's weights, and cells to be counted that one is worth its start."""
 
 
 def sharing(cells: Sequence[Cell]) -> Iterable[list[Cell]]:
     """Return the cells that share a worker: those that are timed in turn, and all that one device is only named for."""
     together: dict[object, list[Cell]] = {}
     for cell in cells:
-        shared = (cell.device, cell.threads) if cell.task is Task.COUNTS else cell.group
+        shared = (cell.task, cell.device, cell.threads) if is_independent(cell) else cell.group
         together.setdefault(shared, []).append(cell)
     return together.values()
 
 
 def dealt(cells: Sequence[Cell]) -> list[Sequence[Cell]]:
-    """Return cells that are only counted in as many parts as are counted at once: one a core, none a handful."""
-    parts = max(1, min(len(usable_cores()), _MOST_AT_ONCE, len(cells) // _FEWEST_EACH))
+    """Return independent cells in as many parts as run at once: one a core, none with a handful of counts."""
+    counted = cells[0].task is Task.COUNTS
+    worth = len(cells) // _FEWEST_EACH if counted else len(cells)
+    cores = len(usable_cores()) // (1 if counted else cells[0].threads)
+    parts = max(1, min(cores, _MOST_AT_ONCE, worth))
     return [cells[part::parts] for part in range(parts)]
 
 

@@ -19,7 +19,7 @@ from attnbench.reading import MisreadError, from_json, structured
 from attnbench.record import CHECKSUM, Cell, Value, checksum
 
 UNFINISHED = "unfinished.jsonl"
-_KEPT: Final = frozenset({"counting", "measuring memory", "measuring memory outside"})
+_KEPT: Final = frozenset({"counting", "measuring memory", "measuring memory outside", "training"})
 """Phases that are not repeated: what the others do has to be done in the process that times."""
 
 

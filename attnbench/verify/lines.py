@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from attnbench.accuracy.tasks.curve import Curve
 from attnbench.devices import identity
 from attnbench.metrics import METRICS
 from attnbench.probes.interval import mean_interval
@@ -86,12 +87,32 @@ def _accuracy(metrics: Mapping[str, Any], place: Place, tally: Tally) -> None:
             tally.skip("accuracies of checkpoints", "what the network said of each image is not kept")
         return
     seeds = [float(each) for each in per_seed.split()]
+    _curve(metrics, seeds, place, tally)
     tally.compare(place, "accuracy_seeds", kept=metrics.get("accuracy_seeds"), found=len(seeds))
     _near(metrics.get("accuracy_top1"), sum(seeds) / len(seeds), place, "accuracy_top1", tally)
     if len(seeds) > 1:
         found = mean_interval(seeds)
         _near(metrics.get("accuracy_ci_low"), max(0.0, found.low), place, "accuracy_ci_low", tally)
         _near(metrics.get("accuracy_ci_high"), min(1.0, found.high), place, "accuracy_ci_high", tally)
+
+
+def _curve(metrics: Mapping[str, Any], seeds: Sequence[float], place: Place, tally: Tally) -> None:
+    """Work out each seed's mean over the axis of a task again, and how far it holds."""
+    kept, chance = metrics.get("accuracy_curve"), metrics.get("accuracy_chance")
+    if not isinstance(kept, str) or not isinstance(chance, float):
+        return
+    try:
+        curve = Curve.read(kept)
+    except ValueError as error:
+        tally.demand(False, place, "accuracy_curve", kept=kept, found=str(error))
+        return
+    means = [curve.of_seed(seed, tuple(curve.shares)) for seed in range(curve.seeds)]
+    whole = [mean for mean in means if mean is not None]
+    holds = len(whole) == len(seeds) and all(abs(a - b) <= 1e-5 for a, b in zip(whole, seeds, strict=True))
+    said = " ".join(f"{mean:.6g}" for mean in whole)
+    tally.demand(holds, place, "accuracy_per_seed", kept=metrics["accuracy_per_seed"], found=said)
+    found = curve.holds_to(chance)
+    tally.compare(place, "accuracy_holds_to", kept=metrics.get("accuracy_holds_to"), found=found)
 
 
 def _near(kept: object, found: float, place: Place, figure: str, tally: Tally) -> None:

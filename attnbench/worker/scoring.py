@@ -8,25 +8,65 @@ from pathlib import Path
 from attnbench import devices
 from attnbench.accuracy import evaluation, proxy
 from attnbench.accuracy.data import datasets
+from attnbench.accuracy.tasks.curve import Curve
+from attnbench.accuracy.tasks.table import is_task, read
 from attnbench.models import checkpoint, subject
 from attnbench.plugins.registry import discover
 from attnbench.record import Cell, Status
-from attnbench.runs.job import Settings
+from attnbench.runs.job import Assignment, Settings
 from attnbench.worker.ready import Enter, Metrics, Unmeasurable
 
 Progress = Callable[[float], None]
 """Called with the fraction of a phase that is done."""
+Learn = Callable[[str, Metrics], None]
+"""Called with a phase and what it has found by now, which is kept should the run be interrupted."""
 
 
-def measure_accuracy(cell: Cell, settings: Settings, enter: Enter, progress: Progress) -> Metrics:
+def measure_accuracy(
+    assignment: Assignment, settings: Settings, enter: Enter, learn: Learn, progress: Progress
+) -> Metrics:
     """Return how many images a cell's network names right, or how well its mechanism learns to.
 
     Raises:
-        Unmeasurable: the network does not take images of that size.
+        Unmeasurable: the network does not take images of that size, or the mechanism no such map.
     """
+    cell = assignment.cell
     if cell.network:
         return evaluate_checkpoint(cell, enter, progress)
+    if is_task(cell.dataset):
+        return learn_task(assignment, settings, enter, learn, progress)
     return train_proxy(cell, settings, enter, progress)
+
+
+def learn_task(assignment: Assignment, settings: Settings, enter: Enter, learn: Learn, progress: Progress) -> Metrics:
+    """Learn a task with a cell's mechanism; what an interrupted run has learned by then is not learned again."""
+    from attnbench.accuracy.tasks import learning, network  # noqa: PLC0415 - for these cells only
+
+    cell = assignment.cell
+    enter("loading")
+    mechanism, asked = discover().find(cell.mechanism).load(), read(cell.dataset)
+    for site in network.sites(asked.task):
+        reason = mechanism.why_unsupported(site, **cell.options)
+        if reason:
+            place = f"{site.height}x{site.width} tokens, dim {site.dim}, {site.heads} heads"
+            raise Unmeasurable(Status.UNSUPPORTED, f"at {place}: {reason}")
+    enter("training")
+    found = learning.learn(
+        lambda site: mechanism(site, **cell.options),
+        asked,
+        seeds=range(settings.seed, settings.seed + cell.seeds),
+        epochs=cell.epochs or None,
+        device=cell.device,
+        known=_curve(assignment),
+        keep=lambda curve: learn("training", {"accuracy_curve": str(curve)}),
+        progress=lambda done, total: progress(done / total),
+    )
+    return found.to_metrics()
+
+
+def _curve(assignment: Assignment) -> Curve | None:
+    kept = assignment.known.get("accuracy_curve")
+    return Curve.read(kept) if isinstance(kept, str) else None
 
 
 def evaluate_checkpoint(cell: Cell, enter: Enter, progress: Progress) -> Metrics:

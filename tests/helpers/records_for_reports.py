@@ -81,6 +81,16 @@ def with_accuracy(frame: pd.DataFrame) -> pd.DataFrame:
     return found.assign(accuracy_kind="proxy", accuracy_seeds=3, accuracy_status="ok", dataset="digits", epochs=10)
 
 
+def with_task(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with what each mechanism learned of a task, along its axis."""
+    curve = "1: 0.99 0.98 1; 2: 0.9 0.95 0.85; 4: 0.6 0.5 0.7; 8: 0.13 0.12 0.14; 16: 0.12 0.13 0.11"
+    return frame.assign(
+        accuracy_kind="task", accuracy_top1=0.5, accuracy_ci_low=0.45, accuracy_ci_high=0.55, accuracy_seeds=3,
+        accuracy_status="ok", dataset="shift", epochs=5, accuracy_axis="offset (tokens)", accuracy_curve=curve,
+        accuracy_ceiling="1: 1; 2: 0.9; 4: 0.7; 8: 0.3; 16: 0.125", accuracy_chance=0.125, accuracy_holds_to=4,
+    )  # fmt: skip
+
+
 def many_mechanisms(count: int = 14, sizes: tuple[int, ...] = (224, 384, 512)) -> pd.DataFrame:
     """Return the five built-in mechanisms and others, as many as asked."""
     names = [*BUILT_IN, *(f"plugin_{letter}" for letter in "abcdefghijklmnop")][:count]

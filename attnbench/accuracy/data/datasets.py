@@ -15,6 +15,7 @@ from torch import Tensor
 from attnbench.accuracy.data.images import in_colour
 from attnbench.accuracy.data.sources import Folder, HuggingFace, Source, Torchvision
 from attnbench.accuracy.data.splits import Dataset, Files, Pixels
+from attnbench.accuracy.tasks.table import TASKS, is_task, read
 from attnbench.devices import machine
 from attnbench.errors import DataError, did_you_mean
 
@@ -22,7 +23,7 @@ Size: TypeAlias = tuple[int, int]
 """Height and width in pixels."""
 
 DIGITS = "digits"
-_FORMS = (DIGITS, "folder:PATH", "torch/NAME", "hfds/NAME")
+_FORMS = (DIGITS, *TASKS, "folder:PATH", "torch/NAME", "hfds/NAME")
 _MOST_PROCESSES = 8
 
 
@@ -32,7 +33,9 @@ def check(name: str) -> None:
     Raises:
         DataError: it is not, or there is none of that name; the message says what would do.
     """
-    if name != DIGITS:
+    if is_task(name):
+        read(name)
+    elif name != DIGITS:
         _source(name).check()
 
 

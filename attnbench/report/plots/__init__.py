@@ -1,4 +1,4 @@
-"""Plots of a frame: cost against resolution, or side by side at one resolution, and accuracy against latency.
+"""Plots of a frame: cost against resolution, or side by side at one resolution, accuracy against latency or a task.
 
 Only this package imports matplotlib and seaborn. It never touches pyplot: every figure has a canvas of its own, and
 the settings of matplotlib are as they were when it returns.
@@ -22,6 +22,7 @@ from attnbench.report.artefacts import Apart, together
 from attnbench.report.comparison import COUNTED, constants, counted, sizes, split
 from attnbench.report.crossover import against_baseline, baseline_of
 from attnbench.report.palette import Style, built_in, styles, who
+from attnbench.report.plots.along import along, tasks_of
 from attnbench.report.plots.curves import Meeting, curves
 from attnbench.report.plots.dots import dots
 from attnbench.report.plots.saving import own_settings, save
@@ -63,6 +64,8 @@ def figures(rows: pd.DataFrame, *, apart: Apart = together) -> Iterator[tuple[st
         found += _costs(rows, looks, apart)
         with apart("the plot of accuracy against latency"):
             found += _tradeoffs(rows, looks)
+        with apart("the plot of accuracy along a task"):
+            found += [(file_name("task", dataset), along(part, looks)) for dataset, part in tasks_of(rows)]
     yield from distinct(found)
 
 

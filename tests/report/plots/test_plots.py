@@ -21,6 +21,7 @@ from records_for_reports import (
     row,
     single_resolution,
     with_accuracy,
+    with_task,
 )
 
 from attnbench.report import plots
@@ -62,6 +63,8 @@ FRAMES = {
     "one row": single_resolution().iloc[:1],
     "rectangles": rectangles(),
     "compiled": compiled(),
+    "task": with_task(single_resolution()),
+    "task of many": with_task(many_mechanisms(sizes=(224, 384))),
 }
 DRAWN = {name: dict(figures(frame)) for name, frame in FRAMES.items()}
 
@@ -105,6 +108,16 @@ def test_axes_carry_their_units():
     assert drawn["accuracy-224"].axes[0].get_xlabel() == "latency (ms)"
     assert drawn["accuracy-224"].axes[0].get_ylabel() == "top-1 accuracy (%)"
     assert DRAWN["single"]["latency"].axes[0].get_xlabel() == "latency (ms)"
+
+
+def test_a_task_has_a_panel_for_each_mechanism_with_its_mean_and_what_its_reach_allows():
+    figure = DRAWN["task of many"]["task-shift"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == list(many_mechanisms()["mechanism"].unique())
+    assert "offset (tokens)" in words(figure)
+    most, guessing, mean = figure.axes[0].lines
+    assert mean.get_ydata() == pytest.approx([99, 90, 60, 13, 12])
+    assert most.get_ydata() == pytest.approx([100, 90, 70, 30, 12.5])
+    assert set(guessing.get_ydata()) == {12.5}
 
 
 def test_resolutions_are_the_ticks_and_pixels_their_places():

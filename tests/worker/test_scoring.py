@@ -1,0 +1,93 @@
+"""What is done to a cell that asks for accuracy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attnbench import store
+from attnbench.accuracy.tasks import learning, network
+from attnbench.accuracy.tasks.curve import Curve
+from attnbench.plan import sweep
+from attnbench.plan.preflight import Finding, Preflight, Wanted
+from attnbench.plan.request import Request
+from attnbench.record import Cell, Record, Status, Task
+from attnbench.report.rows import rows
+from attnbench.runs import runner
+from attnbench.runs.job import Assignment, Settings
+from attnbench.store import unfinished
+from attnbench.verify.engine import verify
+from attnbench.worker.ready import Unmeasurable
+from attnbench.worker.scoring import measure_accuracy
+
+
+def cell(**how: Any) -> Cell:
+    asked = {"mechanism": "mhsa", "dataset": "shift:offset=1,2", "seeds": 2, "epochs": 1, "options": {}}
+    return Cell(task=Task.ACCURACY, height=6, width=24, **(asked | how))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "STEPS", 1)
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_an_interrupted_run_has_learned_is_taken_up() -> None:
+    kept: list[dict[str, Any]] = []
+    fractions: list[float] = []
+    assignment = Assignment(cell=cell(), known={"accuracy_curve": "1: 0.75 -; 2: 0.5 0.25"})
+    metrics = measure_accuracy(
+        assignment, Settings(), lambda _: None, lambda phase, found: kept.append({phase: found}), fractions.append
+    )
+    (learned,) = kept
+    curve = Curve.read(str(learned["training"]["accuracy_curve"]))
+    assert (curve.shares[1][0], curve.shares[2]) == (0.75, (0.5, 0.25))
+    assert metrics["accuracy_curve"] == str(curve)
+    assert fractions == [0.75]
+
+
+def test_a_map_that_a_mechanism_does_not_take_is_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "HEADS", 5)
+    said = "at 6x24 tokens, dim 64, 5 heads: dim 64 does not divide into 5 heads"
+    with pytest.raises(Unmeasurable, match=said):
+        measure_accuracy(Assignment(cell=cell()), Settings(), lambda _: None, lambda *_: None, lambda _: None)
+
+
+def test_a_task_has_a_size_of_its_own_whatever_sizes_are_asked_for() -> None:
+    request = Request.of(mechanisms=("mhsa",), res=("224", "512"), accuracy="recall:distance=4", threads="1")
+    found = Finding(wanted=Wanted(spec="mhsa"), name="mhsa", distribution="attnbench 0")
+    planned = sweep.plan(request, Preflight(findings=(found,), devices=("cpu",)))
+    (asked,) = (one for one in planned.cells if one.task is Task.ACCURACY)
+    assert (asked.height, asked.width, asked.dataset, asked.seeds) == (6, 24, "recall:distance=4", 3)
+
+
+def test_a_run_that_is_left_goes_on_within_a_training_and_verifies(tmp_path: Path) -> None:
+    """A worker of its own learns; what another run had learned of the cell by then is in its row."""
+    asked = cell(dataset="shift:offset=1", options={"qkv_bias": True, "backend": "sdpa"})
+    planned = sweep.Sweep(cells=(asked,), baselines={})
+    (first,) = runner.run(planned, settings=Settings(), folder=tmp_path)
+    environment = str(first.environment["environment_id"])
+    unfinished.keep(tmp_path, asked, environment, "training", {"accuracy_curve": "1: 0.5 -"})
+    known = unfinished.read(tmp_path)
+    (record,) = runner.run(planned, settings=Settings(), folder=tmp_path, known=known)
+    assert record.status is Status.OK
+    own = Curve.read(str(record.metrics["accuracy_curve"])).shares[1]
+    assert (own[0], own[1]) == (0.5, Curve.read(str(first.metrics["accuracy_curve"])).shares[1][1])
+    assert rows([record])["accuracy_axis"].tolist() == ["offset (tokens)"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_verify_works_out_the_seeds_of_a_curve_again(tmp_path: Path) -> None:
+    metrics = measure_accuracy(Assignment(cell=cell()), Settings(), lambda _: None, lambda *_: None, lambda _: None)
+    curve = Curve.read(str(metrics["accuracy_curve"])).with_share(2, 1, 0.9)
+    changed = {"honest": {}, "curve": {"accuracy_curve": str(curve)}, "reach": {"accuracy_holds_to": 2}}
+    found = {}
+    for name, change in changed.items():
+        record = Record(cell=cell(), status=Status.OK, metrics={**metrics, **change})
+        with store.Store(tmp_path / name, fresh=False) as kept:
+            kept.append(record)
+        figures = [each.figure for each in verify(tmp_path / name, counts=False).findings]
+        found[name] = [figure for figure in figures if figure.startswith("accuracy")]
+    assert found == {"honest": [], "curve": ["accuracy_per_seed"], "reach": ["accuracy_holds_to"]}

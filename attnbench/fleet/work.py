@@ -25,7 +25,7 @@ from attnbench.fleet.row_index import RowIndex
 from attnbench.plan.described import describe
 from attnbench.record import Cell, Record, Task
 from attnbench.runs import limits as machine_limits
-from attnbench.runs import runner
+from attnbench.runs import proofs, runner
 from attnbench.runs.job import Settings
 from attnbench.runs.rows import new_run_id
 from attnbench.store import parts, unfinished
@@ -246,14 +246,17 @@ class _Worker:
             self.work.say(f"[{self.outcome.rows}] {outcome}")
 
     def _take_limits(self, plan: SweepPlan, cells: tuple[Cell, ...], done: set[str]) -> None:
-        """Measure the machine's limits once for each device, threads and type that cells are timed with."""
+        """Have the machine prove itself, once for each device, threads and type that cells are timed with."""
         timed = [cell for cell in cells if cell.task is Task.COST and cell.key not in done]
         asked = {(cell.device, cell.threads, cell.dtype) for cell in timed}
         if asked <= self.limited:
             return
         budget_s = min(machine_limits.EACH_S, plan.settings.max_time_s)
         isolation = plan.settings.isolation
-        machine_limits.measure(self.presence.folder, timed, budget_s=budget_s, isolation=isolation)
+        known = machine_limits.measure(self.presence.folder, timed, budget_s=budget_s, isolation=isolation)
+        proved = {(device, threads) for device, threads, _ in self.limited}
+        if known and (fresh := [cell for cell in timed if (cell.device, cell.threads) not in proved]):
+            proofs.take(self.presence.folder, fresh, isolation=isolation)
         self.limited.update(asked)
 
 

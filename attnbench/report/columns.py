@@ -29,6 +29,7 @@ _ABOUT = {
     "dataset": "data set of the accuracy",
     "epochs": "passes over it in training",
     "environment_id": "hash of machine, software and flags: latencies compare where it is the same",
+    "machine_remark": "what speaks against its machine, beside others of its kind or for known ratios",
     "attnbench_version": "version of attnbench that measured the row",
     "torch_version": "version of torch, its build included",
     "label": "what tables call the row",

@@ -32,7 +32,7 @@ COUNTED = tuple(axis.fields[0] for axis in table_of_axes.AXES.values() if axis.c
 _OTHER_COLUMNS = (
     *("label", "mechanism", "network", "options", "res_height", "res_width", "hardware", "environment_id"),
     *("status", "reason", "is_baseline", "accuracy_reason", "dataset", "epochs"),
-    *("attnbench_version", "torch_version"),
+    *("machine_remark", "attnbench_version", "torch_version"),
 )
 
 

@@ -91,6 +91,7 @@ def _what_was_run(rows: pd.DataFrame, constants: Sequence[str], selfchecks: Sequ
         "attnbench": _listed(rows["attnbench_version"]),
         "torch": _listed(rows["torch_version"]),
         "Self-check": "; ".join(selfchecks),
+        "Machines that stand out": "; ".join(map(str, dict.fromkeys(rows["machine_remark"].dropna()))),
     }
     yield Heading(text="What was run")
     yield Listing(points=tuple(f"{name}: {value}" for name, value in said.items() if value))

@@ -36,16 +36,21 @@ class Findings:
     """Of each place that rows were timed on, what the self-check found there."""
 
     @classmethod
-    def of(cls, records: Sequence[Record], folders: Iterable[Path] = ()) -> Findings:
+    def of(
+        cls, records: Sequence[Record], folders: Iterable[Path] = (), *, machines: Mapping[str, str] | None = None
+    ) -> Findings:
         """Return what is to be reported of records.
 
         Args:
             records: rows.
             folders: of the runs that they come from, in which self-checks are kept.
+            machines: what speaks against the machine of a run's rows, by the run.
         """
         environments = describe_all(record.environment for record in records)
         selfchecks = kept.said(records, folders)
-        return cls(rows=prepared(rows_of(records)), environments=environments, selfchecks=selfchecks)
+        rows = rows_of(records)
+        rows["machine_remark"] = rows["run_id"].map(dict(machines or {}))
+        return cls(rows=prepared(rows), environments=environments, selfchecks=selfchecks)
 
     @cached_property
     def book(self) -> Book:

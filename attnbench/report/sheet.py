@@ -70,6 +70,7 @@ def notes_of(row: Row, *, timed_in: str) -> dict[str, int]:
     """
     notes = {
         "suspicious, and not ranked: {}": row.suspicious,
+        "its machine stands out: {}": row.machine_remark if is_number(row.latency_median_s) else None,
         "MACs are not ranked: {}": row.macs_doubt,
         "no MACs: {}": _no_macs(row),
         "MACs leave out what no counter counts: {}": row.uncounted_ops,

@@ -159,16 +159,28 @@ def _measured(path: Path, cells: Sequence[Cell], how: _How) -> Iterator[tuple[st
         here = [cell for cell in cells if (cell.device, cell.threads) == (device, threads)]
         dtypes = dict.fromkeys(["float32", *(cell.dtype for cell in here)])
         asked = [str(path), device, str(threads), str(how.budget_s), *dtypes]
-        reason = _measure(
-            how.module, *asked, log=log, threads=threads, isolation=how.isolation, timeout_s=how.timeout_s
-        )
+        reason = asked_of_child(
+            *(how.module, *asked), phase=f"measuring what {device} can do", log=log, threads=threads,
+            isolation=how.isolation, timeout_s=how.timeout_s,
+        )  # fmt: skip
         if reason:
             yield device, reason
 
 
-def _measure(module: str, *asked: str, log: Path, threads: int, isolation: str, timeout_s: float) -> str:
-    """Have a device measured, and return why it was not; empty if it was."""
-    phase = f"measuring what {asked[1]} can do"
+def asked_of_child(
+    module: str, *asked: str, phase: str, log: Path, threads: int, isolation: str, timeout_s: float
+) -> str:
+    """Have a child measure something of the machine, and return why it did not; empty if it did.
+
+    Args:
+        module: of the child.
+        *asked: its arguments.
+        phase: what it does, for the reason.
+        log: where what it prints goes.
+        threads: that it may use.
+        isolation: how it starts.
+        timeout_s: how long it may take.
+    """
     for last in (False, True):
         with Child(module, *asked, events={"done": Reached}, log=log, threads=threads, isolation=isolation) as child:
             said = child.next_event(timeout_s=timeout_s)

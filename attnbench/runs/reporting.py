@@ -19,7 +19,7 @@ from attnbench.fleet.lacking import units as planned_units
 from attnbench.history.account import History
 from attnbench.record import Record
 from attnbench.report import folder as report_folder
-from attnbench.report import summary, verdicts
+from attnbench.report import peers, summary, verdicts
 from attnbench.report.findings import Findings
 from attnbench.report.page.blocks import Page
 from attnbench.report.page.latex import latex
@@ -27,6 +27,7 @@ from attnbench.report.page.markdown import markdown
 from attnbench.report.page.screen import screen
 from attnbench.roofline import MachineLimits
 from attnbench.runs import limits as machine_limits
+from attnbench.runs import proofs
 from attnbench.store import asked, parts, pytest_json
 from attnbench.store.asked import Asked
 
@@ -70,10 +71,11 @@ def make_report(folders: Sequence[Path], *, out: Path, console: Console, command
     Raises:
         StoreError: a folder or file cannot be read, or a file of the report not written; the others are.
     """
-    records = tuple(record for path in folders for record in read(path))
+    placed = [each for path in folders for each in _placed(path)]
+    records = tuple(each.record for each in placed)
     found = _asked(folders)
     within = [part for folder in folders for part in (parts.of(folder) if folder.is_dir() else [folder])]
-    findings = Findings.of(records, dict.fromkeys([*folders, *within]))
+    findings = Findings.of(records, dict.fromkeys([*folders, *within]), machines=peers.remarks(proofs.proven(placed)))
     limits = {key: limit for part in within for key, limit in machine_limits.roofs(part).items()}
     left = [planned_units(folder) for folder in folders if parts.is_shared(folder)]
     open_units = [words for each in left for words in each.lacking.values()]
@@ -148,6 +150,12 @@ def read(path: Path) -> list[Record]:
         StoreError: it cannot be read.
     """
     return pytest_json.records_from(path) if path.suffix == ".json" else store.read(path)
+
+
+def _placed(path: Path) -> list[store.PlacedRecord]:
+    if path.is_dir():
+        return store.placed(path)
+    return [store.PlacedRecord(record=each, folder=path.parent) for each in read(path)]
 
 
 def write_history(found: History, page: Page, *, folder: Path, markdown_file: Path | None) -> list[Path]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from attnbench.metrics import METRICS
 from attnbench.report.conclusion import LATENCY, Leads, headline, joined, leads_of
-from attnbench.report.html.shipped import ShippedRows
+from attnbench.report.html.shipped import ShippedRow, ShippedRows
 from attnbench.report.lead import Lead, Row
 from attnbench.report.page.blocks import Block, Column, Listing, Page, Paragraph, Piece, Table, Tone, Words
 from attnbench.report.sheet import failure_of
@@ -90,17 +90,16 @@ def _how_sure(one: Lead) -> Words:
 
 def _left_out(page: ShippedRows, missing: Sequence[str]) -> Iterator[Block]:
     """Yield what takes no part in the answer: cells that failed or are doubted, by reason, and those without a row."""
-    by_reason: dict[tuple[str, str], list[str]] = {}
+    by_reason: dict[tuple[str, str], list[ShippedRow]] = {}
     everything: list[Row] = list(page.findings.rows.itertuples())
     for row in page.rows:
         own = everything[row.place]
         doubt = f"not ranked: {own.suspicious}" if own.suspicious else ""
         why = failure_of(own) or doubt
         if why:
-            by_reason.setdefault((own.label, why), []).append(row.resolution)
+            by_reason.setdefault((own.label, why), []).append(row)
     points: list[Words] = [
-        (Piece(label, Tone.STRONG), f" at {joined([*dict.fromkeys(where)])}: {why}")
-        for (label, why), where in by_reason.items()
+        (Piece(label, Tone.STRONG), f" at {_where(found, page)}: {why}") for (label, why), found in by_reason.items()
     ]
     if len(points) > _MOST_LEFT_OUT:
         points[_MOST_LEFT_OUT:] = [f"and {len(points) - _MOST_LEFT_OUT} more, in the table"]
@@ -108,3 +107,14 @@ def _left_out(page: ShippedRows, missing: Sequence[str]) -> Iterator[Block]:
     points += [page.left_out] if page.left_out else []
     if points:
         yield Listing(points=tuple(points))
+
+
+def _where(rows: Sequence[ShippedRow], page: ShippedRows) -> str:
+    """Return at which resolutions, and in how many sets of conditions if not in all of them."""
+    sizes = joined([*dict.fromkeys(row.resolution for row in rows)])
+    settings = dict.fromkeys(row.setting for row in rows)
+    if len(settings) == len(page.settings):
+        return sizes
+    if len(settings) == 1:
+        return f"{sizes}, {page.settings[next(iter(settings))]}"
+    return f"{sizes}, in {len(settings)} of {len(page.settings)} sets of conditions"

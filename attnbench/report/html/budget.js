@@ -11,9 +11,13 @@ function budgetView() {
   const goalNow = () => goals().find((one) => one.name === state.goal) || goals().find((one) => one.name === "latency_median_s") || goals()[0];
   const atMost = (metric) => metric.better > 0;
 
-  function limitControl(metric) {
+  const reach = new Map(metrics.map((metric) => {
     const values = data.values[metric.name].value.filter((value) => value > 0).map((value) => value / metric.size);
-    const [low, high] = [Math.log(Math.min(...values) * 0.9), Math.log(Math.max(...values) * 1.1)];
+    return [metric, [Math.log(Math.min(...values) * 0.9), Math.log(Math.max(...values) * 1.1)]];
+  }));
+
+  function limitControl(metric) {
+    const [low, high] = reach.get(metric);
     const number = create("input", { type: "number", min: 0, step: "any", value: state.limits.get(metric.name) ?? "" });
     const name = `${atMost(metric) ? "at most" : "at least"} ${axisOf(metric)}`;
     const slider = create("input", { type: "range", min: 0, max: 200, value: atMost(metric) ? 200 : 0 });
@@ -39,9 +43,10 @@ function budgetView() {
     return near > bound ? "no" : (atMost(metric) ? span.value : -span.value) <= bound ? "perhaps" : "no, as measured";
   }
 
-  const link = (row) => create("a", { href: `#row-${row + 1}`, textContent: `row ${row + 1}`, onclick: (event) => {
+  const link = (row) => create("a", { href: "#rows", textContent: `row ${row + 1}`, onclick: (event) => {
     event.preventDefault();
-    const line = document.getElementById(`row-${row + 1}`);
+    const line = lineOf(row);
+    if (!line.isConnected) document.getElementById("rows").tBodies[0].prepend(line);
     line.scrollIntoView({ block: "center" });
     line.classList.add("shown");
     setTimeout(() => line.classList.remove("shown"), 3000);

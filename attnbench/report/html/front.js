@@ -5,7 +5,7 @@ const OPACITY = { "on it": 1, "perhaps on it": 0.75, "not on it": 0.35 };
 // Both ends so turned that lower is better.
 function costOf(metric, row) {
   const span = spanOf(metric, row);
-  if (!span || data.rows.status[row] !== "ok" || data.values[metric.name].doubted.includes(row)) return null;
+  if (!span || data.rows.status[row] !== "ok" || doubted(metric, row)) return null;
   return metric.better < 0 ? { ...span, best: -span.high, worst: -span.low } : { ...span, best: span.low, worst: span.high };
 }
 
@@ -39,12 +39,22 @@ function select(name, options, chosen, changes) {
 
 function whereControls() {
   const sizes = sizesThere();
-  const settings = settingsShown();
   return [
     select("Resolution", sizes.map((size) => [size, data.sizes[size].name]), sizeNow(), (value) => { state.size = Number(value); }),
-    ...(data.settings.length > 1 ? [select("Conditions", settings.map((place) => [place, data.settings[place]]), settingNow(),
-      (value) => { state.setting = Number(value); })] : []),
+    ...conditionControls(),
   ];
+}
+
+// A choice for each axis of conditions but one: of values that are there, whatever the others are.
+function conditionControls(but = "") {
+  const now = settingNow();
+  if (now === undefined) return [];
+  const shown = settingsShown();
+  return data.axes.flatMap((axis, at) => {
+    const there = axis.of === "setting" && axis.name !== but ? [...axis.values.keys()].filter((value) => shown.some((setting) => axis.which[setting] === value)) : [];
+    return there.length > 1 ? [select(capital(axis.name), there.map((value) => [value, axis.values[value]]), axis.which[now],
+      (value) => { state.setting = settingWith(at, Number(value)); })] : [];
+  });
 }
 
 // Whatever had the focus before its controls were made anew has it again.
@@ -94,5 +104,5 @@ function frontView() {
     });
     await draw(picture, filled, { rows }, `${y.label} against ${x.label} at ${data.sizes[size].name}. ${words.textContent}`);
   }
-  views.push(view);
+  viewOfSelection(view, () => [state.across, state.up, state.size].join());
 }

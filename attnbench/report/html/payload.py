@@ -9,6 +9,7 @@ from attnbench import inert
 from attnbench.metrics import METRICS, Better, Form, Needs, is_number, scale
 from attnbench.report.attained import attained, is_placed, roof_over
 from attnbench.report.html.charts import charts
+from attnbench.report.html.facets import facets
 from attnbench.report.html.shipped import ShippedRows
 from attnbench.report.palette import Style, built_in, styles, who
 from attnbench.roofline import MachineLimits
@@ -55,6 +56,7 @@ def payload(page: ShippedRows, limits: Mapping[str, MachineLimits]) -> dict[str,
     return {
         "labels": [_label(label, looks[label], page.findings.baselines) for label in labels],
         "settings": [inert.line(name) for name in page.settings],
+        "axes": facets(page),
         "sizes": named,
         "charts": charts(named),
         "metrics": [_metric(name, page) for name in _shown(page)],
@@ -63,6 +65,12 @@ def payload(page: ShippedRows, limits: Mapping[str, MachineLimits]) -> dict[str,
             "size": [numbered[row.height, row.width] for row in page.rows],
             "setting": [row.setting for row in page.rows],
             "status": [inert.line(status_of[place] or "") for place in places],
+            "listed": [number for number, row in enumerate(page.rows) if row.listed],
+            "failures": {
+                number: inert.line(row.line.failure)
+                for number, row in enumerate(page.rows)
+                if row.line.failure and not row.listed
+            },
         },
         "values": {name: _values(name, page, places) for name in _shown(page)},
         "roofline": _roofline(page, places, limits),
@@ -114,8 +122,11 @@ def _values(name: str, page: ShippedRows, places: Sequence[int]) -> dict[str, li
     ends = dict(zip(("low", "high"), found.ends, strict=False))
     columns = {key: frame[column].tolist() for key, column in {"value": name, **ends}.items()}
     doubted = frame[list(found.doubted_by)].astype(bool).any(axis=1).tolist()
+    entries = [(number, row.line.entries.get(name)) for number, row in enumerate(page.rows) if not row.listed]
     return {key: [_short(column[place]) for place in places] for key, column in columns.items()} | {
-        "doubted": [number for number, place in enumerate(places) if doubted[place]]
+        "doubted": [number for number, place in enumerate(places) if doubted[place]],
+        "best": [number for number, entry in entries if entry and entry.best],
+        "second": [number for number, entry in entries if entry and entry.second],
     }
 
 

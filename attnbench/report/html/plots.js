@@ -1,17 +1,31 @@
 // Plots of what is selected, drawn by Vega-Lite without eval.
 const MOST_SERIES = 24;
-const MOST_FACETS = 3;
+const MOST_FACETS = 6;
 
 // Numbers as the table prints them, so that a figure reads the same everywhere.
 const cellTexts = [...(document.getElementById("rows")?.tBodies[0].rows || [])].map((line) => line.cells);
+// Three significant digits, or one of the interval's half-width if that is more: as attnbench/metrics/printing.py has it.
+function numbersOf(value, low, high) {
+  const magnitude = (number, digits) => Number(Math.abs(number).toExponential(digits - 1).split("e")[1]);
+  const width = (high - low) / 2;
+  const ofValue = 2 - (value ? magnitude(value, 3) : 2);
+  const decimals = Math.min(20, Math.max(ofValue, Math.min(width > 0 ? -magnitude(width, 1) : 0, ofValue + 2), 0));
+  return [value.toFixed(decimals), low < high ? `[${low.toFixed(decimals)}, ${high.toFixed(decimals)}]` : ""];
+}
 function textOf(metric, row) {
-  const cells = cellTexts[row];
+  const cells = cellTexts[listedAt.get(row)];
+  if (!cells) {
+    const span = spanOf(metric, row);
+    const [said, ends] = span ? numbersOf(span.value, span.low, span.high) : ["", ""];
+    return [said, metric.unit, ends].filter(Boolean).join(" ");
+  }
   const place = data.metrics.findIndex((one) => one.name === metric.name);
   const [number, ...interval] = cells[cells.length - 1 - data.metrics.length + place].textContent.trim().split(" ");
   return [number, metric.unit, ...interval].filter(Boolean).join(" ");
 }
 function statusOf(row) {
-  return cellTexts[row][cellTexts[row].length - 1].textContent;
+  const cells = cellTexts[listedAt.get(row)];
+  return cells ? cells[cells.length - 1].textContent : data.rows.failures[row] || "ok";
 }
 const inkOf = (row) => data.labels[data.rows.label[row]].ink;
 const nameOf = (row) => data.labels[data.rows.label[row]].name;
@@ -26,7 +40,8 @@ function spanOf(metric, row) {
 }
 
 // Whether something speaks against a value, so that it is crossed out and not ranked.
-const doubted = (metric, row) => data.values[metric.name].doubted.includes(row);
+const doubts = Object.fromEntries(data.metrics.map((one) => [one.name, new Set(data.values[one.name].doubted)]));
+const doubted = (metric, row) => doubts[metric.name].has(row);
 const doubtOf = (...doubts) => (doubts.some(Boolean) ? "; not ranked" : "");
 
 function withLooks(spec, labels) {
@@ -40,7 +55,7 @@ function withLooks(spec, labels) {
   return JSON.parse(filled);
 }
 
-const settingsShown = () => data.settings.map((_, place) => place).filter((place) => !state.settings.size || state.settings.has(place));
+const settingsShown = () => data.settings.map((_, place) => place).filter((place) => chosen("setting", place));
 const settingNow = () => (settingsShown().includes(state.setting) ? state.setting : settingsShown()[0]);
 
 // Of more mechanisms than lines can be told apart the baseline and those that end lowest at the largest image.
@@ -59,8 +74,48 @@ function foremost(metric, rows) {
   return all.filter((label) => kept.has(label));
 }
 
-function drawMetric(element, metric, setting) {
-  const rows = everyRow.filter((row) => data.rows.setting[row] === setting && passes(row));
+// What plots stand beside each other for: every set of conditions while they are few, else the values of one axis, all else alike.
+const ALL = "all conditions";
+function besideNow() {
+  const offered = data.axes.filter((axis, at) => axis.values.length > 1 && state.axes[at].size !== 1).map((axis) => axis.name);
+  const few = settingsShown().length <= 3;
+  if (few) offered.unshift(ALL);
+  return { offered, now: offered.includes(state.beside) ? state.beside : offered[0] };
+}
+
+function facetsNow() {
+  const shown = settingsShown();
+  const { now } = besideNow();
+  const axis = data.axes.find((one) => one.name === now);
+  if (!axis) return (now === ALL ? shown : [settingNow()].filter((one) => one !== undefined)).map((setting) => ({ setting, title: data.settings[setting] }));
+  const at = data.axes.indexOf(axis);
+  const values = [...axis.values.keys()].filter((value) => !state.axes[at].size || state.axes[at].has(value));
+  if (axis.of === "label") return values.map((value) => ({ setting: settingNow(), only: (label) => axis.which[label] === value, title: axis.values[value] }));
+  return values.map((value) => ({ setting: settingWith(at, value), title: axis.values[value] })).filter((one) => one.setting !== undefined);
+}
+
+// The set of conditions that has a value and else most in common with the one at hand, of the hardware first; undefined if none has it.
+function settingWith(at, value) {
+  const own = settingNow();
+  const agreeing = (setting) => data.axes.reduce((sum, axis, other) => sum + (axis.of === "setting" && axis.which[setting] === axis.which[own] ? (other ? 1 : 1.5) : 0), 0);
+  return settingsShown().filter((setting) => data.axes[at].which[setting] === value).sort((a, b) => agreeing(b) - agreeing(a) || a - b)[0];
+}
+
+const rowsOf = ({ setting, only }) => everyRow.filter((row) => data.rows.setting[row] === setting && passes(row) && (!only || only(data.rows.label[row])));
+
+// The ends of a metric over plots that stand beside each other, so that they can be compared.
+function endsOver(metric, facets) {
+  let [low, high] = [Infinity, 0];
+  for (const row of facets.flatMap(rowsOf)) {
+    const span = spanOf(metric, row);
+    if (span) { low = Math.min(low, span.low); high = Math.max(high, span.high); }
+  }
+  return high > 0 ? [low, high] : null;
+}
+
+function drawMetric(element, metric, facet, domain) {
+  const rows = rowsOf(facet);
+  const { title } = facet;
   const labels = foremost(metric, rows);
   const kept = rows.filter((row) => labels.includes(data.rows.label[row]));
   const sizes = [...new Set(kept.map((row) => data.rows.size[row]))];
@@ -78,7 +133,7 @@ function drawMetric(element, metric, setting) {
   const figure = create("figure");
   const picture = create("div", { className: "picture" });
   const note = labels.length < new Set(rows.map((row) => data.rows.label[row])).size ? `; the ${labels.length} lowest` : "";
-  figure.append(create("figcaption", { textContent: `${metric.title}${data.settings[setting] ? `, ${data.settings[setting]}` : ""}${note}` }), picture);
+  figure.append(create("figcaption", { textContent: `${metric.title}${title ? `, ${title}` : ""}${note}` }), picture);
   element.replaceChildren(figure);
   if (!points.length) { picture.append("Nothing that is selected was measured."); return null; }
   const flat = sizes.length < 2;
@@ -91,6 +146,7 @@ function drawMetric(element, metric, setting) {
     channel.title = axisOf(metric);
     if (metric.learned) channel.scale = { zero: false, nice: false, padding: 14 };
     else channel.scale.base = metric.binary ? 2 : 10;
+    if (domain) channel.scale.domain = domain;
     channel.axis = { format: "~r", tickCount: 6, labelOverlap: "greedy" };
   }
   const room = element.clientWidth || 480;
@@ -106,29 +162,34 @@ function plotsView() {
   const drawn = data.metrics.filter((one) => one.drawn);
   drawn.sort((a, b) => (b.name === "latency_median_s") - (a.name === "latency_median_s"));
   const note = create("p", { className: "faint" });
+  const controls = create("p");
   const grid = create("div", { className: "grid" });
-  section.append(note, grid);
+  section.append(controls, note, grid);
   let turn = 0;
   async function view() {
     turn += 1;
     const own = turn;
-    const facets = settingsShown().slice(0, MOST_FACETS);
-    const more = settingsShown().length - facets.length;
-    note.textContent = `Bands: 95 % intervals. Crosses above a plot: cells that did not run. Points crossed out: something speaks against them, they are not ranked.${more ? ` ${more} more sets of conditions: choose them above.` : ""}`;
-    const wanted = facets.flatMap((setting) => drawn.map((metric) => ({ setting, metric })));
+    const found = facetsNow();
+    const facets = found.slice(0, MOST_FACETS);
+    const more = found.length - facets.length;
+    const { offered, now } = besideNow();
+    renewed(controls, [...(offered.length > 1 ? [select("Beside each other", offered.map((one) => [one, one]), now, (value) => { state.beside = value; })] : []), ...(now === ALL ? [] : conditionControls(now))]);
+    note.textContent = `Bands: 95 % intervals. Crosses above a plot: cells that did not run. Points crossed out: something speaks against them, they are not ranked.${more ? ` ${more} more of ${now}: choose them above.` : ""}`;
+    const alike = new Map(facets.length > 1 ? drawn.map((metric) => [metric, endsOver(metric, facets)]) : []);
+    const wanted = drawn.flatMap((metric) => facets.map((facet) => ({ facet, metric })));
     const frames = wanted.map((_, place) => grid.children[place] || grid.appendChild(create("div")));
     for (const frame of [...grid.children].slice(wanted.length)) frame.remove();
     for (const element of drawings.keys()) if (!element.isConnected) { drawings.get(element).finalize(); drawings.delete(element); }
     const latency = drawn.find((one) => one.name === "latency_median_s") || drawn[0];
-    if (latency && facets.length) await drawMetric(first, latency, facets[0]);
-    for (const [place, { setting, metric }] of wanted.entries()) {
+    if (latency && settingNow() !== undefined) await drawMetric(first, latency, { setting: settingNow(), title: data.settings[settingNow()] });
+    for (const [place, { facet, metric }] of wanted.entries()) {
       // A selection that has changed meanwhile has drawings of its own under way.
       if (own !== turn) return;
-      await drawMetric(frames[place], metric, setting);
+      await drawMetric(frames[place], metric, facet, alike.get(metric));
     }
     if (own === turn) document.body.dataset.drawn = own;
   }
-  views.push(view);
+  viewOfSelection(view, () => state.beside);
   let width = innerWidth;
   addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; view(); } });
 }

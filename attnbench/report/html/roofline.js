@@ -37,5 +37,5 @@ function rooflineView() {
     await draw(picture, filled, { rows: points, roof: line },
       `Roofline of ${labels.length} mechanisms under ${(roof.rate / found.size).toPrecision(3)} ${found.unit}. ${points.map((one) => one.said).slice(0, 12).join("; ")}`);
   }
-  views.push(view);
+  viewOfSelection(view);
 }

@@ -1,9 +1,13 @@
-"""Which rows a page holds: all of most runs, of very large ones the first sets of conditions, which is said."""
+"""Which rows a page holds: all of most runs, of very large ones the first sets of conditions, which is said.
+
+The table lists the first sets of conditions; scripts make a line of any other row when it is asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -11,8 +15,10 @@ from attnbench.report.comparison import apart, comparisons, resolution, varying
 from attnbench.report.findings import Findings
 from attnbench.report.page.blocks import Line
 
-MOST_ROWS = 1_500
-"""What a browser sorts and draws at once, and what keeps the file small enough to send."""
+MOST_ROWS = 10_000
+"""What keeps the file small enough to send, and the page quick."""
+MOST_LISTED = 1_500
+"""Lines of the table in the file: what a browser sets at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +32,8 @@ class ShippedRow:
     setting: int
     """Place of its set of conditions."""
     line: Line
+    listed: bool
+    """Whether the file has its line of the table."""
 
     @property
     def resolution(self) -> str:
@@ -43,6 +51,8 @@ class ShippedRows:
     """In the order of the tables."""
     settings: tuple[str, ...]
     """Sets of conditions in words, empty for the only one."""
+    firsts: tuple[int, ...]
+    """Place of a row of each."""
     left_out: str
     """What of the rows is not there, in words; empty if all are."""
 
@@ -64,26 +74,33 @@ def shipped(findings: Findings) -> ShippedRows:
             rows=kept,
             environments={key: lines for key, lines in findings.environments.items() if key in environments},
         )
-    names, placed = _settings(held)
+    parts = apart(held.rows, varying(held.rows))
+    names = tuple(", ".join(said) for said, _ in parts)
     return ShippedRows(
         findings=held,
-        rows=tuple(_rows(held, placed)),
+        rows=tuple(_rows(held, [places.tolist() for _, places in parts])),
         settings=names,
+        firsts=tuple(int(places[0]) for _, places in parts),
         left_out=_told(len(held.rows), len(rows), len(names), len(settings)),
     )
 
 
-def _settings(findings: Findings) -> tuple[tuple[str, ...], dict[int, int]]:
-    """Return sets of conditions in words, and which of them each row has."""
-    found = apart(findings.rows, varying(findings.rows))
-    placed = {place: number for number, (_, places) in enumerate(found) for place in places.tolist()}
-    return tuple(", ".join(said) for said, _ in found), placed
-
-
-def _rows(findings: Findings, placed: dict[int, int]) -> Iterator[ShippedRow]:
+def _rows(findings: Findings, settings: Sequence[Sequence[int]]) -> Iterator[ShippedRow]:
+    placed = {place: number for number, places in enumerate(settings) for place in places}
+    until = accumulate(map(len, settings))
+    listed = {number for number, rows in enumerate(until) if rows <= MOST_LISTED}
+    room = 0 if listed else MOST_LISTED  # of a first set that is too large itself
     for part, sheet in zip(comparisons(findings.rows), findings.book.sheets, strict=True):
         for place, line in zip(part.places.tolist(), sheet.lines, strict=True):
-            yield ShippedRow(place=place, height=part.height, width=part.width, setting=placed[place], line=line)
+            room -= placed[place] == 0
+            yield ShippedRow(
+                place=place,
+                height=part.height,
+                width=part.width,
+                setting=placed[place],
+                line=line,
+                listed=placed[place] in listed or (placed[place] == 0 and room >= 0),
+            )
 
 
 def _told(kept: int, rows: int, settings: int, of: int) -> str:

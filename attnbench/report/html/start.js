@@ -2,6 +2,7 @@ for (const part of document.querySelectorAll(".scripted")) part.hidden = false;
 readFragment();
 selectionView();
 tableView();
+whereView();
 plotsView();
 frontView();
 rooflineView();

@@ -1,33 +1,47 @@
 // What is selected, the same for every view and kept in the address's fragment.
 const everyRow = data.rows.label.map((_, row) => row);
 const views = [];
-const state = { hidden: new Set(), sizes: new Set(), settings: new Set(), failures: true, text: "",
-  columns: new Set(), sort: "", limits: new Map(), size: -1, setting: 0, goal: "", across: "", up: "" };
+const state = { hidden: new Set(), sizes: new Set(), axes: data.axes.map(() => new Set()), failures: true, text: "",
+  columns: new Set(), sort: "", limits: new Map(), size: -1, setting: 0, goal: "", across: "", up: "", beside: "" };
+const listedAt = new Map(data.rows.listed.map((row, line) => [row, line]));
 
-// A row passes if no filter keeps it out; sizes and settings without a choice let everything in.
-function passes(row) {
+// Whether the values of a set of conditions, or of a mechanism, are among those chosen; none chosen is all.
+const chosen = (of, place) => data.axes.every((axis, at) => axis.of !== of || !state.axes[at].size || state.axes[at].has(axis.which[place]));
+
+// A row passes if no filter keeps it out; what nothing is chosen of lets everything in.
+let passing = [];
+const passes = (row) => passing[row];
+function selectRows() {
   const { label, size, setting, status } = data.rows;
-  return !state.hidden.has(label[row])
-    && (!state.sizes.size || state.sizes.has(size[row]))
-    && (!state.settings.size || state.settings.has(setting[row]))
-    && (state.failures || status[row] === "ok")
-    && (!state.text || data.labels[label[row]].name.toLowerCase().includes(state.text.toLowerCase()));
+  const text = state.text.toLowerCase();
+  const labels = data.labels.map((one, place) => !state.hidden.has(place) && chosen("label", place) && one.name.toLowerCase().includes(text));
+  const settings = data.settings.map((_, place) => chosen("setting", place));
+  passing = everyRow.map((row) => labels[label[row]] && settings[setting[row]]
+    && (!state.sizes.size || state.sizes.has(size[row])) && (state.failures || status[row] === "ok"));
+}
+
+// What is selected, as a text: a view that shows nothing else is not made anew while that is the same.
+const selected = () => JSON.stringify([[...state.hidden], [...state.sizes], state.axes.map((each) => [...each]), state.failures, state.text, state.setting]);
+function viewOfSelection(view, more = () => "") {
+  let last;
+  views.push(() => { const now = selected() + more(); if (now !== last) { last = now; view(); } });
 }
 
 function changed() {
   const found = new URLSearchParams();
   for (const label of state.hidden) found.append("hide", data.labels[label].name);
   for (const size of state.sizes) found.append("res", data.sizes[size].name);
-  for (const setting of state.settings) found.append("with", data.settings[setting]);
+  data.axes.forEach((axis, at) => state.axes[at].forEach((value) => found.append(`with.${axis.name}`, axis.values[value])));
   for (const column of state.columns) found.append("without", column);
   for (const [metric, limit] of state.limits) found.append(`most.${metric}`, limit);
   if (!state.failures) found.set("failures", "no");
   if (state.text) found.set("name", state.text);
   if (state.sort) found.set("sort", state.sort);
-  for (const choice of ["goal", "across", "up"]) if (state[choice]) found.set(choice, state[choice]);
+  for (const choice of ["goal", "across", "up", "beside"]) if (state[choice]) found.set(choice, state[choice]);
   if (state.size >= 0) found.set("at", data.sizes[state.size].name);
   if (state.setting) found.set("under", data.settings[state.setting]);
   const text = found.toString();
+  selectRows();
   history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
   for (const view of views) view();
 }
@@ -38,16 +52,17 @@ function readFragment() {
   const places = (key, names) => new Set(found.getAll(key).map((name) => names.indexOf(name)).filter((at) => at >= 0));
   state.hidden = places("hide", data.labels.map((one) => one.name));
   state.sizes = places("res", data.sizes.map((one) => one.name));
-  state.settings = places("with", data.settings);
+  state.axes = data.axes.map((axis) => places(`with.${axis.name}`, axis.values));
   state.columns = new Set(found.getAll("without"));
   state.failures = found.get("failures") !== "no";
   state.text = found.get("name") || "";
   state.sort = found.get("sort") || "";
-  for (const choice of ["goal", "across", "up"]) state[choice] = found.get(choice) || "";
+  for (const choice of ["goal", "across", "up", "beside"]) state[choice] = found.get(choice) || "";
   state.size = data.sizes.findIndex((one) => one.name === found.get("at"));
   state.setting = Math.max(0, data.settings.indexOf(found.get("under")));
   state.limits = new Map(data.metrics.filter((one) => Number(found.get(`most.${one.name}`)) > 0)
     .map((one) => [one.name, Number(found.get(`most.${one.name}`))]));
+  selectRows();
 }
 
 function checkbox(text, checked, changes, ...before) {
@@ -55,6 +70,8 @@ function checkbox(text, checked, changes, ...before) {
   box.addEventListener("change", () => { changes(box.checked); changed(); });
   return create("label", {}, box, ...before, " ", text);
 }
+
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
 
 function toggle(set, value, there) {
   if (there) set.add(value); else set.delete(value);
@@ -99,7 +116,7 @@ function selectionView() {
     const choices = (name, names, set) => names.length > 1 && section.append(group(`${name} (none chosen: all)`,
       ...names.map((each, place) => checkbox(each, set.has(place), (on) => toggle(set, place, on)))));
     choices("Resolutions", data.sizes.map((one) => one.name), state.sizes);
-    choices("Conditions", data.settings, state.settings);
+    data.axes.forEach((axis, at) => choices(capital(axis.name), axis.values, state.axes[at]));
     section.append(group("Cells", checkbox("with those that did not run", state.failures, (on) => { state.failures = on; })));
     if (focused >= 0) section.querySelectorAll("input, button")[focused].focus();
   }

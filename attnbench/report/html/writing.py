@@ -20,7 +20,7 @@ from attnbench.report.page.blocks import Block, Heading, Page
 from attnbench.report.summary import crossed
 from attnbench.roofline import MachineLimits
 
-_OWN = ("page.js", "state.js", "table.js", "plots.js", "front.js", "roofline.js", "budget.js", "start.js")
+_OWN = ("page.js", "state.js", "table.js", "where.js", "plots.js", "front.js", "roofline.js", "budget.js", "start.js")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +57,7 @@ def page(
         sections=sections,
         held=held,
         several_settings=len(held.settings) > 1,
+        listed=sum(row.listed for row in held.rows),
         data=Markup(inert.script_data(payload(held, limits or {}))),  # noqa: S704 - that escapes
         scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own
         style=Markup(style),  # noqa: S704 - our own

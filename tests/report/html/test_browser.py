@@ -13,6 +13,7 @@ from records_for_reports import OUT_OF_MEMORY, default_run, failed, with_accurac
 
 from attnbench.report.comparison import prepared
 from attnbench.report.findings import Findings
+from attnbench.report.html import shipped
 from attnbench.report.html.writing import page
 from attnbench.roofline import MachineLimits
 
@@ -188,3 +189,91 @@ def test_accuracy_is_drawn_against_resolution_too(browser: Browser, complete: Pa
     opened(browser, complete)
     assert "Accuracy against latency" not in browser.run("document.querySelector('#plots .grid').innerText")
     assert "Top-1 accuracy" in browser.run("document.querySelector('#plots .grid').innerText")
+
+
+def of_machines() -> str:
+    """Return a page of four machines, two types each, one of which has no rows on the last machine."""
+    names = {"H100": 0.1, "A100": 0.2, "Xeon": 1.0, "EPYC": 0.5}
+    parts = []
+    for place, (name, factor) in enumerate(names.items()):
+        for dtype in ("float32", "bfloat16")[: 1 if name == "EPYC" else 2]:
+            rows = default_run().assign(hardware=name, dtype=dtype, environment_id=f"e{place}", run_id=f"run-{place}")
+            for column in ("latency_median_s", "latency_ci_low_s", "latency_ci_high_s"):
+                rows[column] = rows[column] * factor
+            parts.append(rows)
+    return page(Findings(rows=prepared(pd.concat(parts, ignore_index=True))), command="attnbench report")
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("machines") / "report.html"
+    path.write_text(of_machines(), encoding="utf-8")
+    return path
+
+
+CAPTIONS = "[...document.querySelectorAll('#plots .grid figcaption')].map(one => one.innerText)"
+CHOOSE = """
+(() => {{
+const label = [...document.querySelectorAll('{within} label')].find(one => one.innerText.startsWith('{name}'));
+const box = label.querySelector('select');
+box.value = [...box.options].find(one => one.text === '{value}').value; box.dispatchEvent(new Event('change')); }})()
+"""
+
+
+def settled(browser: Browser) -> None:
+    browser.run("new Promise(done => setTimeout(done, 500))")
+
+
+def test_machines_stand_beside_each_other_on_one_scale(browser: Browser, machines: Path) -> None:
+    opened(browser, machines)
+    latencies = [one for one in browser.run(CAPTIONS) if one.startswith("Latency")]
+    assert latencies == [f"Latency of one call, {name}" for name in ("H100", "A100", "Xeon", "EPYC")]
+    pictures = "[...document.querySelectorAll('#plots .grid .picture')].slice(0, 4)"
+    scale = "[...one.querySelectorAll('.role-axis')].find(axis => axis.ariaLabel?.startsWith('Y-axis')).ariaLabel"
+    assert browser.complaints == []
+    assert len(set(browser.run(f"{pictures}.map(one => {scale})"))) == 1
+    opened(browser, machines, "#beside=type")
+    assert browser.run(CAPTIONS)[:2] == ["Latency of one call, float32", "Latency of one call, bfloat16"]
+
+
+def test_a_choice_of_hardware_holds_in_the_answer_the_budget_and_the_plots(browser: Browser, machines: Path) -> None:
+    opened(browser, machines)
+    assert "H100" in browser.run("document.querySelector('#said h3').innerText")
+    before = browser.run(SAID)
+    browser.run(CHOOSE.format(within="#where", name="Type", value="bfloat16"))
+    browser.run(CHOOSE.format(within="#where", name="Hardware", value="EPYC"))
+    settled(browser)
+    # There are no rows of bfloat16 on it: the nearest that is there is taken.
+    assert browser.run("document.querySelector('#said h3').innerText") == "float32, EPYC"
+    assert "EPYC" in browser.run("document.querySelector('#first-plot figcaption').innerText")
+    assert browser.run(SAID) != before
+    fragment = browser.run("location.hash")
+    opened(browser, machines, fragment)
+    assert browser.run("document.querySelector('#said h3').innerText") == "float32, EPYC"
+    summaries = browser.run("[...document.querySelectorAll('#others > details > summary')].map(one => one.textContent)")
+    assert len(set(summaries)) == 6
+    assert "float32, EPYC" not in summaries
+    browser.run(CHOOSE.format(within="#budget", name="Hardware", value="H100"))
+    settled(browser)
+    assert browser.run("document.querySelector('#said h3').innerText") == "float32, H100"
+
+
+def test_hardware_that_is_selected_is_the_only_one_everywhere(browser: Browser, machines: Path) -> None:
+    opened(browser, machines, "#with.hardware=Xeon")
+    assert browser.run("document.querySelector('#said h3').innerText") == "float32, Xeon"
+    assert len(browser.run(SHOWN)) == 2 * len(default_run())
+    assert {one.partition(", ")[2] for one in browser.run(CAPTIONS)} == {"float32, Xeon", "bfloat16, Xeon"}
+
+
+def test_rows_that_the_file_does_not_list_are_lines_when_they_are_asked_for(
+    browser: Browser, machines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(browser, machines, "#with.hardware=EPYC")
+    text = f"{LINES}.map(line => [...line.cells].map(cell => cell.innerText.replace(/ [0-9,]+$/, '').trim()).join('|'))"
+    listed = browser.run(text)
+    monkeypatch.setattr(shipped, "MOST_LISTED", 15)
+    path = tmp_path / "report.html"
+    path.write_text(of_machines(), encoding="utf-8")
+    opened(browser, path, "#with.hardware=EPYC")
+    assert browser.complaints == []
+    assert browser.run(text) == listed

@@ -17,6 +17,7 @@ from records_for_reports import OUT_OF_MEMORY, default_run, failed, row, with_ac
 
 from attnbench.report.comparison import prepared
 from attnbench.report.findings import Findings
+from attnbench.report.html import shipped
 from attnbench.report.html.writing import page
 from attnbench.runs import reporting
 
@@ -108,14 +109,23 @@ def test_data_and_table_are_in_one_order(plain: Element) -> None:
     assert [(labels[label], sizes[size]) for label, size in placed] == table
 
 
-def test_a_thousand_rows_fit_and_of_very_many_it_says_how_many_it_holds(tmp_path: Path) -> None:
+def test_a_thousand_rows_fit_and_of_very_many_it_says_how_many_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     many_records.write(tmp_path / "run", 1700, mechanisms=14)
     records = reporting.read(tmp_path / "run")
     assert len(page(Findings.of(records[:1000]), command="").encode()) < 1_500_000
     root = read(page(Findings.of(records), command=""))
-    held = len(root.named("rows").all("tr")) - 1
-    assert 1000 < held <= 1500
-    assert f"This page holds {held:,} of 1,700 rows" in root.named("answer").text
+    data = json.loads("".join(root.named("data").own))
+    listed = len(root.named("rows").all("tr")) - 1
+    assert 1000 < listed <= 1500
+    assert listed == len(data["rows"]["listed"])
+    assert len(data["rows"]["label"]) == 1700
+    assert f"The table lists the first {listed} of 1700 rows" in root.all("noscript")[0].text
+    assert "This page holds" not in root.named("answer").text
+    monkeypatch.setattr(shipped, "MOST_ROWS", 1500)
+    root = read(page(Findings.of(records), command=""))
+    assert f"This page holds {listed:,} of 1,700 rows" in root.named("answer").text
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ exit statuses.
     - InstallationError: torch, or another package that attnbench needs, does not import
     - DataError: a data set or checkpoint that is not there or does not fit
         - MisfitError: tensors that do not fit a network, for callers that expect torch's RuntimeError too
+    - EngineError: what starts workers elsewhere is not there, or does not take them
+        - NoMachineError: it has no machine of the kind that is asked for
 """
 
 from collections.abc import Iterable
@@ -83,6 +85,14 @@ class DataError(AttnbenchError):
 
 class MisfitError(DataError, RuntimeError):
     """Tensors do not fit a network; a RuntimeError too, which is what torch raises where it finds that itself."""
+
+
+class EngineError(AttnbenchError):
+    """What starts workers on other machines is not there, or does not take them; the message has its own words."""
+
+
+class NoMachineError(EngineError):
+    """There is no machine of the kind of hardware that is asked for."""
 
 
 _MOST_KNOWN, _FEW = 40, 5

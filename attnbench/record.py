@@ -106,6 +106,13 @@ class Status(StrEnum):
     """It ended well, and what its figures say cannot be true of the layer."""
     OVER_BUDGET = "over-budget"
     """It was not timed: by what its machine can do it cannot keep the limit that was given."""
+    ABSENT = "absent"
+    """It was not begun: no machine of the kind of hardware that it was asked for on was there."""
+
+    @property
+    def precedence(self) -> int:
+        """Which of several rows of a cell counts: that of the highest, what ended ok, before what was not begun."""
+        return {Status.OK: 2, Status.ABSENT: 0}.get(self, 1)
 
 
 class Task(StrEnum):

@@ -64,6 +64,12 @@ def sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
 hardware_option = commas_option(
     "--hardware", help="Measure on each of these kinds: h100,epyc, or box=cpu. [any machine, once]"
 )
+site_option = click.option(
+    "--site",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="ATTNBENCH_SITE",
+    help="Profile of a site: its kinds of machines. [$ATTNBENCH_SITE, else none]",
+)
 require_idle_option = click.option(
     "--require-idle",
     type=SECONDS,

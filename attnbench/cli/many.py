@@ -13,7 +13,7 @@ import click
 
 from attnbench import inert
 from attnbench.cli import invocation
-from attnbench.cli.asking import hardware_option, require_idle_option, sweep_options
+from attnbench.cli.asking import hardware_option, require_idle_option, site_option, sweep_options
 
 if TYPE_CHECKING:
     from attnbench.fleet.planned import SweepPlan
@@ -26,8 +26,15 @@ _MOST_REASONS = 10
 @click.command(short_help="Write a sweep down for many machines.")
 @sweep_options
 @hardware_option
+@site_option
 @click.option("--out", type=_FOLDER, required=True, help="Folder of the run, which all machines see.")
-def plan(sweep_file: Path | None, out: Path, hardware: tuple[str, ...] | None, **given: Any) -> None:  # noqa: ANN401
+def plan(
+    sweep_file: Path | None,
+    out: Path,
+    hardware: tuple[str, ...] | None,
+    site: Path | None,
+    **given: Any,  # noqa: ANN401
+) -> None:
     """Write a sweep into a folder as groups of cells, with what each needs; attnbench work measures them.
 
     The same options as run. Planning more into a folder adds to it. What has its row is not measured again.
@@ -39,6 +46,7 @@ def plan(sweep_file: Path | None, out: Path, hardware: tuple[str, ...] | None, *
     attnbench report /shared/run
     """  # noqa: D301 - click wants the character
     from attnbench.child import start_server  # noqa: PLC0415
+    from attnbench.engines import site as sites  # noqa: PLC0415
     from attnbench.fleet import kinds, planning  # noqa: PLC0415
     from attnbench.plan import project  # noqa: PLC0415
     from attnbench.plan.given import read_request  # noqa: PLC0415
@@ -46,7 +54,7 @@ def plan(sweep_file: Path | None, out: Path, hardware: tuple[str, ...] | None, *
 
     usual = project.defaults(Path.cwd())
     request, settings = read_request(sweep_file, given, threads=invocation.default_threads(), usual=usual)
-    wanted = kinds.read(hardware or (), {})
+    wanted = kinds.read(hardware or (), sites.read(site).hardware)
     if settings.isolation == FORK:
         start_server()
     made = planning.plan(request, settings, wanted, command=invocation.command_line())

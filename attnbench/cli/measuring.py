@@ -11,8 +11,8 @@ import click
 
 from attnbench import files, inert
 from attnbench.axes import COLD, WARM
-from attnbench.cli import invocation
-from attnbench.cli.asking import hardware_option, require_idle_option, sweep_options
+from attnbench.cli import engines, invocation
+from attnbench.cli.asking import hardware_option, require_idle_option, site_option, sweep_options
 from attnbench.cli.parameters import commas_option
 from attnbench.errors import StoreError
 
@@ -20,14 +20,17 @@ from attnbench.errors import StoreError
 @click.command(short_help="Measure a sweep into tables, plots and a report.")
 @sweep_options
 @hardware_option
+@site_option
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run. [results/<sweep>]")
 @click.option("--fresh", is_flag=True, help="Put what the folder holds aside and start over.")
 @click.option("--retry", is_flag=True, help="Run again the cells that did not end ok.")
 @require_idle_option
 @click.option("--strict", is_flag=True, help="Exit with status 3 if a cell does not end ok.")
+@engines.engine_options
 def run(  # noqa: PLR0917 - click passes options by name
     sweep_file: Path | None,
     hardware: tuple[str, ...] | None,
+    site: Path | None,
     out: Path | None,
     fresh: bool,
     retry: bool,
@@ -41,26 +44,33 @@ def run(  # noqa: PLR0917 - click passes options by name
     What is usual in a project can stand in its attnbench.toml, or under [tool.attnbench] in its pyproject.toml.
     Running the same command again does only what has no row yet. With --hardware, or in a folder that is planned for
     many machines, it plans, works as one of the workers of the folder, and reports what all have measured by then.
+    With --on it has an engine start workers on other machines, until all is measured.
 
     \b
     attnbench run --mechanisms hmhsa,qna --res 224,512
     attnbench run --mechanisms ./mine.py:MyAttention,hmhsa --scope layer --res 224
     attnbench run --mode infer,train --dtype float32,bfloat16 --compile off,on
     attnbench run --networks hat_net_small,deit_small_patch16_224 --until counts
+    attnbench run --mechanisms hmhsa,qna --on slurm --hardware h100,epyc --site site.toml
     """  # noqa: D301 - click wants the character
     from attnbench.child import start_server  # noqa: PLC0415
+    from attnbench.engines import site as sites  # noqa: PLC0415
     from attnbench.fleet import kinds  # noqa: PLC0415
     from attnbench.plan import project  # noqa: PLC0415
     from attnbench.plan.given import read_request  # noqa: PLC0415
     from attnbench.runs.job import FORK  # noqa: PLC0415
 
+    elsewhere, profile = engines.Elsewhere.taken_from(given, fresh=fresh, retry=retry), sites.read(site)
     usual = project.defaults(Path.cwd())
     request, settings = read_request(sweep_file, given, threads=invocation.default_threads(), usual=usual)
     if usual[1]:
         click.echo(inert.line(f"usual here, unless given: {', '.join(usual[1])} ({usual[0]})"))
-    wanted = kinds.read(hardware or (), {})
+    wanted = kinds.read(hardware or (), profile.hardware)
     if settings.isolation == FORK:
         start_server()
+    if elsewhere:
+        engines.run(request, settings, wanted, asked=elsewhere, site=profile, out=out, idle=require_idle, strict=strict)
+        return
     from attnbench.fleet import joined  # noqa: PLC0415 - rich and pandas
     from attnbench.runs import session  # noqa: PLC0415
 

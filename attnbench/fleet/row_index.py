@@ -52,8 +52,15 @@ class KnownRow:
 class RowIndex:
     """What has its row by now, by cell."""
 
-    def __init__(self, folder: Path, kinds: Mapping[str, HardwareKind]) -> None:
-        self._folder, self._kinds = folder, kinds
+    def __init__(self, folder: Path, kinds: Mapping[str, HardwareKind], *, absent: bool = True) -> None:
+        """Begin with none.
+
+        Args:
+            folder: of the run.
+            kinds: of hardware that are asked for, by name.
+            absent: whether rows count that say that no machine was there; they do for nobody who is on one.
+        """
+        self._folder, self._kinds, self._absent = folder, kinds, absent
         self._read: dict[Path, int] = {}
         self._rows: dict[str, list[KnownRow]] = {}
         self._told = dict[Path, str]()
@@ -85,14 +92,14 @@ class RowIndex:
             self._rows[key] = [row for row in rows if row.status == Status.OK]
 
     def known(self, cells: tuple[Cell, ...], kind: str, settings: Settings) -> Iterator[KnownRow]:
-        """Yield the row that stands of each cell that has one: one that ended ok before one that did not."""
+        """Yield the row that stands of each cell that has one: that of most precedence, and of those the first."""
         for cell in cells:
             rows = self._rows.get(cell.key, ())
             stand = [
                 row for row in rows if counts_for(row.kind, row.hardware, kind, self._kinds) and row.stands(settings)
             ]
             if stand:
-                yield next((row for row in stand if row.status == Status.OK), stand[0])
+                yield max(stand, key=lambda row: Status(row.status).precedence)
 
     def of(self, group: PlannedGroup, settings: Settings) -> list[Record]:
         """Return the rows of a group that stand, whole, but for those that cannot be read."""
@@ -118,6 +125,8 @@ class RowIndex:
             key, status, environment = read["cell_key"], Status(read["status"]), read["environment"]
             kind, reason, hardware = read.get("kind") or told, read["reason"], environment.get("hardware")
         except (MisreadError, AttributeError, KeyError, TypeError, ValueError):
+            return
+        if status is Status.ABSENT and not self._absent:
             return
         row = KnownRow(
             key=str(key), line=line, kind=str(kind), hardware=str(hardware or ""), status=status, reason=str(reason)

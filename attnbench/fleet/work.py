@@ -149,7 +149,7 @@ class _Worker:
     """For what the machine's limits are measured."""
 
     def run(self, groups: Mapping[str, tuple[SweepPlan, PlannedGroup]]) -> None:
-        rows = RowIndex(self.work.folder, self.kinds)
+        rows = RowIndex(self.work.folder, self.kinds, absent=False)
         rows.refresh()
         if self.work.retry:
             rows.put_failed_aside()

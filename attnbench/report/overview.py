@@ -24,6 +24,7 @@ _BRIEF = {
     Status.FAILED: "fail",
     Status.REJECTED: "reject",
     Status.OVER_BUDGET: "over",
+    Status.ABSENT: "absent",
 }
 """How a cell that did not end ok is told in few characters."""
 

@@ -49,9 +49,9 @@ def placed(folder: Path) -> list[PlacedRecord]:
 
     Of several rows of a cell on a kind of hardware one counts. In one file that is the last. Of several files, as
     workers on several machines leave them where a group had changed hands, it is one that ended ok before one that did
-    not, of those that did not one of the last retry, and otherwise the first, the folder's own file before those of
-    workers in the order of their names: whoever reads comes to the same, by no clock. Rows of runs that were merged
-    stay apart where their environments differ.
+    not, and that before one that says that no machine was there; of those that did not one of the last retry, and
+    otherwise the first, the folder's own file before those of workers in the order of their names: whoever reads comes
+    to the same, by no clock. Rows of runs that were merged stay apart where their environments differ.
 
     Raises:
         StoreError: there are no records, a line is no record, or a later attnbench wrote them.
@@ -77,9 +77,9 @@ _Key = TypeVar("_Key")
 def _count(counting: dict[_Key, PlacedRecord], key: _Key, found: PlacedRecord, retries: Mapping[Path, int]) -> None:
     """Have a row count in place of the one that is there, if it goes before that."""
 
-    def rank(one: PlacedRecord) -> tuple[bool, int]:
+    def rank(one: PlacedRecord) -> tuple[int, int]:
         ok = one.record.status is Status.OK
-        return ok, 0 if ok else retries[one.folder]
+        return one.record.status.precedence, 0 if ok else retries[one.folder]
 
     if key not in counting or rank(found) > rank(counting[key]):
         counting[key] = found

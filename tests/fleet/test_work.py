@@ -253,6 +253,16 @@ def test_of_two_rows_of_a_cell_one_counts_by_no_clock(tmp_path: Path) -> None:
     assert [each.folder.name for each in store.placed(tmp_path)] == ["b"]
 
 
+def test_a_row_that_says_that_no_machine_was_there_keeps_no_worker_from_its_cell(tmp_path: Path) -> None:
+    planned_in(tmp_path, cells=CELLS[:2])
+    with store.Store(tmp_path / parts.WORKERS / "a") as kept:
+        for cell in CELLS[:2]:
+            kept.append(Record(cell=cell, status=Status.ABSENT, reason="no machine of epyc"))
+    assert status.take(tmp_path).done
+    assert work(tmp_path).run().rows == 2
+    assert [record.status for record in store.read(tmp_path)] == [Status.OK] * 2
+
+
 def test_what_was_not_timed_for_a_limit_is_measured_again_under_a_higher_one(tmp_path: Path) -> None:
     groups = planned_in(tmp_path, cells=CELLS[:1]).groups
     over = Record(cell=CELLS[0], status=Status.OVER_BUDGET, settings={"max_latency_s": 0.01})

@@ -22,6 +22,9 @@ from attnbench.ranges import whole
 T = TypeVar("T")
 
 CLASSIFICATION = "classification"
+INT8 = "int8"
+"""The type of a module that is made in float32 and quantised after training by what runs it."""
+OFF = "off"
 COLD, WARM, UNCONTROLLED = "cold", "warm", "uncontrolled"
 """What a device's caches hold before a timed call: other data, what the layer's own last call left, nobody knows."""
 
@@ -71,6 +74,8 @@ class Axis:
     """Whether it means something for cells that are timed alone; others have its default."""
     counted: bool = False
     """Whether parameters and multiply-adds depend on it."""
+    moved: bool = False
+    """Whether the least bytes of a call depend on it and multiply-adds do not."""
     columns: tuple[str, ...] = ()
     """Its columns in ``records.csv``, those of its fields' names if empty."""
     fields: tuple[str, ...] = ()
@@ -128,7 +133,7 @@ def _row(**axis: Any) -> dict[str, Axis]:  # noqa: ANN401 - the fields of Axis, 
 
 _HEADS = {CLASSIFICATION: "", **{task.value: task.value for task in DenseTask}}
 _DTYPES = {
-    **{name: name for name in ("float32", "bfloat16", "float16")},
+    **{name: name for name in ("float32", "bfloat16", "float16", INT8)},
     "fp32": "float32",
     "bf16": "bfloat16",
     "fp16": "float16",
@@ -207,22 +212,23 @@ class Axes:
         default=Mode.INFER,
         metadata=_row(
             option="mode", help="infer, train. [infer]",
-            read=one_of({mode.value: mode for mode in Mode}), usual="infer", told=Told.ALWAYS,
+            read=one_of({mode.value: mode for mode in Mode}), usual="infer", told=Told.ALWAYS, moved=True,
         ),
     )  # fmt: skip
     dtype: str = field(
         default="float32",
         metadata=_row(
-            option="dtype", help="float32, bfloat16, float16. [float32]",
-            read=one_of(_DTYPES), usual="float32", told=Told.ALWAYS,
+            option="dtype", help="float32, bfloat16, float16, int8 (quantised by the runtime). [float32]",
+            read=one_of(_DTYPES), usual="float32", told=Told.ALWAYS, moved=True,
         ),
     )  # fmt: skip
     batch: int = field(
         default=1,
         metadata=_row(
-            option="batch", help="Images per call. [1]", read=whole(1, 1_000_000), usual="1", phrase="batch {}"
+            option="batch", help="Images per call. [1]", read=whole(1, 1_000_000), usual="1", phrase="batch {}",
+            moved=True,
         ),
-    )
+    )  # fmt: skip
     device: str = field(
         default="cpu",
         metadata=_row(
@@ -262,6 +268,15 @@ class Axes:
         ),
     )  # fmt: skip
     """The only kernel that ``scaled_dot_product_attention`` may use, ``auto`` for torch's choice."""
+    autocast: str = field(
+        default=OFF,
+        metadata=_row(
+            option="autocast", help="Torch's automatic mixed precision: off, bfloat16, float16. [off]",
+            read=one_of({name: _DTYPES[name] for name in ("bfloat16", "float16", "bf16", "fp16")} | {OFF: OFF}),
+            usual=OFF, phrase="autocast {}", together=True, moved=True,
+        ),
+    )  # fmt: skip
+    """The type that torch casts to, operator by operator, within each call; the module stays in its own."""
     cache: str = field(
         default=UNCONTROLLED,
         metadata=_row(

@@ -11,7 +11,7 @@ from functools import cache
 from operator import attrgetter
 from typing import Any
 
-from attnbench.axes import DEFAULTS, TOGETHER, Axes, Mode, Scope, variant
+from attnbench.axes import DEFAULTS, OFF, TOGETHER, Axes, Mode, Scope, variant
 from attnbench.reading import MisreadError, from_json, structured
 
 __all__ = [
@@ -176,6 +176,11 @@ class Cell(Axes):
         return _digest(
             _asked(replace(loose, checkpoint="", checkpoint_sha256="", class_order="", class_order_sha256=""))
         )
+
+    @property
+    def products(self) -> str:
+        """The type that its products are computed in, as far as what was asked tells."""
+        return self.dtype if self.autocast == OFF else self.autocast
 
     @property
     def name(self) -> str:

@@ -154,6 +154,11 @@ def last_cache_bytes(root: Path = ROOT) -> int | None:
     return max((int(text[:-1]) * units[text[-1]] for text in sizes if text and text[-1] in units), default=None)
 
 
+def has_vnni(root: Path = ROOT) -> bool:
+    """Return whether an x86 processor sums products of bytes without saturation."""
+    return "vnni" in (_read(root / "proc/cpuinfo") or "")
+
+
 def shared_memory_bytes(root: Path = ROOT) -> int | None:
     """Return how much of the memory that processes share is free; None where it is no file system of its own."""
     try:

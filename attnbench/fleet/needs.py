@@ -59,7 +59,7 @@ def of(cells: Sequence[Cell], settings: Settings, *, kind: str = "") -> GroupNee
 def _bytes(cell: Cell) -> int:
     if cell.task is Task.COUNTS:
         return 0
-    each = 4 if cell.dtype == "float32" else 2
+    each = 2 if cell.dtype in {"bfloat16", "float16"} else 4  # int8 is made of a module of float32
     share = max(1, cell.depth) / 4 if cell.scope is Scope.LAYER else 1
     return int(cell.batch * cell.height * cell.width * _PIXEL_BYTES[cell.mode] * share * each / 4)
 

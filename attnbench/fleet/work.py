@@ -248,7 +248,7 @@ class _Worker:
     def _take_limits(self, plan: SweepPlan, cells: tuple[Cell, ...], done: set[str]) -> None:
         """Have the machine prove itself, once for each device, threads and type that cells are timed with."""
         timed = [cell for cell in cells if cell.task is Task.COST and cell.key not in done]
-        asked = {(cell.device, cell.threads, cell.dtype) for cell in timed}
+        asked = {(cell.device, cell.threads, cell.products) for cell in timed}
         if asked <= self.limited:
             return
         budget_s = min(machine_limits.EACH_S, plan.settings.max_time_s)

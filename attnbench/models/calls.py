@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from attnbench import devices
+from attnbench.devices import casting
 from attnbench.models.subject import Subject, cast
 from attnbench.models.values import InputValues, draw, seed_all
 from attnbench.record import Cell, Mode, Scope
@@ -55,14 +56,15 @@ def call(cell: Cell, model: Forward, x: Tensor, *, forget: Callable[[], None]) -
         x: its input.
         forget: drops the gradients of the step before.
     """
+    forward = casting.around(model, cell)
 
     @torch.inference_mode()
     def infer() -> object:
-        return model(x)
+        return forward(x)
 
     def train() -> object:
         forget()
-        y = model(x)
+        y = forward(x)
         outputs = outputs_of(y)
         torch.autograd.backward(outputs, [torch.ones_like(each) for each in outputs])
         return y

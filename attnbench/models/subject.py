@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attnbench.axes import INT8
 from attnbench.errors import PluginError
 from attnbench.mechanism import Macs, Mechanism, Site
 from attnbench.models import backbone, dense, networks
@@ -21,7 +22,8 @@ from attnbench.plugins.registry import Registry, discover
 from attnbench.probes.weightless import Inputs, build_on_meta
 from attnbench.record import Cell, Mode, Scope
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, INT8: torch.float32}
+"""The type that a module is built in: what is quantised is given to what quantises it in float32."""
 OVERWRITES = (
     "it overwrites the map that it is called with, which the block adds to the result; write into a copy: "
     "x = x * 0.7 instead of x *= 0.7"
@@ -294,8 +296,8 @@ def _installed() -> Registry:
 
 def cast(model: nn.Module, dtype: str) -> nn.Module:
     """Cast a module's real numbers in place; complex ones stay, where ``to`` would drop their imaginary part."""
-    casts = {"float32": nn.Module.float, "bfloat16": nn.Module.bfloat16, "float16": nn.Module.half}
-    return casts[dtype](model)
+    casts = {torch.float32: nn.Module.float, torch.bfloat16: nn.Module.bfloat16, torch.float16: nn.Module.half}
+    return casts[DTYPES[dtype]](model)
 
 
 def _sites_of_a_stack(cell: Cell) -> list[Site]:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from attnbench import devices
-from attnbench.devices import attention
+from attnbench.axes import OFF
+from attnbench.devices import attention, casting
 from attnbench.models import calls, subject
 from attnbench.models.aside import aside
 from attnbench.models.values import seed_all
-from attnbench.record import Mode
+from attnbench.record import Cell, Mode
+from attnbench.runtimes.runtime import Prepared
 
 T = TypeVar("T")
 _CASTS = {torch.float64: nn.Module.double, torch.float32: nn.Module.float}
@@ -35,6 +38,8 @@ class Untouched:
 
     def __init__(self, asked: subject.Subject, *, seed: int, exact: torch.dtype | None = None) -> None:
         self._asked = asked
+        # What is exact casts nothing.
+        self._cell = asked.cell if exact is None else replace(asked.cell, autocast=OFF)
         self.model, self.x = alone(asked, lambda: calls.place(asked, seed=seed))
         self.given = self.x
         """The input as the model is given it: of the exact type, where that is another."""
@@ -59,6 +64,10 @@ class Untouched:
                 if name in own and own[name].shape == value.shape:
                     own[name].copy_(value)
 
+    def taken_over(self, take: Callable[[Cell, nn.Module, Tensor], Prepared]) -> Callable[[Tensor], Any]:
+        """Return what a runtime makes of the copy, where it is run."""
+        return alone(self._asked, lambda: take(self._asked.cell, self.model, self.x)).forward
+
     def run(
         self,
         seed: int,
@@ -82,9 +91,9 @@ class Untouched:
         return alone(self._asked, call)
 
     def _call(self, forward: Callable[[Tensor], Any]) -> Any:  # noqa: ANN401
-        if self._asked.cell.mode is Mode.INFER:
-            return forward(self.given)
-        return calls.call(self._asked.cell, forward, self.given, forget=calls.forget(self.model, self.given))()
+        if self._cell.mode is Mode.INFER:
+            return casting.around(forward, self._cell)(self.given)
+        return calls.call(self._cell, forward, self.given, forget=calls.forget(self.model, self.given))()
 
 
 def alone(asked: subject.Subject, work: Callable[[], T]) -> T:

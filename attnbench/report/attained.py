@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from attnbench.axes import OFF
 from attnbench.metrics import METRICS, is_number
 from attnbench.record import Mode
 from attnbench.roofline import MachineLimits, macs_per_call
@@ -76,7 +77,11 @@ def roof_over(rows: pd.DataFrame, limits: Mapping[str, MachineLimits]) -> Roof |
     """
     # A cell whose worker never answered does not know where it would have run.
     found = limits.get(next(iter(rows["environment_id"].dropna()), ""))
-    dtype = str(rows["dtype"].iloc[0])
-    if found is None or dtype not in found.macs_per_s:
+    if found is None:
+        return None
+    cast = rows["autocast"] if "autocast" in rows else pd.Series(OFF, index=rows.index)  # rows of others may lack it
+    products = cast.where(cast != OFF, rows["dtype"])
+    dtype = max((each for each in products if each in found.macs_per_s), key=found.rate, default="")
+    if not dtype:
         return None
     return Roof(dtype=dtype, rate=found.rate(dtype), bytes_per_s=found.bytes_per_s, conditions=found.conditions)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from attnbench import files
+from attnbench.axes import INT8
 from attnbench.child import ENDED, Child, Reached
 from attnbench.reading import MisreadError
 from attnbench.record import Cell
@@ -157,7 +158,8 @@ def _measured(path: Path, cells: Sequence[Cell], how: _How) -> Iterator[tuple[st
         log.parent.mkdir(parents=True, exist_ok=True)
     for device, threads in dict.fromkeys((cell.device, cell.threads) for cell in cells):
         here = [cell for cell in cells if (cell.device, cell.threads) == (device, threads)]
-        dtypes = dict.fromkeys(["float32", *(cell.dtype for cell in here)])
+        # Products of 8 bits are a runtime's, of whose limits nothing is known.
+        dtypes = dict.fromkeys(["float32", *(cell.products for cell in here if cell.products != INT8)])
         asked = [str(path), device, str(threads), str(how.budget_s), *dtypes]
         reason = asked_of_child(
             *(how.module, *asked), phase=f"measuring what {device} can do", log=log, threads=threads,

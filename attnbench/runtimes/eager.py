@@ -2,25 +2,53 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-from attnbench.record import Cell
-from attnbench.runtimes.runtime import Prepared, Runtime
+from attnbench.axes import INT8, OFF
+from attnbench.record import Cell, Mode
+from attnbench.runtimes.onnx import quietly
+from attnbench.runtimes.runtime import CannotRunError, Prepared, Runtime, blamed_on
 
 
 class TorchRuntime(Runtime):
     """Runs every device, mode and type of torch's."""
 
     name = "torch"
-    extra = "torch"
+    extra = "attnbench[torchao]"
     needs = ("torch",)
-    dtypes = frozenset({"float32", "bfloat16", "float16"})
+    quantizers = ("torchao",)
+    dtypes = frozenset({"float32", "bfloat16", "float16", INT8})
 
     @classmethod
-    def why_unsupported(cls, cell: Cell) -> str:  # noqa: ARG003
-        """Return nothing: what torch cannot do, a device, a kernel or the module says itself."""
-        return ""
+    def why_unsupported(cls, cell: Cell) -> str:
+        """Return why a cell cannot be cast or quantised; what else torch cannot do it or the module says itself."""
+        if cell.autocast != OFF and cell.dtype != "float32":
+            return f"--autocast casts a module of float32; this one is of {cell.dtype}"
+        if cell.dtype != INT8:
+            return ""
+        if cell.mode is not Mode.INFER:
+            return "int8 is for inference: what is quantised after training is not trained"
+        return cls.why_not_quantizing()
 
     def prepare(self, model: nn.Module, x: Tensor, *, cell: Cell) -> Prepared:  # noqa: ARG002
         """Return the module."""
         return Prepared(forward=model, export="")
+
+    def quantize(self, model: nn.Module, x: Tensor, *, cell: Cell, samples: Sequence[Tensor]) -> Prepared:  # noqa: ARG002
+        """Return a copy of a module with its linear layers in 8 bits, as torchao makes them.
+
+        Their weights have a scale for each output, and inputs one for each token, found in the call.
+        """
+        linear = sum(isinstance(each, nn.Linear) for each in model.modules())
+        if not linear:
+            raise CannotRunError("torchao quantises nn.Linear alone, and it has none")
+        with blamed_on("torchao does not quantise it"), quietly():
+            from torchao import quantization  # noqa: PLC0415 - an extra
+
+            found = copy.deepcopy(model)
+            quantization.quantize_(found, quantization.Int8DynamicActivationInt8WeightConfig())
+        said = f"int8: the {linear} nn.Linear of it by torchao, ranges found in each call; the rest float32"
+        return Prepared(forward=found, export="", remark=said)

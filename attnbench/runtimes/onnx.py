@@ -37,7 +37,7 @@ def write(model: nn.Module, x: Tensor, folder: Path) -> Path:
     """
     path = folder / "model.onnx"
     try:
-        with _quietly(), torch.no_grad():
+        with quietly(), torch.no_grad():
             program = torch.onnx.export(model, (x,), dynamo=True, verbose=False)
             assert program is not None, "with dynamo there is one"
             program.save(str(path))
@@ -61,9 +61,14 @@ def _why(error: BaseException) -> str:
     return f"{type(chain[-1]).__name__}: {said[:_MOST]}" if said else type(chain[-1]).__name__
 
 
+def is_large(path: Path) -> bool:
+    """Return whether the weights of an exported file lie beside it."""
+    return path.with_name(f"{path.name}.data").exists()
+
+
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep the exporter from telling what it does: what comes of it is said in the row."""
+def quietly() -> Iterator[None]:
+    """Keep exporters from telling what they do: what comes of it is said in the row."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

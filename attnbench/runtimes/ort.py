@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from attnbench.axes import INT8
 from attnbench.child.scratch import scratch
 from attnbench.record import Cell
-from attnbench.runtimes import onnx
+from attnbench.runtimes import onnx, ort_int8
 from attnbench.runtimes.runtime import Forward, Prepared, Runtime, blamed_on
 
 _QUIET = 4
@@ -24,7 +25,7 @@ class OnnxRuntime(Runtime):
     name = "onnxruntime"
     extra = "attnbench[onnxruntime]"
     needs = ("onnxruntime", *onnx.NEEDS)
-    dtypes = frozenset({"float32", "float16"})
+    dtypes = frozenset({"float32", "float16", INT8})
 
     def prepare(self, model: nn.Module, x: Tensor, *, cell: Cell) -> Prepared:
         """Export a module and open a session with it."""
@@ -34,6 +35,15 @@ class OnnxRuntime(Runtime):
                 session = _session(path, threads=cell.threads)
         remark = "" if cell.dtype == "float32" else f"{cell.dtype} where it has a kernel of that type, else float32"
         return Prepared(forward=_forward(session), export=onnx.WHOLE, remark=remark)
+
+    def quantize(self, model: nn.Module, x: Tensor, *, cell: Cell, samples: Sequence[Tensor]) -> Prepared:
+        """Export a module, quantise the graph, and open a session with that."""
+        with scratch() as folder:
+            path = onnx.write(model, x, folder)
+            with blamed_on("ONNX Runtime does not quantise it"):
+                quantized = ort_int8.write(path, samples)
+                session = _session(quantized.path, threads=cell.threads)
+        return Prepared(forward=_forward(session), export=onnx.WHOLE, remark=quantized.said)
 
 
 def _session(path: Path, *, threads: int) -> Any:  # noqa: ANN401 - the package has no types

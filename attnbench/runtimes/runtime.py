@@ -7,7 +7,7 @@ that it is timed in the same rounds, given the same values and verified by the s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from attnbench.axes import INT8, OFF
 from attnbench.record import Cell, Mode
 
 Forward = Callable[[Tensor], Any]
@@ -59,36 +60,56 @@ class Runtime(ABC):
     needs: ClassVar[tuple[str, ...]] = ()
     """Modules that must be importable, those whose version a row says first."""
     dtypes: ClassVar[frozenset[str]]
-    """The values of ``--dtype`` that it can be asked for."""
+    """The values of ``--dtype`` that it can be asked for; with ``int8`` it has ``quantize``."""
+    quantizers: ClassVar[tuple[str, ...]] = ()
+    """Modules that quantising needs beside those, from the same extra."""
     kinds: ClassVar[frozenset[str]] = frozenset({"cpu"})
     """Kinds of devices that it runs on."""
 
     @classmethod
     def why_missing(cls) -> str:
         """Return which modules are not installed and what installs them, empty if all are. Imports none of them."""
-        missing = [name for name in cls.needs if find_spec(name) is None]
+        return cls._why_without(cls.needs)
+
+    @classmethod
+    def why_not_quantizing(cls) -> str:
+        """Return which modules it lacks to quantise and what installs them, empty if none. Imports none of them."""
+        missing = cls._why_without(cls.quantizers)
+        return f"to quantise, {missing}" if missing else ""
+
+    @classmethod
+    def _why_without(cls, modules: tuple[str, ...]) -> str:
+        missing = [name for name in modules if find_spec(name) is None]
         return f"{', '.join(missing)} not installed: pip install '{cls.extra}'" if missing else ""
 
     @classmethod
-    def version(cls) -> str:
-        """Return name and version, as a row says them."""
-        return f"{cls.name} {_version(cls.needs[0])}"
+    def version(cls, dtype: str = "float32") -> str:
+        """Return name and version, as a row says them, with those of what quantises where that is asked for."""
+        quantizers = cls.quantizers if dtype == INT8 else ()
+        return ", ".join([f"{cls.name} {_version(cls.needs[0])}", *(f"{name} {_version(name)}" for name in quantizers)])
 
     @classmethod
     def why_unsupported(cls, cell: Cell) -> str:
         """Return why a cell is nothing for it, whatever the module; empty if it is."""
+        return next(filter(None, cls._whys(cell)), "")
+
+    @classmethod
+    def _whys(cls, cell: Cell) -> Iterator[str]:
         kind = cell.device.partition(":")[0]
         if cell.mode is not Mode.INFER:
-            return f"{cls.name} only infers"
+            yield f"{cls.name} only infers"
         if kind not in cls.kinds:
-            return f"{cls.name} runs on {', '.join(sorted(cls.kinds))} here, not on {kind}"
+            yield f"{cls.name} runs on {', '.join(sorted(cls.kinds))} here, not on {kind}"
         if cell.dtype not in cls.dtypes:
-            return f"{cls.name} runs {', '.join(sorted(cls.dtypes))} here, not {cell.dtype}"
+            yield f"{cls.name} runs {', '.join(sorted(cls.dtypes))} here, not {cell.dtype}"
+        if cell.dtype == INT8:
+            yield cls.why_not_quantizing()
         if cell.compiled:
-            return f"--compile is torch's compiler; {cls.name} has its own"
+            yield f"--compile is torch's compiler; {cls.name} has its own"
+        if cell.autocast != OFF:
+            yield f"--autocast is torch's; {cls.name} computes in the types of its graph"
         if cell.sdpa != "auto":
-            return f"--sdpa names kernels of torch's; {cls.name} has its own"
-        return ""
+            yield f"--sdpa names kernels of torch's; {cls.name} has its own"
 
     @abstractmethod
     def prepare(self, model: nn.Module, x: Tensor, *, cell: Cell) -> Prepared:
@@ -102,6 +123,21 @@ class Runtime(ABC):
         Raises:
             CannotRunError: the module cannot be exported, or the runtime lacks an operator of it.
         """
+
+    def quantize(self, model: nn.Module, x: Tensor, *, cell: Cell, samples: Sequence[Tensor]) -> Prepared:  # noqa: ARG002
+        """Take a module over as ``prepare`` does, quantised after training: weights and activations in 8 bits.
+
+        Args:
+            model: in evaluation mode, on the cell's device, of float32; it stays as it is.
+            x: the input, of float32, as ``prepare`` has it.
+            cell: what is asked.
+            samples: inputs of that shape, from which the ranges of activations are taken. The same ones must always
+                give the same: calls are verified by quantising an untouched copy.
+
+        Raises:
+            CannotRunError: as ``prepare``, or nothing of the module is quantised.
+        """
+        raise CannotRunError(f"{self.name} does not quantise here")
 
 
 def _version(module: str) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from attnbench.axes import INT8
 from attnbench.child.scratch import scratch
 from attnbench.record import Cell
-from attnbench.runtimes import onnx
+from attnbench.runtimes import onnx, vino_int8
 from attnbench.runtimes.runtime import Forward, Prepared, Runtime, blamed_on
 
-_PRECISION = {"float32": "f32"}
+_PRECISION = "f32"
 """What it may compute in: left to itself it takes a half type for float32 where the processor has one."""
 
 
@@ -23,28 +25,44 @@ class OpenVino(Runtime):
     name = "openvino"
     extra = "attnbench[openvino]"
     needs = ("openvino", *onnx.NEEDS)
-    dtypes = frozenset(_PRECISION)
+    quantizers = ("nncf",)
+    dtypes = frozenset({"float32", INT8})
 
     def prepare(self, model: nn.Module, x: Tensor, *, cell: Cell) -> Prepared:
         """Export a module and compile what it was exported to."""
         with scratch() as folder:
             path = onnx.write(model, x, folder)
             with blamed_on("OpenVINO does not take it"):
-                request = _request(path, cell)
+                request = _request(_read(path), cell)
         return Prepared(forward=_forward(request), export=onnx.WHOLE)
 
+    def quantize(self, model: nn.Module, x: Tensor, *, cell: Cell, samples: Sequence[Tensor]) -> Prepared:
+        """Export a module, quantise what was exported, and compile that."""
+        with scratch() as folder:
+            path = onnx.write(model, x, folder)
+            with blamed_on("OpenVINO does not quantise it"):
+                quantized = vino_int8.quantized(_read(path), samples)
+                request = _request(quantized.graph, cell)
+        return Prepared(forward=_forward(request), export=onnx.WHOLE, remark=quantized.said)
 
-def _request(path: Path, cell: Cell) -> Any:  # noqa: ANN401 - the package is an extra
+
+def _read(path: Path) -> Any:  # noqa: ANN401 - the package is an extra
+    import openvino  # noqa: PLC0415 - an extra
+
+    return openvino.Core().read_model(str(path))
+
+
+def _request(graph: Any, cell: Cell) -> Any:  # noqa: ANN401
     import openvino  # noqa: PLC0415 - an extra
 
     asked = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": "1",
         "INFERENCE_NUM_THREADS": str(cell.threads),
-        "INFERENCE_PRECISION_HINT": _PRECISION[cell.dtype],
+        "INFERENCE_PRECISION_HINT": _PRECISION,
         "ENABLE_CPU_PINNING": "NO",  # the calling thread would stay where it was put, in others' turns too
     }
-    return openvino.Core().compile_model(str(path), "CPU", asked).create_infer_request()
+    return openvino.Core().compile_model(graph, "CPU", asked).create_infer_request()
 
 
 def _forward(request: Any) -> Forward:  # noqa: ANN401

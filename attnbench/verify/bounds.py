@@ -68,7 +68,7 @@ def _bound(line: KeptLine, limits: Mapping[str, Any], tally: Tally) -> None:
         machine = MachineLimits.from_dict(limits)
         macs, least, median = (metrics[name] for name in ("macs", "bytes_lower_bound", TIMED))
         work = roofline.macs_per_call(macs, batch=cell.batch, mode=cell.mode)  # type: ignore[arg-type]
-        found = roofline.bound_of_counts(work, least, dtype=cell.dtype, limits=machine)  # type: ignore[arg-type]
+        found = roofline.bound_of_counts(work, least, dtype=cell.products, limits=machine)  # type: ignore[arg-type]
         expected = found.metrics(median)  # type: ignore[arg-type]
     except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         tally.wrong(place, _BOUND, kept=metrics[_BOUND], found=f"limits, multiply-adds and bytes of its row: {error}")

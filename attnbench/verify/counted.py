@@ -19,8 +19,6 @@ from attnbench.verify.finding import Tally
 from attnbench.verify.here import ThisMachine
 from attnbench.verify.kept import KeptLine, KeptRun
 
-_OF_THE_CALL = ("mode", "dtype", "batch")
-"""Axes that the least bytes of a call depend on and multiply-adds do not."""
 _COUNTERS = ("torch_version", "software.fvcore")
 """What the words about counters depend on."""
 
@@ -36,7 +34,7 @@ def check(kept: KeptRun, here: ThisMachine, tally: Tally) -> None:
 
 def question(cell: Cell) -> Cell:
     """Return the cell that asks for a cell's counts and nothing else: neither device nor threads change them."""
-    asked = {name for axis in AXES.values() if axis.counted or axis.option in _OF_THE_CALL for name in axis.fields}
+    asked = {name for axis in AXES.values() if axis.counted or axis.moved for name in axis.fields}
     others = {name: default for name, default in DEFAULTS.items() if name not in asked | {"height", "width"}}
     return replace(cell, **others | {"device": names.HOST, "threads": 1, "task": Task.COUNTS})
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from attnbench import devices
 from attnbench.child import copied
-from attnbench.devices import attention
+from attnbench.devices import attention, casting
 from attnbench.devices.machine import whole_cores
 from attnbench.models import subject
 from attnbench.probes import memory_estimate
@@ -72,6 +72,7 @@ def _foresee(cell: Cell) -> Foreseen | None:
 
 def _estimated(asked: subject.Subject) -> MemoryEstimate | None:
     try:
-        return memory_estimate.estimate(asked.on_meta, mode=asked.cell.mode, device=asked.cell.device)
+        with casting.entered(asked.cell):
+            return memory_estimate.estimate(asked.on_meta, mode=asked.cell.mode, device=asked.cell.device)
     except NoEstimateError:
         return None

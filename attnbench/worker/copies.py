@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from attnbench.axes import INT8
 from attnbench.models import subject
 from attnbench.models.untouched import Untouched
 from attnbench.probes import agreement, compilation, memory, steps
 from attnbench.probes.agreement import Errors
 from attnbench.record import Cell, Mode
-from attnbench.worker import torch_state
+from attnbench.worker import exporting, torch_state
 from attnbench.worker.witness import Testimony, observed, weights
 
 
@@ -32,13 +33,14 @@ class Copies:
     """Time that their calls have taken."""
     _plain: Untouched | None = None
     _exact: Untouched | None = None
+    _quantized: Callable[[Tensor], Any] | None = None
     _latest: tuple[Testimony, dict[str, Tensor]] | None = None
     """The call that the plain copy was asked for last, and what it gave."""
 
     @property
     def own_type(self) -> torch.dtype:
-        """The type that the cell is timed in."""
-        return subject.DTYPES[self.cell.dtype]
+        """The type that the cell's products are timed in."""
+        return subject.DTYPES[self.cell.products]
 
     @property
     def exact_type(self) -> torch.dtype:
@@ -48,6 +50,8 @@ class Copies:
     @property
     def tight(self) -> float:
         """How far apart rounding may bring two results, of the largest value."""
+        if self.cell.dtype == INT8:  # a value that falls into the next of 256 steps
+            return agreement.TIGHT[torch.bfloat16]
         return agreement.TIGHT[self.own_type]
 
     def build(self, *, exact: torch.dtype | None = None) -> Untouched:
@@ -63,11 +67,21 @@ class Copies:
     def plainly(self, kept: Testimony) -> dict[str, Tensor]:
         """Return what the copy of the cell's own type gives."""
         if self._latest is None or self._latest[0] is not kept:
-            self._latest = kept, self.run(self.ready(), kept)
+            copy = self.ready()
+            self._latest = kept, self.run(copy, kept, forward=self._as_quantized(copy))
         return self._latest[1]
+
+    def _as_quantized(self, copy: Untouched) -> Callable[[Tensor], Any] | None:
+        """Return a copy quantised as the cell is, once more; None where it is not."""
+        if self.cell.dtype == INT8 and self._quantized is None:
+            self._quantized = copy.taken_over(exporting.taken_over)
+        return self._quantized
 
     def exactly(self, kept: Testimony) -> dict[str, Tensor] | None:
         """Return what the exact copy gives; None where there is none."""
+        if self.cell.dtype == INT8:
+            self.why_inexact = "with another quantisation; int8_snr_db is how far that is from float32"
+            return None
         try:
             self._exact = self._exact or self.build(exact=self.exact_type)
             return self.run(self._exact, kept)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from attnbench import roofline
+from attnbench.axes import INT8, OFF
 from attnbench.mechanism import Macs
 from attnbench.models import calls, subject
 from attnbench.probes import flops
@@ -40,7 +41,7 @@ def count(asked: subject.Subject) -> dict[str, Value]:
         "uncounted_ops": " ".join(counts.uncounted) or None,
         "macs_doubt": doubt(closed[0] if closed else None, macs, counts) or None,
         "adaptation": asked.adaptation() or None,
-        "bytes_lower_bound": roofline.bytes_lower_bound(work) // per,
+        "bytes_lower_bound": None if asked.cell.dtype == INT8 else roofline.bytes_lower_bound(work) // per,
     }
 
 
@@ -105,6 +106,8 @@ def _work(asked: subject.Subject, macs: int, output_bytes: int) -> tuple[int, ro
     model, (x,) = asked.on_meta()
     if cell.batch > 1 or cell.mode is Mode.TRAIN or not output_bytes:
         output_bytes = _output_bytes(model.train(cell.mode is Mode.TRAIN), x)
+    if cell.autocast != OFF:  # which outputs it leaves in a half type only running it tells
+        output_bytes //= 2
     parameters = list(model.parameters())
     work = roofline.Work(
         macs=macs,

@@ -24,6 +24,7 @@ from attnbench.mechanism import Mechanism
 from attnbench.models import calls, subject
 from attnbench.probes import operators
 from attnbench.record import Cell, Mode
+from attnbench.worker import exporting
 from attnbench.worker.compiling import compiled
 from attnbench.worker.surroundings import World
 
@@ -44,7 +45,7 @@ def explain(cell: Cell, say: voice.Say) -> None:
     with _built(cell, enter) as (model, x, call):
         enter("profiling")
         layers = [each for each in model.modules() if isinstance(each, Mechanism)]
-        told_apart = cell.mode is Mode.INFER and not cell.compiled
+        told_apart = cell.mode is Mode.INFER and not cell.compiled and not exporting.needed(cell)
         with operators.marked(layers) if told_apart else nullcontext():
             found = operators.measure(
                 call,
@@ -78,9 +79,13 @@ def _built(cell: Cell, enter: Callable[[str], None]) -> Iterator[tuple[nn.Module
         enter("building")
         model, x = calls.place(asked, seed=_SEED)
         forward: calls.Forward = model
+        if exporting.needed(cell):
+            enter(exporting.PHASE)
+            forward = exporting.taken_over(cell, model, x).forward
         if cell.compiled:
             enter("compiling")
-            forward = compiled(cell, model, x, lambda *_: None, World())
+            assert isinstance(forward, nn.Module), "torch's own"
+            forward = compiled(cell, forward, x, lambda *_: None, World())
         enter("warming up")
         yield model, x, calls.call(cell, forward, x, forget=calls.forget(model, x))
 

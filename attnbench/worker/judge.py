@@ -76,18 +76,18 @@ def beyond_budget(
     if most_s is None or known is None or not isinstance(per_image, int) or cell.runtime != runtimes.TORCH:
         return ""  # nothing is known of what another runtime's products can reach
     machine, macs = MachineLimits.from_dict(known), _least_macs(cell, per_image)
-    if cell.dtype not in machine.macs_per_s or machine.least_s(macs, cell.dtype) <= most_s:
+    if cell.products not in machine.macs_per_s or machine.least_s(macs, cell.products) <= most_s:
         return ""
-    machine = _faster(machine, again().limits, cell.dtype)
-    least_s = machine.least_s(macs, cell.dtype)
+    machine = _faster(machine, again().limits, cell.products)
+    least_s = machine.least_s(macs, cell.products)
     if least_s <= most_s:
         return ""
     least, most = (format_value("latency_median_s", each) for each in (least_s, most_s))
-    work, rate = (format_value("macs", each) for each in (macs, machine.rate(cell.dtype)))
-    granted = macs / (machine.rate(cell.dtype) * least_s)
+    work, rate = (format_value("macs", each) for each in (macs, machine.rate(cell.products)))
+    granted = macs / (machine.rate(cell.products) * least_s)
     return (
-        f"its {work} take {least} at least, at {granted:.3g} times the {rate}/s of {cell.dtype} that this machine was "
-        f"seen to reach; --max-latency is {most}; not timed"
+        f"its {work} take {least} at least, at {granted:.3g} times the {rate}/s of {cell.products} that this machine "
+        f"was seen to reach; --max-latency is {most}; not timed"
     )
 
 
@@ -112,21 +112,22 @@ def of_time(
     if cell.runtime != runtimes.TORCH:
         return []
     machine = MachineLimits.from_dict(known)
-    if cell.dtype not in machine.macs_per_s:
+    if cell.products not in machine.macs_per_s:
         return []
     macs = _least_macs(cell, per_image)
-    if high >= machine.least_s(macs, cell.dtype):
+    if high >= machine.least_s(macs, cell.products):
         return []
     beside = again()
-    machine = _faster(machine, beside.limits, cell.dtype)
-    least_s = machine.least_s(macs, cell.dtype)
+    machine = _faster(machine, beside.limits, cell.products)
+    least_s = machine.least_s(macs, cell.products)
     if high >= least_s:
         return []
     times = [format_value("latency_median_s", each) for each in (timed["latency_median_s"], least_s)]
-    rate = format_value("macs", machine.rate(cell.dtype))
+    rate = format_value("macs", machine.rate(cell.products))
     said = (
         f"{times[0]} is {least_s / float(timed['latency_median_s'] or high):.3g} times as fast as this machine can be: "
-        f"{format_value('macs', macs)} take {times[1]} at least, at {rate}/s of {cell.dtype} measured again beside it"
+        f"{format_value('macs', macs)} take {times[1]} at least, at {rate}/s of {cell.products} measured again beside "
+        "it"
     )
     return [Objection(said=said, sure=not cell.compiled and beside.share >= _UNDISTURBED)]
 
@@ -146,7 +147,7 @@ def measured_again(cell: Cell, device: Device) -> Again:
 
     @torch.inference_mode()
     def again() -> MeasuredAgain:
-        names = dict.fromkeys(["float32", cell.dtype])
+        names = dict.fromkeys(["float32", cell.products])
         timer, threads = device.timer(), torch.get_num_threads()
         sides = device.extent_here().sides
         since, worked_since = time.perf_counter(), time.process_time()

@@ -7,6 +7,7 @@ import time
 from torch import Tensor, nn
 
 from attnbench import devices
+from attnbench.devices import casting
 from attnbench.models import calls, subject
 from attnbench.probes import kernels, memory, memory_estimate, outside
 from attnbench.record import Cell, Mode, Status, Value
@@ -35,7 +36,10 @@ def measure_memory(
     """
     cell, started, world = asked.cell, time.perf_counter(), world or World()
     forward, renew = forward or model, calls.renewal(model, x, cell)  # what answers from memory takes none
-    call, run = world.around(calls.call(cell, forward, x, forget=calls.forget(model, x))), world.around(forward)
+    call, run = (
+        world.around(calls.call(cell, forward, x, forget=calls.forget(model, x))),
+        world.around(casting.around(forward, cell)),
+    )
     renew()
     peak = memory.peak(call, device=cell.device, forget=renew)
     renew()
@@ -91,9 +95,10 @@ def refuse_what_will_not_fit(
     """
     cell = asked.cell
     try:
-        estimated = (
-            ahead.estimate if ahead else memory_estimate.estimate(asked.on_meta, mode=cell.mode, device=cell.device)
-        )
+        with casting.entered(cell):
+            estimated = (
+                ahead.estimate if ahead else memory_estimate.estimate(asked.on_meta, mode=cell.mode, device=cell.device)
+            )
     except memory_estimate.NoEstimateError:
         estimated = None
     if estimated is None:

@@ -16,17 +16,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from attnbench import devices, runtimes
-from attnbench.devices import attention
+from attnbench.devices import attention, casting
 from attnbench.models import calls, subject
 from attnbench.probes import warned
 from attnbench.record import Cell, Status, Task
 from attnbench.runs.job import Assignment, Settings
-from attnbench.worker import judge, torch_state
+from attnbench.worker import exporting, judge, torch_state
 from attnbench.worker.ahead import Foreseen
 from attnbench.worker.compiling import compiled
 from attnbench.worker.counts import count
-from attnbench.worker.exporting import PHASE as EXPORTING
-from attnbench.worker.exporting import exported
 from attnbench.worker.memory import measure_memory, memory_outside, refuse_what_will_not_fit
 from attnbench.worker.ready import Enter, Learn, Metrics, ProcessChangedError, Ready, Unbearable, Unmeasurable
 from attnbench.worker.surroundings import Surroundings, World
@@ -102,17 +100,18 @@ def _prepare(
         course.phase("looking at its calls", lambda: _seen_in_calls(asked, model, course.found))
     _require_nothing_changed(house)
     forward: calls.Forward = model
+    if exporting.needed(cell):
+        enter(exporting.PHASE)
+        forward = exporting.exported(cell, model, x, learn, world)
+        if house:
+            house.renew()  # what an exporter and a runtime set up in a process is not the plugin's doing
     if cell.compiled:
         enter("compiling")
-        forward = compiled(cell, model, x, learn, world)
+        assert isinstance(forward, nn.Module), "torch's own"
+        forward = compiled(cell, forward, x, learn, world)
         if house:
-            house.renew()  # what a compiler sets up in a process is not the plugin's doing
-    if cell.runtime != runtimes.TORCH:
-        enter(EXPORTING)
-        forward = exported(cell, model, x, learn, world)
-        if house:
-            house.renew()  # nor is what an exporter and a runtime do
-    else:  # what others take for a call only they know
+            house.renew()  # nor is what a compiler does
+    if cell.runtime == runtimes.TORCH:  # what others take for a call only they know
         _measure_memory(course, asked, model, x, forward=forward, world=world, plugin=house is not None)
     _require_nothing_changed(house)
     _require_rest(assignment, house)
@@ -208,6 +207,13 @@ def _require_rest(assignment: Assignment, house: Surroundings | None) -> None:
     house.admit()
 
 
+def _why_not_run(cell: Cell) -> str:
+    """Return why a cell's runtime or its device cannot do what it asks for; counting asks neither for anything."""
+    if cell.task is Task.COUNTS:
+        return ""
+    return runtimes.of(cell.runtime).why_unsupported(cell) or casting.why_not(cell)
+
+
 @contextmanager
 def _kernel_of(cell: Cell) -> Iterator[None]:
     """Let torch's fused attention use the kernel that a cell asks for; one that cannot run there is no fault."""
@@ -249,7 +255,7 @@ class _Course:
         self.enter("loading")
         cell = self.assignment.cell
         asked = subject.of(cell)
-        reason = runtimes.of(cell.runtime).why_unsupported(cell) or asked.why_unsupported()
+        reason = _why_not_run(cell) or asked.why_unsupported()
         if reason:
             raise Unmeasurable(Status.UNSUPPORTED, reason)
         self.phase("counting", lambda: ahead.counts if ahead else count(asked))

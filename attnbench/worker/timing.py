@@ -251,10 +251,10 @@ def _bound(one: Ready, timing: latency.Timing, limits: Mapping[str, Any] | None)
     if limits is None or not isinstance(macs, int) or not isinstance(least, int):
         return {}
     machine = roofline.MachineLimits.from_dict(limits)
-    if cell.dtype not in machine.macs_per_s:  # an earlier run's limits, where this one's could not be measured
+    if cell.products not in machine.macs_per_s:  # an earlier run's limits, where this one's could not be measured
         return {}
     work = roofline.macs_per_call(macs, batch=cell.batch, mode=cell.mode)
-    found = roofline.bound_of_counts(work, least, dtype=cell.dtype, limits=machine)
+    found = roofline.bound_of_counts(work, least, dtype=cell.products, limits=machine)
     return found.metrics(timing.median.value / one.layers)
 
 

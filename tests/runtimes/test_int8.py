@@ -1,0 +1,178 @@
+"""Quantised after training by each runtime's own tool: what is done is said, and how far the answers then are."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from attnbench import runtimes
+from attnbench.record import Cell, Mode, Scope
+from attnbench.runs.job import Assignment, Event, Job, Running, Settings
+from attnbench.runtimes.runtime import CannotRunError, Prepared, Runtime
+from attnbench.worker import exporting, torch_state, witness
+from attnbench.worker.copies import Copies
+from attnbench.worker.exporting import taken_over
+from attnbench.worker.main import work
+from attnbench.worker.verification import verify
+
+NAMES = ("torch", "onnxruntime", "openvino")
+CELL = Cell(
+    mechanism="mhsa", options={"qkv_bias": True, "backend": "sdpa"}, scope=Scope.LAYER, height=64, width=64, stage=3,
+    dim=16, heads=2, depth=1, dtype="int8",
+)  # fmt: skip
+
+
+@pytest.fixture(params=NAMES)
+def runtime(request: pytest.FixtureRequest) -> type[Runtime]:
+    found = runtimes.of(request.param)
+    if reason := found.why_missing() or found.why_not_quantizing():
+        pytest.skip(reason)
+    return found
+
+
+class Perceptron(nn.Module):
+    """A product whose weights and inputs are whole multiples of a 127th: 8 bits hold them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear = nn.Linear(16, 24)
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.randint(-127, 128, (24, 16)) / 127)
+            self.linear.weight[:, 0] = 1  # the largest of each row, so that a step is a 127th in each
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)
+
+
+def quantized(runtime: type[Runtime], module: nn.Module, x: Tensor, samples: list[Tensor]) -> Prepared:
+    return runtime().quantize(module.eval(), x, cell=replace(CELL, runtime=runtime.name), samples=samples)
+
+
+def test_what_8_bits_hold_is_exact_and_what_they_do_not_is_near(runtime: type[Runtime]) -> None:
+    module = Perceptron()
+    steps = torch.randint(-127, 128, (4, 16)) / 127
+    steps[:, 0], steps[:, 1] = 1, -1
+    found = quantized(runtime, module, steps, [steps])
+    assert found.remark.startswith("int8: ")
+    with torch.inference_mode():
+        right, other = module(steps), found.forward(steps).clone()
+        assert float((other - right).abs().max()) < 0.02 * float(right.abs().max())
+        inexact = steps + torch.rand_like(steps) / 127
+        assert not torch.equal(found.forward(inexact), module(inexact)), "it is quantised, and not the module itself"
+
+
+def test_the_module_stays_as_it_is(runtime: type[Runtime]) -> None:
+    module, x = Perceptron(), torch.randn(4, 16)
+    before = {name: each.clone() for name, each in module.named_parameters()}
+    quantized(runtime, module, x, [x])
+    assert type(module.linear.weight) is nn.Parameter
+    assert all(torch.equal(before[name], each) for name, each in module.named_parameters())
+
+
+def test_what_has_no_product_is_said_to_have_none(runtime: type[Runtime]) -> None:
+    x = torch.randn(4, 16)
+    with pytest.raises(CannotRunError, match="it has n"):
+        quantized(runtime, nn.LayerNorm(16), x, [x])
+
+
+def test_a_branch_is_what_stops_it(runtime: type[Runtime]) -> None:
+    class Branch(Perceptron):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cond(x.sum() > 0, lambda y: y * 2, lambda y: y - 1, (self.linear(x),))
+
+    if runtime.name == "torch":
+        pytest.skip("it reads no graph")
+    x = torch.randn(4, 16)
+    with pytest.raises(CannotRunError, match="a branch, an If"):
+        quantized(runtime, Branch(), x, [x])
+
+
+def test_a_tool_that_is_not_installed_makes_a_row_that_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("torch", "openvino"):
+        monkeypatch.setattr(runtimes.of(name), "quantizers", ("no_such_module",))
+        said = runtimes.of(name).why_unsupported(replace(CELL, runtime=name))
+        assert said.startswith("to quantise, no_such_module not installed: pip install 'attnbench[")
+        assert not runtimes.of(name).why_unsupported(replace(CELL, runtime=name, dtype="float32"))
+
+
+def test_what_is_quantised_is_not_trained() -> None:
+    for name in NAMES:
+        assert "infer" in runtimes.of(name).why_unsupported(replace(CELL, runtime=name, mode=Mode.TRAIN))
+
+
+def test_a_runtime_that_does_not_quantise_says_so() -> None:
+    class Plain(Runtime):
+        name = "plain"
+        extra = "plain"
+        dtypes = frozenset({"float32"})
+
+        def prepare(self, model, x, *, cell):
+            return Prepared(forward=model, export="")
+
+    assert "not int8" in Plain.why_unsupported(CELL)
+    with pytest.raises(CannotRunError, match="plain does not quantise"):
+        Plain().quantize(nn.Identity(), torch.ones(1), cell=CELL, samples=[])
+
+
+def test_noise_of_a_layer_is_beside_what_it_adds_and_not_beside_its_input() -> None:
+    x = torch.empty(1, 4, 4, 16)
+
+    class Adds(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + 0.1
+
+    apart = exporting._apart(CELL, Adds(), lambda x: x + 0.11, x)
+    assert apart.metrics(quantized=True)["int8_snr_db"] == pytest.approx(20, abs=0.01)
+    assert "int8_snr_db" not in apart.metrics(quantized=False)
+
+
+def evidence(cell: Cell, *, off: float) -> tuple[Copies, witness.Testimony]:
+    """A call whose answer is that of the quantised layer, but for an error."""
+    copies = Copies(cell=cell, seed=0)
+    one = copies.build()
+    with torch_state.restored():
+        forward = one.taken_over(taken_over)
+    one.fill(7)
+    returned = forward(one.x).clone() + off
+    tensors = witness.observed(one.model, one.x, returned, picks=3, training=False)
+    return copies, witness.Testimony(call=1, number=7, picks=3, tensors=tensors)
+
+
+@pytest.mark.parametrize("off", [0.0, 0.5])
+def test_calls_are_held_to_another_quantisation_of_an_untouched_copy(off: float) -> None:
+
+    if reason := runtimes.of("torch").why_not_quantizing():
+        pytest.skip(reason)
+    copies, kept = evidence(CELL, off=off)
+    told = witness.Evidence(calls=1, kept=(kept,), picks=3, weights=witness.weights(copies.ready().model, 3))
+    found = verify(CELL, told, seed=0, taken_s=1.0, shown_by="")
+    assert bool(found.objections) == bool(off)
+    if not off:
+        assert found.said.startswith("1 of 1; with another quantisation")
+
+
+def test_rows_say_how_far_int8_is_from_float32(tmp_path: Path) -> None:
+    ready = [name for name in NAMES if not (runtimes.of(name).why_missing() or runtimes.of(name).why_not_quantizing())]
+    cells = [replace(CELL, runtime=name) for name in ready]
+    job = Job(
+        assignments=tuple(Assignment(cell=cell) for cell in cells), baseline=cells[0].key,
+        settings=Settings(max_time_s=0.01), samples=str(tmp_path),
+    )  # fmt: skip
+    events: list[Event] = []
+    with torch_state.restored():
+        work(job, events.append, Running(tmp_path / "running"))
+    found: dict[int, dict[str, object]] = {}
+    for event in events:
+        if event.get("cell") is not None:
+            found.setdefault(event["cell"], {}).update(event.get("metrics", {}))
+    for index, cell in enumerate(cells):
+        row = found[index]
+        assert 5 < row["int8_snr_db"] < 80, cell.runtime
+        assert 1e-5 < row["runtime_error"] < 0.2, "quantised, and not far off"
+        assert "int8: " in str(row["runtime_remark"])
+        assert row["bytes_lower_bound"] is None, "nothing is known of how many bytes its weights are"
+        assert row["latency_ratio"]
+    assert "latency_bound_s" not in found[0]

@@ -14,6 +14,8 @@ from attnbench.record import Cell
 from attnbench.report.page.blocks import Block, Code, Heading, Listing, Page, Paragraph, Piece, Tone
 
 _MOST_LEFT_OUT = 8
+_TIMES, _FINE = 10, 10
+"""From how many times a limit on that is said, not in percent; and percents that need no digit behind the point."""
 
 
 def told(answers: Sequence[Advice]) -> list[Advice]:
@@ -67,9 +69,18 @@ def page(answers: Sequence[Advice], question: Question, *, constants: Sequence[s
     if silent:
         more = f"Under {silent} other sets of conditions nothing is known at that resolution."
         blocks.append(Paragraph(Piece(more, Tone.FAINT)))
+    blocks += [Paragraph(Piece(each, Tone.FAINT)) for each in unpriced(answers, question)]
     if commands:
         blocks += [Paragraph(Piece("To measure it there:", Tone.FAINT)), Code(text=commands, language="sh")]
     return tuple(blocks)
+
+
+def unpriced(answers: Sequence[Advice], question: Question) -> Iterator[str]:
+    """Yield, for each price that no row of the answers is of, that it is not."""
+    taken = [each for one in answers for each in one.taken]
+    for price in question.prices if taken else ():
+        if not any(price.machine in each.dollars for each in taken):
+            yield f"No row here is of hardware whose name has {price.machine!r}: that price tells nothing of these."
 
 
 def _answer(advice: Advice, question: Question) -> Iterator[Block]:
@@ -141,5 +152,7 @@ def _nearest(advice: Advice) -> Iterator[str | Piece]:
     way = "over" if METRICS[found.missed.metric].better is Better.LOWER else "under"
     yield "Nearest: "
     yield Piece(found.contender.label, Tone.STRONG)
-    share = 100 * abs(figure.value / found.missed.value - 1)
-    yield f", {name_of(found.missed.metric)} {figure.words}, {share:.{0 if share >= 10 else 1}f} % {way} the limit."
+    times = figure.value / found.missed.value
+    share = 100 * abs(times - 1)
+    far = f"{times:.3g} times" if times >= _TIMES else f"{share:.{0 if share >= _FINE else 1}f} % {way}"
+    yield f", {name_of(found.missed.metric)} {figure.words}, {far} the limit."

@@ -67,7 +67,7 @@ def advise(  # noqa: PLR0917 - click passes options by name
     from attnbench.axes import resolution  # noqa: PLC0415
     from attnbench.errors import did_you_mean  # noqa: PLC0415
     from attnbench.report.findings import Findings  # noqa: PLC0415
-    from attnbench.report.page.screen import screen  # noqa: PLC0415
+    from attnbench.report.page.screen import show  # noqa: PLC0415
     from attnbench.runs import reporting  # noqa: PLC0415
 
     mistakes: list[str] = []
@@ -101,7 +101,7 @@ def advise(  # noqa: PLR0917 - click passes options by name
         click.echo(json.dumps(plain.plain(answers, question, constants=constants, commands=commands), indent=2))
     else:
         page = words.page(answers, question, constants=constants, commands=commands)
-        invocation.console().print(screen(page))
+        show(page, invocation.console())
     if not any(each.choice for each in answers):
         sys.exit(invocation.GATE_FAILED)
 

@@ -27,7 +27,7 @@ def explain(folder: Path, cells: tuple[str, ...], plot: Path | None, as_json: bo
     from attnbench.explain import data, picture, words  # noqa: PLC0415 - rich
     from attnbench.explain.asking import explain as profiled  # noqa: PLC0415
     from attnbench.explain.choice import choose  # noqa: PLC0415 - pandas
-    from attnbench.report.page.screen import screen  # noqa: PLC0415
+    from attnbench.report.page.screen import show  # noqa: PLC0415
 
     picture.check_plot(plot)
     chosen = choose(folder, cells)
@@ -35,7 +35,7 @@ def explain(folder: Path, cells: tuple[str, ...], plot: Path | None, as_json: bo
     if as_json:
         click.echo(json.dumps(data.plain(found, left_out=chosen.left_out), indent=2))
     else:
-        invocation.console().print(screen(words.page(found, folder=folder, left_out=chosen.left_out)))
+        show(words.page(found, folder=folder, left_out=chosen.left_out), invocation.console())
     if plot and any(each.profile for each in found):
         picture.draw(found, plot)
         click.echo(inert.line(plot), err=as_json)

@@ -164,7 +164,7 @@ def selfcheck(threads: int | None, keep: Path | None, json_file: Path | None, **
     Does this machine give the known ratios, 1 and 2? Beside the interleaved rounds stand the same ratios timed one
     after the other and by torch.utils.benchmark. Exit status 1 if a bar is missed.
     """
-    from attnbench.report.page.screen import screen  # noqa: PLC0415 - rich
+    from attnbench.report.page.screen import show  # noqa: PLC0415 - rich
     from attnbench.report.selfcheck import page  # noqa: PLC0415
     from attnbench.runs.screen import counted  # noqa: PLC0415
     from attnbench.selfcheck import engine, kept  # noqa: PLC0415 - torch
@@ -175,7 +175,7 @@ def selfcheck(threads: int | None, keep: Path | None, json_file: Path | None, **
         kept.refuse_elsewhere(place, keep)
     with counted(console, "self-check", total=2 * how["repeats"]) as advance:
         found = engine.run(**how, threads=threads, on_trial=lambda _: advance())
-    console.print(screen(page(found)))
+    show(page(found), console)
     if json_file:
         _write(json_file, json.dumps(found.to_dict(), indent=1))
     if keep:

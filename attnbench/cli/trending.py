@@ -31,7 +31,7 @@ def history(
     """
     from attnbench.history import source, words  # noqa: PLC0415
     from attnbench.history.account import history as account  # noqa: PLC0415 - numpy
-    from attnbench.report.page.screen import screen  # noqa: PLC0415 - rich
+    from attnbench.report.page.screen import show  # noqa: PLC0415 - rich
     from attnbench.runs import reporting  # noqa: PLC0415 - pandas
 
     found = account(source.read(folders), threshold=threshold)
@@ -39,7 +39,7 @@ def history(
         click.echo(json.dumps(words.plain(found), indent=2))
         return
     page = words.page(found)
-    invocation.console().print(screen(page))
+    show(page, invocation.console())
     where = out or (folders[0] if folders[0].is_dir() else folders[0].parent)
     for path in reporting.write_history(found, page, folder=where, markdown_file=markdown):
         click.echo(inert.line(path))

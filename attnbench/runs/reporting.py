@@ -25,6 +25,7 @@ from attnbench.report.page.blocks import Page
 from attnbench.report.page.latex import latex
 from attnbench.report.page.markdown import markdown
 from attnbench.report.page.screen import screen
+from attnbench.report.page.screen import show as show_page
 from attnbench.roofline import MachineLimits
 from attnbench.runs import limits as machine_limits
 from attnbench.runs import proofs
@@ -185,7 +186,7 @@ def show_verdicts(found: Comparison, console: Console, file: Path | None) -> Non
     Raises:
         StoreError: the file cannot be written.
     """
-    console.print(screen(verdicts.page(found)))
+    show_page(verdicts.page(found), console)
     if file is None:
         return
     try:

@@ -155,3 +155,19 @@ def test_what_is_named_and_was_read_off_is_measured_by_a_command_of_its_own_opti
     assert words.command(advise(own, measured), cells, measured) == ""
     beyond = asked(1024)
     assert "--res 1024x1024" in words.command(advise(own, beyond), cells, beyond)
+
+
+def test_a_price_of_a_machine_that_no_row_is_of_is_said_to_tell_nothing() -> None:
+    question = asked(
+        prices=(
+            Price(machine="xeon", dollars_per_hour=1, on="2026-01-01"),
+            Price(machine="h100", dollars_per_hour=3, on="2026-01-01"),
+        )
+    )
+    text = said(question)
+    assert "whose name has 'h100'" in text
+    assert "'xeon'" not in text
+
+
+def test_what_is_far_over_a_limit_is_so_many_times_the_limit() -> None:
+    assert "12.5 times the limit" in said(asked(limits={"latency_median_s": 0.001}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -37,6 +37,11 @@ _STYLES = {
 }
 
 
+def show(page: Page, console: Console) -> None:
+    """Show a page."""
+    console.print(screen(page), crop=False)
+
+
 def screen(page: Page) -> RenderableType:
     """Return a page for ``Console.print``, a blank line between its parts, none between a heading and what follows."""
     return Group(*_with_gaps(page))
@@ -64,7 +69,8 @@ def _set(block: Block) -> Iterator[RenderableType]:
         case Book():
             yield ScreenBook(book=block)
         case Code():
-            yield Text(inert.shown(block.text), style=_STYLES[Tone.CODE])
+            # What is typed is copied: a terminal folds a long line, and a line break of ours would be part of it.
+            yield Text(inert.shown(block.text), style=_STYLES[Tone.CODE], no_wrap=True, overflow="ignore")
         case Picture():
             yield Text(inert.line(os.fspath(block.path)))
 

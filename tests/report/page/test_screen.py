@@ -20,13 +20,20 @@ from attnbench.report.page.blocks import (
     Table,
     Tone,
 )
-from attnbench.report.page.screen import screen
+from attnbench.report.page.screen import screen, show
 
 
 def shown(page: Page, **console: object) -> str:
     out = io.StringIO()
     Console(file=out, width=40, **console).print(screen(page))  # type: ignore[arg-type]
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+
+
+def test_a_command_is_one_line_however_narrow_the_terminal_is() -> None:
+    out = io.StringIO()
+    command = "attnbench run --mechanisms " + ",".join(f"mechanism{place}:option=value" for place in range(9))
+    show((Code(text=command),), Console(file=out, width=40))
+    assert out.getvalue() == f"{command}\n"
 
 
 def test_a_blank_line_parts_blocks_and_none_stands_under_a_heading() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from scipy.stats import binomtest
 from torch import Tensor, nn
@@ -28,7 +29,9 @@ from attnbench.record import Value
 PREFIX = "folder:"
 Progress = Callable[[int, int], None]
 
-_BATCH = 32
+BATCH = 32
+"""Images that are evaluated at once."""
+_CALIBRATED_ON = 128
 _MOST_PROCESSES = 8
 
 
@@ -47,6 +50,10 @@ class Evaluation:
     """How classes are numbered, see ``Numbering``."""
     remark: str = ""
     """What a reader must know of it, after the word accuracy."""
+    float32_top1: float | None = None
+    """Of the network itself, on the same images; None where that is what was evaluated."""
+    alike: float | None = None
+    """Images for which the network itself names the same class, right or wrong; None likewise."""
 
     def to_metrics(self) -> dict[str, Value]:
         """Return the metrics of a record."""
@@ -58,6 +65,8 @@ class Evaluation:
             "accuracy_ci_high": self.ci_high,
             "accuracy_class_order": self.order,
             "accuracy_remark": self.remark or None,
+            "accuracy_float32_top1": self.float32_top1,
+            "accuracy_as_float32": self.alike,
         }
 
 
@@ -103,6 +112,32 @@ def preprocessing(model: nn.Module, *, height: int, width: int) -> Transform:
     return transform
 
 
+def calibration(images: folders.Images, transform: Transform) -> tuple[list[Tensor], str]:
+    """Return batches of images from which ranges may be taken, and in words which those are.
+
+    They are of the folder of images to train on beside the evaluated ones, where there is one.
+
+    Args:
+        images: that are evaluated on.
+        transform: the network's own preprocessing.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    other = folders.one_of(images.root.parent, folders.TRAIN)
+    found = folders.find(other) if other else images
+    drawn = np.linspace(0, len(found.samples) - 1, min(_CALIBRATED_ON, len(found.samples))).astype(int).tolist()
+    photos = Photos(found.samples, dict.fromkeys(found.classes, 0), transform)
+    pixels = torch.stack([photos[index][0] for index in drawn])
+    whose = f"{len(drawn)} images of {other.name}" if other else f"{len(drawn)} of the images it is evaluated on"
+    return [_filled(batch) for batch in torch.split(pixels, BATCH)], whose
+
+
+def _filled(batch: Tensor) -> Tensor:
+    """Return a batch of the size that a graph was exported for: what lacks are images of it again."""
+    return batch if len(batch) == BATCH else batch[torch.arange(BATCH) % len(batch)]
+
+
 @torch.inference_mode()
 def evaluate(
     model: nn.Module,
@@ -111,9 +146,12 @@ def evaluate(
     *,
     transform: Transform,
     device: torch.device | str = "cpu",
+    quantized: Callable[[Tensor], Tensor] | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Show a network every image once, in float32, and return how many it names right.
+
+    Of what it was quantised to, that is returned, with how often the network itself is right and says the same.
 
     Args:
         model: takes images, (B, 3, H, W), and returns logits, (B, classes).
@@ -121,6 +159,7 @@ def evaluate(
         numbers: of its classes.
         transform: the network's own preprocessing.
         device: where to compute.
+        quantized: what the network was made to, for batches of ``BATCH`` images; None to evaluate the network.
         progress: called after each batch with the images done and all there are.
 
     Raises:
@@ -131,9 +170,13 @@ def evaluate(
     photos = Photos(images.samples, numbers.numbers, transform)
     split = Files(photos, spare_cores=min(_MOST_PROCESSES, machine.whole_cores() - 1))
     answers: list[Tensor] = []
-    done = among_five = 0
-    for batch, labels in loader(InOrder(split, size=_BATCH), split):
+    done = among_five = right_itself = alike = 0
+    for batch, labels in loader(InOrder(split, size=BATCH), split):
         logits = model(batch.to(device)).cpu()
+        if quantized is not None:
+            own, logits = logits.argmax(dim=1), quantized(_filled(batch).to(device)).cpu()[: len(batch)]
+            right_itself += int((own == labels).sum())
+            alike += int((own == logits.argmax(dim=1)).sum())
         if not logits.isfinite().all():
             raise FloatingPointError("the network's logits are infinite or not numbers")
         likeliest = logits.topk(min(5, logits.shape[1])).indices
@@ -154,4 +197,6 @@ def evaluate(
         ci_high=float(interval.high),
         order=numbers.order,
         remark="; ".join(filter(None, [numbers.remark, images.remark, *doubts])),
+        float32_top1=right_itself / done if quantized is not None else None,
+        alike=alike / done if quantized is not None else None,
     )

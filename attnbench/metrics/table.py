@@ -177,6 +177,18 @@ _ROWS: dict[str, Metric] = {
     "accuracy_top5": Metric(
         label="top-5 accuracy (fraction)", form=Form.PERCENT, better=Better.HIGHER, needs=Needs.ACCURACY
     ),
+    "accuracy_float32_top1": Metric(
+        label="top-1 accuracy of the network itself beside what it was quantised to (fraction)",
+        form=Form.PERCENT,
+        better=Better.HIGHER,
+        needs=Needs.ACCURACY,
+    ),
+    "accuracy_as_float32": Metric(
+        label="images for which both name the same class (fraction)",
+        form=Form.PERCENT,
+        better=Better.HIGHER,
+        needs=Needs.ACCURACY,
+    ),
     "accuracy_seeds": Metric(label="seeds", needs=Needs.ACCURACY),
     "accuracy_per_seed": Metric(label="top-1 of each seed", needs=Needs.ACCURACY),
     "accuracy_axis": Metric(label="what a task is swept over, and its unit", needs=Needs.ACCURACY),

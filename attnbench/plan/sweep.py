@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from attnbench.accuracy.tasks import table as tasks
-from attnbench.axes import AXES, DEFAULTS, Axis, resolution, texts, variant
+from attnbench.axes import AXES, DEFAULTS, INT8, Axis, resolution, texts, variant
 from attnbench.errors import UsageError
 from attnbench.models.dense import DEFAULT_SIZE, DenseTask
 from attnbench.models.pyramid import SWIN_T_SIZED
@@ -166,7 +166,7 @@ def _training(request: Request, values: Values, finding: Finding) -> Cell:
 
 
 def _evaluations(request: Request, values: Values, finding: Finding) -> Iterator[Cell]:
-    """Yield the cells that evaluate a network's checkpoint, one for each image size."""
+    """Yield the cells that evaluate a network's checkpoint, for each image size in float32 and as it is quantised."""
     for height, width in request.sizes:
         common = Cell(
             task=Task.ACCURACY,
@@ -183,6 +183,8 @@ def _evaluations(request: Request, values: Values, finding: Finding) -> Iterator
             class_order_sha256=finding.class_order_sha256,
         )
         yield _named(common, finding)
+        if INT8 in values["dtype"]:
+            yield from (_named(replace(common, dtype=INT8, runtime=each), finding) for each in values["runtime"])
 
 
 def _named(cell: Cell, finding: Finding) -> Cell:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from attnbench.axes import AXES
+from attnbench.axes import AXES, INT8
 from attnbench.metrics import METRICS
 from attnbench.record import Cell, Record, Task
 from attnbench.report.columns import COLUMNS
@@ -22,7 +22,8 @@ _OF_ONE_SCOPE = [column for axis in AXES.values() if axis.scope for column in ax
 def rows(records: Sequence[Record]) -> pd.DataFrame:
     """Return one row per cost cell, with the accuracy of the same mechanism and options beside it.
 
-    A network's accuracy stands beside its costs at the image size that it was evaluated at. Of several accuracies, that
+    A network's accuracy stands beside its costs at the image size that it was evaluated at; beside what was quantised,
+    the accuracy of that. Of several accuracies, that
     of the row's own run stands there, otherwise the last. What only the accuracy was asked of has a row as well.
     """
     accuracies = {_who(record.cell): record for record in records if record.cell.task is Task.ACCURACY}
@@ -38,7 +39,8 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
 
 def _who(cell: Cell) -> tuple[object, ...]:
     size = (cell.height, cell.width) if cell.network else ()
-    return cell.mechanism, cell.network, _options(cell), cell.distribution, size
+    quantized = (cell.dtype, cell.runtime) if cell.dtype == INT8 else ()
+    return cell.mechanism, cell.network, _options(cell), cell.distribution, size, quantized
 
 
 def _options(cell: Cell) -> str:

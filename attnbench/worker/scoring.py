@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from attnbench import devices
+from torch import Tensor, nn
+
+from attnbench import devices, runtimes
 from attnbench.accuracy import evaluation, proxy
 from attnbench.accuracy.data import datasets
+from attnbench.accuracy.data.folders import Images
+from attnbench.accuracy.data.images import Transform
 from attnbench.accuracy.tasks.curve import Curve
 from attnbench.accuracy.tasks.table import is_task, read
+from attnbench.axes import INT8
 from attnbench.models import checkpoint, subject
 from attnbench.plugins.registry import discover
 from attnbench.record import Cell, Status
 from attnbench.runs.job import Assignment, Settings
+from attnbench.runtimes.runtime import CannotRunError
 from attnbench.worker.ready import Enter, Metrics, Unmeasurable
 
 Progress = Callable[[float], None]
@@ -73,7 +80,7 @@ def evaluate_checkpoint(cell: Cell, enter: Enter, progress: Progress) -> Metrics
     """Show a network with a checkpoint's weights the images of a folder, preprocessed as it asks for."""
     enter("loading")
     asked = subject.of(cell)
-    reason = asked.why_unsupported()
+    reason = runtimes.of(cell.runtime).why_unsupported(cell) or asked.why_unsupported()
     if reason:
         raise Unmeasurable(Status.UNSUPPORTED, reason)
     model = asked.build()
@@ -83,16 +90,37 @@ def evaluate_checkpoint(cell: Cell, enter: Enter, progress: Progress) -> Metrics
     assert isinstance(outputs, int)
     weights = Path(cell.checkpoint).expanduser()
     numbers = evaluation.numbering(images, weights, asked=cell.class_order, outputs=outputs)
+    transform = evaluation.preprocessing(model, height=cell.height, width=cell.width)
+    quantized = said = None
+    if cell.dtype == INT8:
+        enter("quantising")
+        quantized, said = _quantized(cell, model.eval(), images, transform)
     enter("evaluating")
     found = evaluation.evaluate(
         model,
         images,
         numbers,
-        transform=evaluation.preprocessing(model, height=cell.height, width=cell.width),
+        transform=transform,
+        quantized=quantized,
         device=devices.of(cell.device).where,
         progress=lambda done, total: progress(done / total),
     )
-    return found.to_metrics()
+    remark = "; ".join(filter(None, [said, found.remark]))
+    return replace(found, remark=remark).to_metrics()
+
+
+def _quantized(
+    cell: Cell, model: nn.Module, images: Images, transform: Transform
+) -> tuple[Callable[[Tensor], Tensor], str]:
+    """Return what a cell's runtime makes of a network with trained weights, and in words from which images."""
+    model = model.to(devices.of(cell.device).where)
+    batches, whose = evaluation.calibration(images, transform)
+    samples = [batch.to(devices.of(cell.device).where) for batch in batches]
+    try:
+        found = runtimes.of(cell.runtime)().quantize(model, samples[0].clone(), cell=cell, samples=samples)
+    except CannotRunError as reason:
+        raise Unmeasurable(Status.UNSUPPORTED, str(reason)) from None
+    return found.forward, f"{found.remark.partition(', ranges')[0]}, ranges from {whose}"
 
 
 def train_proxy(cell: Cell, settings: Settings, enter: Enter, progress: Progress) -> Metrics:

@@ -243,6 +243,74 @@ def test_a_network_is_evaluated_at_every_image_size_and_its_costs_have_no_checkp
     assert len(sweep.cells) == 8
 
 
+def test_what_is_quantised_is_evaluated_by_each_runtime_beside_float32() -> None:
+    runtimes = ("torch", "onnxruntime")
+    sweep = planned(
+        networks=("a",),
+        res=("64",),
+        dtype=("float32", "int8"),
+        runtime=runtimes,
+        accuracy="folder:x",
+        checkpoint=("a=A",),
+    )
+    asked = [(cell.dtype, cell.runtime) for cell in sweep.cells if cell.task is Task.ACCURACY]
+    assert asked == [("float32", "torch"), ("int8", "torch"), ("int8", "onnxruntime")]
+    top1 = {("float32", "torch"): 0.9, ("int8", "torch"): 0.8, ("int8", "onnxruntime"): 0.7}
+    records = [
+        Record(
+            cell=cell, status=Status.OK,
+            metrics={"accuracy_top1": top1[cell.dtype, cell.runtime]} if cell.task is Task.ACCURACY else {"macs": 1},
+        )
+        for cell in sweep.cells
+    ]  # fmt: skip
+    found = {(row.dtype, row.runtime): row.accuracy_top1 for row in rows(records).itertuples()}
+    assert found == top1 | {("float32", "onnxruntime"): 0.9}
+
+
+def test_what_was_quantised_is_scored_and_the_network_beside_it(photos: Path) -> None:
+    network, images = resnet(), evaluation.find(str(photos))
+    shown: list[int] = []
+
+    def other(x: torch.Tensor) -> torch.Tensor:
+        shown.append(len(x))
+        return network(x).roll(1, dims=1)  # never the class that the network names
+
+    found = evaluation.evaluate(
+        network, images, number(images.classes, own=(), asked="", outputs=3),
+        transform=evaluation.preprocessing(network, height=64, width=64), quantized=other,
+    )  # fmt: skip
+    assert found.float32_top1 == pytest.approx(by_hand(network, photos / "val", 64))
+    assert found.alike == 0
+    assert shown == [evaluation.BATCH], "a graph takes batches of one size alone"
+    assert found.images == 12
+
+
+def test_ranges_are_taken_from_images_to_train_on_where_there_are_any(photos: Path) -> None:
+    transform = evaluation.preprocessing(resnet(), height=64, width=64)
+    (batch,), whose = evaluation.calibration(evaluation.find(str(photos)), transform)
+    assert (whose, batch.shape) == ("12 of the images it is evaluated on", (evaluation.BATCH, 3, 64, 64))
+    (photos / "train").symlink_to(photos / "val")
+    assert evaluation.calibration(evaluation.find(str(photos)), transform)[1] == "12 images of train"
+
+
+def test_a_checkpoint_is_quantised_with_ranges_from_images(tmp_path: Path, photos: Path) -> None:
+    from attnbench import runtimes
+    from attnbench.worker.scoring import evaluate_checkpoint
+
+    if reason := runtimes.of("onnxruntime").why_missing():
+        pytest.skip(reason)
+    cell = Cell(
+        task=Task.ACCURACY, mechanism="", scope=Scope.NETWORK, network="resnet10t", options={"num_classes": 3},
+        height=64, width=64, dtype="int8", runtime="onnxruntime", dataset=f"folder:{photos}",
+        checkpoint=str(saved(tmp_path / "weights.pth", resnet())),
+    )  # fmt: skip
+    found = evaluate_checkpoint(cell, lambda _: None, lambda _: None)
+    assert found["accuracy_float32_top1"] == pytest.approx(by_hand(resnet(), photos / "val", 64))
+    assert found["accuracy_as_float32"] > 0.7
+    assert "ranges from 12 of the images it is evaluated on" in found["accuracy_remark"]
+    assert found["accuracy_remark"].startswith("int8: ")
+
+
 def test_other_weights_are_another_question_of_the_same_group() -> None:
     one, other = (
         Cell(mechanism="", network="a", height=64, width=64, checkpoint="A", checkpoint_sha256=h) for h in "ab"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from attnbench import runtimes
 from attnbench.errors import did_you_mean
@@ -113,18 +113,26 @@ def texts(values: object) -> tuple[str, ...]:
     return tuple(("off", "on")[each] if isinstance(each, bool) else str(each) for each in several)
 
 
-def one_of(choices: Mapping[str, T]) -> Callable[[str], T]:
-    """Return what reads one of some names.
+@dataclass(frozen=True, slots=True)
+class OneOf(Generic[T]):
+    """What reads one of some names."""
 
-    Its ``ValueError`` names those that are near.
-    """
+    choices: Mapping[str, T]
 
-    def parse(text: str) -> T:
-        if text not in choices:
-            raise ValueError(did_you_mean(text, choices))
-        return choices[text]
+    def __call__(self, text: str) -> T:
+        """Return what a name stands for.
 
-    return parse
+        Raises:
+            ValueError: it is none of them; those that are near are named.
+        """
+        if text not in self.choices:
+            raise ValueError(did_you_mean(text, self.choices))
+        return self.choices[text]
+
+
+def one_of(choices: Mapping[str, T]) -> OneOf[T]:
+    """Return what reads one of some names."""
+    return OneOf(choices)
 
 
 def _row(**axis: Any) -> dict[str, Axis]:  # noqa: ANN401 - the fields of Axis, which checks them

@@ -8,11 +8,15 @@ from typing import Any
 
 import click
 
-from attnbench.cli.parameters import LATENCY, SECONDS, SIZE, axis_options, commas_option
+from attnbench.cli.parameters import LATENCY, SECONDS, SIZE, axis_options, commas_option, mechanism_names
 
 _OPTIONS = (
     click.argument("sweep_file", required=False, type=click.Path(path_type=Path, dir_okay=False)),
-    commas_option("--mechanisms", help="Names, name:option=value, FILE.py:Class, or ours=any of them. [all installed]"),
+    commas_option(
+        "--mechanisms",
+        names=mechanism_names,
+        help="Names, name:option=value, FILE.py:Class, or ours=any of them. [all installed]",
+    ),
     commas_option("--networks", help="Published networks: of plugins, and every model of timm."),
     axis_options(),
     commas_option("--backend", help="Implementations of a mechanism, such as sdpa,unfused. [each's default]"),

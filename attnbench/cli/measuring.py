@@ -13,7 +13,7 @@ from attnbench import files, inert
 from attnbench.axes import COLD, WARM
 from attnbench.cli import engines, invocation
 from attnbench.cli.asking import hardware_option, require_idle_option, site_option, sweep_options
-from attnbench.cli.parameters import commas_option
+from attnbench.cli.parameters import commas_option, mechanism_names
 from attnbench.errors import StoreError
 
 
@@ -93,7 +93,7 @@ def run(  # noqa: PLR0917 - click passes options by name
 
 
 @click.command(short_help="Measure what papers print, and say what holds.")
-@commas_option("--mechanisms", help="Whose claims. [all installed that have a ledger]")
+@commas_option("--mechanisms", names=mechanism_names, help="Whose claims. [all installed that have a ledger]")
 @click.option("--accuracy", metavar="DATASET", help="Images to evaluate networks on, folder:PATH.")
 @commas_option("--checkpoint", metavar="NETWORK=FILE,...", help="Weights to evaluate networks with.")
 @click.option(

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, ClassVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from attnbench.advice.quantities import quantity
-from attnbench.axes import AXES
+from attnbench.axes import AXES, OneOf
 
 
 class CommaList(click.ParamType[tuple[str, ...]]):
     """Values between commas, blanks around them dropped; at least one."""
 
     name = "a,b,..."
+
+    def __init__(self, names: Callable[[], Iterable[str]] = tuple) -> None:
+        """Begin.
+
+        Args:
+            names: what a shell offers for each value.
+        """
+        self._names = names
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - the signature is click's
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Return what the last of the values may become, the ones before it left as they are."""
+        _, _, last = incomplete.rpartition(",")
+        before = incomplete.removesuffix(last)
+        return [CompletionItem(before + name) for name in self._names() if name.startswith(last)]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:  # noqa: ANN401
         """Return the values as a tuple."""
@@ -84,19 +105,36 @@ class Seconds(click.ParamType[float]):
         return seconds
 
 
-COMMAS = CommaList()
 SECONDS = Seconds()
 SIZE = Size()
 LATENCY = Latency()
+
+
+def mechanism_names() -> list[str]:
+    """Return the names of the mechanisms that are installed; none of them is loaded."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - for completion alone
+
+    return sorted({entry.name for entry in entry_points(group="attnbench.mechanisms")})
 
 
 def _together(_: click.Context, __: click.Parameter, given: tuple[tuple[str, ...], ...]) -> tuple[str, ...] | None:
     return tuple(value for values in given for value in values) or None
 
 
-def commas_option(name: str, **more: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # noqa: ANN401
-    """Return what gives a command an option that is a list; given several times, it is all of them in one."""
-    return click.option(name, type=COMMAS, multiple=True, callback=_together, **more)
+def commas_option(
+    name: str,
+    *,
+    names: Callable[[], Iterable[str]] = tuple,
+    **more: Any,  # noqa: ANN401 - what click.option takes
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return what gives a command an option that is a list; given several times, it is all of them in one.
+
+    Args:
+        name: of the option.
+        names: what a shell offers for each value.
+        more: what click takes.
+    """
+    return click.option(name, type=CommaList(names), multiple=True, callback=_together, **more)
 
 
 def axis_options(prefix: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -104,7 +142,8 @@ def axis_options(prefix: str = "") -> Callable[[Callable[..., Any]], Callable[..
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for axis in reversed([*AXES.values()]):
-            command = commas_option(f"--{axis.option}", help=f"{prefix}{axis.help}")(command)
+            names = partial(tuple, axis.read.choices) if isinstance(axis.read, OneOf) else tuple
+            command = commas_option(f"--{axis.option}", names=names, help=f"{prefix}{axis.help}")(command)
         return command
 
     return decorate

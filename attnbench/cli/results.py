@@ -10,7 +10,7 @@ import click
 
 from attnbench import inert
 from attnbench.cli import invocation
-from attnbench.cli.parameters import axis_options, commas_option
+from attnbench.cli.parameters import axis_options, commas_option, mechanism_names
 from attnbench.errors import UsageError
 
 
@@ -77,7 +77,7 @@ def merge(folders: tuple[Path, ...], out: Path) -> None:
 @click.option("--force", is_flag=True, help="Compare latency although the environments differ.")
 @click.option("--fail-undecided", is_flag=True, help="Exit with status 1 for what is undecided, too.")
 @click.option("--rerun", metavar="REF", help="Measure a git revision and the working tree, interleaved, in one run.")
-@commas_option("--mechanisms", help="With --rerun: what to measure. [all installed]")
+@commas_option("--mechanisms", names=mechanism_names, help="With --rerun: what to measure. [all installed]")
 @commas_option("--backend", help="With --rerun: implementations of a mechanism. [each's default]")
 @axis_options("With --rerun: ")
 @click.option("--precision", type=float, help="With --rerun: half-width of the ratio's 95 % interval to reach. [0.01]")

@@ -1,4 +1,7 @@
-"""A run in a sentence: who leads in a metric at which resolutions, by how much, and how sure that is."""
+"""A run in a sentence: who leads in a metric at which resolutions, by how much, and how sure that is.
+
+Where nothing was timed, the sentence is on what was counted and measured before it would have been.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from attnbench.report.lead import Lead, Row, lead
 from attnbench.report.page.blocks import Block, Paragraph, Piece, Tone, Words
 
 LATENCY = "latency_median_s"
+_UNTIMED = ("macs", "memory_peak_bytes")
+"""What a run is judged by in which nothing was timed."""
 _MOST_NAMES = 4
 _MOST_SETTINGS = 3
 """Sets of conditions that have a sentence on a screen."""
@@ -54,7 +59,7 @@ def headline(metric: str, leads: Leads, sizes: int) -> Words:
 
 
 def conclusion(rows: pd.DataFrame) -> Iterator[Block]:
-    """Yield a sentence on latency for each of the first sets of conditions in which more than one was ranked.
+    """Yield a sentence for each of the first sets of conditions in which more than one was ranked.
 
     Args:
         rows: prepared.
@@ -65,10 +70,23 @@ def conclusion(rows: pd.DataFrame) -> Iterator[Block]:
             taken = rows.iloc[part.places].itertuples()
             by_setting.setdefault(part.conditions, {})[resolution(part.height, part.width)] = list(taken)
     for conditions, by_size in by_setting.items():
-        leads = leads_of(by_size, LATENCY)
-        if any(one.following or one.level for one in leads.values()):
+        words = _sentences(by_size)
+        if words:
             under = (Piece(f"{', '.join(conditions)}: ", Tone.FAINT),) if conditions else ()
-            yield Paragraph((*under, *pieces_of(headline(LATENCY, leads, len(by_size))), *_next(leads)))
+            yield Paragraph((*under, *words))
+
+
+def _sentences(by_size: Mapping[str, Sequence[Row]]) -> tuple[str | Piece, ...]:
+    timed = leads_of(by_size, LATENCY)
+    if timed:
+        return (*pieces_of(headline(LATENCY, timed, len(by_size))), *_next(timed)) if _ranks(timed) else ()
+    untimed = ((metric, leads_of(by_size, metric)) for metric in _UNTIMED)
+    said = [pieces_of(headline(metric, leads, len(by_size))) for metric, leads in untimed if _ranks(leads)]
+    return tuple(piece for place, words in enumerate(said) for piece in ([" ", *words] if place else words))
+
+
+def _ranks(leads: Leads) -> bool:
+    return any(one.following or one.level for one in leads.values())
 
 
 def pieces_of(words: Words) -> tuple[str | Piece, ...]:

@@ -6,6 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from attnbench.cli.measuring import run as measuring_run
 from attnbench.cli.parameters import commas_option
 
 
@@ -31,3 +32,16 @@ def test_an_empty_list_is_refused() -> None:
     found = CliRunner().invoke(shown, ["--res", "32", "--res", ","])
     assert found.exit_code == 2
     assert "it is empty" in found.output
+
+
+def test_a_shell_is_offered_what_the_last_of_several_values_may_become() -> None:
+    run = measuring_run.make_context("run", [], resilient_parsing=True)
+    by_name = {param.name: param for param in run.command.params}
+
+    def offered(option: str, typed: str) -> list[str]:
+        return [item.value for item in by_name[option].shell_complete(run, typed)]
+
+    assert offered("mechanisms", "hmhsa,q") == ["hmhsa,qna"]
+    assert offered("mode", "") == ["infer", "train"]
+    assert offered("dtype", "float32,bfl") == ["float32,bfloat16"]
+    assert offered("res", "2") == []

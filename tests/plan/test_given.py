@@ -8,7 +8,7 @@ import click
 import pytest
 
 from attnbench.axes import AXES
-from attnbench.cli.parameters import COMMAS
+from attnbench.cli.parameters import CommaList
 from attnbench.devices.machine import whole_cores
 from attnbench.errors import UsageError
 from attnbench.plan.given import default_threads, read_request
@@ -103,9 +103,9 @@ def test_one_core_is_left_to_the_system_where_there_are_several(
 
 @pytest.mark.parametrize("empty", ["", " ", ",", " , "])
 def test_an_empty_list_is_not_the_same_as_none(empty: str) -> None:
-    assert COMMAS.convert("a, b,", None, None) == ("a", "b")
+    assert CommaList().convert("a, b,", None, None) == ("a", "b")
     with pytest.raises(click.BadParameter, match="it is empty"):
-        COMMAS.convert(empty, None, None)
+        CommaList().convert(empty, None, None)
 
 
 @pytest.mark.parametrize(

@@ -43,3 +43,9 @@ def test_one_mechanism_or_none_that_ran_gives_no_sentence() -> None:
     assert said(pd.DataFrame([row()])) == []
     assert said(all_failed()) == []
     assert said(pd.DataFrame()) == []
+
+
+def test_where_nothing_was_timed_it_is_on_what_was_counted() -> None:
+    untimed = dict.fromkeys(("latency_median_s", "latency_ratio", "memory_peak_bytes"))
+    frame = pd.DataFrame([row(name, size, **untimed) for size in (224, 512) for name in ("mhsa", "qna")])
+    assert said(frame) == ["Lowest MACs per image: mhsa and qna, level, at 224; qna at 512."]

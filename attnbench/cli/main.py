@@ -26,6 +26,7 @@ from attnbench.cli import (
     many,
     measuring,
     outlet,
+    reaching,
     results,
     showing,
     trending,
@@ -41,7 +42,7 @@ def attnbench() -> None:
 
 for _command in (
     *(showing.list_, showing.env),
-    *(measuring.run, measuring.claims, measuring.selfcheck),
+    *(measuring.run, measuring.claims, measuring.selfcheck, reaching.reach),
     *(many.plan, many.work, many.status),
     *(
         results.report,

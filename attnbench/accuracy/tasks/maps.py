@@ -16,7 +16,7 @@ from attnbench.accuracy.tasks.table import ProbeTask
 
 KEYS = 16
 """Keys that there are."""
-PRACTISED_PAIRS, EXAMINED_PAIRS = (2, 4, 8, 16), 8
+PRACTISED_PAIRS, EXAMINED_PAIRS = (2, 2, 4, 8), 8
 """Keys on a map, where the axis is their distance: few of them show first what is asked for."""
 UNASKED = -100
 """The target of a token of which nothing is asked, which torch's cross-entropy leaves out."""

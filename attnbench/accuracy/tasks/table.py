@@ -75,7 +75,7 @@ _ROWS = (
     ProbeTask(
         name="recall-pairs", help="find the key that is asked for, and name its value, by how many keys there are",
         axis="pairs", unit="keys with their values", values=(4, 8, 16), within=whole(2, 16, "pairs"),
-        height=6, width=24, symbols=8, practised=(2, 4, 8, 16), epochs=12,
+        height=6, width=24, symbols=8, practised=(2, 4, 2, 8, 2, 16), epochs=12,
     ),
 )  # fmt: skip
 

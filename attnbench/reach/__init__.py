@@ -1,0 +1,1 @@
+"""From how far an output is influenced: effective receptive fields by gradients, in numbers and as a picture."""

@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from attnbench.conformance.candidate import Candidate, distance, image, require_trains
 from attnbench.conformance.finding import BrokenError, NotClaimedError, in_a_line
 from attnbench.mechanism import Macs, Site
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.models.subject import MechanismSubject
+from attnbench.probes.flops_torch import count_torch
 from attnbench.probes.weightless import build_on_meta
 from attnbench.record import Cell, Scope
 from attnbench.worker.counts import count
@@ -82,13 +81,11 @@ def _given(candidate: Candidate, site: Site) -> Macs | None:
 
 
 def _counted(candidate: Candidate, site: Site) -> int:
-    """Return the multiply-adds of a stack by torch's own counter."""
+    """Return the multiply-adds of a stack by torch's counter, products that are written elementwise and summed too."""
     model, (x,) = build_on_meta(
         lambda: (candidate.stack(site, _DEPTH), (torch.empty(1, site.height, site.width, site.dim),))
     )
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        model.eval()(x)
-    return int(counter.get_total_flops()) // 2
+    return count_torch(model.eval(), (x,)).macs
 
 
 def reach(candidate: Candidate) -> str:

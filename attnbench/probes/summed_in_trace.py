@@ -99,7 +99,7 @@ def of_weights(value: Any) -> bool:  # noqa: ANN401
         last = front.pop()
         node = last.node()
         if node.kind() != "prim::Param":
-            front += [each for each in node.inputs() if _elements(each) > 1 or each.node().kind() in _LISTS]
+            front += [each for each in node.inputs() if _elements(each) > 1 or each.type().kind() == "ListType"]
         elif last.offset() == 0:  # the input; parameters are lifted to be inputs after it
             return False
     return False

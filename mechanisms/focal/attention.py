@@ -10,6 +10,8 @@ from torch import nn
 
 from attnbench.mechanism import Macs, Map, Mechanism, Site
 
+FEWEST_SUMMED = 3
+"""Elementwise products whose sum counts as multiply-adds; two are a gate."""
 GROWTH = 2
 """By how much the side of a convolution grows from level to level, the authors' focal factor."""
 
@@ -41,8 +43,9 @@ class FocalModulation(Mechanism):
     Every token gets what the convolutions see around it and the mean of the whole map. The heads of a site mean
     nothing here, and are asked to divide the channels as everywhere.
 
-    Cost per image: N C (4 C + L + 1) MACs of projections and N C sum_l k_l^2 of convolutions. There are no attention
-    products. Beside the map the layer holds L contexts of its size.
+    Cost per image: N C (4 C + L + 1) MACs of projections, N C sum_l k_l^2 of convolutions, and N C (L + 1) of the gated
+    sum, which counts from three products on: it is what the layer has in the place of attention products. Beside the
+    map the layer holds L contexts of its size.
 
     Differs from the paper:
         - The default is the authors' small receptive field, two levels from 3 x 3 on; ``levels=3`` is the large one.
@@ -57,7 +60,7 @@ class FocalModulation(Mechanism):
         >>> layer(torch.zeros(1, 14, 14, 64)).shape
         torch.Size([1, 14, 14, 64])
         >>> FocalModulation.macs(layer.site)
-        Macs(projections=3248896, attention=0, other=426496)
+        Macs(projections=3248896, attention=37632, other=426496)
     """
 
     paper = "Yang et al., NeurIPS 2022, arXiv:2203.11926"
@@ -114,7 +117,13 @@ class FocalModulation(Mechanism):
 
     @classmethod
     def macs(cls, site: Site, *, levels: int = 2, window: int = 3, **options: Any) -> Macs:  # noqa: ANN401, ARG003
-        """Return N C (4 C + L + 1) of projections and N C sum k^2 of convolutions, borders included."""
+        """Return N C (4 C + L + 1) of projections and N C sum k^2 of convolutions, and N C (L + 1) of the gated sum."""
         per_channel = site.tokens * site.dim
         convolved = sum(side**2 for side in sides(levels, window))
-        return Macs(projections=per_channel * (4 * site.dim + levels + 1), attention=0, other=per_channel * convolved)
+        gates = levels + 1
+        summed = gates >= FEWEST_SUMMED and site.tokens > 1  # the gate of one token is a number that scales
+        return Macs(
+            projections=per_channel * (4 * site.dim + gates),
+            attention=per_channel * gates if summed else 0,
+            other=per_channel * convolved,
+        )

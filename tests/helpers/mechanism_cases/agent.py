@@ -78,11 +78,18 @@ CASE = Case(
     counted=[
         Counted(
             places=across(sized((4, 6), (5, 3)), pool=(2,), backend=BACKENDS),
-            parts={"addmm": "projections", "bmm": "attention", "convolution": "other"},
+            parts={"addmm": "projections", **dict.fromkeys(("mm", "bmm", "convolution"), ("attention", "other"))},
         )
     ],
     # 6 tokens of 4 channels, 4 agents.
-    macs=[(SMALL, {"pool": 2}, Macs(projections=384, attention=4 * 6 * 4 * 4, other=9 * 6 * 4))],
+    counters_agree_at=[at("5x3", site_of(5, 3), pool=2)],
+    macs=[
+        (
+            SMALL,
+            {"pool": 2},
+            Macs(projections=384, attention=4 * 6 * 4 * 4, other=9 * 6 * 4 + 2 * 2 * 4 * (7 * 7 * 3 + 2 * 7 * 3)),
+        )
+    ],
     refused=[(SMALL, {"pool": 0}, "pool must be at least 1, got 0")],
     refused_by=["macs"],
     adaptations=[(site_of(5, 3), {}, None)],

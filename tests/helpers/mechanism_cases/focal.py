@@ -61,9 +61,15 @@ CASE = Case(
     definition=by_definition,
     defined_at=PLACES,
     usual=[at("odd", SITES["odd"])],
-    counted=[Counted(places=PLACES, parts={"addmm": "projections", "mm": "projections", "convolution": "other"})],
-    # 6 tokens of 4 channels; convolutions of 3 x 3 and 5 x 5.
-    macs=[(SMALL, {}, Macs(projections=6 * 4 * 19, attention=0, other=6 * 4 * 34))],
+    counted=[
+        Counted(
+            places=[at("one level", SITES["odd"], levels=1)],
+            parts={"addmm": "projections", "mm": "projections", "convolution": "other"},
+        )
+    ],
+    counters_agree_at=PLACES,
+    # 6 tokens of 4 channels; convolutions of 3 x 3 and 5 x 5; three gated contexts.
+    macs=[(SMALL, {}, Macs(projections=6 * 4 * 19, attention=6 * 4 * 3, other=6 * 4 * 34))],
     refused=[
         (SMALL, {"levels": 0}, "levels must be at least 1, got 0"),
         (SMALL, {"window": 2}, "window must be odd and at least 1, got 2"),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.backends import cuda, cudnn
 
-from attnbench.devices import gpus, machine
+from attnbench.devices import amd, gpus, machine
 from attnbench.devices.accelerator import Accelerator
 from attnbench.devices.clock import EVENTS, Call, Elapsed, Timer
 from attnbench.devices.energy import EnergyCounter
@@ -22,7 +22,7 @@ _IDLE_NS = 50_000
 
 
 class CudaDevice(Accelerator):
-    """A CUDA device. What the driver knows of it is asked of nvidia-smi, which comes with the driver."""
+    """A CUDA device. What its driver knows is asked of nvidia-smi, or with a build for ROCm of amd-smi."""
 
     kind = "cuda"
     block_bytes = 512
@@ -78,21 +78,34 @@ class CudaDevice(Accelerator):
     def describe(self, run: machine.Run = machine.run_command) -> machine.Gpu | None:
         """Describe it as torch sees it and nvidia-smi says; None where there is no such device."""
         uuid = self.uuid
-        return None if uuid is None else gpus.describe(uuid, self._properties(), run=run)
+        if uuid is None:
+            return None
+        if torch.version.hip:
+            return amd.describe(self._address(), self._properties(), run=run)
+        return gpus.describe(uuid, self._properties(), run=run)
 
     def state(self, run: machine.Run = machine.run_command) -> State:
-        """Return temperature, SM clock, memory clock and power, as nvidia-smi says them."""
+        """Return temperature, SM clock, memory clock and power, as its maker's tool says them."""
         uuid = self.uuid
+        if uuid and torch.version.hip:
+            return amd.state(self._address(), run=run)
         said = gpus.query(uuid, "temperature.gpu,clocks.sm,clocks.mem,power.draw", run=run) if uuid else None
         return State(*said) if said else State()
 
     def pace(self, run: machine.Run = machine.run_command) -> gpus.Pace:
-        """Return how fast it goes and what slows it, as nvidia-smi says it."""
+        """Return how fast it goes and what slows it, as its maker's tool says it."""
+        if self.uuid and torch.version.hip:
+            return amd.pace(self._address(), run=run)
         return gpus.pace(self.uuid, run=run) if self.uuid else super().pace(run)
 
     def energy_counter(self) -> EnergyCounter:
         """Return the counter of the whole GPU, whoever it works for; the processor that hands it work is not in it."""
-        return Nvml(self.uuid) if self.uuid else super().energy_counter()
+        return Nvml(self.uuid) if self.uuid and not torch.version.hip else super().energy_counter()
+
+    def _address(self) -> str:
+        """Return where it is on the PCI bus: amd-smi counts GPUs that torch may not be shown."""
+        seen = self._properties()
+        return f"{seen.pci_domain_id:04x}:{seen.pci_bus_id:02x}:{seen.pci_device_id:02x}.0"
 
     def _properties(self) -> Any:  # noqa: ANN401 - a class of torch's that has no public name
         return torch.cuda.get_device_properties(self.where)

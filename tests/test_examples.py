@@ -34,7 +34,8 @@ MODULES = [
     "attnbench.devices.figures",
     "attnbench.runtimes.runtime",
 ]
-"""What users import: the words, the contract, the kit, the store, the fixture, and what kinds of devices and runtimes are made of."""
+"""What users import: the words, the contract, the kit, the store, the fixture, and what kinds of devices and runtimes
+are made of."""
 
 
 def shows_itself(found: Any) -> bool:

@@ -24,12 +24,25 @@ def explain(folder: Path, cells: tuple[str, ...], plot: Path | None, as_json: bo
     and conditions that ended ok, six at most. Nothing of the run is changed. Exit status 1 where one could not be
     profiled.
     """
+    from attnbench.explain import picture  # noqa: PLC0415 - matplotlib
+
+    picture.check_plot(plot)
+    if not profile(folder, cells, plot=plot, as_json=as_json):
+        sys.exit(invocation.GATE_FAILED)
+
+
+def profile(folder: Path, cells: tuple[str, ...] = (), *, plot: Path | None = None, as_json: bool = False) -> bool:
+    """Profile cells of a run and print what was found; return whether all could be.
+
+    Raises:
+        StoreError: the run cannot be read.
+        UsageError: it has no such cells, or none that can be profiled.
+    """
     from attnbench.explain import data, picture, words  # noqa: PLC0415 - rich
     from attnbench.explain.asking import explain as profiled  # noqa: PLC0415
     from attnbench.explain.choice import choose  # noqa: PLC0415 - pandas
     from attnbench.report.page.screen import show  # noqa: PLC0415
 
-    picture.check_plot(plot)
     chosen = choose(folder, cells)
     found = tuple(profiled(folder, chosen.records))
     if as_json:
@@ -39,5 +52,4 @@ def explain(folder: Path, cells: tuple[str, ...], plot: Path | None, as_json: bo
     if plot and any(each.profile for each in found):
         picture.draw(found, plot)
         click.echo(inert.line(plot), err=as_json)
-    if any(each.failure for each in found):
-        sys.exit(invocation.GATE_FAILED)
+    return not any(each.failure for each in found)

@@ -11,10 +11,10 @@ import click
 
 from attnbench import files, inert
 from attnbench.axes import COLD, WARM
-from attnbench.cli import engines, invocation
+from attnbench.cli import engines, explaining, invocation
 from attnbench.cli.asking import hardware_option, require_idle_option, site_option, sweep_options
 from attnbench.cli.parameters import commas_option, mechanism_names
-from attnbench.errors import StoreError
+from attnbench.errors import StoreError, UsageError
 
 
 @click.command(short_help="Measure a sweep into tables, plots and a report.")
@@ -26,6 +26,7 @@ from attnbench.errors import StoreError
 @click.option("--retry", is_flag=True, help="Run again the cells that did not end ok.")
 @require_idle_option
 @click.option("--strict", is_flag=True, help="Exit with status 3 if a cell does not end ok.")
+@click.option("--explain", is_flag=True, help="Afterwards profile the first comparison, as attnbench explain does.")
 @engines.engine_options
 def run(  # noqa: PLR0917 - click passes options by name
     sweep_file: Path | None,
@@ -36,6 +37,7 @@ def run(  # noqa: PLR0917 - click passes options by name
     retry: bool,
     require_idle: float | None,
     strict: bool,
+    explain: bool,
     **given: Any,  # noqa: ANN401
 ) -> None:
     """Measure a sweep: every combination of the axes, into a table here and a folder of results.
@@ -60,7 +62,10 @@ def run(  # noqa: PLR0917 - click passes options by name
     from attnbench.plan.given import read_request  # noqa: PLC0415
     from attnbench.runs.job import FORK  # noqa: PLC0415
 
-    elsewhere, profile = engines.Elsewhere.taken_from(given, fresh=fresh, retry=retry), sites.read(site)
+    elsewhere, profile = (
+        engines.Elsewhere.taken_from(given, fresh=fresh, retry=retry, explain=explain),
+        sites.read(site),
+    )
     usual = project.defaults(Path.cwd())
     request, settings = read_request(sweep_file, given, threads=invocation.default_threads(), usual=usual)
     if usual[1]:
@@ -88,8 +93,19 @@ def run(  # noqa: PLR0917 - click passes options by name
     )
     if outcome.interrupted:
         sys.exit(invocation.INTERRUPTED)
+    if explain:
+        _explain(shared or out or session.folder_of(request))
     if strict and outcome.failed:
         sys.exit(invocation.STRICT_FAILED)
+
+
+def _explain(folder: Path) -> None:
+    """Profile what a run has measured; that nothing can be is no fault of the run, whose rows stand."""
+    try:
+        explaining.profile(folder)
+    except UsageError as error:
+        for mistake in error.mistakes:
+            click.echo(inert.line(f"--explain: {mistake}"))
 
 
 @click.command(short_help="Measure what papers print, and say what holds.")

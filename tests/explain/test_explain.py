@@ -102,3 +102,44 @@ def test_a_folder_without_rows_says_what_makes_some(tmp_path: Path) -> None:
     found = run(written(tmp_path))
     assert isinstance(found.exception, UsageError)
     assert "no rows of costs; attnbench run --out" in str(found.exception)
+
+
+def test_a_run_that_is_asked_to_explains_what_it_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from attnbench.explain import asking
+    from attnbench.runs import session
+
+    def measured(request, *, out, **how):
+        written(out, MHSA, row("qna", Status.CRASHED, "killed"))
+        return session.SessionOutcome(records=(MHSA,), interrupted=False)
+
+    def explain(folder, records, **how):
+        yield from (asking.Explained(record=record, failure="not profiled in a test") for record in records)
+
+    monkeypatch.setattr(session, "run", measured)
+    monkeypatch.setattr(asking, "explain", explain)
+    common = ["run", "--mechanisms", "mhsa", "--isolation", "spawn", "--out", str(tmp_path)]
+    silent = CliRunner().invoke(attnbench, common)
+    assert (silent.exit_code, "not profiled" in silent.output) == (0, False)
+    told = CliRunner().invoke(attnbench, [*common, "--explain"])
+    assert told.exit_code == 0, "the run is what it is, whatever comes of the profile"
+    assert "not profiled in a test" in told.output
+    assert "qna (it ended crashed" in told.output.replace("\n", " ")
+
+
+def test_a_run_of_which_nothing_can_be_explained_says_so_and_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from attnbench.runs import session
+
+    def measured(request, *, out, **how):
+        written(out, row("mhsa", runtime="openvino"))
+        return session.SessionOutcome(records=(MHSA,), interrupted=False)
+
+    monkeypatch.setattr(session, "run", measured)
+    common = ["run", "--mechanisms", "mhsa", "--isolation", "spawn", "--out", str(tmp_path), "--explain"]
+    found = CliRunner().invoke(attnbench, common)
+    assert found.exit_code == 0, found.output
+    assert "--explain: mhsa, openvino: it ran in openvino, and only torch can be profiled" in found.output
+    elsewhere = CliRunner().invoke(attnbench, [*common, "--on", "local"])
+    assert isinstance(elsewhere.exception, UsageError)
+    assert "--explain does nothing with --on" in str(elsewhere.exception)

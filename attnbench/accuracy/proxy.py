@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
-from attnbench import devices
+from attnbench import devices, raised
 from attnbench.accuracy.data.splits import Dataset
 from attnbench.accuracy.training import Score, TrainingRecipe, fit, score
 from attnbench.mechanism import Mechanism
@@ -76,6 +77,7 @@ def train(
     dtype: torch.dtype = torch.float32,
     recipe: TrainingRecipe | None = None,
     progress: Progress | None = None,
+    alive: Callable[[float], None] | None = None,
 ) -> Accuracy:
     """Train a mechanism's backbone once for each seed, and return how many held-out images it names right.
 
@@ -88,22 +90,31 @@ def train(
         dtype: what to compute in; half precisions keep their weights in float32.
         recipe: how to train; None takes the default one.
         progress: called after each epoch with the epochs done and all there are, seeds together.
+        alive: called every second or so with the part of all trainings that is done: an epoch may take an hour.
 
     Raises:
-        FloatingPointError: a training diverged.
+        FloatingPointError: the training of every seed diverged.
+        Exception: what the mechanism raised for every seed.
     """
     on, epochs, recipe = devices.of(device), epochs or data.epochs, recipe or TrainingRecipe()
     scores: list[Score] = []
-    for seed in seeds:
-        # What a layer draws, dropout included, follows from the seed too, and ends with the training.
-        with on.forked_random():
-            torch.manual_seed(seed)
-            model = backbone(build, data, seed=seed).to(on.where)
-            model = model.double() if dtype is torch.float64 else model.float()  # complex weights stay complex
-            for done in fit(model, data, seed=seed, epochs=epochs, dtype=dtype, recipe=recipe):
-                if progress is not None:
-                    progress(len(scores) * epochs + done, len(seeds) * epochs)
-            scores.append(score(model, data.held_out, size=4 * data.batch, dtype=dtype))
+    errors: dict[int, Exception] = {}
+    for place, seed in enumerate(seeds):
+        try:
+            # What a layer draws, dropout included, follows from the seed too, and ends with the training.
+            with on.forked_random():
+                torch.manual_seed(seed)
+                model = backbone(build, data, seed=seed).to(on.where)
+                model = model.double() if dtype is torch.float64 else model.float()  # complex weights stay complex
+                within = partial(_within, alive, place, len(seeds)) if alive else None
+                for done in fit(model, data, seed=seed, epochs=epochs, dtype=dtype, recipe=recipe, alive=within):
+                    if progress is not None:
+                        progress(place * epochs + done, len(seeds) * epochs)
+                scores.append(score(model, data.held_out, size=4 * data.batch, dtype=dtype))
+        except Exception as error:  # a mechanism may raise anything; the other seeds go on
+            errors[seed] = error
+    if not scores:
+        raise next(iter(errors.values()))
     per_seed = [each.share for each in scores]
     ci_low, ci_high = interval(per_seed)
     return Accuracy(
@@ -113,8 +124,17 @@ def train(
         ci_low=ci_low,
         ci_high=ci_high,
         per_seed=tuple(per_seed),
-        remark=remark(scores),
+        remark="; ".join(filter(None, [remark(scores), *failures(errors)])),
     )
+
+
+def failures(errors: Mapping[int, Exception]) -> list[str]:
+    """Return which seeds failed and why, a phrase each."""
+    return [f"seed {seed} failed: {raised.in_words(error)}" for seed, error in errors.items()]
+
+
+def _within(alive: Callable[[float], None], place: int, seeds: int, part: float) -> None:
+    alive((place + part) / seeds)
 
 
 def remark(scores: Sequence[Score]) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,8 @@ _AHEAD = 2
 """Batches that each process keeps ready, torch's own default."""
 _OF_SHARED_MEMORY = 0.8
 """The part of what is free there that batches may take."""
+_TOLD_EVERY_S = 1.0
+"""How often a training says how far it is."""
 HALF = (torch.float16, torch.bfloat16)
 """Precisions that are computed in under autocast, on float32 weights."""
 
@@ -85,9 +88,25 @@ class InOrder(Indexed[Batch]):
 
 
 def fit(
-    model: nn.Module, data: Dataset, *, seed: int, epochs: int, dtype: torch.dtype, recipe: TrainingRecipe
+    model: nn.Module,
+    data: Dataset,
+    *,
+    seed: int,
+    epochs: int,
+    dtype: torch.dtype,
+    recipe: TrainingRecipe,
+    alive: Callable[[float], None] | None = None,
 ) -> Iterator[int]:
     """Train a model where it is, and yield the number of epochs done after each.
+
+    Args:
+        model: what is trained.
+        data: what to train on.
+        seed: decides the order of the images and how they are changed.
+        epochs: passes over the training images.
+        dtype: what to compute in.
+        recipe: how to train.
+        alive: called every second or so with the part of the training that is done.
 
     Raises:
         FloatingPointError: the loss is no longer finite.
@@ -97,6 +116,7 @@ def fit(
     weight = next(model.parameters())
     optimizer = torch.optim.AdamW(_decaying(model, recipe.weight_decay))
     scaler = torch.amp.GradScaler(weight.device.type, enabled=dtype is torch.float16)
+    told_at = time.monotonic()
     for step, (images, labels) in enumerate(loader(batches, data.train), start=1):
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step / len(batches))
@@ -109,6 +129,9 @@ def fit(
         nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_norm)
         scaler.step(optimizer)
         scaler.update()
+        if alive and time.monotonic() - told_at >= _TOLD_EVERY_S:
+            told_at = time.monotonic()
+            alive(step / len(batches))
         if step % batches.steps == 0:
             if not loss.isfinite():
                 raise FloatingPointError(

@@ -25,7 +25,7 @@ _OPTIONS = (
     click.option(
         "--accuracy",
         metavar="DATASET",
-        help="Also train on shift, recall, recall-pairs (tasks), digits, folder:PATH, torch/cifar10, hfds/...",
+        help="Also train on shift, recall, recall-pairs, digits, fashion-mnist, folder:PATH, torch/cifar10, hfds/...",
     ),
     commas_option(
         "--checkpoint",

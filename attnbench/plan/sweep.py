@@ -22,6 +22,8 @@ from attnbench.plugins.options import aliased, split
 from attnbench.record import Cell, Mode, Options, Scope, Status, Task
 from attnbench.runs.job import Settings
 
+_OWN_SIZES = {"digits": (8, 8), "fashion-mnist": (28, 28)}
+"""Height and width in pixels of the data sets that come in one size."""
 _OF_A_SCENE = ("scope", "task", "res")
 
 
@@ -149,7 +151,8 @@ def _accuracy_cells(request: Request, values: Values, findings: Sequence[Finding
 
 def _training(request: Request, values: Values, finding: Finding) -> Cell:
     """Return the cell that trains a mechanism: at its data's own size, at the first image size where it has none."""
-    height, width = tasks.size(request.accuracy) or ((8, 8) if request.accuracy == "digits" else request.sizes[0])
+    known = _OWN_SIZES.get(request.accuracy.partition(":")[0])
+    height, width = tasks.size(request.accuracy) or known or request.sizes[0]
     common = Cell(
         task=Task.ACCURACY,
         mechanism="",

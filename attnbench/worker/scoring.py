@@ -136,5 +136,6 @@ def train_proxy(cell: Cell, settings: Settings, enter: Enter, progress: Progress
         epochs=cell.epochs or None,
         device=cell.device,
         progress=lambda done, total: progress(done / total),
+        alive=progress,
     )
     return found.to_metrics()

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from attnbench.accuracy import proxy
+from attnbench.accuracy import proxy, training
 from attnbench.accuracy.data import datasets
 from attnbench.accuracy.data.splits import Dataset, Pixels
 from attnbench.accuracy.training import Score, score
@@ -221,3 +221,24 @@ def test_chance_is_the_share_of_the_commonest_class(digits):
     found = score(model, digits.held_out, size=64, dtype=torch.float32)
     labels = digits.held_out.labels
     assert found.chance == labels.bincount().max() / len(labels)
+
+
+def test_a_seed_that_fails_costs_only_that_seed(digits):
+    class Unlucky(Wasteful):
+        def __init__(self, site):
+            super().__init__(site)
+            if torch.initial_seed() == 1:
+                raise RuntimeError("no luck")
+
+    found = proxy.train(Unlucky, few(digits), seeds=[0, 1, 2], epochs=1)
+    assert len(found.per_seed) == 2
+    assert found.remark.endswith("seed 1 failed: RuntimeError: no luck")
+    with pytest.raises(RuntimeError, match="no luck"):
+        proxy.train(Unlucky, few(digits), seeds=[1], epochs=1)
+
+
+def test_a_training_says_that_it_is_alive_within_an_epoch(digits, monkeypatch):
+    monkeypatch.setattr(training, "_TOLD_EVERY_S", 0.0)
+    parts = []
+    proxy.train(Wasteful, few(digits), seeds=[0, 1], epochs=1, alive=parts.append)
+    assert parts == pytest.approx([step / 6 for step in range(1, 7)])

@@ -1,7 +1,7 @@
-"""Data sets by name: scikit-learn's digits, and whatever timm's data-set factory reads.
+"""Data sets by name: scikit-learn's digits, Fashion-MNIST, and whatever timm's data-set factory reads.
 
-``digits``, ``folder:PATH``, ``torch/NAME``, ``hfds/NAME``. Behind the last two, ``:ROOT`` says where the data are if
-not in ``./data`` or in Hugging Face's cache. What is not there is refused, not downloaded.
+``digits``, ``fashion-mnist``, ``folder:PATH``, ``torch/NAME``, ``hfds/NAME``. Behind the last two, ``:ROOT`` says
+where the data are if not in ``./data`` or in Hugging Face's cache. What is not there is refused, not downloaded.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from attnbench.accuracy.data import fashion
 from attnbench.accuracy.data.images import in_colour
 from attnbench.accuracy.data.sources import Folder, HuggingFace, Source, Torchvision
 from attnbench.accuracy.data.splits import Dataset, Files, Pixels
@@ -23,7 +24,7 @@ Size: TypeAlias = tuple[int, int]
 """Height and width in pixels."""
 
 DIGITS = "digits"
-_FORMS = (DIGITS, *TASKS, "folder:PATH", "torch/NAME", "hfds/NAME")
+_FORMS = (DIGITS, fashion.NAME, *TASKS, "folder:PATH", "torch/NAME", "hfds/NAME")
 _MOST_PROCESSES = 8
 
 
@@ -35,18 +36,22 @@ def check(name: str) -> None:
     """
     if is_task(name):
         read(name)
+    elif folder := fashion.folder_of(name):
+        fashion.check(folder)
     elif name != DIGITS:
         _source(name).check()
 
 
 def load(name: str, *, image_size: Size | None = None) -> Dataset:
-    """Return a data set at an image size; None takes 8 x 8 for digits and 224 x 224 for the others.
+    """Return a data set at an image size; None takes 224 x 224. Digits are 8 x 8, Fashion-MNIST is 28 x 28.
 
     Raises:
         DataError: the data set is not there, or does not come in that size.
     """
     if name == DIGITS:
         return _digits(image_size or (8, 8))
+    if folder := fashion.folder_of(name):
+        return fashion.load(folder, name=name)
     return _transformed(name, _source(name), image_size or (224, 224))
 
 

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
-from attnbench import devices, raised
-from attnbench.accuracy.proxy import FEWEST_SEEDS, interval
+from attnbench import devices
+from attnbench.accuracy.proxy import FEWEST_SEEDS, failures, interval
 from attnbench.accuracy.tasks.curve import Curve
 from attnbench.accuracy.tasks.maps import UNASKED, asked_about, draw
 from attnbench.accuracy.tasks.network import Build, build_network, dependence
@@ -110,8 +110,7 @@ def learn(
     task, epochs = asked.task, epochs or asked.task.epochs
     curve = known if known and known.seeds == len(seeds) else Curve(seeds=len(seeds))
     groups = [asked.values] if task.practised else [(value,) for value in asked.values]
-    failures: list[str] = []
-    errors: list[Exception] = []
+    errors: dict[int, Exception] = {}
     done, total = 0, len(seeds) * len(groups) * epochs
     for place, seed in enumerate(seeds):
         try:
@@ -127,16 +126,15 @@ def learn(
                 else:
                     done += epochs
         except Exception as error:  # a mechanism may raise anything; the other seeds go on
-            failures.append(f"seed {seed} failed: {raised.in_words(error)}")
-            errors.append(error)
+            errors[seed] = error
             done = (place + 1) * len(groups) * epochs
     if len(errors) == len(seeds):
-        raise errors[0]
+        raise next(iter(errors.values()))
     return LearnedTask(
         asked=asked,
         epochs=epochs,
         curve=curve,
-        failures=tuple(failures),
+        failures=tuple(failures(errors)),
         ceiling=ceiling(build, asked, device=device),
     )
 

@@ -195,6 +195,7 @@ _ROWS: dict[str, Metric] = {
     "accuracy_curve": Metric(label="share right of each seed, by the value of the axis", needs=Needs.ACCURACY),
     "accuracy_ceiling": Metric(label="the most that the layers' reach allows, by the same", needs=Needs.ACCURACY),
     "accuracy_holds_to": Metric(
+        unit="tokens",
         label="last value of the axis up to which more than half of what guessing leaves is right",
         heading="holds to",
         explained=True,

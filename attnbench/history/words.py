@@ -25,8 +25,9 @@ _TONES = {
 }
 _MOST_LISTED = 200
 """Changes in the table; the others are counted, and all are in the data."""
-_UNBROKEN = ("since", "change", "verdict")
+_UNBROKEN = ("since", "change", "verdict", "by chance")
 _ENDED = {Outcome.WORSE: "fails", Outcome.BETTER: "runs again", Outcome.NOT_COMPARED: "gone"}
+_POWERS = ("1", "10", "100", "1,000", "10⁴", "10⁵", "10⁶")
 _ALWAYS_SAID = (Outcome.SLOWER, Outcome.FASTER)
 
 
@@ -70,10 +71,10 @@ def ended_as(change: StatusChange) -> str:
 
 
 def how_sure(change: FigureChange) -> str:
-    """Return how sure a change is."""
+    """Return how often it would be listed by chance."""
     if change.ratio is None:
         return "exact"
-    return f"1 in {10 ** min(6, int(-_exponent(change.chance))):,} by chance"
+    return f"1 in {_POWERS[min(6, int(-_exponent(change.chance)))]}"
 
 
 def plain(found: History) -> dict[str, Any]:
@@ -131,12 +132,10 @@ def _changes(found: History) -> Iterator[Block]:
     everything.sort(key=_since, reverse=True)
     names, shown = named(found), everything[:_MOST_LISTED]
     several = len({_machine(one) for one in shown} - {""}) > 1
-    headings = ("since", "cell", "figure", "change", "verdict", "how sure", *(["machine"] if several else []))
+    headings = ("since", "cell", "figure", "change", "verdict", "by chance", *(["machine"] if several else []))
     yield Heading(text="What changed")
     yield Table(
-        columns=tuple(
-            Column(heading=heading, unbroken=heading in {"since", "change", "verdict"}) for heading in headings
-        ),
+        columns=tuple(Column(heading=heading, unbroken=heading in _UNBROKEN) for heading in headings),
         rows=tuple((*_row(one, names), *([_machine(one)] if several else [])) for one in shown),
     )
     if len(everything) > len(shown):

@@ -15,4 +15,9 @@ for (const link of document.querySelectorAll("nav a")) {
     document.getElementById(link.hash.slice(1)).scrollIntoView();
   });
 }
+// What the notes of a table say is part of it on paper.
+const notes = [...document.querySelectorAll("details.notes")];
+const wereOpen = new Map();
+addEventListener("beforeprint", () => notes.forEach((one) => { wereOpen.set(one, one.open); one.open = true; }));
+addEventListener("afterprint", () => notes.forEach((one) => { one.open = wereOpen.get(one); }));
 addEventListener("hashchange", () => { readFragment(); for (const view of views) view(); });

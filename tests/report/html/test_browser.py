@@ -145,6 +145,27 @@ def test_every_control_has_a_name_and_takes_the_focus(browser: Browser, file: Pa
     assert browser.run(f"{CONTROLS}.every(one => one.tabIndex === 0)")
 
 
+def test_the_keyboard_reaches_everything_that_can_be_used(browser: Browser, file: Path) -> None:
+    opened(browser, file)
+    usable = "[...document.querySelectorAll('a[href], input, select, button, summary, [tabindex=\"0\"]')]"
+    browser.run(f"globalThis.left = new Set({usable}.filter(one => one.checkVisibility())); 0")
+    for _ in range(browser.run("left.size")):
+        for kind in ("keyDown", "keyUp"):
+            browser.call("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
+        browser.run("left.delete(document.activeElement)")
+    assert browser.run("[...left].map(one => one.outerHTML.slice(0, 100))") == []
+
+
+def test_notes_are_open_on_paper_and_as_they_were_afterwards(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    rows = prepared(default_run().assign(adaptation="padded to 28x28"))
+    path.write_text(page(Findings(rows=rows), command="attnbench run"), encoding="utf-8")
+    opened(browser, path)
+    states = "[...document.querySelectorAll('details.notes')].map(one => one.open)"
+    assert browser.run(f"dispatchEvent(new Event('beforeprint')); {states}") == [True]
+    assert browser.run(f"dispatchEvent(new Event('afterprint')); {states}") == [False]
+
+
 AXE = Path(__file__).parents[2] / "helpers" / "axe" / "axe.min.js"
 FOUND = "axe.run().then(found => found.violations.map(one => `${one.id}: ${one.nodes.map(node => node.target)}`))"
 

@@ -33,9 +33,9 @@ MODULES = [
     "attnbench.devices.device",
     "attnbench.devices.figures",
     "attnbench.runtimes.runtime",
+    "attnbench.engines.engine",
 ]
-"""What users import: the words, the contract, the kit, the store, the fixture, and what kinds of devices and runtimes
-are made of."""
+"""What users import: words, contract, kit, store, fixture, and what devices, runtimes and engines are made of."""
 
 
 def shows_itself(found: Any) -> bool:

@@ -71,7 +71,12 @@ class WorkerOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerCount:
-    """How many workers of an order there are by now."""
+    """How many workers of an order there are by now.
+
+    Example:
+        >>> WorkerCount(running=2, waiting=1, why="Priority").all
+        3
+    """
 
     running: int = 0
     waiting: int = 0

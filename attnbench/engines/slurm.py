@@ -226,5 +226,6 @@ def _asked(command: list[str], *, otherwise: str = "") -> str:
     try:
         return run_program(command, timeout_s=_ASK_S)
     except (OSError, ProgramError) as error:
-        said = f"no {command[0]} here" if isinstance(error, FileNotFoundError) else f"{command[0]}: {error}"
+        said = str(error) if str(error).startswith(command[0]) else f"{command[0]}: {error}"
+        said = f"no {command[0]} here" if isinstance(error, FileNotFoundError) else said
         raise EngineError("; ".join(filter(None, (said, otherwise)))) from None

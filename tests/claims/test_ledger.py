@@ -113,7 +113,7 @@ def test_every_mistake_of_every_claim_is_said_at_once(tmp_path: Path) -> None:
 
 def test_the_ledgers_that_come_with_attnbench_are_whole_and_sourced() -> None:
     claims = ledger.find(discover().plugins.values())
-    assert {"hmhsa", "mhsa", "qna", "swin", "lavit"} <= {claim.mechanism for claim in claims}
+    assert {"hmhsa", "mhsa", "qna", "swin", "lavit", "nat", "dinat", "tome"} <= {claim.mechanism for claim in claims}
     assert all(claim.source and claim.says and claim.quantity for claim in claims)
 
 

@@ -1,8 +1,8 @@
 """About how long the rest of a sweep takes, by what its cells took so far. Imports no torch.
 
 What a cell takes is its timing, for which its time is given, and its work: all that stands before and after. Both are
-read off the cells that came so far, those of the nearest resolution, and grow with the number of pixels where they
-are not bounded. Time that passes while a cell is at work is taken off what it was expected to take, and never off
+read off the cells that came so far, those of the nearest resolution. With the number of pixels grows what consists of
+calls: of the work the share that the warm-up was, and a timing that the fewest calls draw out. Time that passes while a cell is at work is taken off what it was expected to take, and never off
 what stands behind it: so what is said falls while one thing goes on, and rises only when something new is known.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from attnbench.record import Cell, Task
 from attnbench.runs.progress import Progress
 
-TIMING = "timing"
+TIMING, _WARMING = "timing", "warming up"
 _OVER = 1.1
 """Times its budget that a timing may take before it is the fewest calls that it takes long for."""
 
@@ -32,6 +32,8 @@ class _Group:
     begun: set[str] = field(default_factory=set)
     """Keys of cells that were at work."""
     work_s: float = 0.0
+    warming_s: float = 0.0
+    """Of it, in nothing but calls."""
     worked_s: float = 0.0
     """Of it, until the last row."""
     work_each_s: float | None = None
@@ -115,6 +117,7 @@ class TimeLeft:
             self._at_work.timing_s += passed_s
         else:
             self._at_work.work_s += passed_s
+            self._at_work.warming_s += passed_s if self._now.phase == _WARMING else 0.0
 
     def _of(self, group: _Group, now_s: float) -> float | None:
         timing_s = self._timing_left(group)
@@ -156,7 +159,8 @@ class TimeLeft:
         own_s = group.work_each_s
         if own_s is not None or nearest is None:
             return own_s
-        return (nearest.work_each_s or 0.0) * max(1.0, group.pixels / nearest.pixels)
+        share = min(1.0, nearest.warming_s / nearest.work_s) if nearest.work_s else 0.0
+        return (nearest.work_each_s or 0.0) * (1 + share * (max(1.0, group.pixels / nearest.pixels) - 1))
 
     @staticmethod
     def _nearest(group: _Group, known: Sequence[_Group]) -> _Group | None:

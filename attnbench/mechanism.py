@@ -141,6 +141,11 @@ class Mechanism(nn.Module, ABC):
     trains: ClassVar[bool] = True
     """Whether the layer has a backward pass; one that has none is measured in inference alone."""
 
+    undecayed: ClassVar[tuple[str, ...]] = ()
+    """Parameters that weight decay leaves alone where the layer is trained, by the ends of their names: tables of
+    position biases (``table``), weights that start as the identity (``psi.weight``). Those of one dimension never
+    decay."""
+
     def __init__(self, site: Site) -> None:
         super().__init__()
         self.site = site

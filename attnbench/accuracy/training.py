@@ -17,6 +17,7 @@ from torch.utils.data import Dataset as Indexed
 
 from attnbench.accuracy.data.splits import Dataset, Images, Labels, Split
 from attnbench.devices import machine
+from attnbench.mechanism import Mechanism
 
 Batch = tuple[Images, Labels]
 
@@ -36,7 +37,7 @@ class TrainingRecipe:
 
     learning_rate: float = 3e-3
     weight_decay: float = 0.05
-    """Of matrices and kernels; biases and gains do not decay."""
+    """Of matrices and kernels; biases, gains and what a mechanism names as ``undecayed`` do not decay."""
     warmup: float = 0.1
     """Fraction of the steps over which the learning rate rises."""
     label_smoothing: float = 0.1
@@ -114,7 +115,7 @@ def fit(
     model.train()
     batches = Shuffled(data.train, size=data.batch, epochs=epochs, seed=seed)
     weight = next(model.parameters())
-    optimizer = torch.optim.AdamW(_decaying(model, recipe.weight_decay))
+    optimizer = torch.optim.AdamW(optimiser_groups(model, recipe.weight_decay))
     scaler = torch.amp.GradScaler(weight.device.type, enabled=dtype is torch.float16)
     told_at = time.monotonic()
     for step, (images, labels) in enumerate(loader(batches, data.train), start=1):
@@ -203,12 +204,23 @@ def autocast(weight: Tensor, dtype: torch.dtype) -> torch.autocast:
     return torch.autocast(weight.device.type, dtype=dtype, enabled=dtype in HALF)
 
 
-def _decaying(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def optimiser_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Return a model's parameters as an optimiser takes them, those that decay and then those that do not."""
+    parameters, spared = [p for p in model.parameters() if p.requires_grad], _undecayed(model)
+    decaying = [p for p in parameters if p.ndim > 1 and id(p) not in spared]
+    others = [p for p in parameters if p.ndim <= 1 or id(p) in spared]
+    return [{"params": decaying, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _undecayed(model: nn.Module) -> set[int]:
+    """Return the identities of the parameters that mechanisms in a model keep from decaying."""
+    return {
+        id(parameter)
+        for layer in model.modules()
+        if isinstance(layer, Mechanism)
+        for name, parameter in layer.named_parameters()
+        if any(f".{name}".endswith(f".{end}") for end in layer.undecayed)
+    }
 
 
 def _seed(seed: int, purpose: str) -> int:

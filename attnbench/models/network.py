@@ -47,7 +47,7 @@ class PyramidNetwork(nn.Module, ABC):
     stages_name: ClassVar[str] = "stages"
     """Where the list of stages is."""
     undecayed: ClassVar[tuple[str, ...]] = ()
-    """Last names of parameters that weight decay leaves alone, as in the authors' training."""
+    """Ends of the names of parameters that weight decay leaves alone, as in the authors' training."""
 
     def __init__(
         self, dims: Sequence[int], *, in_chans: int, num_classes: int, global_pool: str, drop_rate: float
@@ -190,7 +190,8 @@ class PyramidNetwork(nn.Module, ABC):
 
     def no_weight_decay(self) -> set[str]:
         """Return the names of the parameters that weight decay must not touch, beside those of one dimension."""
-        return {name for name, _ in self.named_parameters() if name.rpartition(".")[2] in self.undecayed}
+        names = [name for name, _ in self.named_parameters()]
+        return {name for name in names if any(f".{name}".endswith(f".{end}") for end in self.undecayed)}
 
     def group_matcher(self, coarse: bool = False) -> Callable[[str], tuple[int | float, ...]]:
         """Return what gives a parameter's place in the order of running, for learning rates that differ by depth.

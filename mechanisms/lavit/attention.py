@@ -53,11 +53,13 @@ class LessAttention(Mechanism):
           normed map that does not divide by r is padded with zeros below and to the right.
         - Psi and Theta have no bias, are shared by the heads and start as the identity: an untrained LA layer reuses
           the scores exactly.
-        - The residual's strides, norm and treatment of odd sides are chosen in ``residual.py``.
+        - The residual's strides, norm and treatment of odd sides are chosen in ``residual.py``. It starts at zero, so
+          that an untrained stage starts from scores of its own.
         - LayerNorm comes first, Q, K, V and Wo have biases, there is no position bias and no dropout.
         - An LA layer that is handed nothing starts from scores of zero, so that every key weighs the same; the first
           layer of a stage that is handed nothing adds no residual.
-        - The diagonality-preserving loss is offered in ``loss.py`` and never applied.
+        - The diagonality-preserving loss is offered in ``loss.py``, on the softmax's weights where it has a bound, and
+          never applied.
 
     Example:
         >>> import torch
@@ -71,6 +73,7 @@ class LessAttention(Mechanism):
     """
 
     paper = "Zhang et al., CVPR 2024, arXiv:2406.00427"
+    undecayed = ("theta.weight", "psi.weight")
 
     def __init__(
         self,

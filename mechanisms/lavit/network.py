@@ -81,7 +81,7 @@ class LaViTStage(nn.Module):
 class LaViT(PyramidNetwork):
     """LaViT, on assumptions."""
 
-    undecayed = ("position",)
+    undecayed = ("position", "theta.weight", "psi.weight")
 
     def __init__(
         self,

@@ -40,6 +40,10 @@ class StageResidual(nn.Module):
         heads = old.site.heads
         self.merge = nn.Conv2d(heads, heads, patch, patch, groups=heads, bias=False)
         self.mix = nn.Conv2d(heads, new.site.heads, 1)
+        # An untrained stage then starts from its own scores, which torch's default would outweigh ten times.
+        nn.init.zeros_(self.mix.weight)
+        assert self.mix.bias is not None
+        nn.init.zeros_(self.mix.bias)
 
     def forward(self, scores: OldScores) -> NewScores:
         """Return what to add to the new scores."""

@@ -78,6 +78,7 @@ class BlockGridAttention(Mechanism):
     """
 
     paper = "Tu et al., ECCV 2022, arXiv:2204.01697"
+    undecayed = ("table",)
     reach = None
 
     order: Tensor

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
@@ -11,7 +12,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attnbench.mechanism import Macs, Map, Mechanism, Site
+from attnbench.mechanisms.qna.drawing import lecun_normal
 from attnbench.mechanisms.qna.windows import Scores, attend_windows
+
+Count: TypeAlias = int | Literal["auto"]
 
 
 def _full_precision(device_type: str) -> AbstractContextManager[object]:
@@ -47,10 +51,11 @@ class LearnedQueryAttention(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the weights: biases 0, scales with deviation 0.02, as the authors do."""
-        nn.init.normal_(self.query)
+        """Draw the weights as the released code does: biases 0, scales with deviation 0.02, queries 1 / sqrt d."""
+        std = (self.query.shape[1] // self.heads) ** -0.5
+        nn.init.trunc_normal_(self.query, std=std, a=-2 * std, b=2 * std)
         for weight in (self.key, self.value.weight, self.proj.weight):
-            nn.init.trunc_normal_(weight, std=0.02)
+            lecun_normal(weight)
         nn.init.zeros_(self.bias)
         nn.init.normal_(self.scale, std=0.02)
 
@@ -98,7 +103,8 @@ class QnA(Mechanism):
         - The layer norm before the attention belongs to the mechanism (``QnA``); ``LearnedQueryAttention`` has none.
         - The authors subtract nothing from the scores before the exponential; here the sums are stable for any scores.
         - Half precision forms scores, exponentials and both convolutions in float32.
-        - Weights that the paper does not specify are drawn as the baselines' are: truncated normal, deviation 0.02.
+        - The heads are the site's, of 32 channels in the backbone, unless ``heads`` or ``head_dim`` says otherwise; the
+          authors have heads of 8 channels (T, S) or 16 (B).
         - The sum over queries is taken query by query, which needs less memory than one convolution of L C channels.
 
     Example:
@@ -114,22 +120,28 @@ class QnA(Mechanism):
 
     paper = "Arar et al., CVPR 2022, arXiv:2112.11435"
     reach = "local"
+    undecayed = ("bias", "scale")
 
-    def __init__(self, site: Site, *, window: int = 3, queries: int = 2) -> None:
+    def __init__(
+        self, site: Site, *, window: int = 3, queries: int = 2, heads: Count = "auto", head_dim: Count = "auto"
+    ) -> None:
         """Build the layer.
 
         Args:
             site: where the layer stands; the map may have any size.
             window: k, tokens along a side of a window, odd.
             queries: L, learned queries per head.
+            heads: h, the site's if ``auto``.
+            head_dim: d, channels of a head, instead of ``heads``: 8 in the authors' smaller networks, 16 in the base.
 
         Raises:
-            ValueError: the window is not odd, or there is no query.
+            ValueError: the window is not odd, there is no query, or heads are given in two ways.
         """
         super().__init__(site)
         check(window=window, queries=queries)
+        chosen = heads_of(site, heads=heads, head_dim=head_dim)
         self.norm = nn.LayerNorm(site.dim, eps=1e-6)
-        self.attention = LearnedQueryAttention(site.dim, site.dim, site.heads, kernel_size=window, queries=queries)
+        self.attention = LearnedQueryAttention(site.dim, site.dim, chosen, kernel_size=window, queries=queries)
 
     def forward(self, x: Map) -> Map:
         """Return the attended map, (B, H, W, C) to (B, H, W, C), without the outer residual."""
@@ -137,24 +149,61 @@ class QnA(Mechanism):
         return attended
 
     @classmethod
-    def why_unsupported(cls, site: Site, *, window: int = 3, queries: int = 2, **options: Any) -> str | None:  # noqa: ANN401
+    def why_unsupported(
+        cls,
+        site: Site,
+        *,
+        window: int = 3,
+        queries: int = 2,
+        heads: Count = "auto",
+        head_dim: Count = "auto",
+        **options: Any,  # noqa: ANN401
+    ) -> str | None:
         """Say that the channels do not divide into the heads, or None.
 
         Raises:
-            ValueError: the window is not odd, or there is no query.
+            ValueError: the window is not odd, there is no query, or heads are given in two ways.
         """
         check(window=window, queries=queries)
-        return super().why_unsupported(site, **options)
+        chosen = heads_of(site, heads=heads, head_dim=head_dim)
+        if head_dim != "auto" and site.dim % head_dim:
+            return f"dim {site.dim} does not divide into heads of {head_dim}"
+        return super().why_unsupported(replace(site, heads=chosen), **options)
 
     @classmethod
-    def macs(cls, site: Site, *, window: int = 3, queries: int = 2, **options: Any) -> Macs:  # noqa: ANN401, ARG003
+    def macs(
+        cls,
+        site: Site,
+        *,
+        window: int = 3,
+        queries: int = 2,
+        heads: Count = "auto",
+        head_dim: Count = "auto",
+        **options: Any,  # noqa: ANN401, ARG003
+    ) -> Macs:
         """Return N (2 C^2 + L h C) of projections and N L (C + h) k^2 of convolutions, none if k is 1."""
-        tokens, dim, heads = site.tokens, site.dim, site.heads
+        tokens, dim, chosen = site.tokens, site.dim, heads_of(site, heads=heads, head_dim=head_dim)
         offsets = window**2 if window > 1 else 0
         return Macs(
-            projections=tokens * (2 * dim**2 + queries * heads * dim),
-            attention=tokens * queries * (dim + heads) * offsets,
+            projections=tokens * (2 * dim**2 + queries * chosen * dim),
+            attention=tokens * queries * (dim + chosen) * offsets,
         )
+
+
+def heads_of(site: Site, *, heads: Count, head_dim: Count) -> int:
+    """Return h at a site.
+
+    Raises:
+        ValueError: both are given, or one is smaller than 1.
+    """
+    if heads != "auto" and head_dim != "auto":
+        raise ValueError(f"heads={heads} and head_dim={head_dim} say the same thing twice; give one of them")
+    for name, value in (("heads", heads), ("head_dim", head_dim)):
+        if value != "auto" and value < 1:
+            raise ValueError(f"{name} must be at least 1 or 'auto', got {value}")
+    if head_dim != "auto":
+        return max(1, site.dim // head_dim)
+    return site.heads if heads == "auto" else heads
 
 
 def check(*, window: int, queries: int) -> None:

@@ -18,6 +18,7 @@ from torch import nn
 
 from attnbench.mechanism import Macs, Map, Mechanism, Site
 from attnbench.mechanisms.hmhsa.grids import cut, join, pairs, spans
+from attnbench.mechanisms.qna.drawing import lecun_normal
 from attnbench.mechanisms.swin.biased import Attended, Bias, Packed, fused
 
 
@@ -26,6 +27,7 @@ class LocalAttention(Mechanism):
 
     paper = "Arar et al., CVPR 2022, arXiv:2112.11435"
     reach = "local"
+    undecayed = ("table",)
 
     def __init__(self, site: Site, *, window: int = 7) -> None:
         """Build the layer.
@@ -41,7 +43,7 @@ class LocalAttention(Mechanism):
         self.proj = nn.Linear(site.dim, site.dim, bias=False)
         self.table = nn.Parameter(torch.zeros(site.heads, 2 * window - 1, 2 * window - 1))
         for linear in (self.qkv, self.proj):
-            nn.init.trunc_normal_(linear.weight, std=0.02)
+            lecun_normal(linear.weight)
 
     def forward(self, x: Map) -> Map:
         """Return the attended map, (B, H, W, C) to (B, H, W, C), without the outer residual."""

@@ -46,10 +46,11 @@ from torch import nn
 
 from attnbench.mechanism import Map, Site
 from attnbench.mechanisms.qna.attention import LearnedQueryAttention, QnA
+from attnbench.mechanisms.qna.drawing import draw_as_released
 from attnbench.mechanisms.qna.flax_names import from_flax
 from attnbench.mechanisms.qna.local import LocalAttention
 from attnbench.models.backbone import sites
-from attnbench.models.blocks import MLP, Block, draw, drop_path_rates, linear_head
+from attnbench.models.blocks import MLP, Block, drop_path_rates, linear_head
 from attnbench.models.built_by_timm import create
 from attnbench.models.built_by_timm import default_cfgs as _default_cfgs
 from attnbench.models.network import NOMINAL, Images, PyramidNetwork, Shrunk
@@ -177,7 +178,7 @@ class QnAViT(PyramidNetwork):
             self.stages.append(stage)
         self.norm = nn.LayerNorm(dims[-1], eps=1e-6)
         self.head = linear_head(dims[-1], num_classes)
-        self.apply(draw)
+        self.apply(draw_as_released)
 
     def embed(self, images: Images) -> Map:
         """Return the tokens of the first stage, (B, ceil(H / 4), ceil(W / 4), C)."""

@@ -53,6 +53,7 @@ class StandAloneAttention(Mechanism):
     """
 
     paper = "Ramachandran et al., NeurIPS 2019, arXiv:1906.05909"
+    undecayed = ("bias",)
     reach = "local"
 
     def __init__(self, site: Site, *, window: int = 3, backend: Literal["unfolded", "lean"] = "lean") -> None:

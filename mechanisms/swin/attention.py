@@ -90,6 +90,7 @@ class ShiftedWindowAttention(Mechanism):
 
     paper = "Liu et al., ICCV 2021, arXiv:2103.14030"
     reach = "local"
+    undecayed = ("table",)
 
     order: Tensor
     place: Tensor

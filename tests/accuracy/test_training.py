@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from attnbench.accuracy.data.splits import Dataset, Pixels
-from attnbench.accuracy.training import InOrder, Shuffled, TrainingRecipe, fit, loader, score
+from attnbench.accuracy.training import InOrder, Shuffled, TrainingRecipe, fit, loader, optimiser_groups, score
 from attnbench.devices import machine
+from attnbench.mechanism import Mechanism, Site
 
 
 def numbered(count: int) -> Pixels:
@@ -115,6 +116,24 @@ def test_a_training_that_diverges_is_not_passed_off_as_a_result():
     model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2))
     with pytest.raises(FloatingPointError, match="after 1 epochs of seed 7"):
         list(fit(model, two_classes(float("inf")), seed=7, epochs=3, dtype=torch.float32, recipe=TrainingRecipe()))
+
+
+def test_what_a_mechanism_names_does_not_decay():
+    class Tabled(Mechanism):
+        undecayed = ("inner.weight",)
+
+        def __init__(self, site):
+            super().__init__(site)
+            self.inner, self.outer = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+
+        def forward(self, x):
+            return self.outer(self.inner(x))
+
+    model = Tabled(Site(height=1, width=1, dim=2, heads=1))
+    decaying, spared = optimiser_groups(model, 0.5)
+    assert (decaying["weight_decay"], spared["weight_decay"]) == (0.5, 0.0)
+    assert [id(each) for each in decaying["params"]] == [id(model.outer.weight)]
+    assert [id(each) for each in spared["params"]] == [id(model.inner.weight)]
 
 
 def test_biases_and_gains_do_not_decay():

@@ -286,15 +286,31 @@ def test_diagonality_loss_is_the_printed_sum():
         diagonal = sum(3 * matrix[i, i] - sum(matrix[i, j] for j in range(4) if j != i) for i in range(4))
         losses.append((asymmetry + diagonal, asymmetry - diagonal))
     printed, corrected = torch.tensor(losses, dtype=torch.float64).mean(0)
-    torch.testing.assert_close(diagonality_loss(a), printed)
+    torch.testing.assert_close(diagonality_loss(a, "printed"), printed)
     torch.testing.assert_close(diagonality_loss(a, "sign-corrected"), corrected)
 
 
-@pytest.mark.parametrize(("form", "rises"), [("printed", False), ("sign-corrected", True)])
+@pytest.mark.parametrize(("form", "rises"), [("printed", False), ("sign-corrected", True), ("bounded", True)])
 def test_only_the_sign_corrected_loss_raises_the_diagonal(form, rises):
     a = torch.zeros(5, 5, requires_grad=True)
     diagonality_loss(a, form).backward()
     assert (-a.grad.diagonal() > 0).all() == rises
+
+
+def test_the_bounded_loss_is_of_weights_and_least_for_the_identity():
+    a = torch.randn(2, 6, 6, dtype=torch.float64)
+    torch.testing.assert_close(diagonality_loss(a), diagonality_loss(a.softmax(-1), "sign-corrected"))
+    least = diagonality_loss(100.0 * torch.eye(6, dtype=torch.float64))
+    torch.testing.assert_close(least.item(), -6.0 * 5)
+    assert diagonality_loss(1e3 * a) > least
+
+
+def test_an_untrained_stage_starts_from_scores_of_its_own():
+    before, after = sites(SMALL, 16, 16)
+    last, first = LessAttention(before[-1]), LessAttention(after[0])
+    _, carry = last.step(torch.randn(1, before[0].height, before[0].width, 8), None)
+    x = torch.randn(1, after[0].height, after[0].width, 12)
+    torch.testing.assert_close(first.step(x, carry)[0], first.step(x, None)[0])
 
 
 def test_diagonality_loss_refuses_reduced_keys():

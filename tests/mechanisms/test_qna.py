@@ -37,6 +37,25 @@ def inputs(height: int, width: int, *, spread: float, k: int = 3, batch: int = 2
     return scores, torch.randn(batch, height, width, 2, 3), torch.randn(2, 2, k, k), torch.randn(2, 2, k, k)
 
 
+@pytest.mark.parametrize(("options", "heads"), [({}, 2), ({"heads": 8}, 8), ({"head_dim": 8}, 4)])
+def test_heads_are_the_sites_or_those_asked_for(options, heads):
+    site = Site(height=4, width=4, dim=32, heads=2)
+    assert QnA(site, **options).attention.heads == heads
+    assert QnA.macs(site, **options).projections == 16 * (2 * 32**2 + 2 * heads * 32)
+    assert QnA.why_unsupported(site, head_dim=7) == "dim 32 does not divide into heads of 7"
+    assert QnA.why_unsupported(site, heads=5) == "dim 32 does not divide into 5 heads"
+
+
+def test_weights_start_as_the_released_code_draws_them():
+    attention = LearnedQueryAttention(256, 256, 32)
+    for weight in (attention.key, attention.value.weight, attention.proj.weight):
+        assert weight.std().item() == pytest.approx(256**-0.5, rel=0.02)
+        assert weight.abs().max() <= 2 * 256**-0.5 / 0.8796
+    assert attention.query.std().item() == pytest.approx(0.88 * 8**-0.5, rel=0.1)
+    assert attention.bias.count_nonzero() == 0
+    assert attention.scale.std().item() == pytest.approx(0.02, rel=0.1)
+
+
 def expected_of(tensors: tuple[Tensor, ...], stride: int = 1) -> Tensor:
     scores, values, bias, scale = (tensor.double() for tensor in tensors)
     images = zip(scores, values, strict=True)

@@ -66,7 +66,7 @@ CASE = Case(
     defined_at=across(named(MAPS, dim=6), window=(5,), queries=(3,)),
     within=1e-9,
     gradients_within=1e-7,
-    usual=[at("odd", site_of(5, 7, dim=6), window=3)],
+    usual=[at("odd", site_of(5, 7, dim=6), window=3), at("narrow heads", site_of(3, 4, dim=6), head_dim=2)],
     compiled_at=(),  # its own tests compile more of it
     half_precision_at=(),  # scores of any size are tested instead
     counted=[
@@ -84,8 +84,11 @@ CASE = Case(
     ],
     macs=[(SMALL, {}, Macs(projections=6 * (32 + 16), attention=6 * 2 * 6 * 9))],
     refused=[
-        (site_of(8, 8), {name: value}, f"{name} must be .*at least 1, got {value}")
-        for name, value in (("window", 2), ("window", 0), ("queries", 0))
+        *(
+            (site_of(8, 8), {name: value}, f"{name} must be .*at least 1.*, got {value}")
+            for name, value in (("window", 2), ("window", 0), ("queries", 0), ("heads", 0), ("head_dim", -1))
+        ),
+        (site_of(8, 8), {"heads": 2, "head_dim": 8}, "heads=2 and head_dim=8 say the same thing twice"),
     ],
     adaptations=[(site_of(5, 7), {}, None)],
     others=[

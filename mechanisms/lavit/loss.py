@@ -10,7 +10,12 @@ from torch import Tensor
 Form: TypeAlias = Literal["bounded", "printed", "sign-corrected"]
 
 COEFFICIENT = 1e-4
-"""What the bounded loss is multiplied by before it is added to a cross-entropy: TRIED"""
+"""What the bounded loss is multiplied by before it is added to a cross-entropy.
+
+Tried on scikit-learn's digits, 64 tokens, a VA and three LA layers of C 32 and 2 heads, the mean over the layers, 200
+steps of AdamW, two seeds: right of 397 held-out images are 54 % without the loss, 63 % with 1e-5, 78 % with 1e-4, 30 %
+with 1e-3 and 12 % with 1e-2, where attention becomes the identity. Other data was not tried.
+"""
 _SIGN: dict[Form, int] = {"bounded": -1, "printed": 1, "sign-corrected": -1}
 
 

@@ -22,19 +22,16 @@ import math
 from typing import TypeAlias
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from jaxtyping import Float
 from torch import Tensor
 
+from attnbench.mechanisms.qna.depthwise import depthwise
 from attnbench.mechanisms.qna.far import far_windows
 
 Scores: TypeAlias = Float[Tensor, "batch height width queries heads"]
 Values: TypeAlias = Float[Tensor, "batch height width heads head_dim"]
 Windowed: TypeAlias = Float[Tensor, "batch rows columns heads head_dim"]
 Offsets: TypeAlias = Float[Tensor, "queries heads down across"]
-
-ONEDNN_WEIGHTS = 2**15
-"""The most weights whose gradient oneDNN 3 computes by its depthwise kernel; with more, it takes 30 times longer."""
 
 
 def attend_windows(scores: Scores, values: Values, bias: Offsets, scale: Offsets, *, stride: int) -> Windowed:
@@ -44,20 +41,8 @@ def attend_windows(scores: Scores, values: Values, bias: Offsets, scale: Offsets
     map counts as nothing. The result has the type of the scores, float32 or float64.
     """
     values = values.to(scores.dtype)
-    heads, head_dim = values.shape[3:]
     if bias.shape[-1] == 1:  # alone in its window a token has all the weight, whatever its score
         return values[:, ::stride, ::stride] * scale.sum(0)[..., 0]
-    parts = math.ceil(heads * head_dim * bias.shape[-1] ** 2 / ONEDNN_WEIGHTS) if values.is_cpu else 1
-    if parts == 1:
-        return _attend(scores, values, bias, scale, stride=stride)
-    size = math.ceil(heads / parts)
-    axes = ((scores, 4), (values, 3), (bias, 1), (scale, 1))
-    groups = zip(*(torch.split(tensor, size, axis) for tensor, axis in axes), strict=True)
-    return torch.cat([_attend(*group, stride=stride) for group in groups], 3)
-
-
-def _attend(scores: Scores, values: Values, bias: Offsets, scale: Offsets, *, stride: int) -> Windowed:
-    """Return what ``attend_windows`` does, for the heads of one convolution."""
     reach = 0.45 * math.log(torch.finfo(scores.dtype).max)
     best = scores.detach().amax((1, 2), keepdim=True)
     exponentials = (scores - (best - reach)).exp()
@@ -84,6 +69,6 @@ def _slide(maps: Values | Scores, kernel: Float[Tensor, "a b down across"], stri
     """Return the depthwise convolution of a map whose channels are two axes, (B, H, W, a, b), with channels last."""
     weight = kernel.flatten(0, 1).unsqueeze(1)
     channels_first = maps.flatten(3).permute(0, 3, 1, 2)
-    slid = F.conv2d(channels_first, weight, stride=stride, padding=weight.shape[-1] // 2, groups=len(weight))
+    slid = depthwise(channels_first, weight, stride=stride)
     batch, _, rows, columns = slid.shape
     return slid.permute(0, 2, 3, 1).view(batch, rows, columns, *kernel.shape[:2])

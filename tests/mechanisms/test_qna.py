@@ -8,10 +8,13 @@ from golden_recipe import flax_tensor, golden, golden_input
 from mechanism_cases.qna import of_one_image, windows_by_definition
 from recording import Recording
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
 from attnbench.mechanism import Site
-from attnbench.mechanisms.qna import QnA, windows
+from attnbench.mechanisms.qna import QnA
+from attnbench.mechanisms.qna import depthwise as depthwise_module
 from attnbench.mechanisms.qna.attention import LearnedQueryAttention
+from attnbench.mechanisms.qna.depthwise import depthwise
 from attnbench.mechanisms.qna.windows import attend_windows
 
 MAPS = {"square": (6, 6), "odd": (5, 7), "wide": (1, 9), "one token": (1, 1)}
@@ -218,11 +221,30 @@ def test_the_closed_form_is_the_papers_without_the_elementwise_product():
     assert QnA.macs(site, window=k, queries=queries).total == paper - n * queries * c
 
 
-def test_heads_split_for_onednn_give_the_same_layer(monkeypatch):
-    tensors = inputs(6, 6, spread=1)
-    whole = attend_windows(*tensors, stride=1)
-    monkeypatch.setattr(windows, "ONEDNN_WEIGHTS", 2 * 3 * 9 - 1)
-    torch.testing.assert_close(attend_windows(*tensors, stride=1), whole)
+@pytest.mark.parametrize(
+    ("height", "width", "channels", "side", "stride"),
+    [(9, 7, 6, 5, 1), (9, 7, 6, 7, 2), (3, 4, 8, 15, 1), (13, 20, 7, 9, 3), (1, 1, 4, 5, 1), (14, 14, 5, 3, 1)],
+)
+def test_a_depthwise_kernels_gradient_in_strips_is_the_gradient(height, width, channels, side, stride):
+    x = torch.randn(2, height, width, channels).permute(0, 3, 1, 2).requires_grad_()
+    kernel = torch.randn(channels, 1, side, side, requires_grad=True)
+    y = depthwise(x, kernel, stride=stride)
+    exact = conv2d(x.double(), kernel.double(), stride=stride, padding=side // 2, groups=channels)
+    torch.testing.assert_close(y.double(), exact, rtol=1e-5, atol=1e-4)
+    grad = torch.randn_like(y)
+    found = torch.autograd.grad(y, (x, kernel), grad)
+    expected = torch.autograd.grad(exact, (x, kernel), grad.double())
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other.float(), rtol=1e-5, atol=1e-5 * float(other.abs().max()))
+
+
+@pytest.mark.parametrize("most", [5 * 3 - 1, 2 * 5 * 3, 10**9])
+def test_channels_of_a_kernels_gradient_taken_in_groups_are_those_of_all(monkeypatch, most):
+    x, kernel = torch.randn(1, 5, 6, 7, requires_grad=True), torch.randn(5, 1, 5, 5, requires_grad=True)
+    whole = torch.autograd.grad(conv2d(x, kernel, padding=2, groups=5).square().sum(), kernel)
+    monkeypatch.setattr(depthwise_module, "MOST_WEIGHTS", most)
+    found = torch.autograd.grad(depthwise(x, kernel, stride=1).square().sum(), kernel)
+    torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("spread", [1, 1e4])

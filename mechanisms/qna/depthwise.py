@@ -9,6 +9,7 @@ of its map are torch's.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import torch
@@ -63,13 +64,17 @@ def _kernel_gradient(grad: Slid, x: ChannelsFirst, kernel: Kernel, stride: int) 
     parts = math.ceil((width + 2 * border + beyond) * (height + 2 * rows) / (width * height))
     size = max(1, min(math.ceil(len(kernel) / parts), MOST_WEIGHTS // (side * STRIP)))
     found = kernel.new_empty(*kernel.shape[:3], side + beyond)
-    for of, onto, strips in zip(x.split(size, 1), grad.split(size, 1), found.split(size), strict=True):
+    for of, onto, strips in _grouped(size, (x, 1), (grad, 1), (found, 0)):
         sides = (0, 0, border, border + beyond, rows, rows)
         padded = F.pad(of.permute(0, 2, 3, 1), sides).permute(0, 3, 1, 2)
-        for start, strip in zip(range(0, side, STRIP), strips.split(STRIP, -1), strict=True):
+        for start, strip in zip(range(0, side, STRIP), torch.split(strips, STRIP, -1), strict=True):
             seen = padded[..., start : start + columns]
             strip.copy_(_gradients(onto, seen, strip, stride, [border - rows, 0], of_kernel=True))
     return found[..., :side].contiguous()
+
+
+def _grouped(size: int, *axes: tuple[Tensor, int]) -> Iterable[tuple[Tensor, ...]]:
+    return zip(*(torch.split(tensor, size, axis) for tensor, axis in axes), strict=True)
 
 
 def _gradients(grad: Slid, x: Tensor, kernel: Tensor, stride: int, border: list[int], *, of_kernel: bool) -> Tensor:

@@ -2,8 +2,9 @@
 
 What a cell takes is its timing, for which its time is given, and its work: all that stands before and after. Both are
 read off the cells that came so far, those of the nearest resolution. With the number of pixels grows what consists of
-calls: of the work the share that the warm-up was, and a timing that the fewest calls draw out. Time that passes while a cell is at work is taken off what it was expected to take, and never off
-what stands behind it: so what is said falls while one thing goes on, and rises only when something new is known.
+calls: of the work the share that the warm-up was, and a timing that the fewest calls draw out. Time
+that passes while a cell is at work is taken off what it was expected to take, and never off what stands behind it: so
+what is said falls while one thing goes on, and rises only when something new is known.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from attnbench.record import Cell, Task
 from attnbench.runs.progress import Progress
 
 TIMING, _WARMING = "timing", "warming up"
-_OVER = 1.1
-"""Times its budget that a timing may take before it is the fewest calls that it takes long for."""
+_OVER = 1.5
+"""Times its budget that a timing may take before it is the fewest calls that it takes long for: a worker's end is in
+it, too."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,6 +38,8 @@ class _Group:
     """Of it, in nothing but calls."""
     worked_s: float = 0.0
     """Of it, until the last row."""
+    prepared_s: float = 0.0
+    """Of it, until the timing."""
     work_each_s: float | None = None
     """The work for a cell, once that is known."""
     timing_s: float = 0.0
@@ -87,6 +91,7 @@ class TimeLeft:
                 self._at_work.timed = self._at_work.timing_s > 0
             elif self._at_work.work_each_s is None:
                 self._at_work.each = len(progress.cells)
+                self._at_work.prepared_s = self._at_work.work_s
                 self._at_work.learn()
 
     def end(self, cell: Cell, now_s: float) -> None:
@@ -127,11 +132,17 @@ class TimeLeft:
         if each_s is None:
             return None
         if group.is_timed and (group.timed or self._is_timing(group)):
-            return timing_s + max(0.0, each_s * group.total - group.work_s)
+            whole_s = max(each_s * group.total, group.prepared_s + self._verifying_each_s(group) * group.total)
+            return timing_s + max(0.0, whole_s - group.work_s)
         untouched = len(group.left - group.begun)
         own_s = group.work_s if group.is_timed else group.work_s - group.worked_s
         whole_s = each_s * (group.total if group.is_timed else len(group.left))
         return timing_s + max(whole_s - own_s, each_s * untouched)
+
+    def _verifying_each_s(self, group: _Group) -> float:
+        """Return how long cells took after their timing, by the nearest group that is through; 0 while none is."""
+        nearest = self._nearest(group, [one for one in self._groups.values() if one.timed and not one.left])
+        return (nearest.work_s - nearest.prepared_s) / nearest.total if nearest else 0.0
 
     def _is_timing(self, group: _Group) -> bool:
         return group is self._at_work and self._now is not None and self._now.phase == TIMING

@@ -106,3 +106,11 @@ def test_a_training_says_itself_how_far_it_is() -> None:
     assert told[0] is None
     assert told[25] == pytest.approx(75 + 200)
     assert told[100] == pytest.approx(200)
+
+
+def test_what_is_verified_after_a_timing_is_part_of_what_is_left_of_it() -> None:
+    sweep = Sweep(cells(64), cells(96))
+    list(sweep.group(sweep.groups[0], 4, 30))
+    told = list(sweep.group(sweep.groups[1], 4, 30))
+    at_end_of_timing = told[3 * 5 + 1 + 30]
+    assert at_end_of_timing == pytest.approx(3)

@@ -29,6 +29,7 @@ _ABOUT = {
     "dataset": "data set of the accuracy",
     "epochs": "passes over it in training",
     "environment_id": "hash of machine, software and flags: latencies compare where it is the same",
+    "hardware_kind": "kind of hardware that a sweep over several asked for it on; empty for any",
     "machine_remark": "what speaks against its machine, beside others of its kind or for known ratios",
     "attnbench_version": "version of attnbench that measured the row",
     "torch_version": "version of torch, its build included",

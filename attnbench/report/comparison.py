@@ -27,12 +27,14 @@ PHRASES = {
 """What rows of one table have in common besides the resolution, and how it is said."""
 
 AXES = tuple(PHRASES)
+MACHINE = ("device", "machine", "threads")
+"""Those that say on what a row was measured: hardware as an axis."""
 COUNTED = tuple(axis.fields[0] for axis in table_of_axes.AXES.values() if axis.counted and axis.fields[0] in PHRASES)
 """The axes that a count of operations depends on."""
 _OTHER_COLUMNS = (
     *("label", "mechanism", "network", "options", "res_height", "res_width", "hardware", "environment_id"),
     *("status", "reason", "is_baseline", "accuracy_reason", "dataset", "epochs"),
-    *("machine_remark", "attnbench_version", "torch_version"),
+    *("hardware_kind", "machine_remark", "attnbench_version", "torch_version"),
 )
 
 
@@ -181,7 +183,8 @@ def _is_empty(value: object) -> bool:
 def _machines(rows: pd.DataFrame) -> list[str | None]:
     """Return the hardware of every row, with its environment where one hardware has several with as many threads.
 
-    A cell whose worker never answered knows neither: it has those of its run, if the run had only one on its device.
+    A cell whose worker never answered knows neither: it has those of its run, if the run had only one on its device,
+    else those of the kind of hardware that it was asked for on, or at least the name of that.
     """
     # Environments that differ in threads are told apart by these, which are an axis.
     environments = rows.groupby(["hardware", "threads"], dropna=False)["environment_id"].nunique()
@@ -191,9 +194,15 @@ def _machines(rows: pd.DataFrame) -> list[str | None]:
     for hardware, environment in zip(rows["hardware"], rows["environment_id"], strict=True):
         named.append(f"{hardware} ({environment})" if hardware in several else hardware or environment)
     runs = list(zip(rows["run_id"], rows["device"], strict=True))
-    for run, name in zip(runs, named, strict=True):
+    kinds = [*rows["hardware_kind"]]
+    of_kind: dict[object, set[str]] = {}
+    for run, kind, name in zip(runs, kinds, named, strict=True):
         of_run.setdefault(run, set()).update([name] if name else [])
-    return [name or _only(of_run[run]) for run, name in zip(runs, named, strict=True)]
+        of_kind.setdefault(kind, set()).update([name] if name and kind else [])
+    return [
+        name or _only(of_run[run]) or _only(of_kind[kind]) or kind
+        for run, kind, name in zip(runs, kinds, named, strict=True)
+    ]
 
 
 def _only(names: set[str]) -> str | None:

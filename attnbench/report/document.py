@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from attnbench.metrics import METRICS, Better, Metric, format_interval, is_number
-from attnbench.report.comparison import AXES, resolution, sizes, split, varying
+from attnbench.report.comparison import AXES, MACHINE, apart, resolution, sizes, split, varying
 from attnbench.report.findings import Findings
 from attnbench.report.machines import machines
 from attnbench.report.page.blocks import (
@@ -70,6 +70,7 @@ def document(
         *_results(book),
         *_side_by_side(rows),
         *_crossovers(findings),
+        *_crossovers_by_machine(findings),
         *_failures(book),
         *_missing(missing),
         *_pictures(plots, len(split(rows, of=rows))),
@@ -104,7 +105,8 @@ def _results(book: Book) -> Iterator[Block]:
 
 def _side_by_side(rows: pd.DataFrame) -> Iterator[Block]:
     """Yield the latencies of several machines or runs beside each other."""
-    places = varying(rows, _PLACES)
+    # By all axes: of a sweep that many workers share each cell has one run, whatever other cells have.
+    places = [axis for axis in varying(rows) if axis in _PLACES]
     if not {"machine", "run_id"}.intersection(places):
         return
     yield Heading(text="Machines and runs side by side")
@@ -158,6 +160,30 @@ def _crossovers(findings: Findings) -> Iterator[Block]:
             yield _table(part.headings, body)
         if part.unlisted:
             yield Paragraph(f"Pairs that cross in none of these: {part.unlisted}.")
+
+
+def _crossovers_by_machine(findings: Findings) -> Iterator[Block]:
+    """Yield at which resolution latencies cross on each of several machines, the machines beside each other."""
+    rows = findings.rows
+    places = [axis for axis in varying(rows) if axis in MACHINE]
+    if "machine" not in places:
+        return
+    columns = [conditions for conditions, _ in apart(rows, places)]
+    named = {phrase for column in columns for phrase in column}
+    found: dict[tuple[str, ...], dict[str, dict[tuple[str, ...], str]]] = {}
+    for each in findings.crossovers:
+        if each.metric == _TIMED and (each.second in findings.baselines or each.certain):
+            where = tuple(phrase for phrase in each.conditions if phrase in named)
+            others = tuple(phrase for phrase in each.conditions if phrase not in named)
+            pair = f"{each.first} against {each.second}"
+            found.setdefault(others, {}).setdefault(pair, {})[where] = each.words
+    if found:
+        yield Heading(text="Crossovers of latency, machine by machine")
+    for others, pairs in found.items():
+        if others:
+            yield Heading(text=", ".join(others), level=3)
+        body = tuple((pair, *(said.get(column) or _NOT_COMPARED for column in columns)) for pair, said in pairs.items())
+        yield _table(("mechanisms", *(", ".join(column) for column in columns)), body)
 
 
 def _failures(book: Book) -> Iterator[Block]:

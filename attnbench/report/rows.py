@@ -64,6 +64,7 @@ def _row(record: Record) -> dict[str, Any]:
         "status": record.status.value,
         "reason": record.reason,
         "environment_id": environment.get("environment_id"),
+        "hardware_kind": record.kind or None,
         "attnbench_version": record.attnbench_version,
         "torch_version": environment.get("torch_version"),
         "label": cell.label,

@@ -25,10 +25,14 @@ def write(folder: Path, count: int, *, mechanisms: int) -> None:
     Every 50th cell failed, and every 20th was disturbed, each for a reason of its own.
     """
     folder.mkdir(parents=True)
-    cells = itertools.islice(_cells(mechanisms), count)
-    lines = (_record(place, cell).to_json() + "\n" for place, cell in enumerate(cells))
+    lines = (record(place, cell).to_json() + "\n" for place, cell in enumerate(cells(count, mechanisms=mechanisms)))
     with (folder / "records.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(lines)
+
+
+def cells(count: int, *, mechanisms: int) -> Iterator[Cell]:
+    """Yield the cells of so many rows."""
+    return itertools.islice(_cells(mechanisms), count)
 
 
 def _cells(mechanisms: int) -> Iterator[Cell]:
@@ -51,7 +55,8 @@ def _cells(mechanisms: int) -> Iterator[Cell]:
         )
 
 
-def _record(place: int, cell: Cell) -> Record:
+def record(place: int, cell: Cell, *, run_id: str = "20260101T120000Z", kind: str = "") -> Record:
+    """Return the row of a cell at a place."""
     failed = place % 50 == 49
     return Record(
         cell=cell,
@@ -59,7 +64,8 @@ def _record(place: int, cell: Cell) -> Record:
         reason=f"RuntimeError: no kernel for cell {place}" if failed else "",
         metrics=_counts(cell) if failed else _counts(cell) | _costs(place, cell),
         environment=_ENVIRONMENT,
-        run_id="20260101T120000Z",
+        run_id=run_id,
+        kind=kind,
         started_at="2026-01-01T12:00:00+00:00",
         attnbench_version="0.1.0",
     )

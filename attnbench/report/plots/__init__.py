@@ -19,17 +19,19 @@ from matplotlib.figure import Figure
 
 from attnbench.metrics import METRICS, Needs, drawn, is_number
 from attnbench.report.artefacts import Apart, together
-from attnbench.report.comparison import COUNTED, constants, counted, sizes, split
+from attnbench.report.comparison import COUNTED, MACHINE, constants, counted, sizes, split, varying
 from attnbench.report.crossover import against_baseline, baseline_of
 from attnbench.report.palette import Style, built_in, styles, who
 from attnbench.report.plots.along import along, tasks_of
 from attnbench.report.plots.curves import Meeting, curves
 from attnbench.report.plots.dots import dots
+from attnbench.report.plots.hardware import panels
 from attnbench.report.plots.saving import own_settings, save
 from attnbench.report.plots.series import COINCIDING, coinciding, crossed_out, foremost, gather, have_intervals
 from attnbench.report.plots.tradeoff import LEARNED, kinds_of_accuracy, tradeoff
 from attnbench.report.selection import drawn_of
 
+_LATENCY = "latency_median_s"
 _LONGEST_NAME = 160
 """Characters of a file's name: file systems take 255 bytes with the ending."""
 
@@ -62,6 +64,7 @@ def figures(rows: pd.DataFrame, *, apart: Apart = together) -> Iterator[tuple[st
     found: list[tuple[str, Figure]] = []
     with own_settings():
         found += _costs(rows, looks, apart)
+        found += _machine_by_machine(rows, looks, apart)
         with apart("the plot of accuracy against latency"):
             found += _tradeoffs(rows, looks)
         with apart("the plot of accuracy along a task"):
@@ -103,6 +106,25 @@ def _cost(metric: str, part: pd.DataFrame, looks: dict[str, Style]) -> Figure | 
     said += [f"equal within {100 * COINCIDING:g} %: {', '.join(labels)}" for labels in alike]
     subtitle = "; ".join([subtitle, *said, *crossed])
     return curves(series, metric, sizes(part), subtitle, baseline=baseline_of(part), meetings=meetings)
+
+
+def _machine_by_machine(rows: pd.DataFrame, looks: dict[str, Style], apart: Apart) -> Iterator[tuple[str, Figure]]:
+    """Yield latencies on several machines side by side, a figure for each set of the other conditions."""
+    if rows["machine"].nunique() < 2:
+        return
+    changing = varying(rows)
+    places = [axis for axis in changing if axis in MACHINE]
+    others = [axis for axis in changing if axis not in places]
+    for conditions, part in drawn_of(split(rows, of=rows, axes=others)):
+        figure, name = None, file_name(_name(_LATENCY), "machine-by-machine", *conditions)
+        with apart(f"the plot {name}"):
+            found = {
+                ", ".join(place): foremost(gather(here, _LATENCY, looks), baseline_of(here))
+                for place, here in split(part, of=rows, axes=places)
+            }
+            figure = panels(found, _LATENCY, sizes(part), ", ".join(constants(part)))
+        if figure is not None:
+            yield name, figure
 
 
 def _meetings(part: pd.DataFrame, metric: str) -> list[Meeting]:

@@ -25,7 +25,7 @@ _ABOVE, _BELOW, _LEFT = 0.75, 0.75, 0.45
 
 def tasks_of(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Return the rows that have a curve apart by their task, one for each label."""
-    found = rows[rows[CURVE].map(lambda text: isinstance(text, str))]
+    found = rows[rows[CURVE].map(lambda text: isinstance(text, str)).astype(bool)]
     first = found.drop_duplicates(["label", "dataset"])
     return [(str(dataset), part) for dataset, part in first.groupby("dataset", sort=False)]
 

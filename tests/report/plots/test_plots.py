@@ -317,7 +317,7 @@ def test_what_varies_is_in_the_name_of_the_file():
 def test_what_no_file_name_can_say_replaces_no_plot_and_what_is_too_long_for_one_is_cut():
     machines = [default_run().assign(hardware=name, environment_id=name) for name in ("\u00e4", "\u00f6", "C" * 300)]
     names = [name for name, _ in figures(pd.concat(machines)) if name.startswith("latency")]
-    assert names == ["latency", "latency-2", f"latency-{'c' * 152}"]
+    assert names == ["latency", "latency-2", f"latency-{'c' * 152}", "latency-machine-by-machine"]
 
 
 def test_signs_of_formulas_in_a_name_are_written_as_they_are():

@@ -122,6 +122,8 @@ class Claim:
     """Data set that the figure needs."""
     missing: str = ""
     """What the source does not say, without which nobody can check the figure."""
+    beside: str = ""
+    """What is known of how the source counted, shown with a verdict that differs; no check tests it."""
     would: str = ""
     """What would check it, where no command of attnbench does."""
     plot: str = ""

@@ -38,7 +38,7 @@ class Judgement:
     measured: Estimate | None = None
     """In the claim's unit."""
     because: tuple[str, ...] = ()
-    """Reasons that were tested and hold, or why nothing was measured."""
+    """Reasons that were tested and hold and what the ledger says beside them, or why nothing was measured."""
 
     @property
     def difference(self) -> float | None:
@@ -80,7 +80,8 @@ def judge(claim: Claim, outcomes: Mapping[Check, Found], *, hardware: str) -> Ju
         return ends(ClaimVerdict.NOT_MEASURED, str(outcome or "not asked for"))
     if holds(claim, claim.check, answer):
         return ends(ClaimVerdict.REPRODUCED)
-    return ends(ClaimVerdict.DIFFERS, *filter(None, (_explained(claim, reason, outcomes) for reason in claim.reasons)))
+    tested = (_explained(claim, reason, outcomes) for reason in claim.reasons)
+    return ends(ClaimVerdict.DIFFERS, *filter(None, (*tested, claim.beside)))
 
 
 def holds(claim: Claim, check: Check | None, answer: Answer) -> bool:

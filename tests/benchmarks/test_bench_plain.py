@@ -24,7 +24,7 @@ PADDED = replace(STAGES[1], height=64, width=64)
 PLAIN: dict[str, Callable[..., nn.Module]] = {"hmhsa": PlainHMHSA, "qna": PlainQnA}
 CASES = [
     *(("hmhsa", site, {}) for site in [*STAGES, PADDED]),
-    *(("qna", site, {"window": window}) for site in [*STAGES, PADDED] for window in (3, 7)),
+    *(("qna", site, {"window": window}) for site in [*STAGES, PADDED] for window in (3, 7, 15)),
 ]
 SETTINGS = TimingSettings(precision=0.01, max_time_s=4.0)
 
@@ -65,3 +65,18 @@ def test_no_slower_than_the_plain_formulation(
         described = " ".join([name, _name(site) or "", mode, *(f"{key}={value}" for key, value in options.items())])
         print(f"\n{described}: {ratio.value:.3f} of plain [{ratio.low:.3f}, {ratio.high:.3f}]", end="")  # noqa: T201
     assert ratio.low <= 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("site", STAGES[:3], ids=_name)
+def test_a_window_of_15_trains_in_proportion_to_one_of_13(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its weights are 1.33 times as many; where oneDNN's kernel ends, it would take five to ten times as long."""
+    torch.manual_seed(0)
+    mechanism = discover().plugins["qna"].load()
+    x = torch.randn(4, site.height, site.width, site.dim, requires_grad=True)
+    calls = {str(window): _step(mechanism(site, window=window), x, "train") for window in (13, 15)}
+    ratio = time_interleaved(calls, baseline="13", settings=SETTINGS)["15"].ratio
+    assert ratio is not None
+    with capsys.disabled():
+        print(f"\nqna {_name(site)}: {ratio.value:.3f} of a window of 13 [{ratio.low:.3f}, {ratio.high:.3f}]", end="")  # noqa: T201
+    assert ratio.low <= 15**2 / 13**2

@@ -70,6 +70,12 @@ def test_a_reason_is_given_only_where_it_gives_the_figure_printed() -> None:
     assert judge(one, {MACS: exactly(2.13e9), without: "it failed"}, hardware="").because == ()
 
 
+def test_what_a_ledger_says_beside_a_figure_is_shown_where_it_differs() -> None:
+    one = claim(beside="the source counts elementwise work too")
+    assert judge(one, {MACS: exactly(2.13e9)}, hardware="").because == ("the source counts elementwise work too",)
+    assert judge(one, {MACS: exactly(2.0e9)}, hardware="").because == ()
+
+
 def test_a_reason_why_a_figure_is_not_the_0_stated_is_judged_as_any_other() -> None:
     without = replace(MACS, less="macs_attention")
     one = claim(Decimal(0), reasons=(Reason(says="products left out", check=without),))

@@ -61,11 +61,12 @@ class MechanismBenchmark:
         stage: int = 3,
         depth: int = 1,
         batch: int = 1,
-        dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+        dtype: Literal["float32", "bfloat16", "float16", "int8"] = "float32",
         device: str = "cpu",
         mode: Literal["infer", "train"] = "infer",
         runtime: str = "torch",
         sdpa: Literal["auto", "flash", "efficient", "cudnn", "math"] = "auto",
+        autocast: Literal["off", "bfloat16", "float16"] = "off",
         cache: Literal["cold", "warm"] = "cold",
     ) -> None:
         """Time one call of a stack of layers; on a GPU, until the GPU has finished.
@@ -85,11 +86,12 @@ class MechanismBenchmark:
             stage: stage of the pyramid that the layer is built for, 1 to 4.
             depth: layers in the stack.
             batch: images in a call.
-            dtype: type of weights and maps.
+            dtype: type of weights and maps; ``int8`` as the runtime quantises a layer of float32.
             device: ``cpu``, ``cuda``, ``cuda:1``.
             mode: a forward pass without autograd, or forward and backward.
             runtime: what runs the layer, ``torch`` or a runtime that it is exported to.
             sdpa: kernel that torch's fused attention may use.
+            autocast: type that torch casts to within the call.
             cache: what the device's caches hold before a call, other data or what the layer's own call has left.
 
         Raises:
@@ -102,7 +104,7 @@ class MechanismBenchmark:
             cell = _cell(
                 mechanism, scope=Scope.LAYER, height=rows * stride, width=columns * stride, stage=stage, dim=dim,
                 heads=heads, depth=depth, batch=batch, dtype=dtype, device=device, mode=Mode(mode), sdpa=sdpa,
-                runtime=runtime, cache=cache, threads=torch.get_num_threads(),
+                runtime=runtime, autocast=autocast, cache=cache, threads=torch.get_num_threads(),
             )  # fmt: skip
             devices.of(cell.device).set_up(threads=cell.threads)
             self._time(mechanism, cell, house)

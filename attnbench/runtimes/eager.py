@@ -42,7 +42,7 @@ class TorchRuntime(Runtime):
 
         Their weights have a scale for each output, and inputs one for each token, found in the call.
         """
-        linear = sum(isinstance(each, nn.Linear) for each in model.modules())
+        linear = _linear(model)
         if not linear:
             raise CannotRunError("torchao quantises nn.Linear alone, and it has none")
         with blamed_on("torchao does not quantise it"), quietly():
@@ -50,5 +50,13 @@ class TorchRuntime(Runtime):
 
             found = copy.deepcopy(model)
             quantization.quantize_(found, quantization.Int8DynamicActivationInt8WeightConfig())
-        said = f"int8: the {linear} nn.Linear of it by torchao, ranges found in each call; the rest float32"
+        # Small ones stay as they are in some of its releases, which it says nowhere.
+        done = sum(type(each.weight.data) is not Tensor for each in _linear(found))
+        if not done:
+            raise CannotRunError(f"torchao quantises none of its {len(linear)} nn.Linear")
+        said = f"int8: {done} of {len(linear)} nn.Linear by torchao, ranges found in each call; the rest float32"
         return Prepared(forward=found, export="", remark=said)
+
+
+def _linear(model: nn.Module) -> list[nn.Linear]:
+    return [each for each in model.modules() if isinstance(each, nn.Linear)]

@@ -38,9 +38,9 @@ class Perceptron(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.linear = nn.Linear(16, 24)
+        self.linear = nn.Linear(32, 24)
         with torch.no_grad():
-            self.linear.weight.copy_(torch.randint(-127, 128, (24, 16)) / 127)
+            self.linear.weight.copy_(torch.randint(-127, 128, (24, 32)) / 127)
             self.linear.weight[:, 0] = 1  # the largest of each row, so that a step is a 127th in each
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def quantized(runtime: type[Runtime], module: nn.Module, x: Tensor, samples: lis
 
 def test_what_8_bits_hold_is_exact_and_what_they_do_not_is_near(runtime: type[Runtime]) -> None:
     module = Perceptron()
-    steps = torch.randint(-127, 128, (4, 16)) / 127
+    steps = torch.randint(-127, 128, (4, 32)) / 127
     steps[:, 0], steps[:, 1] = 1, -1
     found = quantized(runtime, module, steps, [steps])
     assert found.remark.startswith("int8: ")
@@ -65,7 +65,7 @@ def test_what_8_bits_hold_is_exact_and_what_they_do_not_is_near(runtime: type[Ru
 
 
 def test_the_module_stays_as_it_is(runtime: type[Runtime]) -> None:
-    module, x = Perceptron(), torch.randn(4, 16)
+    module, x = Perceptron(), torch.randn(4, 32)
     before = {name: each.clone() for name, each in module.named_parameters()}
     quantized(runtime, module, x, [x])
     assert type(module.linear.weight) is nn.Parameter
@@ -73,9 +73,19 @@ def test_the_module_stays_as_it_is(runtime: type[Runtime]) -> None:
 
 
 def test_what_has_no_product_is_said_to_have_none(runtime: type[Runtime]) -> None:
-    x = torch.randn(4, 16)
+    x = torch.randn(4, 32)
     with pytest.raises(CannotRunError, match="it has n"):
-        quantized(runtime, nn.LayerNorm(16), x, [x])
+        quantized(runtime, nn.LayerNorm(32), x, [x])
+
+
+def test_layers_that_the_tool_leaves_alone_are_not_said_to_have_8_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    if reason := runtimes.of("torch").why_not_quantizing():
+        pytest.skip(reason)
+    from torchao import quantization
+
+    monkeypatch.setattr(quantization, "quantize_", lambda *_: None)
+    with pytest.raises(CannotRunError, match=r"torchao quantises none of its 1 nn\.Linear"):
+        quantized(runtimes.of("torch"), Perceptron(), torch.randn(4, 32), [])
 
 
 def test_a_branch_is_what_stops_it(runtime: type[Runtime]) -> None:
@@ -85,7 +95,7 @@ def test_a_branch_is_what_stops_it(runtime: type[Runtime]) -> None:
 
     if runtime.name == "torch":
         pytest.skip("it reads no graph")
-    x = torch.randn(4, 16)
+    x = torch.randn(4, 32)
     with pytest.raises(CannotRunError, match="a branch, an If"):
         quantized(runtime, Branch(), x, [x])
 

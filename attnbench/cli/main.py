@@ -29,6 +29,7 @@ from attnbench.cli import (
     reaching,
     results,
     showing,
+    tasking,
     trending,
 )
 from attnbench.errors import AttnbenchError, InstallationError, ProcessError, UsageError
@@ -42,7 +43,7 @@ def attnbench() -> None:
 
 for _command in (
     *(showing.list_, showing.env),
-    *(measuring.run, measuring.claims, measuring.selfcheck, reaching.reach),
+    *(measuring.run, measuring.claims, measuring.selfcheck, tasking.tasks, reaching.reach),
     *(many.plan, many.work, many.status),
     *(
         results.report,

@@ -1,0 +1,133 @@
+"""Learning tasks with many mechanisms, a run a task, and the page of what came of it. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from attnbench import files
+from attnbench.accuracy.tasks.table import TASKS, read
+from attnbench.errors import DataError, StoreError, UsageError
+from attnbench.plan.given import settings_of
+from attnbench.plan.request import Request
+from attnbench.record import Record, Task
+from attnbench.report import tasks as task_pages
+from attnbench.report.environments import describe_all
+from attnbench.report.page.markdown import markdown as as_markdown
+from attnbench.report.page.screen import screen
+from attnbench.runs import session
+
+RESULTS = Path("results") / "tasks"
+_TOLD = (
+    "hardware",
+    "software torch",
+    "software python",
+    "flags threads",
+    "code attnbench",
+    "code commit",
+    "code clean",
+)
+"""What of an environment an accuracy may depend on, or says which code it is of: the rows have all of it."""
+
+
+def run(
+    given: Mapping[str, Any],
+    *,
+    tasks: Sequence[str],
+    out: Path | None,
+    fresh: bool,
+    markdown: Path | None,
+    console: Console,
+    command: str,
+) -> bool:
+    """Learn tasks, say what separates whom and write the page; return whether that was interrupted.
+
+    Args:
+        given: options of a run by their names, those that are None left out.
+        tasks: those to learn, all that there are if none is named.
+        out: folder with a run for each task.
+        fresh: put what the folders hold aside.
+        markdown: the page to write.
+        console: where it is said.
+        command: what was typed.
+
+    Raises:
+        UsageError: something cannot be used; nothing was learned then.
+        StoreError: a folder or the page cannot be written.
+    """
+    _refuse_others(tasks)
+    settings = settings_of(given)
+    asked = {name: value for name, value in given.items() if value is not None and name != "timeout"}
+    folder = out or RESULTS
+    plans = {}
+    for dataset in tasks or tuple(TASKS):
+        planned = session.plan(Request.of(**asked, accuracy=dataset, until="counts", baseline="none"), settings)
+        cells = tuple(cell for cell in planned.cells if cell.task is Task.ACCURACY)
+        plans[dataset] = replace(planned, cells=cells, baselines={})
+    found: dict[str, tuple[Record, ...]] = {}
+    for dataset, planned in plans.items():
+        place = folder / re.sub(r"[^A-Za-z0-9.-]+", "-", dataset)
+        learned = session.measure(
+            planned, settings=settings, folder=place, fresh=fresh, retry=False, console=console, command=command
+        )
+        if learned.stopped:
+            raise StoreError(learned.stopped)
+        if learned.interrupted:
+            return True
+        found[dataset] = learned.records
+    parts = [task_pages.part(dataset, records) for dataset, records in found.items()]
+    console.print(screen(task_pages.brief(parts)))
+    pictures = _drawn(found, folder)
+    for path in pictures.values():
+        console.print(Text(str(path)), soft_wrap=True)
+    if markdown is not None:
+        machines = describe_all(record.environment for records in found.values() for record in records)
+        lines = tuple(f"{name}: {value}" for each in machines.values() for name, value in each if name in _TOLD)
+        page = task_pages.page(parts, command=command, environments=lines, pictures=pictures)
+        _write(as_markdown(page, markdown.parent), markdown)
+        console.print(Text(str(markdown)), soft_wrap=True)
+    return False
+
+
+def _refuse_others(tasks: Sequence[str]) -> None:
+    """Refuse what is no task, and what is misspelled, before anything is looked at.
+
+    Raises:
+        UsageError: one is.
+    """
+    mistakes = []
+    for dataset in tasks:
+        try:
+            read(dataset)
+        except DataError as error:
+            mistakes.append(f"{dataset} is no task: {error}")
+    if mistakes:
+        raise UsageError(*mistakes)
+
+
+def _drawn(found: Mapping[str, Sequence[Record]], folder: Path) -> dict[str, Path]:
+    """Draw each task, and return the pictures by its name."""
+    from attnbench.report import plots  # noqa: PLC0415 - matplotlib
+    from attnbench.report.comparison import prepared  # noqa: PLC0415 - pandas
+    from attnbench.report.rows import rows  # noqa: PLC0415
+
+    drawn: dict[str, Path] = {}
+    for dataset, records in found.items():
+        paths = plots.draw(prepared(rows(records)), folder / "plots")
+        pictures = [path for path in paths if path.stem.startswith("task") and path.suffix == ".png"]
+        drawn |= {dataset.partition(":")[0]: path for path in pictures}
+    return drawn
+
+
+def _write(text: str, file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        files.put(file, text)
+    except OSError as error:
+        raise StoreError(f"cannot write {file}: {files.reason_of(error)}; give another file") from None

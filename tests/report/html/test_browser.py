@@ -59,6 +59,7 @@ def test_it_draws_without_complaint_or_request_and_is_no_wider_than_the_window(
     assert browser.requests == []
     assert browser.run("document.querySelectorAll('.picture svg').length") >= 4
     assert browser.run("document.documentElement.scrollWidth") <= width
+    assert "5 mechanisms at 224, 384, 512" in browser.run("document.querySelector('#first-plot .picture').ariaLabel")
 
 
 def test_names_of_strangers_run_nothing_and_are_drawn_as_they_are(browser: Browser, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from attnbench.mechanism import Site
 
+NETWORKS = "timm"
+"""What stands in the place of a module where the layer inside a network is meant: ``timm:focalnet_tiny_srf``."""
 CONFIGS = frozenset({"config", "cfg", "conf", "configuration", "args"})
 """What a configuration is called, which is made for a site and cannot be written behind a name."""
 PLACES = {"device", "dtype"}

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from attnbench.errors import UsageError, did_you_mean
+from attnbench.plugins.names import NETWORKS
 from attnbench.record import Value
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -36,7 +37,7 @@ def aliased(spec: str) -> tuple[str, str]:
 def split(spec: str) -> tuple[str, dict[str, str]]:
     """Split ``name:key=value:key=value`` into the name and the options as written.
 
-    The name may be ``FILE.py:Class``, or ``package.module:Class``.
+    The name may be ``FILE.py:Class``, ``package.module:Class``, or ``timm:NETWORK``.
 
     Raises:
         UsageError: a part is not ``key=value``, or an option is given twice.
@@ -57,7 +58,7 @@ def split(spec: str) -> tuple[str, dict[str, str]]:
 
 def _is_module(name: str, attribute: str) -> bool:
     """Return whether a name is that of a module, and not of a mechanism whose option was written without a value."""
-    return bool(_MODULE.fullmatch(name)) and ("." in name or attribute[:1].isupper())
+    return name == NETWORKS or (bool(_MODULE.fullmatch(name)) and ("." in name or attribute[:1].isupper()))
 
 
 def parameters(constructor: type) -> dict[str, inspect.Parameter]:

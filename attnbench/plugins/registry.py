@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench import raised
 from attnbench.errors import PluginError, did_you_mean
+from attnbench.plugins.names import NETWORKS
 
 if TYPE_CHECKING:
     from attnbench.mechanism import Mechanism
@@ -53,6 +54,8 @@ class Plugin:
         from attnbench.plugins.adapter import adapt  # noqa: PLC0415
         from attnbench.plugins.functional import is_of_qkv  # noqa: PLC0415
 
+        if self.module == NETWORKS and not self.local:
+            return self._inside()
         found = self._import()
         if isinstance(found, type) and issubclass(found, Mechanism):
             return found
@@ -64,6 +67,17 @@ class Plugin:
         except PluginError as error:
             said = str(error) if isinstance(found, type) else f"{self._unfit(found)}; {error}"
             raise PluginError(said if said.startswith(self.name) else f"{self._who}: {said}") from None
+        adapted.named = self.name
+        return adapted
+
+    def _inside(self) -> type[Mechanism]:
+        """Return the attention layer of a network of timm's, with what the network gives it."""
+        from attnbench.plugins.adapter import adapt  # noqa: PLC0415
+        from attnbench.plugins.inside import layer_of  # noqa: PLC0415
+
+        network, _, layer = self.attribute.partition(".")
+        kind, given = layer_of(network, layer)
+        adapted = adapt(kind, **given)  # type: ignore[arg-type]
         adapted.named = self.name
         return adapted
 
@@ -119,7 +133,7 @@ class Registry:
     conflicts: Mapping[str, tuple[Plugin, ...]]
 
     def find(self, name: str) -> Plugin:
-        """Return the plugin of a name, of a local file given as ``FILE.py:Class``, or of ``package.module:Class``.
+        """Return the plugin of a name, of ``FILE.py:Class``, of ``package.module:Class``, or of ``timm:NETWORK``.
 
         Raises:
             PluginError: there is none, or more than one.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from attnbench.plugins.admitted import admitted
-from attnbench.plugins.names import KNOWN, PLACES
+from attnbench.plugins.names import KNOWN, NETWORKS, PLACES
 from attnbench.plugins.registry import Plugin
 
 BUILT_IN = "attnbench.mechanisms"
@@ -33,6 +33,8 @@ class Facts:
 
 def read(plugin: Plugin) -> Facts:
     """Return the facts of a plugin, as far as its source shows them."""
+    if plugin.module == NETWORKS and not plugin.local:
+        return Facts(summary="The attention layer inside that network of timm's, as the network builds it.")
     path, name = file_of(plugin), plugin.attribute
     for _ in range(_MOST_REEXPORTS):
         if path is None:

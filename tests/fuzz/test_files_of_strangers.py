@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from attnbench import files, inert
 from attnbench.claims import ledger
+from attnbench.engines import site
 from attnbench.models.tensors import read as read_checkpoint
 from attnbench.plan.given import read_request
 from attnbench.reading import MisreadError
@@ -41,6 +42,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "benchmark": ("a.json", pytest_json.records_from),
     "sweep": ("a.toml", lambda path: read_request(path, {}, threads=1)),
     "ledger": ("claims.toml", ledger.read),
+    "site": ("site.toml", site.read),
     "checkpoint": ("a.pth", read_checkpoint),
 }
 
@@ -91,12 +93,14 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["sweep", "ledger"])
+@pytest.mark.parametrize("kind", ["sweep", "ledger", "site"])
 @fuzzing.fuzzed()
 @given(entries=st.dictionaries(st.sampled_from(NAMES), JSON, max_size=5))
 @example(entries={"id": [""]})
 @example(entries={"hardware": 1})
 @example(entries={"check": {"formula": "-" * 5000 + "N"}})
+@example(entries={"kinds": {"h100": {"slurm": {"more": [1]}, "machines": 1e400}, "\ud800": {}, "x": 3}, "slurm": 1})
+@example(entries={"kinds": {"cuda": {"ray": {"resources": {"": float("nan")}}, "memory": "9" * 400 + "GB"}}})
 def test_toml(kind: str, folder: Path, entries: dict[str, Any]) -> None:
     def written(value: Any) -> str:
         if isinstance(value, dict):

@@ -54,11 +54,14 @@ class Elsewhere:
             UsageError: one would do nothing.
         """
         on, machines, dry_run = (given.pop(name) for name in ("on", "machines", "dry_run"))
-        idle = with_others if on else {"machines": machines, "dry-run": dry_run}
-        mistakes = [f"--{name} does nothing with{'' if on else 'out'} --on" for name, value in idle.items() if value]
+        elsewhere = on is not None
+        idle = with_others if elsewhere else {"machines": machines, "dry-run": dry_run}
+        mistakes = [
+            f"--{name} does nothing with{'' if elsewhere else 'out'} --on" for name, value in idle.items() if value
+        ]
         if mistakes:
             raise UsageError(*mistakes)
-        return cls(on=on, machines=machines, dry_run=dry_run) if on else None
+        return cls(on=on, machines=machines, dry_run=dry_run) if elsewhere else None
 
 
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,6 +7,7 @@ whoever runs them, so that the command that started them can be killed and start
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -60,7 +61,7 @@ class WorkerOrder:
     @property
     def name(self) -> str:
         """What its workers are called where jobs have names: the same for the same folder and kind."""
-        digest = hashlib.sha256(str(self.folder).encode()).hexdigest()[:8]
+        digest = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:8]
         return "-".join(filter(None, ("attnbench", digest, self.kind)))
 
     @property

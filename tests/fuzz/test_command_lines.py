@@ -85,6 +85,7 @@ def _nothing_is_measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         patch.setattr("attnbench.compare.rerun.rerun", refused)
         patch.setattr(audit, "run", lambda *_, **__: False)
         patch.setattr("attnbench.fleet.work.FleetWork.run", refused)
+        patch.setattr("attnbench.engines.driving.Drive.run", refused)
         kept = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGHUP)]
         yield
         for number, handler in kept:
@@ -111,6 +112,9 @@ def below_here(word: str) -> str:
 @example(typed=["run", "--mechanisms", "\udcff"])
 @example(typed=["run", "--threads", "²"])
 @example(typed=["run", "--out", "\udcff", "--res", "32"])
+@example(typed=["run", "--on", "local", "--out", "\udcff", "--res", "32"])
+@example(typed=["run", "--on", "local", "--dry-run", "--out", "\udcff", "--res", "32"])
+@example(typed=["run", "--on", "", "--site", "."])
 @example(typed=["new", "\udcff"])
 @example(typed=["claims", "\x1f"])
 def test_a_command_line_ends_in_lines_and_a_status(typed: list[str]) -> None:

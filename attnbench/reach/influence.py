@@ -67,9 +67,10 @@ class Influence:
     def elongation(self) -> float:
         """How many times as far the influence spreads in its longest direction as across it, 1 if in all alike.
 
-        The root of the ratio of the two eigenvalues of its second moments about the token; infinite for a line.
+        The root of the ratio of the two eigenvalues of its second moments about its own mean; infinite for a line.
         """
         down, right = self._distances()
+        down, right = down - float((self.shares * down).sum()), right - float((self.shares * right).sum())
         moments = [float((self.shares * a * b).sum()) for a, b in ((down, down), (right, right), (down, right))]
         trace, product = moments[0] + moments[1], moments[0] * moments[1] - moments[2] ** 2
         root = math.sqrt(max(0.0, trace**2 / 4 - product))

@@ -16,12 +16,14 @@ from attnbench.accuracy.tasks.table import TASKS, read
 from attnbench.errors import DataError, StoreError, UsageError
 from attnbench.plan.given import settings_of
 from attnbench.plan.request import Request
+from attnbench.plan.sweep import Sweep
 from attnbench.record import Record, Task
 from attnbench.report import tasks as task_pages
 from attnbench.report.environments import describe_all
 from attnbench.report.page.markdown import markdown as as_markdown
 from attnbench.report.page.screen import screen
 from attnbench.runs import session
+from attnbench.runs.job import Settings
 
 RESULTS = Path("results") / "tasks"
 _TOLD = (
@@ -62,16 +64,9 @@ def run(
         StoreError: a folder or the page cannot be written.
     """
     _refuse_others(tasks)
-    settings = settings_of(given)
-    asked = {name: value for name, value in given.items() if value is not None and name != "timeout"}
-    folder = out or RESULTS
-    plans = {}
-    for dataset in tasks or tuple(TASKS):
-        planned = session.plan(Request.of(**asked, accuracy=dataset, until="counts", baseline="none"), settings)
-        cells = tuple(cell for cell in planned.cells if cell.task is Task.ACCURACY)
-        plans[dataset] = replace(planned, cells=cells, baselines={})
+    settings, folder = settings_of(given), out or RESULTS
     found: dict[str, tuple[Record, ...]] = {}
-    for dataset, planned in plans.items():
+    for dataset, planned in _plans(given, tasks or tuple(TASKS), settings).items():
         place = folder / re.sub(r"[^A-Za-z0-9.-]+", "-", dataset)
         learned = session.measure(
             planned, settings=settings, folder=place, fresh=fresh, retry=False, console=console, command=command
@@ -81,18 +76,27 @@ def run(
         if learned.interrupted:
             return True
         found[dataset] = learned.records
-    parts = [task_pages.part(dataset, records) for dataset, records in found.items()]
+    parts, pictures = [task_pages.part(*each) for each in found.items()], _drawn(found, folder)
     console.print(screen(task_pages.brief(parts)))
-    pictures = _drawn(found, folder)
-    for path in pictures.values():
-        console.print(Text(str(path)), soft_wrap=True)
     if markdown is not None:
         machines = describe_all(record.environment for records in found.values() for record in records)
         lines = tuple(f"{name}: {value}" for each in machines.values() for name, value in each if name in _TOLD)
         page = task_pages.page(parts, command=command, environments=lines, pictures=pictures)
         _write(as_markdown(page, markdown.parent), markdown)
-        console.print(Text(str(markdown)), soft_wrap=True)
+    for path in (*pictures.values(), *filter(None, [markdown])):
+        console.print(Text(str(path)), soft_wrap=True)
     return False
+
+
+def _plans(given: Mapping[str, Any], tasks: Sequence[str], settings: Settings) -> dict[str, Sweep]:
+    """Return what each task asks of whom: that it is learned, and nothing else."""
+    asked = {name: value for name, value in given.items() if value is not None and name != "timeout"}
+    plans = {}
+    for dataset in tasks:
+        planned = session.plan(Request.of(**asked, accuracy=dataset, until="counts", baseline="none"), settings)
+        cells = tuple(cell for cell in planned.cells if cell.task is Task.ACCURACY)
+        plans[dataset] = replace(planned, cells=cells, baselines={})
+    return plans
 
 
 def _refuse_others(tasks: Sequence[str]) -> None:

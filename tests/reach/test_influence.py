@@ -40,6 +40,8 @@ def test_elongation_is_that_of_the_spread_whichever_way_it_lies():
     assert field(gaussian(8, 8)).elongation == pytest.approx(1, abs=1e-6)
     assert field(gaussian(4, 12)).elongation == pytest.approx(3, rel=0.01)
     assert field(gaussian(12, 4)).elongation == pytest.approx(3, rel=0.01)
+    aside = Influence(sizes=gaussian(8, 8), row=40, column=100, stride=1)
+    assert aside.elongation == pytest.approx(1, abs=1e-6)
     line = np.zeros((5, 5))
     line[2] = 1
     assert field(line).elongation == math.inf

@@ -98,9 +98,12 @@ def test_of_what_windows_do_not_hold_nothing_is_recalled(task):
 @pytest.mark.parametrize("mechanism", [MHSA, ShiftedWindowAttention])
 def test_trained_windows_recall_what_is_near_and_global_layers_all(mechanism):
     found = learn(mechanism, table.read("recall"), seeds=[0]).curve
-    far = found.shares[16][0]
-    assert far > 0.9 if mechanism is MHSA else far < GUESSING + 0.1
-    assert found.shares[2][0] > 0.5
+    near, far = found.shares[2][0], found.shares[16][0]
+    if mechanism is MHSA:
+        assert min(near, far) > 0.9
+    else:
+        assert near > 2 * GUESSING
+        assert far < GUESSING + 0.1
 
 
 def test_one_training_is_examined_at_every_value(quick):

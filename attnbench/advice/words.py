@@ -80,7 +80,8 @@ def unpriced(answers: Sequence[Advice], question: Question) -> Iterator[str]:
     taken = [each for one in answers for each in one.taken]
     for price in question.prices if taken else ():
         if not any(price.machine in each.dollars for each in taken):
-            yield f"No row here is of hardware whose name has {price.machine!r}: that price tells nothing of these."
+            hardware = f"hardware whose name has {price.machine!r}"
+            yield f"No model here was timed on {hardware} (a layer is no model): that price tells nothing of these."
 
 
 def _answer(advice: Advice, question: Question) -> Iterator[Block]:

@@ -157,16 +157,13 @@ def test_what_is_named_and_was_read_off_is_measured_by_a_command_of_its_own_opti
     assert "--res 1024x1024" in words.command(advise(own, beyond), cells, beyond)
 
 
-def test_a_price_of_a_machine_that_no_row_is_of_is_said_to_tell_nothing() -> None:
-    question = asked(
-        prices=(
-            Price(machine="xeon", dollars_per_hour=1, on="2026-01-01"),
-            Price(machine="h100", dollars_per_hour=3, on="2026-01-01"),
-        )
-    )
-    text = said(question)
-    assert "whose name has 'h100'" in text
+def test_a_price_that_is_of_no_model_of_the_rows_is_said_to_tell_nothing() -> None:
+    prices = tuple(Price(machine=name, dollars_per_hour=1, on="2026-01-01") for name in ("xeon", "h100"))
+    text = said(asked(prices=prices))
+    assert "No model here was timed on hardware whose name has 'h100'" in text
     assert "'xeon'" not in text
+    layers = findings(*(row(name, scope="layer") for name in BUILT_IN))
+    assert "'xeon' (a layer is no model)" in said(asked(prices=prices), layers)
 
 
 def test_what_is_far_over_a_limit_is_so_many_times_the_limit() -> None:

@@ -55,3 +55,18 @@ def test_what_failed_or_is_doubted_is_left_out_with_its_reason() -> None:
 def test_every_set_of_conditions_has_its_answer() -> None:
     found = answered([row(name, dtype=dtype) for dtype in ("float32", "bfloat16") for name in ("mhsa", "qna")])
     assert [name for name, _ in found.settings] == ["float32", "bfloat16"]
+
+
+def test_what_is_left_out_under_some_conditions_is_said_of_these_alone() -> None:
+    types = ("float32", "bfloat16", "float16")
+    rows = [row("mhsa", 224, dtype=dtype) for dtype in types]
+    fails = {"float16": "no kernel", "bfloat16": "too large", "float32": "too large"}
+    rows += [failed("qna", 224, "failed", why, dtype=dtype) for dtype, why in fails.items()]
+    rows += [failed("swin", 224, "failed", "never", dtype=dtype) for dtype in types]
+    (listing,) = answered(rows).left_out
+    assert isinstance(listing, Listing)
+    assert {said(point) for point in listing.points} == {
+        "qna at 224, float16: failed: no kernel",
+        "qna at 224, in 2 of 3 sets of conditions: failed: too large",
+        "swin at 224: failed: never",
+    }

@@ -101,7 +101,7 @@ class AgentAttention(Mechanism):
         >>> layer(torch.zeros(1, 14, 14, 64)).shape
         torch.Size([1, 14, 14, 64])
         >>> AgentAttention.macs(layer.site)
-        Macs(projections=3211264, attention=2458624, other=112896)
+        Macs(projections=3211264, attention=2458624, other=516264)
     """
 
     paper = "Han et al., ECCV 2024, arXiv:2312.08874"

@@ -68,7 +68,7 @@ class SelectiveScan2D(Mechanism):
         >>> layer(torch.zeros(1, 14, 14, 64)).shape
         torch.Size([1, 14, 14, 64])
         >>> SelectiveScan2D.macs(layer.site)
-        Macs(projections=8429568, attention=3211264, other=225792)
+        Macs(projections=8830976, attention=3211264, other=225792)
     """
 
     paper = "Liu et al., NeurIPS 2024, arXiv:2401.10166"

@@ -66,7 +66,10 @@ def test_windows_fail_beyond_their_reach_as_far_as_geometry_says(window):
     assert found.shares[window][0] == GUESSING
 
 
-@pytest.mark.parametrize("name", sorted(discover().plugins))
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name == "ss2d" else ()) for name in sorted(discover().plugins)],
+)
 def test_what_is_global_can_answer_at_any_offset_and_shifted_windows_cannot(name):
     mechanism = discover().find(name).load()
     found = ceiling(mechanism, table.read("shift"))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import product
 
 import torch
-from case import Case, Counted, Memory
+from case import Case, Counted, Memory, Other
 from layer_checks import site_of
 from places import SMALL, across, at, sized
-from torch.nn.functional import layer_norm, linear
+from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention
 
 from attnbench.mechanism import Macs
 from attnbench.mechanisms.nat import NeighborhoodAttention
@@ -52,6 +52,22 @@ def by_definition(layer, x, *, window=7, dilation=1, **_):
     return neighbourhood(layer, x, window=window, dilation=dilation)
 
 
+def by_a_mask(layer, x, *, window=7, **_):
+    """Attention of all to all under the mask that is public for FlexAttention (attention-gym's natten)."""
+    height, width = x.shape[1:3]
+    down, right = (torch.arange(side) for side in (height, width))
+    row, column = (each.flatten() for each in torch.meshgrid(down, right, indexing="ij"))
+    seen = True
+    for place, side in ((row, height), (column, width)):
+        middle = place.clamp(window // 2, side - 1 - window // 2)
+        seen = seen & ((middle[:, None] - place).abs() <= window // 2)
+    offsets = [(place - place[:, None] + window - 1).clamp(0, 2 * window - 2) for place in (row, column)]
+    bias = layer.table[:, offsets[0], offsets[1]].masked_fill(~seen, -torch.inf)
+    q, k, v = layer.qkv(layer.norm(x)).view(len(x), -1, 3, layer.site.heads, layer.site.head_dim).permute(2, 0, 3, 1, 4)
+    z = scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    return layer.proj(z.transpose(1, 2).reshape(x.shape))
+
+
 PLACES = (
     *across(sized((5, 9), (1, 1)), window=(1, 3)),
     at("short side", site_of(2, 6), window=3),
@@ -86,6 +102,9 @@ CASE = Case(
         (site_of(7, 8), {}, None),
         (site_of(4, 14), {}, "windows of 4x7, not 7x7"),
         (site_of(6, 20), {"window": 3, "dilation": 4}, "dilated by 2x4, not 4"),
+    ],
+    others=[
+        Other(name="a mask", places=across(sized((7, 9), (16, 11)), window=(3, 7)), expected=by_a_mask),
     ],
     memory=[
         Memory(

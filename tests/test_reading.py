@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from enum import StrEnum
 import pytest
 
 from attnbench import reading
-from attnbench.reading import MisreadError, structured
+from attnbench.reading import MisreadError, from_json, structured
 
 
 class Colour(StrEnum):
@@ -123,3 +124,11 @@ def test_nothing_heavy_is_imported_before_something_is_read() -> None:
     code = "import sys, attnbench.record, attnbench.reading; print({'cattrs', 'attrs'} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("text", ["]]]", "", 'a "quoted" ]', "]\n"])
+def test_how_deep_a_text_is_nested_does_not_hang_on_what_its_texts_hold(text: str) -> None:
+    within = json.dumps([text, "[" * 100, text])
+    assert from_json(within) == [text, "[" * 100, text]
+    with pytest.raises(MisreadError, match="within more than 64 others"):
+        from_json("[" * 65 + within + "]" * 65)

@@ -108,7 +108,7 @@ def work(folder: Path, kind: str, require_idle: float | None, silent: float, **h
 
 @click.command(short_help="How far many machines are.")
 @click.argument("folder", type=_FOLDER)
-@click.option("--watch", is_flag=True, help="Say it again every ten seconds, until all is done.")
+@click.option("--watch", is_flag=True, help="Keep it on the screen, anew every ten seconds, until all is done.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def status(folder: Path, watch: bool, as_json: bool) -> None:
     """Say what of a planned FOLDER is done, at work and waiting, what failed and why, and who was last heard of."""
@@ -116,6 +116,8 @@ def status(folder: Path, watch: bool, as_json: bool) -> None:
 
     while True:
         found = statuses.take(folder)
+        if watch and not as_json:
+            click.clear()  # does nothing where nobody looks
         if as_json:
             click.echo(json.dumps({**asdict(found), "done": found.done}))
         else:
@@ -146,11 +148,19 @@ def _told(found: FleetStatus) -> list[str]:
         hours = kind.seconds_left / 3600
         at_work = f"{kind.groups_taken} groups taken, {waiting} waiting"
         left = f"; about {hours:.2g} hours of one machine left" if kind.done < kind.cells else ""
+        if left and len(found.kinds) == 1 and found.at_work > 1:
+            left += f", {hours / found.at_work:.2g} with the {found.at_work} workers"
         lines.append(f"{kind.kind or 'any machine'}: {kind.done} of {kind.cells} cells done; {at_work}{left}")
     reasons = list(found.failed.items())
     lines += [f"not ok, {count} cells: {reason}" for reason, count in reasons[:_MOST_REASONS]]
     lines += [f"and {len(reasons) - _MOST_REASONS} reasons more"] if len(reasons) > _MOST_REASONS else []
     for each in found.workers:
-        doing = each.ended or ("gone without a word" if each.gone else f"at {each.group}" if each.group else "no group")
+        doing = each.ended or (
+            "gone without a word"
+            if each.gone
+            else f"at work: {each.at_work_on or each.group}"
+            if each.group
+            else "no group"
+        )
         lines.append(f"{each.name}: {doing}; last heard of at {each.last_heard_at} by its own clock")
     return lines

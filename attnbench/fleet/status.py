@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from attnbench.errors import UsageError
 from attnbench.fleet import leases, planned, presence
+from attnbench.fleet.planned import PlannedGroup, SweepPlan
 from attnbench.fleet.row_index import RowIndex
-from attnbench.record import Status
+from attnbench.plan.described import place
+from attnbench.record import Cell, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,8 @@ class WorkerStatus:
     name: str
     kind: str
     group: str
+    at_work_on: str
+    """The cells of that group, in a few words; empty for none."""
     last_heard_at: str
     """ISO 8601, UTC, by its own clock."""
     ended: str
@@ -53,6 +57,11 @@ class FleetStatus:
     failed: Mapping[str, int]
     """Cells that did not end ok, by status and reason."""
     workers: tuple[WorkerStatus, ...]
+
+    @property
+    def at_work(self) -> int:
+        """How many workers have not ended, as far as is known from here."""
+        return sum(not worker.ended and not worker.gone for worker in self.workers)
 
     @property
     def done(self) -> bool:
@@ -76,7 +85,8 @@ def take(folder: Path) -> FleetStatus:
     by_kind: dict[str, Counter[str]] = {}
     seconds: Counter[str] = Counter()
     failed: Counter[str] = Counter()
-    for name, (plan, group) in planned.united(plans).items():
+    groups = planned.united(plans)
+    for name, (plan, group) in groups.items():
         kind = group.needs.kind
         there = [*rows.known(group.cells, kind, plan.settings)]
         count = by_kind.setdefault(kind, Counter())
@@ -89,21 +99,32 @@ def take(folder: Path) -> FleetStatus:
         KindStatus(kind=kind, seconds_left=float(seconds[kind]), **{name: count[name] for name in _COUNTS})
         for kind, count in by_kind.items()
     )
-    workers = tuple(_worker(folder, facts) for facts in presence.workers(folder))
+    workers = tuple(_worker(folder, facts, groups) for facts in presence.workers(folder))
     return FleetStatus(kinds=kinds, failed=dict(failed.most_common()), workers=workers)
 
 
+_MOST_NAMES = 4
 _COUNTS = ("cells", "done", "groups", "groups_done", "groups_taken")
 
 
-def _worker(folder: Path, facts: presence.WorkerFacts) -> WorkerStatus:
+def _worker(
+    folder: Path, facts: presence.WorkerFacts, groups: Mapping[str, tuple[SweepPlan, PlannedGroup]]
+) -> WorkerStatus:
     said = presence.beat_of(folder, facts.name)
     beat = (said and said[1]) or presence.Beat(count=0, at=facts.started_at)
     return WorkerStatus(
         name=facts.name,
         kind=facts.kind,
         group=beat.group,
+        at_work_on=_words(groups[beat.group][1].cells) if beat.group in groups else "",
         last_heard_at=beat.at,
         ended=beat.ended,
         gone=not beat.ended and facts.gone,
     )
+
+
+def _words(cells: Sequence[Cell]) -> str:
+    """Return cells that are measured together in a few words."""
+    names = [*dict.fromkeys(cell.name for cell in cells)]
+    more = [f"{len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else []
+    return f"{', '.join([*names[:_MOST_NAMES], *more])} at {place(cells[0])}"

@@ -220,6 +220,21 @@ def test_what_a_killed_worker_left_is_said_and_no_finding_once_another_has_measu
     assert any(each.reason.endswith(f"its row is with {ended.name}") for each in found.unchecked)
 
 
+def test_who_is_at_work_on_what_is_said(tmp_path: Path) -> None:
+    made = planned_in(tmp_path, cells=CELLS[:2])
+    other = elsewhere(tmp_path)
+    other.group = made.groups[0].name
+    other._say()
+    found = status.take(tmp_path)
+    (worker,) = found.workers
+    assert (worker.at_work_on, worker.ended, worker.gone, found.at_work) == (
+        "a, b at 32 infer float32 cpu",
+        "",
+        False,
+        1,
+    )
+
+
 def absent(part: Path) -> list[str]:
     """What verify misses among the rows that were asked for."""
     return [each.figure for each in verify(part, counts=False).findings if each.figure.startswith("row of cell")]

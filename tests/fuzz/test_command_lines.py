@@ -86,6 +86,8 @@ def _nothing_is_measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         patch.setattr(audit, "run", lambda *_, **__: False)
         patch.setattr("attnbench.fleet.work.FleetWork.run", refused)
         patch.setattr("attnbench.engines.driving.Drive.run", refused)
+        patch.setattr("attnbench.reach.asking.set_up", lambda _: None)
+        patch.setattr("attnbench.reach.asking.reach", refused)
         kept = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGHUP)]
         yield
         for number, handler in kept:
@@ -116,6 +118,11 @@ def below_here(word: str) -> str:
 @example(typed=["run", "--on", "local", "--dry-run", "--out", "\udcff", "--res", "32"])
 @example(typed=["run", "--on", "", "--site", "."])
 @example(typed=["new", "\udcff"])
+@example(typed=["reach", "--mechanisms", "mhsa", "--out", "\udcff"])
+@example(typed=["reach", "--networks", "\udcff", "--checkpoint", "\udcff=x"])
+@example(typed=["tasks", "shift:offset=\udcff"])
+@example(typed=["tasks", "--seeds", "-1", "--epochs", "1" * 30])
+@example(typed=["merge", "a", "a", "--out", "\udcff"])
 @example(typed=["claims", "\x1f"])
 def test_a_command_line_ends_in_lines_and_a_status(typed: list[str]) -> None:
     typed = [below_here(word) for word in typed]
@@ -144,7 +151,7 @@ def test_a_command_line_ends_in_lines_and_a_status(typed: list[str]) -> None:
 
 def test_the_commands_that_are_fuzzed_are_there() -> None:
     measuring, reading = (
-        {"claims", "plan", "run", "work"},
-        {"advise", "explain", "history", "report", "status", "verify"},
+        {"claims", "plan", "reach", "run", "tasks", "work"},
+        {"advise", "explain", "history", "merge", "report", "status", "verify"},
     )
     assert measuring | reading | {"compare", "list", "new"} == set(COMMANDS)

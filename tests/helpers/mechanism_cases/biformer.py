@@ -59,6 +59,7 @@ CASE = Case(
     defined_at=PLACES,
     usual=[at("5x3", site_of(5, 3), regions=2, topk=2)],
     half_precision_at=[at("all of them", site_of(6, 4), regions=2, topk=9)],  # rounding turns what suits best
+    compiled_at=[at("5x3", site_of(5, 3), regions=2, topk=2)],
     counted=[
         Counted(
             places=across(sized((4, 6), (5, 3)), regions=(2,), topk=(1, 3), backend=BACKENDS),

@@ -87,6 +87,7 @@ CASE = Case(
     definition=by_definition,
     defined_at=PLACES,
     usual=[at("9x5", site_of(9, 5), window=3)],
+    compiled_at=[at("9x5", site_of(9, 5), window=3)],
     counted=COUNTED,
     # 2 x 3 tokens of 4 channels, each with all of two rows.
     macs=[

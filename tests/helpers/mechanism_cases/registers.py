@@ -40,6 +40,7 @@ CASE = Case(
     definition=by_definition,
     defined_at=PLACES,
     usual=[at("odd", SITES["odd"])],
+    compiled_at=[at("odd", SITES["odd"])],
     counted=[
         Counted(
             places=across({"odd": SITES["odd"]}, backend=BACKENDS), parts={"addmm": "projections", "bmm": "attention"}

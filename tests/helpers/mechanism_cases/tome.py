@@ -78,6 +78,7 @@ CASE = Case(
     defined_at=PLACES,
     usual=[at("odd", SITES["odd"], merge=3)],
     half_precision_at=[at("nothing merged", SITES["odd"], merge=0)],  # rounding turns what is most alike
+    compiled_at=[at("odd", SITES["odd"], merge=3)],
     counted=[
         Counted(
             places=across({"odd": SITES["odd"]}, merge=(0, 3), backend=BACKENDS),

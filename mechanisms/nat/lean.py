@@ -40,8 +40,22 @@ def lean(
     area: int,
 ) -> Heads:
     """Return softmax(q K^T / sqrt d + B) V over each token's window, a chunk of tiles at a time."""
+    if torch.compiler.is_exporting():
+        return _all_at_once(qkv, spread(table, offsets), queries, keys, counts).index_select(1, place)
     attended: Heads = torch.ops.attnbench_nat.attend(qkv, table, queries, keys, place, offsets, counts, area)
     return attended
+
+
+def _all_at_once(qkv: Packed, bias: Tensor, queries: Queries, keys: Keys, counts: list[int]) -> Heads:
+    """Return what the operator does in operators that other runtimes have: all tiles of a kind in one chunk."""
+    q, k, v = qkv.unbind(2)
+    found, first = [], 0
+    for kind, count in enumerate(counts):
+        asked, sought = queries[first : first + count], keys[first : first + count]
+        scores = _tiled(q * qkv.shape[-1] ** -0.5, asked) @ _tiled(k, sought).transpose(-2, -1)
+        found.append(_flat((scores + bias[:, kind]).softmax(-1) @ _tiled(v, sought)))
+        first += count
+    return torch.cat(found, 1)
 
 
 def spread(table: Table, offsets: Tensor) -> Float[Tensor, "heads kinds queries keys"]:

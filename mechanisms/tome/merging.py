@@ -61,7 +61,10 @@ def matched(metric: Tokens, pairs: int) -> Matching:
     rows = max(1, CHUNK_SCORES // max(1, odd.shape[1]))
     best = [(part @ odd.transpose(1, 2)).max(-1) for part in torch.split(even, rows, 1)]
     score, partner = (torch.cat([part[index] for part in best], 1) for index in range(2))
-    order = score.sort(descending=True, stable=True).indices
+    if torch.compiler.is_exporting():  # ONNX has no stable sort; equal scores may be taken in another order there
+        order = score.topk(score.shape[1], dim=1).indices
+    else:
+        order = score.sort(descending=True, stable=True).indices
     source = order[:, :pairs]
     return Matching(kept=order[:, pairs:], source=source, target=partner.gather(1, source))
 

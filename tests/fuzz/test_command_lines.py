@@ -84,6 +84,7 @@ def _nothing_is_measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         patch.setattr(session, "measure", lambda *_, **__: NOTHING)
         patch.setattr("attnbench.compare.rerun.rerun", refused)
         patch.setattr(audit, "run", lambda *_, **__: False)
+        patch.setattr("attnbench.reach.asking.reach", refused)
         patch.setattr("attnbench.fleet.work.FleetWork.run", refused)
         patch.setattr("attnbench.engines.driving.Drive.run", refused)
         patch.setattr("attnbench.reach.asking.set_up", lambda _: None)
@@ -124,6 +125,10 @@ def below_here(word: str) -> str:
 @example(typed=["tasks", "--seeds", "-1", "--epochs", "1" * 30])
 @example(typed=["merge", "a", "a", "--out", "\udcff"])
 @example(typed=["claims", "\x1f"])
+@example(typed=["tasks", "shift:offset=\udcff", "--mechanisms", "qna"])
+@example(typed=["tasks", "--mechanisms", "qna", "--out", "\udcff", "--seeds", "-1"])
+@example(typed=["tasks", "--mechanisms", "qna"])
+@example(typed=["reach", "--res", "0x10", "--checkpoint", "="])
 def test_a_command_line_ends_in_lines_and_a_status(typed: list[str]) -> None:
     typed = [below_here(word) for word in typed]
     screen, errors = (io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace", newline="") for _ in range(2))

@@ -104,6 +104,7 @@ def of_weights(key: str) -> tuple[WeightsEnum, nn.Module, Counts]:
     (size,) = weights.transforms().crop_size
     # Published without the heads that only training has; torchvision drops them when it loads its weights.
     settings = {"aux_logits": False} if name == "googlenet" else {}
+    settings |= {"image_size": size} if name.startswith("vit_") else {}
     model, found = counted(
         lambda: (torchvision.models.get_model(name, weights=None, **settings), (torch.empty(1, 3, size, size),))
     )

@@ -18,7 +18,7 @@ from torch.nn import functional
 from witnessed import ADVERSARIES, HONEST
 
 from attnbench import devices
-from attnbench.axes import AXES
+from attnbench.axes import AXES, Scope
 from attnbench.child import ENDED
 from attnbench.child.death import Death
 from attnbench.errors import PluginError, StoreError, UsageError
@@ -326,7 +326,9 @@ def test_the_fixture_takes_every_axis_of_a_layer_and_its_usual_values() -> None:
     """Scope and size are those of ``tokens``, threads those of the tests beside it, and a test compiles its layer."""
     taken = inspect.signature(call.MechanismBenchmark.__call__).parameters
     given = {
-        option: axis for option, axis in AXES.items() if option not in {"task", "scope", "res", "threads", "compile"}
+        option: axis
+        for option, axis in AXES.items()
+        if axis.scope in {None, Scope.LAYER} and option not in {"scope", "res", "threads", "compile"}
     }
     assert given.keys() <= taken.keys()
     for option, axis in given.items():

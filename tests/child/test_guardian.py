@@ -31,7 +31,8 @@ from told import EVENTS
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs the tests in the background
 child = Child("does_as_told", sys.argv[2], events=EVENTS, log=Path(sys.argv[1]), threads=1, isolation=sys.argv[3])
 print(child.next_event(timeout_s=100).told, flush=True)
-time.sleep(3600)
+while True:  # a signal that comes just before one long call would be seen after it
+    time.sleep(0.1)
 """
 STARTS_OTHERS = """
 quiet = dict(close_fds=False, stdout=subprocess.DEVNULL)

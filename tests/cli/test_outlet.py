@@ -95,7 +95,10 @@ def test_a_folder_whose_name_is_no_text_is_written_and_named(run: Path) -> None:
 def test_a_name_that_no_file_can_have_is_a_line() -> None:
     done = report(Path("a" * 300))
     assert done.returncode == 2
-    assert done.stderr.decode() == f"attnbench: {'a' * 300}: File name too long\n"
+    said = done.stderr.decode()  # by who asks for it first, which is another from Python 3.14 on
+    assert said.startswith("attnbench: ")
+    assert f"{'a' * 300}: File name too long" in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("closed", [(1,), (0, 1, 2)], ids=str)

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any
 
 from attnbench.axes import DEFAULTS, OFF, TOGETHER, Axes, Mode, Scope, variant
-from attnbench.reading import MisreadError, from_json, structured
+from attnbench.reading import MisreadError, from_json, given_as, structured
 
 __all__ = [
     "CHECKSUM",
@@ -42,6 +42,8 @@ SEALED = 3
 """The first format whose lines have a checksum."""
 CHECKSUM = "sha256"
 """What a line calls the checksum of the rest of it."""
+_NAMES = ("hardware", "environment_id", "torch_version")
+"""Of an environment, what rows are put together by."""
 _ALWAYS_IN_KEYS = frozenset(
     {
         "task",
@@ -254,9 +256,21 @@ class Record:
         if isinstance(read.get("metrics"), dict):
             read["metrics"] = metrics_from_dict(read["metrics"])
         record = structured(read, cls)
+        _check_names(record.environment)
         if found >= SEALED:
             return record
         return replace(record, metrics=_with_throughput_of_a_layer(record.cell, record.metrics))
+
+
+def _check_names(environment: Mapping[str, Any]) -> None:
+    """Raise unless what rows are put together by is a text where it is there."""
+    mistakes = [
+        f"environment.{name}: expected a text, got {given_as(environment[name])}"
+        for name in _NAMES
+        if not isinstance(environment.get(name), str | None)
+    ]
+    if mistakes:
+        raise MisreadError(mistakes)
 
 
 def _with_throughput_of_a_layer(cell: Cell, metrics: Mapping[str, Value]) -> Mapping[str, Value]:

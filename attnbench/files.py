@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from attnbench.reading import MisreadError, from_json, from_toml, structured
 
@@ -25,6 +25,10 @@ MOST_BYTES = 2**30
 
 class UnreadableError(MisreadError):
     """A file cannot be read, or what it holds does not fit; each mistake names the file, and the line where known."""
+
+
+class NoFileError(OSError):
+    """What is there is a pipe, a device or the like."""
 
 
 def text_of(path: Path, *, errors: str = "strict") -> str:
@@ -50,18 +54,32 @@ def bytes_of(path: Path) -> bytes:
         UnreadableError: it is not there, no file, or too large.
     """
     try:
-        # A pipe without a writer would be waited for, were it not for the flag.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise UnreadableError([f"{path} is no file"])
-            if found.st_size > MOST_BYTES:
-                raise UnreadableError([f"{path} has {found.st_size} bytes, more than the {MOST_BYTES} that are read"])
+        with opened(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MOST_BYTES:
+                raise UnreadableError([f"{path} has {size} bytes, more than the {MOST_BYTES} that are read"])
             return file.read()
+    except NoFileError:
+        raise UnreadableError([f"{path} is no file"]) from None
+    except UnreadableError:
+        raise
     except (OSError, ValueError) as error:  # no path has a NUL in it
-        if isinstance(error, UnreadableError):
-            raise
         raise UnreadableError([f"cannot read {path}: {reason_of(error)}"]) from None
+
+
+def opened(path: Path) -> BinaryIO:
+    """Open a file to read its bytes.
+
+    Raises:
+        NoFileError: it is a pipe or a device, which would keep its reader waiting for ever.
+        OSError: it cannot be opened.
+    """
+    # A pipe without a writer would be waited for, were it not for the flag.
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise NoFileError(errno.EINVAL, "is no file", os.fspath(path))
 
 
 def json_of(path: Path, kind: type[T]) -> T:

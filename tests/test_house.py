@@ -197,6 +197,31 @@ def test_only_the_command_line_prints_or_exits() -> None:
     assert {name for name in callers if not name.startswith("attnbench.cli.")} == set()
 
 
+OWN_FILES = {
+    "attnbench.report.html.bundle": "what is installed with attnbench",
+    "attnbench.plugins.scaffold": "the same",
+    "attnbench.runs.job": "between a parent and its child",
+    "attnbench.compare.lockstep": "the same",
+    "attnbench.store.lease": "just written",
+    "attnbench.fleet.leases": "just written",
+    "attnbench.fleet.presence": "of the kernel",
+    "attnbench.models.checkpoint": "asked before whether it is a file",
+    "attnbench.models.tensors.pytorch": "known by its first bytes",
+    "attnbench.models.tensors.flax": "known by its first bytes",
+    "attnbench.models.tensors.npz": "known by its first bytes",
+    "attnbench.accuracy.data.images": "found to be a file",
+    "attnbench.store.timed_calls": "of bytes that were read",
+}
+"""Who reads otherwise than by ``attnbench/files.py``, and why what it reads is a file and no pipe."""
+
+
+def test_what_others_wrote_is_read_by_one_reader() -> None:
+    otherwise = re.compile(r"\.read_text\(|\.read_bytes\(|(?<!source)(?<!self)\.open\((\"r|\)|encoding)|np\.load\(")
+    found = {module_name(path) for path in HARNESS if otherwise.search(path.read_text())}
+    others = {name for name in found if name.split(".")[1] not in {"child", "devices", "worker"}}
+    assert others == set(OWN_FILES)
+
+
 def test_only_child_starts_processes() -> None:
     starters = {
         path

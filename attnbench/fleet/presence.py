@@ -123,7 +123,7 @@ class Presence:
         beat = Beat(count=self._count, group=self.group, at=_now(), ended=ended)
         # In place, not renamed: over a network names are looked up from a cache, and contents are asked for anew.
         said = json.dumps(asdict(beat)).ljust(256).encode() + b"\n"
-        opened = os.open(self.folder / BEAT, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        opened = os.open(self.folder / BEAT, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
         try:
             os.pwrite(opened, said, 0)
         finally:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from attnbench import files
 from attnbench.fleet import presence
 from attnbench.fleet.kinds import HardwareKind, counts_for
 from attnbench.fleet.planned import PlannedGroup
@@ -75,7 +76,7 @@ class RowIndex:
             path = part / parts.RECORDS
             begun = self._read.get(path, 0)
             try:
-                with path.open("rb") as file:
+                with files.opened(path) as file:
                     file.seek(begun)
                     whole, newline, _ = file.read().rpartition(b"\n")
             except OSError:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnbench import raised
 from attnbench.errors import PluginError, did_you_mean
+from attnbench.files import opened
 from attnbench.plugins.names import NETWORKS
 
 if TYPE_CHECKING:
@@ -177,7 +178,8 @@ def from_file(path: Path, attribute: str) -> Plugin:
         PluginError: there is no such file.
     """
     try:
-        content = path.read_bytes()
+        with opened(path) as file:
+            content = file.read()
     except OSError as error:
         raise PluginError(f"cannot read {path}: {error.strerror}; give the path of a Python file") from None
     return Plugin(

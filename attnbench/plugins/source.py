@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from attnbench.files import bytes_of
 from attnbench.plugins.admitted import admitted
 from attnbench.plugins.names import KNOWN, NETWORKS, PLACES
 from attnbench.plugins.registry import Plugin
@@ -40,7 +41,7 @@ def read(plugin: Plugin) -> Facts:
         if path is None:
             break
         try:
-            tree = ast.parse(path.read_bytes())
+            tree = ast.parse(bytes_of(path))
         except (OSError, SyntaxError, ValueError):
             break
         node = _class_of(tree.body, name)
@@ -134,7 +135,7 @@ def _named(tree: ast.Module, path: Path) -> dict[str, ast.expr]:
 
 def _imported(node: ast.ImportFrom, target: Path) -> dict[str, ast.expr]:
     try:
-        there = _assigned(ast.parse(target.read_bytes()))
+        there = _assigned(ast.parse(bytes_of(target)))
     except (OSError, SyntaxError, ValueError):
         return {}
     return {each.asname or each.name: there[each.name] for each in node.names if each.name in there}

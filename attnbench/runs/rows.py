@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from attnbench import __version__, inert
+from attnbench import __version__, files, inert
 from attnbench.metrics import METRICS
 from attnbench.record import Cell, Record, Status, Value
 from attnbench.runs.job import Settings
@@ -145,8 +145,8 @@ def _without_ratio(metrics: Mapping[str, Value], why: str) -> dict[str, Value]:
 def _digest(path: Path) -> str:
     """Return the SHA-256 of a file, empty if it cannot be read."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
+        return hashlib.sha256(files.bytes_of(path)).hexdigest()
+    except files.UnreadableError:
         return ""
 
 

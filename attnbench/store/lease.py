@@ -215,7 +215,7 @@ def _is_renewed(path: Path, watch_s: float) -> bool:
 def _mark(path: Path) -> tuple[int, int] | None:
     """Return what each renewal changes, None where there is no lease."""
     try:
-        with path.open("rb") as file:  # network file systems ask anew when a file is opened, and not for its name
+        with files.opened(path) as file:  # network file systems ask anew when a file is opened, and not for its name
             found = os.fstat(file.fileno())
     except FileNotFoundError:
         return None

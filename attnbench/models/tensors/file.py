@@ -13,6 +13,7 @@ import safetensors
 import safetensors.torch
 
 from attnbench.errors import DataError
+from attnbench.files import opened, reason_of
 from attnbench.models.tensors import archive, flax, npz, pytorch
 from attnbench.models.tensors.tree import Tensors, named
 
@@ -64,10 +65,10 @@ def _metadata(path: Path) -> dict[str, str]:
 def _kind(path: Path) -> tuple[str, Callable[[Path], Any]]:
     """Return what a file is and what decodes it, by its first bytes."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             head = file.read(9)
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        raise DataError(f"{path} cannot be read: {reason_of(error)}") from error
     if not head:
         raise DataError(f"{path} is empty")
     if head.startswith(b"PK\x03\x04"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +13,12 @@ from attnbench.claims import arithmetic, fit
 from attnbench.claims.claim import Check, Take
 from attnbench.claims.plan import ClaimPoint
 from attnbench.compare.verdict import widest_ratio
+from attnbench.files import UnreadableError
 from attnbench.metrics import METRICS, Compared, is_number
 from attnbench.models.pyramid import SWIN_T_SIZED
 from attnbench.probes.interval import Estimate, median_estimate
 from attnbench.record import Cell, Record, Scope, Status
+from attnbench.store import timed_calls
 
 TIMED = "latency_median_s"
 
@@ -166,7 +167,7 @@ def _timed_ratio(samples: Path, point: ClaimPoint) -> Estimate:
     assert point.over is not None
     try:
         of, over = (_Timed.read(samples / f"{cell.key}.npz") for cell in (point.of, point.over))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (UnreadableError, KeyError):
         raise Unanswered(f"cannot read the timed calls of {point.of.label} and {point.over.label}") from None
     of, over = _in_the_same_rounds(point.of.key, of, point.over.key, over)
     if of.group != over.group or len(of.seconds) != len(over.seconds):
@@ -190,13 +191,13 @@ class _Timed:
 
     @classmethod
     def read(cls, path: Path) -> _Timed:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            seconds = arrays["elapsed_ns"] / (1e9 * arrays["calls_per_sample"])
-            found = cls(seconds=seconds, group=tuple(arrays["group"].tolist()))
-            if "baseline_key" not in arrays:
-                return found
-            reference = arrays["baseline_elapsed_ns"] / (1e9 * arrays["baseline_calls_per_sample"])
-            return replace(found, baseline=str(arrays["baseline_key"]), of_baseline=reference)
+        arrays = timed_calls.read(path)
+        seconds = arrays["elapsed_ns"] / (1e9 * arrays["calls_per_sample"])
+        found = cls(seconds=seconds, group=tuple(arrays["group"].tolist()))
+        if "baseline_key" not in arrays:
+            return found
+        reference = arrays["baseline_elapsed_ns"] / (1e9 * arrays["baseline_calls_per_sample"])
+        return replace(found, baseline=str(arrays["baseline_key"]), of_baseline=reference)
 
 
 def _in_the_same_rounds(of_key: str, of: _Timed, over_key: str, over: _Timed) -> tuple[_Timed, _Timed]:

@@ -11,13 +11,10 @@ this module, measures base and head at once and is the way around it. Imports no
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeGuard
-
-import numpy as np
 
 from attnbench import store
 from attnbench.compare.pairing import Matched, Pair, environment_differences, match
@@ -40,9 +37,11 @@ from attnbench.compare.verdict import (
     widest_ratio,
 )
 from attnbench.errors import UsageError
+from attnbench.files import UnreadableError
 from attnbench.metrics import METRICS, Better, Compared, compared, is_number
 from attnbench.probes.interval import FEWEST_SAMPLES, Estimate, Series, median_estimate
 from attnbench.record import Record, Status, Unit
+from attnbench.store import timed_calls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +87,9 @@ class ComparedRun:
     def seconds(self, record: Record) -> Series | None:
         """Return the samples behind a record's latency, seconds per call; None if they are not there."""
         try:
-            # A file opened here is closed even if it is none of numpy's, which numpy does not see to.
-            with (
-                (self.elsewhere.get(record.unit, self.samples) / f"{record.cell.key}.npz").open("rb") as file,
-                np.load(file) as arrays,
-            ):
-                seconds: Series = arrays["elapsed_ns"] / (1e9 * float(arrays["calls_per_sample"]))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            arrays = timed_calls.read(self.elsewhere.get(record.unit, self.samples) / f"{record.cell.key}.npz")
+            seconds: Series = arrays["elapsed_ns"] / (1e9 * float(arrays["calls_per_sample"]))
+        except (UnreadableError, KeyError):
             return None
         # A run that ended between its samples and its record leaves samples that belong to no record.
         belongs = len(seconds) == record.metrics.get("latency_samples")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from attnbench import store
+from attnbench import files, store
 from attnbench.errors import StoreError
 from attnbench.plan.described import describe
+from attnbench.reading import MisreadError, from_json
 from attnbench.record import Record, Scope, Task
 from attnbench.verify.finding import Place, Tally
 
@@ -79,16 +79,16 @@ def read(folder: Path, tally: Tally) -> KeptRun:
         StoreError: there are no records.
     """
     try:
-        text = (folder / store.RECORDS).read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise StoreError(f"cannot read {folder / store.RECORDS}: {error.strerror}; give the folder of a run") from None
+        text = files.text_of(folder / store.RECORDS, errors="replace")
+    except MisreadError as error:
+        raise StoreError(f"{error}; give the folder of a run") from None
     return KeptRun(folder=folder, lines=tuple(_lines(text, tally)))
 
 
 def _lines(text: str, tally: Tally) -> Iterator[KeptLine]:
     for number, written in enumerate(text.splitlines(), start=1):
         try:
-            yield KeptLine(number=number, content=json.loads(written), record=Record.from_json(written))
+            yield KeptLine(number=number, content=from_json(written), record=Record.from_json(written))
         except ValueError as error:
             place = Place(file=store.RECORDS, row=f"line {number}")
             tally.wrong(place, "record", kept=written[:60], found=f"a line that can be read: {error}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from attnbench import files
 from attnbench.axes import DEFAULTS
 from attnbench.child.scratch import scratch
 from attnbench.reading import MisreadError
@@ -33,16 +36,21 @@ Figures = Mapping[tuple[str, ...], str]
 
 def check(kept: KeptRun, tally: Tally) -> None:
     """Make the files again from the records, in a folder of their own, and set them against those that are kept."""
-    there = [name for name in (ROWS, CROSSOVERS, PAGE) if (kept.folder / name).is_file()]
-    for name in [name for name in (ROWS, PAGE) if name not in there]:
+    names = [name for name in (ROWS, CROSSOVERS, PAGE) if (kept.folder / name).is_file()]
+    for name in [name for name in (ROWS, PAGE) if name not in names]:
         tally.skip(name, "it is not there; attnbench report writes it")
-    if not there or not kept.records:
+    if not names or not kept.records:
         return
     with scratch() as folder:
         _make(kept, Path(folder))
-        for name in there:
+        for name in names:
             read = _of_page if name == PAGE else _of_csv
-            _compare(name, read(kept.folder / name), read(Path(folder) / name), kept, tally)
+            try:
+                there = read(kept.folder / name)
+            except MisreadError as error:
+                tally.wrong(Place(file=name), "text", kept=None, found=str(error))
+                continue
+            _compare(name, there, read(Path(folder) / name), kept, tally)
 
 
 def _make(kept: KeptRun, folder: Path) -> None:
@@ -78,13 +86,23 @@ def _of_csv(path: Path) -> dict[tuple[str, ...], str]:
         return {}
     found: dict[tuple[str, ...], str] = {}
     seen = Counter[tuple[str, ...]]()
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            key = tuple(row.get(name) or "" for name in _KEYS[path.name])
-            seen[key] += 1
-            number = (f"number {seen[key]}",) if seen[key] > 1 else ()
-            found |= {(*key, *number, column): value or "" for column, value in row.items() if column is not None}
+    for row in _rows(_text_of(path)):
+        key = tuple(row.get(name) or "" for name in _KEYS[path.name])
+        seen[key] += 1
+        number = (f"number {seen[key]}",) if seen[key] > 1 else ()
+        found |= {(*key, *number, column): value or "" for column, value in row.items() if column is not None}
     return found
+
+
+def _rows(text: str) -> Iterator[dict[str, str]]:
+    """Yield the rows of a table, up to one that is none."""
+    with contextlib.suppress(csv.Error):
+        yield from csv.DictReader(io.StringIO(text, newline=""))
+
+
+def _text_of(path: Path) -> str:
+    """Return the text of a file; bytes that are none are figures that do not hold."""
+    return files.text_of(path, errors="replace")
 
 
 def _of_page(path: Path) -> dict[tuple[str, ...], str]:
@@ -94,7 +112,7 @@ def _of_page(path: Path) -> dict[tuple[str, ...], str]:
     """
     found: dict[tuple[str, ...], str] = {}
     seen = Counter[tuple[str, ...]]()
-    for key, value in _said(path.read_text(encoding="utf-8").splitlines()):
+    for key, value in _said(_text_of(path).splitlines()):
         seen[key] += 1
         found[(*key[:-1], f"number {seen[key]}", key[-1]) if seen[key] > 1 else key] = value
     return found

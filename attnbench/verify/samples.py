@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
+from attnbench import files
 from attnbench.devices import names
 from attnbench.metrics import METRICS
 from attnbench.probes.interval import FEWEST_SAMPLES, Estimate, Series, median_estimate, outliers
 from attnbench.record import SEALED
 from attnbench.runs.rows import samples_of
+from attnbench.store import timed_calls
+from attnbench.store.timed_calls import Arrays
 from attnbench.verify.finding import Place, Tally
 from attnbench.verify.kept import TIMED, KeptLine, KeptRun
 
-Arrays: TypeAlias = Mapping[str, ndarray[Any, Any]]
 _PER_ROUND = ("elapsed_ns", "host_ns", "position", "outlier")
 _RATIO = "latency_ratio"
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +80,9 @@ def _load(kept: KeptRun, tally: Tally) -> dict[str, Arrays]:
         path = samples_of(kept.folder, line.record.cell)
         place = _file(kept.folder, path)
         try:
-            content = path.read_bytes()
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                found[key] = {name: arrays[name] for name in arrays.files}
-        except _UNREADABLE as error:
+            content = files.bytes_of(path)
+            found[key] = timed_calls.decoded(content, path)
+        except files.UnreadableError as error:
             tally.wrong(place, "samples", kept=None, found=f"the timed calls of {line.place}: {error}")
             continue
         if line.format >= SEALED:

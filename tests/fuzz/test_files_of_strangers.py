@@ -9,6 +9,7 @@ from typing import Any
 
 import fuzzing
 import pytest
+from fuzzing import JSON, RECORD
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -18,19 +19,10 @@ from attnbench.engines import site
 from attnbench.models.tensors import read as read_checkpoint
 from attnbench.plan.given import read_request
 from attnbench.reading import MisreadError
-from attnbench.record import Cell, Record, Status
 from attnbench.runs import limits
 from attnbench.store import asked, pytest_json, records
 
 pytestmark = fuzzing.LONG
-RECORD = json.loads(Record(cell=Cell(mechanism="qna", height=64, width=64), status=Status.OK).to_json())
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["\ud800", "9" * 40]),
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text() | st.sampled_from(list(RECORD)), inner, max_size=4)
-    ),
-    max_leaves=12,
-)
 CHANGED = st.builds(lambda name, value: {**RECORD, name: value}, st.sampled_from([*RECORD, "later"]), JSON)
 IN_THE_CELL = st.builds(
     lambda name, value: {**RECORD, "cell": {**RECORD["cell"], name: value}}, st.sampled_from([*RECORD["cell"]]), JSON

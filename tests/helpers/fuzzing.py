@@ -5,6 +5,7 @@ With ``ATTNBENCH_FUZZ=N`` each test takes N inputs, of another seed each time, i
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -16,9 +17,11 @@ from types import FrameType
 
 import pytest
 from hypothesis import HealthCheck, Verbosity, settings
+from hypothesis import strategies as st
 
 from attnbench import inert
 from attnbench.errors import AttnbenchError
+from attnbench.record import Cell, Record, Status
 
 INPUTS = int(os.environ.get("ATTNBENCH_FUZZ", "0"))
 MOST_CPU_S = 20.0
@@ -28,6 +31,15 @@ MOST_SAID = 20_000
 LONG = pytest.mark.timeout(6 * 3600 if INPUTS else 300)
 count: Counter[str] = Counter()
 """Inputs so far, by the kind of what reads them."""
+RECORD = json.loads(Record(cell=Cell(mechanism="qna", height=64, width=64), status=Status.OK).to_json())
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["\ud800", "9" * 40]),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text() | st.sampled_from(list(RECORD)), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+"""Whatever a file of JSON may hold, names of a record's among it."""
 _NEVER = {"os.system", "os.exec", "os.posix_spawn", "os.fork", "os.remove", "os.rename", "subprocess.Popen",
           "shutil.rmtree", "socket.connect", "ctypes.dlopen"}  # fmt: skip
 """Events of the interpreter that no reading of a file gives rise to."""
@@ -37,10 +49,10 @@ class HarmError(BaseException):
     """Reading has done what it must not; not an Exception, so that no reader takes it for its own."""
 
 
-def fuzzed(inputs: int = 100) -> settings:
-    """Return hypothesis's settings: so many inputs, the same each time, or as many as were asked for."""
+def fuzzed(inputs: int = 100, *, weight: int = 1) -> settings:
+    """Return hypothesis's settings: so many inputs, the same each time, or as many as were asked for by a weight."""
     return settings(
-        max_examples=INPUTS or inputs,
+        max_examples=INPUTS // weight or inputs,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         database=None,

@@ -7,6 +7,8 @@ Nothing is downloaded.
 from __future__ import annotations
 
 import gzip
+import io
+import math
 import zlib
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import numpy as np
 import torch
 from numpy import ndarray
 
+from attnbench import files
 from attnbench.accuracy.data.splits import Dataset, Pixels
 from attnbench.errors import DataError
 
@@ -90,9 +93,10 @@ def _file(folder: Path, name: str) -> Path:
 def _read(path: Path, begins: int, shape: tuple[int, ...]) -> ndarray:
     """Return the bytes of a file of the IDX format: what it holds, how many in each dimension, and then all of them."""
     try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if path.suffix == ".gz" else content
-    except (OSError, EOFError, zlib.error) as error:
+        content = files.bytes_of(path)
+        if path.suffix == ".gz":  # of which no more is read than there can be
+            content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(4 * (1 + len(shape)) + math.prod(shape) + 1)
+    except (OSError, EOFError, zlib.error, files.UnreadableError) as error:
         raise DataError(f"{path} cannot be read: {error}; fetch it again") from None
     head = np.frombuffer(content[: 4 * (1 + len(shape))], dtype=">u4").tolist()
     body = np.frombuffer(content, dtype=np.uint8, offset=min(len(content), 4 * (1 + len(shape))))

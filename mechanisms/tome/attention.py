@@ -54,8 +54,8 @@ class TokenMergingAttention(Mechanism):
     Tokens and sizes are handed on within a stage: layer l attends with n = N - l r tokens, down to half of a layer's
     at most, and n - r go through the MLP. The map stays a map: all places of a token hold its value.
 
-    Cost per image: 4 n C^2 MACs of projections, 2 n^2 C of attention products and ceil(n / 2) floor(n / 2) d of
-    similarities. What is merged depends on values, how much does not.
+    Cost per image: 4 n C^2 MACs of projections, 2 n^2 C of attention products, ceil(n / 2) floor(n / 2) d of
+    similarities and r C of weighted sums. What is merged depends on values, how much does not.
 
     Differs from the paper:
         - There is no class token, which the paper never merges.
@@ -72,7 +72,7 @@ class TokenMergingAttention(Mechanism):
         >>> y.shape, merged.sizes.shape
         (torch.Size([1, 14, 14, 64]), torch.Size([1, 180, 1]))
         >>> TokenMergingAttention.macs(layer.site)
-        Macs(projections=3211264, attention=4917248, other=307328)
+        Macs(projections=3211264, attention=4917248, other=308352)
     """
 
     paper = "Bolya et al., ICLR 2023, arXiv:2210.09461"
@@ -147,11 +147,11 @@ class TokenMergingAttention(Mechanism):
 
     @classmethod
     def macs(cls, site: Site, **options: Any) -> Macs:  # noqa: ANN401
-        """Return 4 n C^2 + 2 n^2 C, and the similarities where there is something to merge."""
+        """Return 4 n C^2 + 2 n^2 C, and similarities and weighted sums where there is something to merge."""
         tokens, after = cls._tokens(site, options)
         half = tokens // 2
         return Macs(
             projections=4 * tokens * site.dim**2,
             attention=2 * tokens**2 * site.dim,
-            other=(tokens - half) * half * site.head_dim if after < tokens else 0,
+            other=(tokens - half) * half * site.head_dim + (tokens - after) * site.dim if after < tokens else 0,
         )

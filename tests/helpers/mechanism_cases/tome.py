@@ -81,18 +81,18 @@ CASE = Case(
     compiled_at=[at("odd", SITES["odd"], merge=3)],
     counted=[
         Counted(
-            places=across({"odd": SITES["odd"]}, merge=(0, 3), backend=BACKENDS),
-            parts={"addmm": "projections", "bmm": ("attention", "other")},
+            places=across({"odd": SITES["odd"]}, merge=(0,), backend=BACKENDS),
+            parts={"addmm": "projections", "bmm": "attention"},
         )
     ],
     macs=[
-        # 6 tokens of 4 channels in 2 heads: 3 x 3 similarities of 2 channels.
-        (SMALL, {"merge": 2}, Macs(projections=384, attention=288, other=18)),
+        # 6 tokens of 4 channels in 2 heads: 3 x 3 similarities of 2 channels, two tokens added to others.
+        (SMALL, {"merge": 2}, Macs(projections=384, attention=288, other=18 + 2 * 4)),
         (SMALL, {"merge": 0}, Macs(projections=384, attention=288)),
         # The third layer: 6, then 4, then 2 tokens.
-        (replace(SMALL, layer=2, depth=3), {"merge": 2}, Macs(projections=128, attention=32, other=2)),
+        (replace(SMALL, layer=2, depth=3), {"merge": 2}, Macs(projections=128, attention=32, other=2 + 4)),
         # The second of 24 tokens: a twelfth of them are merged.
-        (site_of(4, 6, 1), {}, Macs(projections=4 * 22 * 64, attention=2 * 22**2 * 8, other=11 * 11 * 4)),
+        (site_of(4, 6, 1), {}, Macs(projections=4 * 22 * 64, attention=2 * 22**2 * 8, other=11 * 11 * 4 + 2 * 8)),
     ],
     refused=[(SMALL, {"merge": -1}, "merge must be at least 0, got -1")],
     refused_by=["macs", "mlp_tokens"],

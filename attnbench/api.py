@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from attnbench.axes import AXES, texts
 from attnbench.errors import StoreError, UsageError, did_you_mean
 from attnbench.record import Record, Status
+from attnbench.wording import number_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +101,7 @@ class Run:
         return tuple(verify(part, counts=counts, again=again) for part in within)
 
     def __repr__(self) -> str:
-        count = f"{len(self.records)} record{'' if len(self.records) == 1 else 's'}"
+        count = number_of(len(self.records), "record")
         stopped = ", interrupted" if self.interrupted else ""
         return f"Run({count}, {', '.join(map(str, self.folders))}{stopped})"
 

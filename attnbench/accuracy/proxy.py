@@ -23,6 +23,7 @@ from attnbench.models.backbone import Backbone, Build
 from attnbench.models.pyramid import Pyramid
 from attnbench.probes.interval import mean_interval
 from attnbench.record import Value
+from attnbench.wording import number_of
 
 FEWEST_SEEDS = 3
 """Fewer seeds give an interval that says next to nothing, or none."""
@@ -152,7 +153,7 @@ def remark(scores: Sequence[Score]) -> str:
     near = mean <= reach or (low is not None and low <= chance)
     said = [f"not told from always naming the commonest class, {chance:.1%} right"] if near else []
     if len(scores) < FEWEST_SEEDS:
-        seeds = f"{len(scores)} seed{'' if len(scores) == 1 else 's'}"
+        seeds = number_of(len(scores), "seed")
         said.append(f"of {seeds} only, which says little of another; give --seeds {FEWEST_SEEDS} or more")
     return "; ".join(said)
 

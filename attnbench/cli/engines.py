@@ -13,6 +13,7 @@ import click
 from attnbench import inert
 from attnbench.cli import invocation
 from attnbench.errors import EngineError, UsageError
+from attnbench.wording import number_of
 
 if TYPE_CHECKING:
     from attnbench.engines.driving import Workforce
@@ -143,9 +144,10 @@ def _failed(folder: Path) -> bool:
 
 
 def _show(made: SweepPlan, engine: Engine, forces: list[Workforce]) -> None:
-    _say(f"{made.cells} cells in {len(made.groups)} groups; nothing is submitted, nothing written")
+    sizes = f"{number_of(made.cells, 'cell')} in {number_of(len(made.groups), 'group')}"
+    _say(f"{sizes}; nothing is submitted, nothing written")
     for force in forces:
-        kind, several = force.order.kind or "any machine", f"{force.machines} worker{'s' if force.machines > 1 else ''}"
+        kind, several = force.order.kind or "any machine", number_of(force.machines, "worker")
         _say(f"\n{kind}: {several}, about {force.order.seconds / 3600:.2g} hours each at most")
         click.echo(inert.shown(engine.shown(force.order, force.machines)))
 

@@ -14,6 +14,7 @@ import click
 from attnbench import inert
 from attnbench.cli import invocation
 from attnbench.cli.asking import hardware_option, require_idle_option, site_option, sweep_options
+from attnbench.wording import number_of
 
 if TYPE_CHECKING:
     from attnbench.fleet.planned import SweepPlan
@@ -96,7 +97,8 @@ def work(folder: Path, kind: str, require_idle: float | None, silent: float, **h
 
     idle = None if require_idle is None else IdleWait(within_s=require_idle, say=say)
     ended = FleetWork(folder=folder, means=means, idle=idle, silent_s=silent, say=say, **how).run()
-    say(f"{ended.rows} rows of {ended.groups} groups are in {folder / 'workers' / ended.name}")
+    rows, groups = number_of(ended.rows, "row"), number_of(ended.groups, "group")
+    say(f"{rows} of {groups} in {folder / 'workers' / ended.name}")
     for words in ended.words:
         say(words)
     if ended.busy:
@@ -129,7 +131,7 @@ def status(folder: Path, watch: bool, as_json: bool) -> None:
 
 
 def _said(made: SweepPlan) -> list[str]:
-    lines = [f"{made.cells} cells in {len(made.groups)} groups"]
+    lines = [f"{number_of(made.cells, 'cell')} in {number_of(len(made.groups), 'group')}"]
     for kind in dict.fromkeys(group.needs.kind for group in made.groups):
         groups = [group for group in made.groups if group.needs.kind == kind]
         hours = sum(group.needs.seconds for group in groups) / 3600
@@ -137,7 +139,7 @@ def _said(made: SweepPlan) -> list[str]:
         devices = ", ".join(dict.fromkeys(group.needs.device for group in groups))
         gib = max(group.needs.memory_bytes for group in groups) / 2**30
         needs = f"{devices}, about {gib:.1f} GiB, about {hours:.2g} hours on one machine"
-        lines.append(f"{kind or 'any machine'}: {cells} cells, {len(groups)} groups; {needs}")
+        lines.append(f"{kind or 'any machine'}: {number_of(cells, 'cell')}, {number_of(len(groups), 'group')}; {needs}")
     return lines
 
 
@@ -146,13 +148,13 @@ def _told(found: FleetStatus) -> list[str]:
     for kind in found.kinds:
         waiting = kind.groups - kind.groups_done - kind.groups_taken
         hours = kind.seconds_left / 3600
-        at_work = f"{kind.groups_taken} groups taken, {waiting} waiting"
+        at_work = f"{number_of(kind.groups_taken, 'group')} taken, {waiting} waiting"
         left = f"; about {hours:.2g} hours of one machine left" if kind.done < kind.cells else ""
         if left and len(found.kinds) == 1 and found.at_work > 1:
             left += f", {hours / found.at_work:.2g} with the {found.at_work} workers"
         lines.append(f"{kind.kind or 'any machine'}: {kind.done} of {kind.cells} cells done; {at_work}{left}")
     reasons = list(found.failed.items())
-    lines += [f"not ok, {count} cells: {reason}" for reason, count in reasons[:_MOST_REASONS]]
+    lines += [f"not ok, {number_of(count, 'cell')}: {reason}" for reason, count in reasons[:_MOST_REASONS]]
     lines += [f"and {len(reasons) - _MOST_REASONS} reasons more"] if len(reasons) > _MOST_REASONS else []
     for each in found.workers:
         doing = each.ended or (

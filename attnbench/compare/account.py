@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from attnbench.plan.described import described
 from attnbench.record import Cell, Record, Status
+from attnbench.wording import number_of
 
 Say = Callable[[str], object]
 _START_UP_S = 15
@@ -32,7 +33,7 @@ class Account:
         count, timed_s = len(self.cells), 2 * max_time_s
         in_all = _minutes(count * (_START_UP_S + timed_s))
         self.say(
-            f"{revision} against the working tree: {count} {'cell' if count == 1 else 'cells'}, both revisions of each "
+            f"{revision} against the working tree: {number_of(count, 'cell')}, both revisions of each "
             f"in one process, with at most {timed_s:g} s of rounds; this may take {in_all}"
         )
 

@@ -17,6 +17,7 @@ from typing import Any
 from attnbench.child.foreground import Foreground
 from attnbench.engines.engine import Engine, WorkerCount, WorkerOrder
 from attnbench.errors import EngineError, NoMachineError
+from attnbench.wording import number_of
 
 _LEAST = 0.001
 """Of a resource that says what a machine is: so little that it runs out for nobody."""
@@ -134,7 +135,7 @@ class RayEngine(Engine):
             with _quiet():
                 ref = task.remote(order.arguments, str(log), str(Path.cwd()))
             self._tasks.append(_Task(order=order.name, node=node["NodeID"], ref=ref, log=log))
-        return f"{len(free)} task{'s' if len(free) > 1 else ''}" if free else ""
+        return number_of(len(free), "task") if free else ""
 
     def shown(self, order: WorkerOrder, workers: int) -> str:
         """Return what tasks are asked for."""
@@ -142,7 +143,7 @@ class RayEngine(Engine):
         needs = ", ".join(f"{name} >= {least:g}" for name, least in self._wanted(order).items()) or "any"
         gpus = ", all its GPUs" if order.on_accelerator else ""
         return (
-            f"cluster at {asked.address}: at most {workers} task{'s' if workers > 1 else ''}, one a machine with all "
+            f"cluster at {asked.address}: at most {number_of(workers, 'task')}, one a machine with all "
             f"its cores{gpus}; machines with {needs}\n{shlex.join(['attnbench', *order.arguments])}"
         )
 

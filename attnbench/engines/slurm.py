@@ -19,6 +19,7 @@ from attnbench.child import ProgramError, run_program
 from attnbench.child.foreground import Foreground
 from attnbench.engines.engine import Engine, WorkerCount, WorkerOrder
 from attnbench.errors import EngineError, NoMachineError
+from attnbench.wording import number_of
 
 if TYPE_CHECKING:
     from submitit import SlurmExecutor
@@ -117,7 +118,7 @@ class SlurmEngine(Engine):
         number = jobs[0].job_id.partition("_")[0]
         short = self._minutes(order) * 60 < order.longest_s + _WARNED_S
         said = f"; max_hours is less than the longest group is expected to take, {order.longest_s / 3600:.2g}"
-        return f"job {number}, {workers} worker{'s' if workers > 1 else ''}{said if short else ''}"
+        return f"job {number}, {number_of(workers, 'worker')}{said if short else ''}"
 
     def shown(self, order: WorkerOrder, workers: int) -> str:
         """Return what sbatch would be given, and how often."""

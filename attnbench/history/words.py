@@ -15,6 +15,7 @@ from attnbench.history.steps import FEWEST
 from attnbench.history.trends import MeasuredRevision, Trend
 from attnbench.metrics import METRICS, format_interval, format_value
 from attnbench.report.page.blocks import Block, Column, Heading, Listing, Page, Paragraph, Piece, Table, Tone, Words
+from attnbench.wording import number_of
 
 _TONES = {
     Outcome.SLOWER: Tone.BAD,
@@ -45,10 +46,10 @@ def conclusion(found: History) -> str:
     revisions, cells = found.revisions, {trend.cell.key for trend in found.trends}
     machines = {trend.machine for trend in found.trends if not trend.is_exact}
     span = f"{told(revisions[0])} to {told(revisions[-1])}" if len(revisions) > 1 else told(revisions[0])
-    where = f", on {_counted(len(machines), 'machine or environment', 'machines or environments')}" if machines else ""
+    where = f", on {number_of(len(machines), 'machine or environment', 'machines or environments')}" if machines else ""
     return (
-        f"{', '.join(said)}: {_counted(len(cells), 'cell', 'cells')} over "
-        f"{_counted(len(revisions), 'revision', 'revisions')}, {span}{where}."
+        f"{', '.join(said)}: {number_of(len(cells), 'cell', 'cells')} over "
+        f"{number_of(len(revisions), 'revision', 'revisions')}, {span}{where}."
     )
 
 
@@ -190,7 +191,7 @@ def _notes(found: History) -> Iterator[Block]:
         counted = ", ".join(f"{count} {reason}" for reason, count in found.left_out.items())
         said.append(f"Left out of the figures: {counted}.")
     if found.too_short:
-        what = _counted(found.too_short, "trend", "trends")
+        what = number_of(found.too_short, "trend", "trends")
         said.append(f"Too short to say anything, under {2 * FEWEST} runs on one machine: {what}.")
     said.append(
         f"Slower: the 95 % interval of after over before lies above {high:.4g}; faster: below {low:.4g}; undecided: it "
@@ -221,7 +222,3 @@ def _interval(low: float, high: float) -> list[float] | None:
 
 def _exponent(chance: float) -> float:
     return math.log10(chance) if chance > 0 else -6.0
-
-
-def _counted(count: int, one: str, several: str) -> str:
-    return f"{count:,} {one if count == 1 else several}"

@@ -31,6 +31,7 @@ from attnbench.report.page.blocks import (
     Tone,
     Words,
 )
+from attnbench.wording import number_of
 
 _TONES = {
     ClaimVerdict.REPRODUCED: Tone.GOOD,
@@ -71,7 +72,7 @@ def summary(judgements: Sequence[Judgement]) -> str:
         for verdict in ClaimVerdict
         if (count := counts[verdict])
     )
-    return f"{len(judgements)} claim{'' if len(judgements) == 1 else 's'}: {ended}"
+    return f"{number_of(len(judgements), 'claim')}: {ended}"
 
 
 def page(
@@ -167,7 +168,7 @@ def _against_formula(answer: Answer) -> str:
     """Return how many times the formula was measured, at the size where it fits best and where it fits worst."""
     factors = sorted(figure.estimate.value / figure.formula for figure in answer.figures if figure.formula)
     ends = list(dict.fromkeys(f"{factor:.4g}" for factor in (factors[0], factors[-1]))) if factors else []
-    sizes = f"at {len(factors)} size{'' if len(factors) == 1 else 's'}"
+    sizes = f"at {number_of(len(factors), 'size')}"
     return f"{' to '.join(ends)} times the formula {sizes}" if ends else ""
 
 

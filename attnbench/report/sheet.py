@@ -13,6 +13,7 @@ from attnbench.metrics import COLUMNS, METRICS, Needs, Scale, format_value, is_n
 from attnbench.report.comparison import comparisons
 from attnbench.report.measured import MeasuredColumn, any_number, measured
 from attnbench.report.page.blocks import Book, Entry, Line, Measure, Sheet
+from attnbench.wording import number_of
 
 Row = Any
 """A row as ``DataFrame.itertuples`` yields it."""
@@ -198,4 +199,4 @@ def _pieces(row: Row) -> str:
     if not row.graph_breaks:
         return ""
     graphs = int(row.graphs)
-    return f"{graphs} graph{'s' if graphs != 1 else ''}, {row.graph_breaks_at}"
+    return f"{number_of(graphs, 'graph')}, {row.graph_breaks_at}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from os import listdir, readlink
 from time import perf_counter, sleep
 
+from attnbench.wording import number_of
 from attnbench.worker.aspects import listed
 
 _DESCRIPTORS = 64
@@ -95,7 +96,7 @@ class Leftovers:
             found.append(f"leaves {started:,} threads running")
         processes = len(now.processes - self.processes)
         if processes:
-            found.append(f"leaves {processes:,} {'process' if processes == 1 else 'processes'} running")
+            found.append(f"leaves {number_of(processes, 'process', 'processes')} running")
         return found
 
     def busy_cores(self) -> float:

@@ -23,6 +23,7 @@ from attnbench.accuracy.tasks.network import Build, build_network, dependence
 from attnbench.accuracy.tasks.table import BATCH, HELD_OUT, STEPS, AskedTask, ProbeTask
 from attnbench.accuracy.training import TrainingRecipe
 from attnbench.record import Value
+from attnbench.wording import number_of
 
 RECIPE = TrainingRecipe(learning_rate=5e-3, weight_decay=0.01, label_smoothing=0.0)
 """How a task is learned, by every mechanism."""
@@ -75,7 +76,7 @@ class LearnedTask:
         near = all(point.mean < chance + (1 - chance) / 10 for point in self.curve.points())
         said = [f"hardly told from guessing, {chance:.1%} right, at any {self.asked.task.axis}"] if near else []
         if seeds < FEWEST_SEEDS:
-            counted = f"{seeds} seed{'' if seeds == 1 else 's'}"
+            counted = number_of(seeds, "seed")
             said.append(f"of {counted} only, which says little of another; give --seeds {FEWEST_SEEDS} or more")
         return "; ".join([*said, *self.failures])
 

@@ -85,7 +85,11 @@ def _counted(candidate: Candidate, site: Site) -> int:
     model, (x,) = build_on_meta(
         lambda: (candidate.stack(site, _DEPTH), (torch.empty(1, site.height, site.width, site.dim),))
     )
-    return count_torch(model.eval(), (x,)).macs
+    try:
+        return count_torch(model.eval(), (x,)).macs
+    except Exception as error:  # a layer that reads values finds none where it is counted
+        said = f"it cannot be counted without data, {in_a_line(error)}: its formula stands alone"
+        raise NotClaimedError(said) from error
 
 
 def reach(candidate: Candidate) -> str:

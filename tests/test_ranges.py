@@ -20,7 +20,7 @@ ASKED = {"mechanisms": ("mhsa",), "accuracy": "digits"}
 
 
 def test_the_axes_that_are_numbers_are_those_that_have_a_range() -> None:
-    assert set(WHOLE) == {"dim", "heads", "depth", "batch", "threads"}
+    assert set(WHOLE) == {"dim", "heads", "depth", "batch", "threads", "pad"}
 
 
 @pytest.mark.parametrize("text", [*NO_NUMBERS, "", "1.5", "1e2", "+1", " 1", "\u00b2", "0x10", "1_0", "\ud800", "\0"])

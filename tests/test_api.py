@@ -80,7 +80,7 @@ def test_what_cannot_be_asked_is_refused_before_anything_runs(asked: dict[str, o
 
 def test_every_option_of_the_command_line_that_asks_for_something_can_be_asked_from_python() -> None:
     own = {"out", "fresh", "retry", "hardware", "require_idle"}  # of attnbench.run, whatever is asked for
-    shell = {"sweep_file", "strict", "explain", "on", "site", "machines", "dry_run"}  # what is read, shown or started there
+    shell = {"sweep_file", "strict", "explain", "on", "site", "machines", "dry_run"}  # what a command reads or starts
     options = {parameter.name for parameter in run_command.params} - own - shell
     assert options == set(known_names())
     assert set(AXES) <= options

@@ -1,7 +1,7 @@
 """What the project promises of a sweep of ten thousand cells over many machines, on two CPU cores and a local disk.
 
-What one process does is asserted in seconds of a core, which others on the machine do not change; workers, which wait
-for the disk as well, by the wall clock, on a machine with nothing else to do.
+By the wall clock, on a machine with nothing else to do; what was used of a core, which others on the machine do not
+change, is printed beside it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def planned_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Took]:
 @pytest.mark.slow
 def test_ten_thousand_cells_are_planned_in_two_seconds(planned_run: tuple[Path, Took]) -> None:
     print(f"\n{CELLS} cells planned: {planned_run[1]}", end="")  # noqa: T201
-    assert planned_run[1].core_s < 2
+    assert planned_run[1].wall_s < 2
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ def test_how_far_they_are_is_said_in_a_second(planned_run: tuple[Path, Took]) ->
     with Took() as took:
         assert status.take(planned_run[0]).done
     print(f"\nstatus: {took}", end="")  # noqa: T201
-    assert took.core_s < 1
+    assert took.wall_s < 1
 
 
 @pytest.mark.slow
@@ -91,4 +91,4 @@ def test_what_all_have_measured_is_reported_in_twenty_seconds(planned_run: tuple
     with Took() as took:
         subprocess.run(command, check=True, capture_output=True)
     print(f"\nreport: {took}", end="")  # noqa: T201
-    assert took.core_s < 20
+    assert took.wall_s < 20

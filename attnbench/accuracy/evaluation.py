@@ -122,14 +122,16 @@ def calibration(images: folders.Images, transform: Transform) -> tuple[list[Tens
         transform: the network's own preprocessing.
 
     Raises:
-        DataError: an image cannot be read.
+        DataError: none of them can be read.
     """
     other = folders.one_of(images.root.parent, folders.TRAIN)
     found = folders.find(other) if other else images
     drawn = np.linspace(0, len(found.samples) - 1, min(_CALIBRATED_ON, len(found.samples))).astype(int).tolist()
-    photos = Photos(found.samples, dict.fromkeys(found.classes, 0), transform)
-    pixels = torch.stack([photos[index][0] for index in drawn])
-    whose = f"{len(drawn)} images of {other.name}" if other else f"{len(drawn)} of the images it is evaluated on"
+    photos = Files(Photos(found.samples, dict.fromkeys(found.classes, 0), transform), spare_cores=0)
+    pixels, _ = photos.batch(drawn, draw=0)
+    if not len(pixels):
+        raise DataError(f"no image of {found.root} can be read to take ranges from; {photos.remark}")
+    whose = f"{len(pixels)} images of {other.name}" if other else f"{len(pixels)} of the images it is evaluated on"
     return [_filled(batch) for batch in torch.split(pixels, BATCH)], whose
 
 
@@ -151,6 +153,8 @@ def evaluate(
 ) -> Evaluation:
     """Show a network every image once, in float32, and return how many it names right.
 
+    Images that cannot be read are left out, and the remark names them.
+
     Of what it was quantised to, that is returned, with how often the network itself is right and says the same.
 
     Args:
@@ -163,15 +167,17 @@ def evaluate(
         progress: called after each batch with the images done and all there are.
 
     Raises:
-        DataError: an image cannot be read.
+        DataError: no image can be read.
         FloatingPointError: logits are infinite or not numbers.
     """
     model = model.eval().to(device)
-    photos = Photos(images.samples, numbers.numbers, transform)
+    photos = Photos(images.samples, numbers.numbers, transform, said=images.remark)
     split = Files(photos, spare_cores=min(_MOST_PROCESSES, machine.whole_cores() - 1))
     answers: list[Tensor] = []
     done = among_five = right_itself = alike = 0
     for batch, labels in loader(InOrder(split, size=BATCH), split):
+        if not len(labels):
+            continue
         logits = model(batch.to(device)).cpu()
         if quantized is not None:
             own, logits = logits.argmax(dim=1), quantized(_filled(batch).to(device)).cpu()[: len(batch)]
@@ -185,6 +191,8 @@ def evaluate(
         done += len(labels)
         if progress is not None:
             progress(done, len(photos))
+    if not done:
+        raise DataError(f"no image of {images.root} can be read; {photos.remark}")
     right, said = torch.cat(answers, dim=1).numpy()
     first = int((right == said).sum())
     interval = binomtest(first, done).proportion_ci(method="wilson")
@@ -196,7 +204,7 @@ def evaluate(
         ci_low=float(interval.low),
         ci_high=float(interval.high),
         order=numbers.order,
-        remark="; ".join(filter(None, [numbers.remark, images.remark, *doubts])),
+        remark="; ".join(filter(None, [numbers.remark, photos.remark, *doubts])),
         float32_top1=right_itself / done if quantized is not None else None,
         alike=alike / done if quantized is not None else None,
     )

@@ -125,7 +125,7 @@ def train(
         ci_low=ci_low,
         ci_high=ci_high,
         per_seed=tuple(per_seed),
-        remark="; ".join(filter(None, [remark(scores), *failures(errors)])),
+        remark="; ".join(filter(None, [remark(scores), data.remark, *failures(errors)])),
     )
 
 

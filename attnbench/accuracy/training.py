@@ -17,12 +17,15 @@ from torch.utils.data import Dataset as Indexed
 
 from attnbench.accuracy.data.splits import Dataset, Images, Labels, Split
 from attnbench.devices import machine
+from attnbench.errors import DataError
 from attnbench.mechanism import Mechanism
 
 Batch = tuple[Images, Labels]
 
 _AHEAD = 2
 """Batches that each process keeps ready, torch's own default."""
+_LOOKED_AT = 8
+"""Batches among which one with an image that can be read is looked for, to know its size."""
 _OF_SHARED_MEMORY = 0.8
 """The part of what is free there that batches may take."""
 _TOLD_EVERY_S = 1.0
@@ -111,6 +114,7 @@ def fit(
 
     Raises:
         FloatingPointError: the loss is no longer finite.
+        DataError: no image of a batch can be read.
     """
     model.train()
     batches = Shuffled(data.train, size=data.batch, epochs=epochs, seed=seed)
@@ -121,6 +125,8 @@ def fit(
     for step, (images, labels) in enumerate(loader(batches, data.train), start=1):
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step / len(batches))
+        if not len(labels):
+            raise DataError(f"no image of a batch can be read; {data.train.remark}")
         with autocast(weight, dtype):
             logits = model(images.to(weight))
             loss = F.cross_entropy(logits, labels.to(weight.device), label_smoothing=recipe.label_smoothing)
@@ -169,23 +175,31 @@ class Score:
 
 @torch.no_grad()
 def score(model: nn.Module, split: Split, *, size: int, dtype: torch.dtype) -> Score:
-    """Show a model the images of a split, ``size`` of them at a time."""
+    """Show a model the images of a split, ``size`` of them at a time.
+
+    Raises:
+        DataError: none of them can be read.
+    """
     model.eval()
     weight = next(model.parameters())
     right, of_class = 0, Counter[int]()
     for images, labels in loader(InOrder(split, size=size), split):
+        if not len(labels):
+            continue
         with autocast(weight, dtype):
             right += int((model(images.to(weight)).argmax(1).cpu() == labels).sum())
         of_class.update(labels.tolist())
-    return Score(right=right, images=len(split), commonest=max(of_class.values()))
+    if not of_class:
+        raise DataError(f"no image can be read; {split.remark}")
+    return Score(right=right, images=of_class.total(), commonest=max(of_class.values()))
 
 
-def loader(batches: Indexed[Batch], split: Split) -> DataLoader[Batch]:
+def loader(batches: Shuffled | InOrder, split: Split) -> DataLoader[Batch]:
     """Return what reads batches ahead, in as many processes as their split is worth and shared memory has room for."""
     return DataLoader(batches, batch_size=None, num_workers=_readers(batches, split.processes))
 
 
-def _readers(batches: Indexed[Batch], wished: int) -> int:
+def _readers(batches: Shuffled | InOrder, wished: int) -> int:
     """Return how many processes can read ahead; 0 is this one, which needs no shared memory.
 
     A batch that finds no room there is lost with the thread that sends it, and torch's loader waits for it for ever.
@@ -194,9 +208,15 @@ def _readers(batches: Indexed[Batch], wished: int) -> int:
     free = machine.shared_memory_bytes() if wished else None
     if free is None:
         return wished
-    images, labels = batches[0]
-    of_a_process = (_AHEAD + 1) * (images.nbytes + labels.nbytes)  # and the one that is being made
-    return min(wished, int(_OF_SHARED_MEMORY * free) // of_a_process)
+    read = next(
+        (batch for batch in map(batches.__getitem__, range(min(_LOOKED_AT, len(batches)))) if len(batch[1])), None
+    )
+    if read is None:
+        return 0
+    images, labels = read
+    whole = batches.size / len(labels)  # images that cannot be read are missing
+    of_a_process = (_AHEAD + 1) * whole * (images.nbytes + labels.nbytes)  # and the one that is being made
+    return min(wished, int(_OF_SHARED_MEMORY * free / of_a_process))
 
 
 def autocast(weight: Tensor, dtype: torch.dtype) -> torch.autocast:

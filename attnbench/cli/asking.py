@@ -25,7 +25,8 @@ _OPTIONS = (
     click.option(
         "--accuracy",
         metavar="DATASET",
-        help="Also train on shift, recall, recall-pairs, digits, fashion-mnist, folder:PATH, torch/cifar10, hfds/...",
+        help="Also train on shift, recall, recall-pairs, digits, fashion-mnist, folder:PATH, "
+        "torch/NAME, hfds/NAME, wds/NAME:FOLDER.",
     ),
     commas_option(
         "--checkpoint",

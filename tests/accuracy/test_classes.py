@@ -154,7 +154,7 @@ def test_what_is_hidden_or_in_no_folder_is_no_class_and_said(tmp_path: Path) -> 
     assert list(images.classes) == AS_TEXT
     assert len(images.samples) == 96
     assert set(images.left_out) == {".ipynb_checkpoints/", "@eaDir/", "__MACOSX/", "stray.png", "1/._0.png"}
-    assert "without what is hidden or in no class" in images.remark
+    assert "without what is hidden, in no class or in no format that is read" in images.remark
 
 
 def test_hidden_folders_are_not_trained_on(tmp_path: Path) -> None:

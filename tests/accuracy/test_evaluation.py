@@ -138,7 +138,14 @@ def test_a_network_is_shown_images_as_its_own_configuration_says(photos: Path) -
 def test_an_unreadable_image_is_named_and_not_replaced_by_the_next(photos: Path) -> None:
     damaged = photos / "val" / CLASSES[1] / "0.png"
     damaged.write_bytes(damaged.read_bytes()[:60])
-    with pytest.raises(DataError, match=f"{CLASSES[1]}/0.png cannot be read as an image"):
+    found = evaluated(resnet(), photos, 32)
+    assert found.images == 11
+    assert f"without 1 image that cannot be read: {damaged}" in found.remark
+    for path in photos.glob("val/*/*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(
+        DataError, match=r"no image of .*val can be read; without 12 images that cannot be read: .*, \.\.\."
+    ):
         evaluated(resnet(), photos, 32)
 
 

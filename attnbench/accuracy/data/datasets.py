@@ -1,7 +1,8 @@
 """Data sets by name: scikit-learn's digits, Fashion-MNIST, and whatever timm's data-set factory reads.
 
-``digits``, ``fashion-mnist``, ``folder:PATH``, ``torch/NAME``, ``hfds/NAME``. Behind the last two, ``:ROOT`` says
-where the data are if not in ``./data`` or in Hugging Face's cache. What is not there is refused, not downloaded.
+``digits``, ``fashion-mnist``, ``folder:PATH``, ``torch/NAME``, ``hfds/NAME``, ``wds/NAME:ROOT``. Behind the former two
+of timm's, ``:ROOT`` says where the data are if not in ``./data`` or in Hugging Face's cache. What is not there is
+refused, not downloaded.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from attnbench.accuracy.data import fashion
 from attnbench.accuracy.data.images import in_colour
-from attnbench.accuracy.data.sources import Folder, HuggingFace, Source, Torchvision
+from attnbench.accuracy.data.sources import Folder, HuggingFace, Source, Torchvision, WebShards
 from attnbench.accuracy.data.splits import Dataset, Files, Pixels
 from attnbench.accuracy.tasks.table import TASKS, is_task, read
 from attnbench.devices import machine
@@ -24,7 +25,7 @@ Size: TypeAlias = tuple[int, int]
 """Height and width in pixels."""
 
 DIGITS = "digits"
-_FORMS = (DIGITS, fashion.NAME, *TASKS, "folder:PATH", "torch/NAME", "hfds/NAME")
+_FORMS = (DIGITS, fashion.NAME, *TASKS, "folder:PATH", "torch/NAME", "hfds/NAME", "wds/NAME:ROOT")
 _MOST_PROCESSES = 8
 
 
@@ -64,6 +65,8 @@ def _source(name: str) -> Source:
         return Torchvision(known, root or "data")
     if kind == "hfds" and known:
         return HuggingFace(known, root or None)
+    if kind == "wds" and known:
+        return WebShards(known, root)
     raise DataError(f"no data set is called {name!r}; {did_you_mean(name, _FORMS)}")
 
 

@@ -18,8 +18,10 @@ TRAIN = ("train", "training")
 HELD_OUT = ("validation", "val", "valid", "eval", "evaluation")
 """What timm calls the folders of the two splits."""
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
-"""What torchvision's ImageFolder takes for an image, timm's three among them."""
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".gif", ".avif")
+"""What torchvision's ImageFolder takes for an image, timm's three among them, and what else Pillow reads."""
+_UNREADABLE = (".heic", ".heif", ".jxl", ".dng", ".cr2", ".nef", ".arw")
+"""Images of telephones and cameras that Pillow does not read: left out, and named."""
 _NOT_OURS = ("__MACOSX", "@eaDir")
 """Folders that an archiver and a file server keep for themselves, beside those whose names begin with a dot."""
 _MOST_SAID = 5
@@ -46,7 +48,10 @@ class Images:
     @property
     def remark(self) -> str:
         """What a reader must know of it; empty for nothing."""
-        said = {"without any image of": self.empty, "without what is hidden or in no class:": self.left_out}
+        said = {
+            "without any image of": self.empty,
+            "without what is hidden, in no class or in no format that is read:": self.left_out,
+        }
         return "; ".join(f"{words} {_few(names)}" for words, names in said.items() if names)
 
 
@@ -81,13 +86,13 @@ def _below(folder: Path, root: Path, of_class: str, above: tuple[Path, ...]) -> 
         return
     entries = sorted(folder.iterdir())
     folders = [entry for entry in entries if entry.is_dir()]
-    images = [entry for entry in entries if entry.suffix.lower() in _SUFFIXES and entry.is_file()]
-    seen = [each for each in images if not _hidden(each)]
+    images = [entry for entry in entries if entry.suffix.lower() in (*_SUFFIXES, *_UNREADABLE) and entry.is_file()]
+    seen = [each for each in images if not _left_out(each)]
     shown = [each for each in folders if not _hidden(each)]
     if folder != root and not of_class and (seen or not shown):
         of_class = folder.name
         yield None, of_class
-    yield from ((each, "" if _hidden(each) else of_class) for each in images)
+    yield from ((each, "" if _left_out(each) else of_class) for each in images)
     for each in shown:
         yield from _below(each, root, of_class, (*above, real))
     for each in folders:
@@ -97,6 +102,10 @@ def _below(folder: Path, root: Path, of_class: str, above: tuple[Path, ...]) -> 
 
 def _hidden(path: Path) -> bool:
     return path.name.startswith(".") or path.name in _NOT_OURS
+
+
+def _left_out(image: Path) -> bool:
+    return _hidden(image) or image.suffix.lower() in _UNREADABLE
 
 
 def _holds_images(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Where timm's data-set factory finds images: folders, torchvision's data sets, Hugging Face's."""
+"""Where timm's data-set factory finds images: folders, torchvision's data sets, Hugging Face's, shards."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from attnbench.accuracy.data import folders
-from attnbench.accuracy.data.images import Photos
+from attnbench.accuracy.data import folders, shards
+from attnbench.accuracy.data.images import OfReader, Photos
 from attnbench.errors import DataError
 
 Opened: TypeAlias = tuple[Any, Any, int]
 """Training images and held-out images, both with a ``transform`` to be set, and the number of classes."""
 
 _HELD_OUT = (*folders.HELD_OUT, "test")
-"""Splits of Hugging Face's, the first that there is."""
+"""Splits of Hugging Face's and of shards, the first that there is."""
 
 
 class Source(ABC):
@@ -58,7 +58,8 @@ class Folder(Source):
         """Return both folders, the held-out one with the class numbers of the other."""
         train, held_out = self._images()
         numbers = {name: number for number, name in enumerate(train.classes)}
-        return Photos(train.samples, numbers), Photos(held_out.samples, numbers), len(numbers)
+        photos = [Photos(each.samples, numbers, said=each.remark) for each in (train, held_out)]
+        return photos[0], photos[1], len(numbers)
 
     def _images(self) -> tuple[folders.Images, folders.Images]:
         root = Path(self.path).expanduser()
@@ -90,7 +91,7 @@ class Torchvision(Source):
         from timm.data.dataset_factory import create_dataset  # noqa: PLC0415 - seconds to import
 
         train, held_out = (create_dataset(f"torch/{self.name}", root=self.root, split=s) for s in ("train", "val"))
-        return train, held_out, len(train.classes)
+        return _read_here(train), _read_here(held_out), len(train.classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,53 @@ class HuggingFace(Source):
         if held_out is None or "train" not in found:
             raise DataError(f"hfds/{self.name} has the splits {sorted(found)}; train and one held out are needed")
         train, rest = (create_dataset(f"hfds/{self.name}", root=self.root, split=s) for s in ("train", held_out))
-        return train, rest, len(train.reader.class_to_idx)
+        name = f"hfds/{self.name}"
+        photos = [
+            OfReader(each.reader, name=f"{name}, {split}") for each, split in ((train, "train"), (rest, held_out))
+        ]
+        return photos[0], photos[1], len(train.reader.class_to_idx)
+
+
+@dataclass(frozen=True, slots=True)
+class WebShards(Source):
+    """Shards of the WebDataset form under a folder, as timm reads them: ``_info.json`` names those of each split.
+
+    Images are read where they lie in a shard, in any order; timm's own reader goes through shards in turn, which no
+    seed decides where several processes read.
+    """
+
+    name: str
+    root: str
+
+    def check(self) -> None:
+        """Make sure that the shards of both splits are there."""
+        self._shards()
+
+    def open(self) -> Opened:
+        """Return both splits; the classes are as many as the largest label says."""
+        train, held_out = map(shards.read, self._shards())
+        return train.images, held_out.images, 1 + max(train.highest_label, held_out.highest_label)
+
+    def _shards(self) -> tuple[list[Path], list[Path]]:
+        called = f"wds/{self.name}"
+        if find_spec("webdataset") is None:
+            raise DataError(f"{called} needs webdataset: pip install webdataset")
+        root = Path(self.root).expanduser()
+        if not self.root or not shards.info_of(root):
+            where = f"{root} has none" if self.root else "no folder is given"
+            raise DataError(f"{called}: {where}; give {called}:FOLDER with {' or '.join(shards.INFO)} and shards in it")
+        return shards.of_split(called, root, ("train",)), shards.of_split(called, root, _HELD_OUT)
+
+
+def _read_here(images: Any) -> Any:  # noqa: ANN401 - torchvision's
+    """Return a data set of torchvision's, read here where its images are files: it would take any as it lies."""
+    from torchvision.datasets import DatasetFolder  # noqa: PLC0415 - seconds to import
+
+    if not isinstance(images, DatasetFolder):
+        return images
+    names = list(images.classes)
+    numbers = {name: label for label, name in enumerate(names)}
+    return Photos([(Path(path), names[label]) for path, label in images.samples], numbers)
 
 
 def _one_of(root: Path, names: tuple[str, ...]) -> Path:

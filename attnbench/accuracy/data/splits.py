@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from attnbench.errors import DataError
 
 Images: TypeAlias = Float[Tensor, "batch channels height width"]
 Labels: TypeAlias = Int[Tensor, " batch"]
@@ -33,7 +35,15 @@ class Split(ABC):
 
     @abstractmethod
     def batch(self, indices: Sequence[int], *, draw: int) -> tuple[Images, Labels]:
-        """Return the images at some indices with their labels; the seed ``draw`` decides every random change."""
+        """Return the images at some indices with their labels; the seed ``draw`` decides every random change.
+
+        Those that cannot be read are left out; where none can be, there are no images of no size.
+        """
+
+    @property
+    def remark(self) -> str:
+        """What a reader must know of the images that were read by now; empty for nothing."""
+        return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +63,12 @@ class Dataset:
     """Images per training step."""
     epochs: int
     """Passes over the training images that comparing mechanisms takes."""
+
+    @property
+    def remark(self) -> str:
+        """What a reader must know of the images that were read by now; empty for nothing."""
+        said = {"training": self.train.remark, "held-out images": self.held_out.remark}
+        return "; ".join(f"{where}: {words}" for where, words in said.items() if words)
 
 
 class Pixels(Split):
@@ -88,9 +104,20 @@ class Files(Split):
 
     def batch(self, indices: Sequence[int], *, draw: int) -> tuple[Images, Labels]:
         """Return the images at some indices, transformed as the seed decides."""
+        read: list[tuple[Tensor, int]] = []
         with _seeded(draw):
-            images, labels = zip(*(self.source[index] for index in indices), strict=True)
+            for index in indices:
+                with suppress(DataError):  # which the source has noted
+                    read.append(self.source[index])
+        if not read:
+            return torch.empty(0, 3, 1, 1), torch.empty(0, dtype=torch.long)
+        images, labels = zip(*read, strict=True)
         return torch.stack(images), torch.tensor(labels)
+
+    @property
+    def remark(self) -> str:
+        """What the source has noted of images by now."""
+        return str(getattr(self.source, "remark", ""))
 
 
 @contextmanager

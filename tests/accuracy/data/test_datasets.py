@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import json
 import pickle
 import random
 import sys
+import tarfile
+from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -145,11 +150,13 @@ def test_a_folder_without_classes_is_refused(tmp_path):
         ("torch/cifar10:/no/such/folder", "ROOT"),
         ("torch/no_such_set:/tmp", "no_such_set"),
         ("hfds/some/set", "pip install datasets"),
+        ("wds/some-set:/tmp", "pip install webdataset"),
     ],
 )
 def test_what_is_not_there_is_refused_with_what_would_do(name, advice, monkeypatch):
     monkeypatch.setattr(
-        "attnbench.accuracy.data.sources.find_spec", lambda module: None if module == "datasets" else object()
+        "attnbench.accuracy.data.sources.find_spec",
+        lambda module: None if module in {"datasets", "webdataset"} else object(),
     )
     with pytest.raises(DataError, match=advice):
         datasets.check(name)
@@ -180,12 +187,28 @@ def test_a_hugging_face_set_is_held_out_on_test_where_it_has_no_validation(huggi
     (tmp_path / "tiny").mkdir()
     asked = []
 
+    class Reader(list):
+        """Two images as Hugging Face keeps them, one of them damaged."""
+
+        class_to_idx = {"a": 0, "b": 1}  # noqa: RUF012
+
+        def __init__(self):
+            file = io.BytesIO()
+            Image.new("L", (6, 6), 255).save(file, "PNG")
+            super().__init__([file.getvalue(), file.getvalue()[:40]])
+
+        def __getitem__(self, index):
+            return io.BytesIO(super().__getitem__(index)), 1
+
     def create(name, *, root, split):
         asked.append((name, split))
-        return SimpleNamespace(reader=SimpleNamespace(class_to_idx={"a": 0, "b": 1}), transform=None)
+        return SimpleNamespace(reader=Reader())
 
     monkeypatch.setattr("timm.data.dataset_factory.create_dataset", create)
-    assert datasets.load("hfds/tiny").classes == 2
+    data = datasets.load("hfds/tiny", image_size=(8, 8))
+    images, labels = data.held_out.batch([0, 1], draw=0)
+    assert (data.classes, images.shape, labels.tolist()) == (2, (1, 3, 8, 8), [1])
+    assert data.remark == "held-out images: without 1 image that cannot be read: image 1 of hfds/tiny, test"
     assert asked == [("hfds/tiny", "train"), ("hfds/tiny", "test")]
     hugging_face.splits = ["train"]
     with pytest.raises(DataError, match="held out"):
@@ -212,3 +235,84 @@ def test_torchvision_sets_are_read_through_timm(tmp_path, monkeypatch):
 def test_reading_a_small_set_is_worth_no_process():
     assert Files(range(10), spare_cores=7).processes == 0
     assert Files(range(20_000), spare_cores=7).processes == 7
+
+
+def test_torchvisions_folders_are_read_as_folders_are(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "val" / "cat" / "1.png").write_bytes(b"no image")
+    data = datasets.load(f"torch/image_folder:{tmp_path}", image_size=(8, 8))
+    assert data.held_out.batch(range(6), draw=0)[1].tolist() == [0, 1, 1, 2, 2]
+    assert data.remark.endswith("val/cat/1.png")
+
+
+def write_shard(path, samples):
+    with tarfile.open(path, "w") as archive:
+        for name, content in samples.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def write_shards(root, *, split="validation", label=b"2"):
+    file = io.BytesIO()
+    Image.new("RGB", (6, 6), (255, 0, 0)).save(file, "PNG")
+    png = file.getvalue()
+    write_shard(
+        root / "train-0.tar", {"a/0.jpg": png, "a/0.cls": b"0", "a/0.json": b"{}", "a/1.png": png, "a/1.cls": b"1\n"}
+    )
+    write_shard(root / "held-0.tar", {"0.cls": b"1", "0.png": png})
+    write_shard(root / "held-1.tar", {"0.png": png[:40], "0.cls": b"0", "1.webp": png, "1.cls": label})
+    splits = {
+        name: {"name": name, "num_samples": 2, "filenames": shards, "shard_lengths": [1] * len(shards)}
+        for name, shards in {"train": ["train-0.tar"], split: ["held-0.tar", "held-1.tar"]}.items()
+    }
+    (root / "_info.json").write_text(json.dumps({"splits": splits}))
+    return f"wds/tiny:{root}"
+
+
+@pytest.fixture
+def shards(monkeypatch):
+    """What timm makes of ``_info.json``, where webdataset need not be installed."""
+
+    def create(name, *, root, split):
+        assert name == "wds/tiny"
+        splits = json.loads((Path(root) / "_info.json").read_text())["splits"]
+        if split not in splits:
+            raise RuntimeError(split)
+        return SimpleNamespace(reader=SimpleNamespace(split_info=SimpleNamespace(filenames=splits[split]["filenames"])))
+
+    if find_spec("webdataset") is None:
+        monkeypatch.setattr("attnbench.accuracy.data.sources.find_spec", lambda module: object())
+        monkeypatch.setattr("timm.data.dataset_factory.create_dataset", create)
+
+
+@pytest.mark.usefixtures("shards")
+def test_shards_are_read_where_images_lie_in_them(tmp_path):
+    data = datasets.load(write_shards(tmp_path), image_size=(8, 8))
+    images, labels = data.held_out.batch([2, 0, 1], draw=0)
+    assert (len(data.train), len(data.held_out), data.classes) == (2, 3, 3)
+    assert labels.tolist() == [2, 1]
+    torch.testing.assert_close(images[:, 0].amax((1, 2)), torch.full((2,), (1 - 0.485) / 0.229))
+    assert data.remark == f"held-out images: without 1 image that cannot be read: 0.png in {tmp_path}/held-1.tar"
+    assert data.train.batch([0, 1], draw=0)[1].tolist() == [0, 1]
+
+
+@pytest.mark.usefixtures("shards")
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ({"split": "other"}, "has none of the splits validation, val"),
+        ({"label": b"cat"}, r"held-1.tar: 1 has no label, a whole number from 0 in 1\.cls"),
+        ("held-1.tar", "no file .*held-1.tar"),
+        ("_info.json", r"give wds/tiny:FOLDER with _info\.json"),
+        ("damaged", "train-0.tar cannot be read as a shard"),
+    ],
+)
+def test_shards_that_are_not_whole_are_named(tmp_path, damage, said):
+    name = write_shards(tmp_path, **(damage if isinstance(damage, dict) else {}))
+    if damage == "damaged":
+        (tmp_path / "train-0.tar").write_bytes(b"no archive" * 99)
+    elif isinstance(damage, str):
+        (tmp_path / damage).unlink()
+    with pytest.raises(DataError, match=said):
+        datasets.load(name, image_size=(8, 8))

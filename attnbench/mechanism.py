@@ -7,7 +7,7 @@ The block around it computes ``x = x + mechanism(x)`` and then ``x = x + mlp(x)`
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -141,6 +141,10 @@ class Mechanism(nn.Module, ABC):
     trains: ClassVar[bool] = True
     """Whether the layer has a backward pass; one that has none is measured in inference alone."""
 
+    added: ClassVar[Mapping[str, str | int | float | bool | None]] = {}
+    """Options that came when runs had been kept, each with the value at which the layer is as it was before:
+    ``{"partial": "averaged"}``. At that value, which is the default, an option is no part of a cell: it is not handed
+    to any method but stays at its default, the cell has the key that it had, and its rows are found and resumed."""
     undecayed: ClassVar[tuple[str, ...]] = ()
     """Parameters that weight decay leaves alone where the layer is trained, by the ends of their names: tables of
     position biases (``table``), weights that start as the identity (``psi.weight``). Those of one dimension never

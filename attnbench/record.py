@@ -80,7 +80,7 @@ A field that is added later is part of a key only where it differs from its defa
 _ALWAYS_ASKED = tuple(sorted(_ALWAYS_IN_KEYS))
 _always_of = attrgetter(*_ALWAYS_ASKED)
 _SORTED = json.JSONEncoder(sort_keys=True)
-_FOR_PEOPLE = frozenset({"alias", "given"})
+_FOR_PEOPLE = frozenset({"alias", "given", "at_default"})
 """Fields of a cell that are no part of what is asked."""
 _FORMER_METRICS = {
     "bound_share": "roofline_fraction",
@@ -145,10 +145,13 @@ class Cell(Axes):
     """What the user calls it, for people; the same cell under another name is the same cell."""
     given: tuple[str, ...] = ()
     """Names of the options that the user gave, for people likewise: tables say them."""
+    at_default: tuple[str, ...] = ()
+    """Names of the options that have their default, for people likewise: what is shown to be typed leaves them out."""
     mechanism: str
     """Name of a registered mechanism, or ``FILE.py:Class``; empty for a network of somebody else's."""
     options: Options = field(default_factory=dict)
-    """Every option of the mechanism with its value, defaults included."""
+    """Every option of the mechanism with its value, defaults included, but for those that it was given later and that
+    leave it as it was before: ``Mechanism.added``. So no option that comes renames a cell on disk."""
     distribution: str = ""
     """Where the mechanism comes from, with its version: what a changed plugin changes."""
     network: str = ""
@@ -253,6 +256,8 @@ class Record:
             raise MisreadError([said])
         for of_the_line in ("cell_key", CHECKSUM):
             read.pop(of_the_line, None)
+        if isinstance(read["cell"], dict):
+            read["cell"] |= _left_at_default(read["cell"])
         if isinstance(read.get("metrics"), dict):
             read["metrics"] = metrics_from_dict(read["metrics"])
         record = structured(read, cls)
@@ -260,6 +265,17 @@ class Record:
         if found >= SEALED:
             return record
         return replace(record, metrics=_with_throughput_of_a_layer(record.cell, record.metrics))
+
+
+def _left_at_default(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which options of a cell had their default, where a line does not say it but says which were given.
+
+    The backend is none of them: it could be chosen for all mechanisms at once, and was not given with its own then.
+    """
+    options, given = cell.get("options"), cell.get("given")
+    if "at_default" in cell or not (isinstance(options, dict) and isinstance(given, list)):
+        return {}
+    return {"at_default": [name for name in options if name not in [*given, "backend"]]}
 
 
 def _check_names(environment: Mapping[str, Any]) -> None:

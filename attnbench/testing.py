@@ -116,7 +116,7 @@ def check(
         raise UsageError("no site to check at; give at least one in sites=[...], or leave it out")
     candidate = Candidate(
         mechanism=loaded,
-        options={**option_defaults(loaded), **given, **options},
+        options=option_syntax.as_before(loaded, {**option_defaults(loaded), **given, **options}),
         sites=tuple(sites),
         changes=(*settled.undone, *settled.left),
     )

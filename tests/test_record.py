@@ -106,3 +106,4 @@ def test_what_the_user_calls_a_cell_is_no_part_of_what_is_asked() -> None:
     named = replace(CELL, alias="ours")
     assert (named.key, named.group) == (CELL.key, CELL.group)
     assert (named.label, CELL.label) == ("ours", "swin")
+    assert replace(CELL, given=("window",), at_default=("window",)).key == CELL.key

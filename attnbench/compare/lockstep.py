@@ -25,7 +25,7 @@ from attnbench.devices import attention, environment
 from attnbench.devices.clock import Call, Timer
 from attnbench.errors import PluginError
 from attnbench.mechanism import option_defaults
-from attnbench.plugins.options import parameters
+from attnbench.plugins.options import as_before, parameters
 from attnbench.plugins.registry import Plugin, discover
 from attnbench.plugins.source import BUILT_IN, package_of
 from attnbench.record import Cell
@@ -86,7 +86,7 @@ def as_known_here(cell: Cell) -> Cell:
     mechanism = discover().find(cell.mechanism).load()
     takes = parameters(mechanism)
     asked = {name: value for name, value in cell.options.items() if name in takes}
-    return replace(cell, options=option_defaults(mechanism) | asked)
+    return replace(cell, options=as_before(mechanism, option_defaults(mechanism) | asked))
 
 
 def _check_origin(plugin: Plugin, packages: Path) -> None:

@@ -68,6 +68,8 @@ class Finding:
     wanted: Wanted
     name: str = ""
     options: Options = field(default_factory=dict)
+    at_default: tuple[str, ...] = ()
+    """Names of the options that have their default."""
     backends: tuple[str, ...] = ()
     distribution: str = ""
     checkpoint_sha256: str = ""

@@ -88,9 +88,10 @@ def written(mechanism: str, options: Options) -> str:
 
 
 def again(cell: Cell) -> str:
-    """Return a command that measures a cell again."""
+    """Return a command that measures a cell again; options that are known to have their default are left out."""
     kind = "--networks" if cell.network else "--mechanisms"
-    words = ["attnbench", "run", kind, written(cell.name, cell.options)]
+    told = {name: value for name, value in cell.options.items() if name not in cell.at_default}
+    words = ["attnbench", "run", kind, written(cell.name, told)]
     for option, axis in AXES.items():
         value = getattr(cell, axis.fields[0])
         if axis.scope in {None, cell.scope} and value != DEFAULTS[axis.fields[0]] and texts(value) != (axis.usual,):
@@ -193,7 +194,8 @@ def _evaluations(request: Request, values: Values, finding: Finding) -> Iterator
 def _named(cell: Cell, finding: Finding) -> Cell:
     wanted = finding.wanted
     given = tuple(name for name in split(wanted.spec)[1] if name in finding.options)
-    cell = replace(cell, alias=wanted.alias, given=given, options=finding.options, distribution=finding.distribution)
+    cell = replace(cell, alias=wanted.alias, given=given, at_default=finding.at_default)
+    cell = replace(cell, options=finding.options, distribution=finding.distribution)
     return replace(cell, network=finding.name) if wanted.network else replace(cell, mechanism=finding.name)
 
 

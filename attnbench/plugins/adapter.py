@@ -92,7 +92,7 @@ def adapt(
     options = {**left.options, **settings}
     claims = {
         claim: getattr(layer, claim)
-        for claim in ("compiles", "exports", "paper", "reach", "trains")
+        for claim in ("added", "compiles", "exports", "paper", "reach", "trains")
         if hasattr(layer, claim)
     }
     members = {

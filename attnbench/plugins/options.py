@@ -12,7 +12,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from attnbench.errors import UsageError, did_you_mean
+from attnbench import inert
+from attnbench.errors import PluginError, UsageError, did_you_mean
 from attnbench.plugins.names import NETWORKS
 from attnbench.record import Value
 
@@ -110,10 +111,12 @@ def _kind_of(default: object) -> type:
 def resolve(constructor: type, given: Mapping[str, str]) -> dict[str, Value]:
     """Return every option of a mechanism with its value: those given, read by their annotation, and the defaults.
 
-    Those in the class's ``unset`` are left out where they are not given.
+    Those in the class's ``unset`` are left out where they are not given, and those in its ``added`` where they leave
+    the layer as it was before them.
 
     Raises:
         UsageError: an option that the constructor does not take, or a value that its annotation does not admit.
+        PluginError: the class's ``added`` is not what it should be.
     """
     takes = parameters(constructor)
     mistakes = [f"unknown option {name!r}; {did_you_mean(name, takes)}" for name in given if name not in takes]
@@ -135,7 +138,44 @@ def resolve(constructor: type, given: Mapping[str, str]) -> dict[str, Value]:
         mistakes[-1] += constructor.what_works(options, missing)
     if mistakes:
         raise UsageError(*mistakes)
-    return options
+    return as_before(constructor, options)
+
+
+def as_before(constructor: type, options: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the options that a cell is known by: all but those that came later and leave the layer as it was.
+
+    An option counts as that while its default is the value that the class's ``added`` has for it. Where the default
+    moves on, the option is written out at every value: what is left out means the same layer for ever.
+
+    Args:
+        constructor: the mechanism.
+        options: of it, with their values.
+
+    Raises:
+        PluginError: ``added`` does not give options of the class the value that they have where they change nothing.
+    """
+    takes, added = parameters(constructor), getattr(constructor, "added", {})
+    if not isinstance(added, Mapping) or not all(name in takes and is_value(added[name]) for name in added):
+        raise PluginError(
+            f"{constructor.__name__}.added is {inert.brief(repr(added))}; give options of the class with the value at "
+            f"which the layer is as it was before: {{'option': value}}"
+        )
+    return {
+        name: value
+        for name, value in options.items()
+        if name not in added or not (_same(value, added[name]) and _same(takes[name].default, added[name]))
+    }
+
+
+def at_default(constructor: type, options: Mapping[str, Value]) -> tuple[str, ...]:
+    """Return the names of those options that have their default."""
+    takes = parameters(constructor)
+    return tuple(name for name, value in options.items() if name in takes and _same(value, takes[name].default))
+
+
+def _same(value: object, other: object) -> bool:
+    """Return whether two values are one in a record, in which 1, 1.0 and true are not."""
+    return type(value) is type(other) and value == other
 
 
 def parse(text: str, annotation: Any) -> Value:  # noqa: ANN401 - annotations have no common type

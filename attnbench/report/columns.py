@@ -14,7 +14,8 @@ _ASKED = {
     "cell_key": "hash of what was asked, by which a row and its file in samples/ are found again",
     "started_at": "when the row was begun, ISO 8601, UTC",
     "mechanism": "name of the mechanism, or FILE.py:Class; empty for a network of somebody else's",
-    "options": "every option of the mechanism with its value, as JSON, defaults included",
+    "options": "every option of the mechanism with its value, as JSON, defaults included; one that came later is left "
+    "out where it leaves the layer as it was",
     "plugin_distribution": "where the mechanism comes from, with its version",
     "network": "name of the published network; empty in the other scopes",
 }

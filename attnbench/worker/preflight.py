@@ -68,6 +68,7 @@ def _examine_network(wanted: Wanted, name: str, given: dict[str, str]) -> Findin
         wanted=wanted,
         name=name,
         options={"backend": backend} | options,
+        at_default=("backend",) if ({"backend": backend} | options)["backend"] == networks.BACKENDS[0] else (),
         backends=networks.BACKENDS,
         distribution=distribution,
     )
@@ -123,7 +124,14 @@ def _resolve(wanted: Wanted, name: str, distribution: str, mechanism: type, give
         raise PluginError(f"{name} from {distribution}: why_unsupported raised {raised.in_words(error)}") from error
     if wanted.backend and wanted.backend not in backends:
         resolved = resolved | {"backend": wanted.backend}  # kept, so that the cell gets its row: unsupported
-    return Finding(wanted=wanted, name=name, options=resolved, backends=backends, distribution=distribution)
+    return Finding(
+        wanted=wanted,
+        name=name,
+        options=resolved,
+        at_default=option_syntax.at_default(mechanism, resolved),
+        backends=backends,
+        distribution=distribution,
+    )
 
 
 def _look_at_data(name: str, sizes: Sequence[Size], wanted: Sequence[Wanted]) -> tuple[_Data, list[str]]:

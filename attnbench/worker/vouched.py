@@ -7,7 +7,7 @@ from math import isfinite
 
 import torch
 
-from attnbench.mechanism import Mechanism, Site
+from attnbench.mechanism import Mechanism, Site, option_defaults
 from attnbench.models.subject import MechanismSubject
 from attnbench.plugins import options
 from attnbench.probes import flops
@@ -27,7 +27,7 @@ def vouched_for(asked: MechanismSubject, closed: int) -> bool:
         closed: multiply-adds by its closed form.
     """
     names = options.choices(asked.mechanism, "backend")
-    own = asked.cell.options.get("backend")
+    own = (option_defaults(asked.mechanism) | dict(asked.cell.options)).get("backend")
     others = [
         replace(asked, cell=replace(asked.cell, options={**asked.cell.options, "backend": name}))
         for name in names

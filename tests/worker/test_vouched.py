@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from honest_cases import BUILT_IN
 from witnessed import cell_of
 
 from attnbench.mechanism import Macs, Mechanism
 from attnbench.models import subject
+from attnbench.worker import vouched
 from attnbench.worker.counts import count
 
 
@@ -69,6 +73,26 @@ def test_a_backend_that_is_another_layer_vouches_for_nothing(mechanism, monkeypa
     assert doubt(mechanism, monkeypatch) == "vouched.twice may do any amount of work"
 
 
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_no_built_in_is_doubted_whatever_operators_it_has(name):
+    cell = cell_of(name, height=224, width=224, dim=256, heads=8)
+    assert count(subject.of(cell))["macs_doubt"] is None
+
+
 def test_the_built_in_that_has_its_own_operator_is_vouched_for():
     cell = cell_of("sasa", options={"backend": "lean", "window": 3})
     assert count(subject.of(cell))["macs_doubt"] is None
+
+
+def test_multiply_adds_that_are_known_and_not_counted_make_up_for_what_is_missing(monkeypatch):
+    known = {"elementwise products": 100.0}
+    for closed, right in [(1000, True), (1050, True), (1099, True), (1150, False), (900, False)]:
+        counts = SimpleNamespace(macs_torch=1000, unseen=known)
+        monkeypatch.setattr(vouched.flops, "count", lambda _, counts=counts: counts)
+        assert vouched._is_counted(lambda: None, closed) is right, closed
+
+
+def test_work_that_nobody_knows_is_made_up_for_by_nothing(monkeypatch):
+    counts = SimpleNamespace(macs_torch=1000, unseen={"vouched.twice": float("inf")})
+    monkeypatch.setattr(vouched.flops, "count", lambda _: counts)
+    assert not vouched._is_counted(lambda: None, 1000)

@@ -56,11 +56,13 @@ def run(  # noqa: PLR0917 - click passes options by name
     attnbench run --mechanisms hmhsa,qna --on slurm --hardware h100,epyc --site site.toml
     """  # noqa: D301 - click wants the character
     from attnbench.child import start_server  # noqa: PLC0415
+
+    if given.get("isolation") != "spawn":  # it loads while what is asked for is read
+        start_server()
     from attnbench.engines import site as sites  # noqa: PLC0415
     from attnbench.fleet import kinds  # noqa: PLC0415
     from attnbench.plan import project  # noqa: PLC0415
     from attnbench.plan.given import read_request  # noqa: PLC0415
-    from attnbench.runs.job import FORK  # noqa: PLC0415
 
     elsewhere, profile = (
         engines.Elsewhere.taken_from(given, fresh=fresh, retry=retry, explain=explain),
@@ -71,8 +73,6 @@ def run(  # noqa: PLR0917 - click passes options by name
     if usual[1]:
         click.echo(inert.line(f"usual here, unless given: {', '.join(usual[1])} ({usual[0]})"))
     wanted = kinds.read(hardware or (), profile.hardware)
-    if settings.isolation == FORK:
-        start_server()
     if elsewhere:
         engines.run(request, settings, wanted, asked=elsewhere, site=profile, out=out, idle=require_idle, strict=strict)
         return

@@ -88,6 +88,7 @@ class Group:
             samples=str(rows.folder.resolve() / SAMPLES),
             evidence=str(evidence),
             limits=rows.limits,
+            precise=rows.are_precise(each.cell for each in assignments),
         )
         try:
             job.write(path)

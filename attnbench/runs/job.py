@@ -104,6 +104,8 @@ class Job:
     """Folder for what timed calls returned, until it is verified; empty where nobody will."""
     limits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The machine's limits by environment id, as ``MachineLimits.to_dict`` gives them."""
+    precise: bool = False
+    """Whether the run has seen that the machine is as precise as it says, in the circumstances of these cells."""
 
     def write(self, path: Path) -> None:
         """Write the job as JSON."""

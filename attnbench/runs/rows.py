@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +16,13 @@ from typing import Any
 from attnbench import __version__, files, inert
 from attnbench.metrics import METRICS
 from attnbench.record import Cell, Record, Status, Value
-from attnbench.runs.job import Settings
+from attnbench.runs.job import Settings, foreign
+from attnbench.worker.objection import is_beside_exact
 
 SAMPLES = "samples"
 """Folder of the timed calls, in that of a run."""
+Circumstances = tuple[str, str, str, bool, str]
+"""What decides in how many bits a machine computes, whoever asks it to: device, type, mode, compiled, fused kernel."""
 _TEXT = 2000
 """Characters of a reason, or of a metric that is a text, that are kept."""
 
@@ -41,6 +44,8 @@ class Rows:
     started_at: str = ""
     kind: str = ""
     """The kind of hardware that the cells are asked for on; empty for any."""
+    precise: set[Circumstances] = field(default_factory=set)
+    """Where a cell of ours was found as precise as it says; all groups of a run add to it."""
     fallen: str = ""
     """Why nothing is compared with the baseline, once something speaks against it."""
 
@@ -69,6 +74,8 @@ class Rows:
             self.fallen = _objected(status, metrics)
         elif self.fallen and "latency_ratio" in metrics:
             metrics = _without_ratio(metrics, self.fallen)
+        if verified and status is Status.OK and not foreign(cell.distribution) and is_beside_exact(metrics):
+            self.precise.add(_circumstances(cell))
         bounded = "latency_bound_s" in metrics or status is Status.OVER_BUDGET
         timed = "latency_median_s" in metrics
         return _record(
@@ -84,6 +91,10 @@ class Rows:
             started_at=self.started_at,
             kind=self.kind,
         )
+
+    def are_precise(self, cells: Iterable[Cell]) -> bool:
+        """Return whether others were as precise as they say in the circumstances of each of these cells."""
+        return all(_circumstances(cell) in self.precise for cell in cells)
 
     def _environment(self) -> Mapping[str, Any]:
         """Return what the process at work has said, with the project's commit, which it does not know."""
@@ -127,6 +138,10 @@ def metrics_cut(metrics: Mapping[str, Value]) -> dict[str, Value]:
 
 def _record(cell: Cell, status: Status, reason: str, **what: Any) -> Record:  # noqa: ANN401 - the record's fields
     return Record(cell=cell, status=status, reason=reason, attnbench_version=__version__, **what)
+
+
+def _circumstances(cell: Cell) -> Circumstances:
+    return cell.device, cell.products, cell.mode, cell.compiled, cell.sdpa
 
 
 def _objected(status: Status, metrics: Mapping[str, Value]) -> str:

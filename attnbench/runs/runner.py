@@ -19,7 +19,7 @@ from attnbench.runs.job import Assignment, Settings
 from attnbench.runs.open_cells import OpenCells
 from attnbench.runs.outcomes import Outcomes
 from attnbench.runs.progress import Progress, Watcher
-from attnbench.runs.rows import Rows, new_run_id, unmeasured
+from attnbench.runs.rows import Circumstances, Rows, new_run_id, unmeasured
 from attnbench.runs.sharing import dealt, run_groups, sharing
 from attnbench.store.unfinished import Begun
 
@@ -57,6 +57,7 @@ def run(
     """
     run_id = run_id or new_run_id()
     done = {record.cell.key: record for record in recorded}
+    precise: set[Circumstances] = set()
     limits_by_id = {key: found.to_dict() for key, found in (limits or {}).items()}
 
     def group(todo: Sequence[Cell], *, companions: Sequence[Cell] = (), baseline: str = "") -> Group:
@@ -70,6 +71,7 @@ def run(
             baseline=baseline,
             project=project or {},
             kind=kind,
+            precise=precise,
         )
         outcomes = Outcomes(
             open=OpenCells(assignments=[*open_cells, *beside]),

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from attnbench.record import Status, Value
 
+BESIDE = " beside"
+"""What ``verified`` says after the type of an exact copy that a cell was held against."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objection:
@@ -49,6 +52,16 @@ def verdict(
         return Status.REJECTED, "; ".join(sure), dict(found)
     suspicions = "; ".join(each.line for each in objections)
     return Status.OK, "", {**found, **timed, **({"suspicious": suspicions} if suspicions else {})}
+
+
+def is_beside_exact(metrics: Mapping[str, Value]) -> bool:
+    """Return whether a row's calls were held against a copy that is exact beside their type.
+
+    Example:
+        >>> is_beside_exact({"verified": "5 of 31, float64 beside"}), is_beside_exact({"verified": "5 of 31"})
+        (True, False)
+    """
+    return BESIDE in str(metrics.get("verified") or "")
 
 
 def unverified(

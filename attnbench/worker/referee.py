@@ -37,6 +37,7 @@ def judge(job: Job, say: events.Say) -> None:
     device = devices.of(first.device)
     device.set_up(threads=_threads(job))
     exacting = _exacting(job)
+    gc.freeze()  # what torch and timm have made stays: looking through it takes a tenth of a second for each cell
     for index, assignment in enumerate(job.assignments):
         events.enter(say, index)("verifying")
         with torch_state.restored():
@@ -68,20 +69,31 @@ def _exacting(job: Job) -> frozenset[int]:
     """Return the places of cells whose precision is looked at whatever that costs.
 
     These are all beside a plugin. Without one, what computes in fewer bits than its type has is the machine, which
-    does so in every cell: the quickest shows it, and the others where it costs little.
+    does so in every cell: the quickest of a run's first group shows it, and the others where it costs little.
     """
     cells = range(len(job.assignments))
     if any(each.foreign or each.cell.runtime != runtimes.TORCH for each in job.assignments):
         return frozenset(cells)
+    if job.precise:
+        return frozenset()
     return frozenset([min(cells, key=lambda index: float(job.assignments[index].timed.get("latency_median_s") or 0))])
 
 
 def _verdict(assignment: Assignment, job: Job, *, exacting: bool) -> Verification:
     cell = assignment.cell
-    taken_s = float(assignment.timed.get("running_s") or 0)
+    taken_s, layer_s = (float(assignment.timed.get(name) or 0) for name in ("running_s", "latency_median_s"))
+    call_s = layer_s * (cell.depth or 1)
     try:
         evidence = Evidence.read(Path(job.evidence) / cell.key)
-        return verify(cell, evidence, seed=job.settings.seed, taken_s=taken_s, shown_by=again(cell), exacting=exacting)
+        return verify(
+            cell,
+            evidence,
+            seed=job.settings.seed,
+            taken_s=taken_s,
+            shown_by=again(cell),
+            call_s=call_s,
+            exacting=exacting,
+        )
     except Exception as error:  # a plugin may raise anything, and evidence may be anything
         said = raised.in_words(error, most=300)
         doubt = Objection(said=f"its timed calls could not be verified: {said}", sure=False)

@@ -56,4 +56,6 @@ def make_calls(one: Ready, path: Path, *, calls: int, before: Callable[[Ready], 
 def verified(cell: Cell, path: Path, *, calls: int = 8, taken_s: float = 1e6, exacting: bool = True) -> Verification:
     """Make calls of a cell, and verify them."""
     evidence = make_calls(ready(cell), path, calls=calls)
-    return verification.verify(cell, evidence, seed=0, taken_s=taken_s, shown_by="attnbench run", exacting=exacting)
+    return verification.verify(
+        cell, evidence, seed=0, taken_s=taken_s, shown_by="attnbench run", call_s=1.0, exacting=exacting
+    )

@@ -30,10 +30,11 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def judged(folder: Path, *assignments: Assignment) -> list[Event]:
+def judged(folder: Path, *assignments: Assignment, precise: bool = False) -> list[Event]:
     """Return what a referee says of cells of which calls were made beside a witness."""
     job = Job(
-        assignments=assignments, baseline="", settings=Settings(), samples=str(folder), evidence=str(folder)
+        assignments=assignments, baseline="", settings=Settings(), samples=str(folder), evidence=str(folder),
+        precise=precise,
     )  # fmt: skip
     events: list[Event] = []
     referee.judge(job, events.append)
@@ -42,7 +43,7 @@ def judged(folder: Path, *assignments: Assignment) -> list[Event]:
 
 def timed(cell: Cell, folder: Path, *objections: Objection) -> Assignment:
     make_calls(ready(cell), folder / cell.key, calls=3)
-    return Assignment(cell=cell, timed={"latency_median_s": 1.0, "running_s": 1.0}, objections=objections)
+    return Assignment(cell=cell, timed={"latency_median_s": 0.1, "running_s": 1.0}, objections=objections)
 
 
 def test_each_cell_is_entered_and_gets_a_verdict_that_is_its_own(tmp_path: Path) -> None:
@@ -60,7 +61,7 @@ def test_each_cell_is_entered_and_gets_a_verdict_that_is_its_own(tmp_path: Path)
     assert "latency_median_s" not in cheats["metrics"]
     assert (honest["status"], honest["reason"]) == (Status.OK, "")
     assert honest["metrics"].pop("running_s") > 1.0  # the calls of its copies are calls too
-    assert honest["metrics"] == {"verified": "3 of 3, float64 beside", "latency_median_s": 1.0}
+    assert honest["metrics"] == {"verified": "3 of 3, float64 beside", "latency_median_s": 0.1}
     assert cheats["own"]
     assert honest["own"]
 
@@ -70,9 +71,20 @@ def test_beside_no_plugin_the_precision_of_the_quickest_cell_alone_is_looked_at_
 ) -> None:
     monkeypatch.setattr("attnbench.worker.verification._EXACT", 1e9)
     slow, quick = timed(HONEST, tmp_path), timed(cell_of("swin"), tmp_path)
-    quick = replace(quick, timed=dict(quick.timed) | {"latency_median_s": 0.5})
+    quick = replace(quick, timed=dict(quick.timed) | {"latency_median_s": 0.05})
     events = judged(tmp_path, slow, quick)
     assert [each["metrics"]["verified"] for each in events[1::2]] == ["3 of 3", "3 of 3, float64 beside"]
+    again = judged(tmp_path, slow, quick, precise=True)  # an earlier group has shown it
+    assert [each["metrics"]["verified"] for each in again[1::2]] == ["3 of 3", "3 of 3"]
+
+
+def test_beside_a_plugin_the_precision_of_all_is_looked_at_whatever_an_earlier_group_has_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("attnbench.worker.verification._EXACT", 1e9)
+    theirs = replace(HONEST, distribution="theirs 1.0")
+    _, event = judged(tmp_path, timed(theirs, tmp_path), precise=True)
+    assert event["metrics"]["verified"] == "3 of 3, float64 beside"
 
 
 @pytest.mark.parametrize(("sure", "status"), [(True, Status.REJECTED), (False, Status.OK)])

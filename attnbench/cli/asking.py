@@ -25,8 +25,8 @@ _OPTIONS = (
     click.option(
         "--accuracy",
         metavar="DATASET",
-        help="Also train on shift, recall, recall-pairs, digits, fashion-mnist, folder:PATH, "
-        "torch/NAME, hfds/NAME, wds/NAME:FOLDER.",
+        help="Also train on shift, recall, recall-pairs, same-different, digits, fashion-mnist, "
+        "folder:PATH, torch/NAME, hfds/NAME, wds/NAME:FOLDER.",
     ),
     commas_option(
         "--checkpoint",

@@ -34,8 +34,8 @@ def tasks(
 ) -> None:
     """Have mechanisms learn tasks that are generated from a seed, and say who holds how far, and why no farther.
 
-    A TASK is shift, recall or recall-pairs, or with other values of its axis shift:offset=3,6; without any, all are
-    learned. Running the same command again goes on where it was left, within a mechanism too.
+    A TASK is shift, recall, recall-pairs or same-different, or with other values of its axis shift:offset=3,6; without
+    any, all are learned. Running the same command again goes on where it was left, within a mechanism too.
     """
     from attnbench.child import start_server  # noqa: PLC0415
     from attnbench.plugins.registry import discover  # noqa: PLC0415

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from attnbench import files
+from attnbench.accuracy.data import places
 from attnbench.accuracy.tasks.table import TASKS, read
 from attnbench.errors import DataError, StoreError, UsageError
 from attnbench.plan.given import settings_of
@@ -52,7 +53,7 @@ def run(
 
     Args:
         given: options of a run by their names, those that are None left out.
-        tasks: those to learn, all that there are if none is named.
+        tasks: those to learn, if none is named all whose images are there.
         out: folder with a run for each task.
         fresh: put what the folders hold aside.
         markdown: the page to write.
@@ -66,7 +67,7 @@ def run(
     _refuse_others(tasks)
     settings, folder = settings_of(given), out or RESULTS
     found: dict[str, tuple[Record, ...]] = {}
-    for dataset, planned in _plans(given, tasks or tuple(TASKS), settings).items():
+    for dataset, planned in _plans(given, tasks or _all_that_can_be_learned(console), settings).items():
         place = folder / re.sub(r"[^A-Za-z0-9.-]+", "-", dataset)
         learned = session.measure(
             planned, settings=settings, folder=place, fresh=fresh, retry=False, console=console, command=command
@@ -86,6 +87,15 @@ def run(
     for path in (*pictures.values(), *filter(None, [markdown])):
         console.print(Text(str(path)), soft_wrap=True)
     return False
+
+
+def _all_that_can_be_learned(console: Console) -> tuple[str, ...]:
+    """Return every task but those whose images are not there, which are named."""
+    without = () if places.FASHION_MNIST.is_dir() else tuple(name for name, task in TASKS.items() if task.garments)
+    for name in without:
+        said = f"{name} is left out: it shows Fashion-MNIST; install Debian's package dataset-fashion-mnist"
+        console.print(Text(said), soft_wrap=True)
+    return tuple(name for name in TASKS if name not in without)
 
 
 def _plans(given: Mapping[str, Any], tasks: Sequence[str], settings: Settings) -> dict[str, Sweep]:

@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
+from attnbench.accuracy.data import places
 from attnbench.accuracy.tasks import table
 from attnbench.cli.tasking import tasks
 from attnbench.errors import UsageError
 from attnbench.record import Cell, Record, Status, Task
 from attnbench.report import tasks as task_pages
 from attnbench.report.page.markdown import markdown
+from attnbench.runs import tasks as learning
 
 CURVES = {
     "whole": ("1: 1 1; 2: 1 1; 16: 1 0.9", "1: 1; 2: 1; 16: 1"),
@@ -75,3 +78,16 @@ def test_a_data_set_is_no_task(name: str, tmp_path: Path) -> None:
     done = CliRunner().invoke(tasks, [name, "--mechanisms", "qna", "--out", str(tmp_path / "out")])
     assert isinstance(done.exception, UsageError)
     assert f"{name} is no task" in done.exception.mistakes[0]
+
+
+def test_without_fashion_mnist_what_shows_it_is_left_out_with_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(places, "FASHION_MNIST", tmp_path / "none")
+    found = learning._all_that_can_be_learned(Console(width=60))
+    assert found == ("shift", "recall", "recall-pairs")
+    assert capsys.readouterr().out == (
+        "same-different is left out: it shows Fashion-MNIST; install Debian's package dataset-fashion-mnist\n"
+    )
+    monkeypatch.setattr(places, "FASHION_MNIST", tmp_path)
+    assert learning._all_that_can_be_learned(Console()) == tuple(table.TASKS)

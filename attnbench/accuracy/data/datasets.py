@@ -17,6 +17,7 @@ from attnbench.accuracy.data import fashion
 from attnbench.accuracy.data.images import in_colour
 from attnbench.accuracy.data.sources import Folder, HuggingFace, Source, Torchvision, WebShards
 from attnbench.accuracy.data.splits import Dataset, Files, Pixels
+from attnbench.accuracy.tasks import garments
 from attnbench.accuracy.tasks.table import TASKS, is_task, read
 from attnbench.devices import machine
 from attnbench.errors import DataError, did_you_mean
@@ -36,7 +37,9 @@ def check(name: str) -> None:
         DataError: it is not, or there is none of that name; the message says what would do.
     """
     if is_task(name):
-        read(name)
+        task = read(name).task
+        if task.garments:
+            garments.check(task)
     elif folder := fashion.folder_of(name):
         fashion.check(folder)
     elif name != DIGITS:

@@ -17,12 +17,12 @@ import torch
 from numpy import ndarray
 
 from attnbench import files
+from attnbench.accuracy.data import places
 from attnbench.accuracy.data.splits import Dataset, Pixels
 from attnbench.errors import DataError
 
 NAME = "fashion-mnist"
-FOLDER = Path("/usr/share/datasets/fashion-mnist")
-"""Where Debian's package puts it."""
+FOLDER = places.FASHION_MNIST
 SIDE, KINDS = 28, 10
 _SPLITS = {"train": 60_000, "t10k": 10_000}
 _IMAGES, _LABELS = 0x803, 0x801

@@ -17,8 +17,9 @@ from torch import nn
 
 from attnbench import devices
 from attnbench.accuracy.proxy import FEWEST_SEEDS, failures, interval
+from attnbench.accuracy.tasks.batch import UNASKED
 from attnbench.accuracy.tasks.curve import Curve
-from attnbench.accuracy.tasks.maps import UNASKED, asked_about, draw
+from attnbench.accuracy.tasks.maps import asked_about, draw
 from attnbench.accuracy.tasks.network import Build, build_network, dependence
 from attnbench.accuracy.tasks.table import BATCH, HELD_OUT, STEPS, AskedTask, ProbeTask
 from attnbench.accuracy.training import TrainingRecipe
@@ -204,7 +205,7 @@ def _epochs(model: nn.Module, task: ProbeTask, values: Sequence[int], *, seed: i
 def examine(model: nn.Module, task: ProbeTask, value: int) -> float:
     """Return the share that a model says right of what maps ask that it was not trained on."""
     model.eval()
-    batch = draw(task, seed=_EXAMINED_WITH, purpose="held out", maps=HELD_OUT, value=value)
+    batch = draw(task, seed=_EXAMINED_WITH, purpose="held out", maps=HELD_OUT, value=value, held_out=True)
     said = model(batch.maps.to(next(model.parameters()).device)).argmax(-1).cpu()
     asked = batch.targets != UNASKED
     return float((said == batch.targets)[asked].double().mean())

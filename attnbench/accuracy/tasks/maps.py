@@ -5,37 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from attnbench.accuracy.tasks import garments
+from attnbench.accuracy.tasks.batch import UNASKED, Draw, TaskBatch, WantedMaps, apart, distances
 from attnbench.accuracy.tasks.table import ProbeTask
 
 KEYS = 16
 """Keys that there are."""
 PRACTISED_PAIRS, EXAMINED_PAIRS = (2, 2, 4, 8), 8
 """Keys on a map, where the axis is their distance: few of them show first what is asked for."""
-UNASKED = -100
-"""The target of a token of which nothing is asked, which torch's cross-entropy leaves out."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskBatch:
-    """Maps with what is to be said of each token."""
-
-    maps: Float[Tensor, "batch height width channels"]
-    targets: Int[Tensor, "batch height width"]
-    """The number of a symbol, ``UNASKED`` where nothing is asked."""
-
-
-Draw: TypeAlias = Callable[[ProbeTask, torch.Generator, int, int], TaskBatch]
-"""Of a task, what to draw from, how many maps, and the value of the axis."""
-
-
-def draw(task: ProbeTask, *, seed: int, purpose: str, maps: int, value: int) -> TaskBatch:
+def draw(task: ProbeTask, *, seed: int, purpose: str, maps: int, value: int, held_out: bool = False) -> TaskBatch:
     """Return a batch that the seed and its purpose decide.
 
     Args:
@@ -44,10 +30,14 @@ def draw(task: ProbeTask, *, seed: int, purpose: str, maps: int, value: int) -> 
         purpose: which batch it is; no two draw the same.
         maps: how many.
         value: of the task's axis.
+        held_out: whether they are of images that nothing is trained on, where a task shows any.
+
+    Raises:
+        DataError: images that a task shows are not there, or cannot be read.
     """
     digits = hashlib.sha256(f"{seed} {task.name} {value} {purpose}".encode()).digest()[:7]
     generator = torch.Generator().manual_seed(int.from_bytes(digits))
-    return _DRAWN[task.name](task, generator, maps, value)
+    return _DRAWN[task.name](WantedMaps(task=task, generator=generator, maps=maps, value=value, held_out=held_out))
 
 
 def channels(task: ProbeTask) -> int:
@@ -60,8 +50,9 @@ def asked_about(task: ProbeTask, value: int) -> Bool[Tensor, "asked source"]:
     return _ASKED[task.name](task, value)
 
 
-def _shift(task: ProbeTask, generator: torch.Generator, maps: int, value: int) -> TaskBatch:
+def _shift(wanted: WantedMaps) -> TaskBatch:
     """A symbol on every token, and where it lies; asked is the symbol ``value`` tokens to the left."""
+    task, generator, maps, value = wanted.task, wanted.generator, wanted.maps, wanted.value
     symbols = torch.randint(task.symbols, (maps, task.height, task.width), generator=generator)
     targets = torch.full_like(symbols, UNASKED)
     targets[:, :, value:] = symbols[:, :, : task.width - value]
@@ -71,12 +62,13 @@ def _shift(task: ProbeTask, generator: torch.Generator, maps: int, value: int) -
 
 
 def _shift_asked(task: ProbeTask, value: int) -> Bool[Tensor, "asked source"]:
-    down, right = _apart(task)
+    down, right = apart(task)
     return (down == 0) & (right == value)
 
 
-def _recall(task: ProbeTask, generator: torch.Generator, maps: int, value: int) -> TaskBatch:
+def _recall(wanted: WantedMaps) -> TaskBatch:
     """Maps on which the keys that are asked for lie ``value`` tokens away, more than half of that; 0 for anywhere."""
+    task, generator, maps, value = wanted.task, wanted.generator, wanted.maps, wanted.value
     pairs = EXAMINED_PAIRS
     if value == 0:
         pairs = PRACTISED_PAIRS[int(torch.randint(len(PRACTISED_PAIRS), (), generator=generator))]
@@ -89,13 +81,12 @@ def _recall(task: ProbeTask, generator: torch.Generator, maps: int, value: int) 
 
 
 def _recall_asked(task: ProbeTask, value: int) -> Bool[Tensor, "asked source"]:
-    down, right = _apart(task)
-    distance = torch.maximum(down.abs(), right.abs())
+    distance = distances(task)
     return (distance <= value) & (2 * distance > value)
 
 
-def _recall_pairs(task: ProbeTask, generator: torch.Generator, maps: int, value: int) -> TaskBatch:
-    found = _keys_and_values(task, generator, maps, value)
+def _recall_pairs(wanted: WantedMaps) -> TaskBatch:
+    found = _keys_and_values(wanted.task, wanted.generator, wanted.maps, wanted.value)
     return TaskBatch(maps=found.maps, targets=found.targets)
 
 
@@ -138,13 +129,6 @@ def _one_hot(numbers: Int[Tensor, "batch tokens"], count: int) -> Float[Tensor, 
     return F.one_hot(numbers, count + 1)[..., :count].float()
 
 
-def _apart(task: ProbeTask) -> tuple[Int[Tensor, "one other"], Int[Tensor, "one other"]]:
-    """Return how many rows and columns each token lies below and to the right of each other one."""
-    numbers = torch.arange(task.height * task.width)
-    rows, columns = numbers // task.width, numbers % task.width
-    return rows[:, None] - rows, columns[:, None] - columns
-
-
 def _places(height: int, width: int) -> Float[Tensor, "height width both"]:
     """Return each token's row and column, one-hot: what a mechanism without a position embedding has to be told."""
     rows = torch.eye(height)[:, None].expand(height, width, height)
@@ -152,7 +136,10 @@ def _places(height: int, width: int) -> Float[Tensor, "height width both"]:
     return torch.cat([rows, columns], -1)
 
 
-_DRAWN: Mapping[str, Draw] = {"shift": _shift, "recall": _recall, "recall-pairs": _recall_pairs}
+_DRAWN: Mapping[str, Draw] = {
+    "shift": _shift, "recall": _recall, "recall-pairs": _recall_pairs, "same-different": garments.draw_pairs,
+}  # fmt: skip
 _ASKED: Mapping[str, Callable[[ProbeTask, int], Bool[Tensor, "asked source"]]] = {
     "shift": _shift_asked, "recall": _recall_asked, "recall-pairs": _recall_pairs_asked,
+    "same-different": garments.pairs_asked_about,
 }  # fmt: skip

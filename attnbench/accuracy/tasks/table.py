@@ -40,6 +40,8 @@ class ProbeTask:
 
     Empty where each value is trained for by itself.
     """
+    garments: bool = False
+    """Whether maps show garments of Fashion-MNIST."""
     epochs: int
     """Epochs, each of ``STEPS`` batches, that comparing mechanisms takes."""
 
@@ -76,6 +78,11 @@ _ROWS = (
         name="recall-pairs", help="find the key that is asked for, and name its value, by how many keys there are",
         axis="pairs", unit="keys with their values", values=(4, 8, 16), within=whole(2, 16, "pairs"),
         height=6, width=24, symbols=8, practised=(2, 4, 2, 8, 2, 16), epochs=12,
+    ),
+    ProbeTask(
+        name="same-different", help="say whether a garment is the one that is shown a distance away, or another",
+        axis="distance", unit="tokens", values=(1, 2, 4, 8, 16), within=whole(1, 23, "tokens"),
+        height=6, width=24, symbols=2, practised=(0,), epochs=12, garments=True,
     ),
 )  # fmt: skip
 

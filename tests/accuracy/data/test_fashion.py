@@ -1,12 +1,11 @@
 """Fashion-MNIST from its own files: read as it is, and what is said where it is not there."""
 
-import gzip
 import re
 import struct
 
-import numpy as np
 import pytest
 import torch
+from garment_files import write_garments
 
 from attnbench.accuracy.data import datasets, fashion
 from attnbench.errors import DataError
@@ -16,22 +15,9 @@ SPLITS = {"train": 7, "t10k": 5}
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A data set of a few images in the files of the whole one; those to train on packed, the others not."""
+    """A data set of a few images in the files of the whole one."""
     monkeypatch.setattr(fashion, "_SPLITS", SPLITS)
-    draw = np.random.default_rng(0)
-    for split, count in SPLITS.items():
-        images = draw.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-        labels = np.arange(count, dtype=np.uint8)
-        for kind, head, body in (
-            ("images-idx3", struct.pack(">4I", 0x803, count, 28, 28), images),
-            ("labels-idx1", struct.pack(">2I", 0x801, count), labels),
-        ):
-            content = head + body.tobytes()
-            path = tmp_path / f"{split}-{kind}-ubyte"
-            if split == "train":
-                path = path.with_name(f"{path.name}.gz")
-                content = gzip.compress(content)
-            path.write_bytes(content)
+    write_garments(tmp_path, SPLITS)
     return tmp_path
 
 

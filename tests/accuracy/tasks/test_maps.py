@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from attnbench.accuracy.tasks.maps import EXAMINED_PAIRS, KEYS, UNASKED, asked_about, channels, draw
+from attnbench.accuracy.tasks.batch import UNASKED
+from attnbench.accuracy.tasks.maps import EXAMINED_PAIRS, KEYS, asked_about, channels, draw
 from attnbench.accuracy.tasks.table import TASKS
 
 SHIFT = TASKS["shift"]

@@ -48,10 +48,10 @@ class _Group:
     each: int = 1
     """Calls that are timed in turn, those of a baseline that has its row included."""
 
-    def learn(self) -> None:
-        """Note what a cell takes, as far as that is known by now."""
+    def learn(self, *, to_come_each_s: float = 0.0) -> None:
+        """Note what a cell takes, as far as that is known by now, and what is expected to come to it."""
         ended = self.total if self.is_timed else self.total - len(self.left)
-        self.work_each_s = self.work_s / ended
+        self.work_each_s = self.work_s / ended + to_come_each_s
 
 
 class TimeLeft:
@@ -92,7 +92,7 @@ class TimeLeft:
             elif self._at_work.work_each_s is None:
                 self._at_work.each = len(progress.cells)
                 self._at_work.prepared_s = self._at_work.work_s
-                self._at_work.learn()
+                self._at_work.learn(to_come_each_s=self._verifying_each_s(self._at_work))
 
     def end(self, cell: Cell, now_s: float) -> None:
         """Take in that a cell has its row."""
@@ -103,7 +103,7 @@ class TimeLeft:
         group.left.discard(cell.key)
         group.worked_s = group.work_s
         group.timed = group.timing_s > 0
-        if group.timed or not (group.is_timed and group.left):
+        if not (group.is_timed and group.left):
             group.learn()
 
     def seconds(self, now_s: float) -> float | None:
@@ -140,9 +140,14 @@ class TimeLeft:
         return timing_s + max(whole_s - own_s, each_s * untouched)
 
     def _verifying_each_s(self, group: _Group) -> float:
-        """Return how long cells took after their timing, by the nearest group that is through; 0 while none is."""
+        """Return how long cells take after their timing, by the nearest group that is through.
+
+        While none is, it is what the warm-up took: both are a few calls of each.
+        """
         nearest = self._nearest(group, [one for one in self._groups.values() if one.timed and not one.left])
-        return (nearest.work_s - nearest.prepared_s) / nearest.total if nearest else 0.0
+        if nearest is None:
+            return group.warming_s / group.total
+        return (nearest.work_s - nearest.prepared_s) / nearest.total
 
     def _is_timing(self, group: _Group) -> bool:
         return group is self._at_work and self._now is not None and self._now.phase == TIMING

@@ -114,3 +114,12 @@ def test_what_is_verified_after_a_timing_is_part_of_what_is_left_of_it() -> None
     told = list(sweep.group(sweep.groups[1], 4, 30))
     at_end_of_timing = told[3 * 5 + 1 + 30]
     assert at_end_of_timing == pytest.approx(3)
+
+
+def test_verifying_is_expected_to_take_what_the_warm_up_took_until_a_group_was_verified() -> None:
+    sweep = Sweep(cells(64), cells(64 + 8))
+    told = list(sweep.group(sweep.groups[0], 4, 30, warm_s=3))
+    timing = told[3 * 5 + 4 :][:31]
+    assert timing[-1] == pytest.approx(3 + 30 + 3 * 4 + 3 + 3, rel=0.1)  # a second a cell, and another such group
+    verifying = told[-3 * 2 :]
+    assert verifying == sorted(verifying, reverse=True)

@@ -53,14 +53,22 @@ const grid = document.getElementById("grid");
 const status = create("p", { className: "faint" });
 status.setAttribute("role", "status");
 const cellOf = new Map();
-// Only what is in sight is drawn: a page of thousands of runs opens as fast as one of ten.
+// Only what is in sight is drawn: a page of thousands of runs opens as fast as one of ten. On paper all is in sight.
+const waiting = new Set();
 const sight = new IntersectionObserver((entries) => {
-  for (const { target, isIntersecting } of entries) if (isIntersecting) { sight.unobserve(target); show(target, cellOf.get(target)); }
+  for (const { target, isIntersecting } of entries) if (isIntersecting) drawOnce(target);
 }, { rootMargin: "200px" });
+
+function drawOnce(frame) {
+  sight.unobserve(frame);
+  if (waiting.delete(frame)) show(frame, cellOf.get(frame));
+}
+
+addEventListener("beforeprint", () => [...waiting].forEach(drawOnce));
 
 function renew() {
   for (const view of drawings.values()) view.finalize();
-  drawings.clear(); cellOf.clear(); sight.disconnect();
+  drawings.clear(); cellOf.clear(); sight.disconnect(); waiting.clear();
   const cells = shownCells();
   grid.replaceChildren(...cells.map((cell) => {
     const machines = [...new Set(cell.lines.map((line) => line.machine))];
@@ -78,7 +86,7 @@ function renew() {
     cellOf.set(frame, cell);
     return frame;
   }));
-  for (const frame of grid.children) sight.observe(frame);
+  for (const frame of grid.children) { waiting.add(frame); sight.observe(frame); }
   const all = data.cells.filter((cell) => cell.metric === choice.metric).length;
   status.textContent = `${cells.length} of ${all} cells`;
 }

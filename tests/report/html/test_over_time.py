@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -123,3 +124,15 @@ def test_it_draws_what_is_in_sight_without_complaint_or_request(
     assert browser.run("document.querySelector('#grid figcaption').innerText") == "m3, 64"
     browser.run("document.querySelector('#controls [type=checkbox]').click()")
     assert browser.run("document.querySelectorAll('#grid > div').length") == 1
+
+
+@needs_browser
+def test_on_paper_all_is_drawn_also_what_nobody_has_scrolled_to(browser: Browser, text: str, tmp_path: Path) -> None:
+    file = tmp_path / "history.html"
+    file.write_text(text, encoding="utf-8")
+    browser.call("Emulation.setEmulatedMedia", features=[])
+    browser.open(file)
+    assert browser.run(DRAWN) < 30
+    printed = base64.b64decode(browser.call("Page.printToPDF", printBackground=True)["data"])
+    assert browser.run(DRAWN) == 30
+    assert printed.count(b"/Type /Page\n") >= 10  # three plots a page

@@ -33,7 +33,7 @@ Progress = Callable[[int, int], None]
 
 _FOR_DIGITS = Pyramid(dims=(24, 48, 96), depths=(2, 2, 1), heads=(2, 4, 8), mlp_ratio=2, patch=1)
 _FOR_THUMBNAILS = Pyramid(dims=(64, 128, 256), depths=(2, 2, 2), heads=(2, 4, 8), mlp_ratio=2, patch=2)
-_FOR_PHOTOS = Pyramid(dims=(64, 128, 256, 512), depths=(2, 2, 2, 2), heads=(2, 4, 8, 16))
+FOR_PHOTOS = Pyramid(dims=(64, 128, 256, 512), depths=(2, 2, 2, 2), heads=(2, 4, 8, 16))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,9 +159,14 @@ def remark(scores: Sequence[Score]) -> str:
 
 
 def backbone(build: Build, data: Dataset, *, seed: int) -> Backbone:
-    """Return a backbone sized for a data set. For one seed, all but the mechanism starts from the same weights."""
+    """Return a backbone sized for a data set, as ``seeded`` makes it."""
+    return seeded(build, height=data.height, width=data.width, classes=data.classes, pyramid=sized_for(data), seed=seed)
+
+
+def seeded(build: Build, *, height: int, width: int, classes: int, pyramid: Pyramid, seed: int) -> Backbone:
+    """Return a backbone in which, for one seed, all but the mechanism starts from the same weights."""
     torch.manual_seed(seed)
-    model = Backbone(build, height=data.height, width=data.width, classes=data.classes, pyramid=sized_for(data))
+    model = Backbone(build, height=height, width=width, classes=classes, pyramid=pyramid)
     inside = {module for layer in model.modules() if isinstance(layer, Mechanism) for module in layer.modules()}
     torch.manual_seed(seed)
     for module in model.modules():
@@ -174,7 +179,7 @@ def backbone(build: Build, data: Dataset, *, seed: int) -> Backbone:
 def sized_for(data: Dataset) -> Pyramid:
     """Return a pyramid that suits a data set: the smaller its images, the fewer pixels to a token."""
     side = min(data.height, data.width)
-    pyramid = _FOR_DIGITS if side < 24 else _FOR_THUMBNAILS if side < 96 else _FOR_PHOTOS
+    pyramid = _FOR_DIGITS if side < 24 else _FOR_THUMBNAILS if side < 96 else FOR_PHOTOS
     return replace(pyramid, in_channels=data.channels)
 
 

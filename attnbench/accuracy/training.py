@@ -28,7 +28,7 @@ _LOOKED_AT = 8
 """Batches among which one with an image that can be read is looked for, to know its size."""
 _OF_SHARED_MEMORY = 0.8
 """The part of what is free there that batches may take."""
-_TOLD_EVERY_S = 1.0
+TOLD_EVERY_S = 1.0
 """How often a training says how far it is."""
 HALF = (torch.float16, torch.bfloat16)
 """Precisions that are computed in under autocast, on float32 weights."""
@@ -136,7 +136,7 @@ def fit(
         nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_norm)
         scaler.step(optimizer)
         scaler.update()
-        if alive and time.monotonic() - told_at >= _TOLD_EVERY_S:
+        if alive and time.monotonic() - told_at >= TOLD_EVERY_S:
             told_at = time.monotonic()
             alive(step / len(batches))
         if step % batches.steps == 0:

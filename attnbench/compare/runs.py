@@ -19,7 +19,6 @@ from typing import TypeGuard
 from attnbench import store
 from attnbench.compare.pairing import Matched, Pair, environment_differences, match
 from attnbench.compare.verdict import (
-    ACCURACY,
     DISTURBED,
     LATENCY,
     STATUS,
@@ -222,17 +221,18 @@ def _exact(pair: Pair) -> Iterator[Verdict]:
 
 
 def _accuracy(pair: Pair) -> Iterator[Verdict]:
-    missing = pair.missing(ACCURACY)
-    if missing is None:
-        return
-    base, head = (_estimate(record, ACCURACY) for record in (pair.base, pair.head))
-    kinds = [str(record.metrics.get("accuracy_kind")) for record in (pair.base, pair.head)]
-    if missing or kinds[0] != kinds[1] or base is None or head is None:
-        kind = f"accuracies of different kinds: {kinds[0]} / {kinds[1]}" if kinds[0] != kinds[1] else ""
-        yield _verdict(pair, ACCURACY, Outcome.NOT_COMPARED, reason=missing or kind or "no interval was recorded")
-        return
-    change = difference_of(head, base)
-    yield _verdict(pair, ACCURACY, judge_accuracy(change), change=change)
+    for metric in compared(Compared.DIFFERENCE):
+        missing = pair.missing(metric)
+        if missing is None:
+            continue
+        base, head = (_estimate(record, metric) for record in (pair.base, pair.head))
+        kinds = [str(record.metrics.get("accuracy_kind")) for record in (pair.base, pair.head)]
+        if missing or kinds[0] != kinds[1] or base is None or head is None:
+            kind = f"accuracies of different kinds: {kinds[0]} / {kinds[1]}" if kinds[0] != kinds[1] else ""
+            yield _verdict(pair, metric, Outcome.NOT_COMPARED, reason=missing or kind or "no interval was recorded")
+        else:
+            change = difference_of(head, base)
+            yield _verdict(pair, metric, judge_accuracy(change), change=change)
 
 
 def _judge_exact(metric: str, base: float, head: float) -> Outcome:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -25,7 +26,12 @@ DISTURBED = 1.5
 """Factor by which each end of the interval of two separate runs is moved out if one of them was disturbed. The samples
 of one run do not show how far a busy machine shifts all of them: eight runs of unchanged code, one after the other on a
 machine shared with other work, had medians up to 1.52 times apart, while their own intervals were 1 % wide."""
-LATENCY, ACCURACY, STATUS = "latency_median_s", "accuracy_top1", "status"
+LATENCY, STATUS = "latency_median_s", "status"
+SCORES: Mapping[str, str] = {
+    metric: METRICS[metric].heading if METRICS[metric].explained else "accuracy"
+    for metric in compared(Compared.DIFFERENCE)
+}
+"""What is judged by the interval of a difference, with what it is called in a summary."""
 
 
 class Outcome(StrEnum):
@@ -111,7 +117,8 @@ class Comparison:
             _changes("exact figures", self.exact) or unchanged,
         ]
         others = [(METRICS[metric].label, metric) for metric in compared(Compared.RATIO) if metric != LATENCY]
-        named = (*others, ("accuracy", ACCURACY), ("status", STATUS))
+        scores = [(said, metric) for metric, said in SCORES.items()]
+        named = (*others, *scores, ("status", STATUS))
         parts += [_changes(name, self.about(metric)) for name, metric in named]
         return "; ".join(part for part in parts if part)
 

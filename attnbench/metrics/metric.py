@@ -101,6 +101,8 @@ class Metric:
     low: str = ""
     """Metric that is the lower end of its 95 % interval; empty if it has none."""
     high: str = ""
+    per_seed: str = ""
+    """Metric that has the values of the seeds that it is the mean of, in a text; empty if it is no such mean."""
     limits: tuple[float, ...] = (0,)
     """Values on either side of which a reader understands different things: no shortened interval reaches over one."""
     compared: Compared = Compared.NOT

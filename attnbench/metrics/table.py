@@ -17,6 +17,14 @@ _KERNELS = ("torch_version", "gpu.name", "software.cpu_capability")
 _count = partial(Metric, unit="MACs", form=Form.DECIMAL, better=Better.LOWER, compared=Compared.EXACT)
 _doubted = ("suspicious", "macs_doubt")
 _memory = partial(Metric, unit="B", form=Form.BINARY, better=Better.LOWER, needs=Needs.MEMORY)
+_on_composites = partial(
+    Metric,
+    explained=True,
+    form=Form.PERCENT,
+    better=Better.HIGHER,
+    compared=Compared.DIFFERENCE,
+    needs=Needs.ACCURACY,
+)
 _time = partial(Metric, unit="s", form=Form.TIME, better=Better.LOWER, needs=Needs.LATENCY)
 
 _ROWS: dict[str, Metric] = {
@@ -168,12 +176,40 @@ _ROWS: dict[str, Metric] = {
         better=Better.HIGHER,
         low="accuracy_ci_low",
         high="accuracy_ci_high",
+        per_seed="accuracy_per_seed",
         compared=Compared.DIFFERENCE,
         needs=Needs.ACCURACY,
         budget="accuracy",
         gives_way=60,
         plot=Plot(name="accuracy", title="Accuracy against latency", against="latency_median_s"),
     ),
+    "miou": _on_composites(
+        label="mean intersection over union on composites, never beside ADE20K's (fraction)",
+        heading="composites mIoU",
+        low="miou_ci_low",
+        high="miou_ci_high",
+        per_seed="miou_per_seed",
+        gives_way=62,
+    ),
+    "miou_per_seed": Metric(label="mIoU on composites of each seed", needs=Needs.ACCURACY),
+    "ap_box": _on_composites(
+        label="average precision of boxes on composites, never beside COCO's (fraction)",
+        heading="composites box AP",
+        low="ap_box_ci_low",
+        high="ap_box_ci_high",
+        per_seed="ap_box_per_seed",
+        gives_way=63,
+    ),
+    "ap_box_per_seed": Metric(label="box AP on composites of each seed", needs=Needs.ACCURACY),
+    "ap_mask": _on_composites(
+        label="average precision of masks on composites, never beside COCO's (fraction)",
+        heading="composites mask AP",
+        low="ap_mask_ci_low",
+        high="ap_mask_ci_high",
+        per_seed="ap_mask_per_seed",
+        gives_way=64,
+    ),
+    "ap_mask_per_seed": Metric(label="mask AP on composites of each seed", needs=Needs.ACCURACY),
     "accuracy_top5": Metric(
         label="top-5 accuracy (fraction)", form=Form.PERCENT, better=Better.HIGHER, needs=Needs.ACCURACY
     ),

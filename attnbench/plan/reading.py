@@ -8,11 +8,13 @@ from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from attnbench.accuracy import classes
-from attnbench.axes import AXES, one_of
+from attnbench.accuracy.composites.table import is_composite
+from attnbench.axes import AXES, one_of, resolution
 from attnbench.devices import names
 from attnbench.errors import DataError, did_you_mean
+from attnbench.models.dense import DEFAULT_SIZE, DenseTask
 from attnbench.plan.preflight import Finding
-from attnbench.plan.request import Request
+from attnbench.plan.request import USUAL, Request
 from attnbench.record import Scope, Task
 
 UNTIL = {"counts": Task.COUNTS, "memory": Task.MEMORY, "latency": Task.COST}
@@ -32,6 +34,12 @@ def read(request: Request, devices: Sequence[str], mistakes: list[str]) -> Value
         if name in request.axes and not request.axes[name]:
             mistakes.append(f"--{name} is empty")
     return values
+
+
+def sizes_under(head: str, values: Values) -> Sequence[tuple[int, int]]:
+    """Return the image sizes that networks have under a head, or under none: those asked for, else what is usual."""
+    usual = DEFAULT_SIZE[DenseTask(head)] if head else resolution(USUAL)
+    return values["res"] or [usual]
 
 
 def depth(request: Request, mistakes: list[str]) -> Task:
@@ -65,7 +73,8 @@ def missing(request: Request, values: Values) -> list[str]:
         found.append("--scope network: name them with --networks, such as hat_net_small,swin_tiny_patch4_window7_224")
     if set(scopes) - {Scope.NETWORK} and not request.mechanisms:
         found.append("--scope backbone or layer: name mechanisms with --mechanisms")
-    if set(values["task"]) - {""} and Scope.NETWORK not in scopes:
+    on_networks_only = not is_composite(request.accuracy)  # elsewhere a mechanism's backbone has one, too
+    if set(values["task"]) - {""} and Scope.NETWORK not in scopes and on_networks_only:
         found.append("--task: heads are put on networks; name some with --networks")
     if request.networks and Scope.NETWORK not in scopes:
         found.append("--networks: add network to --scope")
@@ -84,7 +93,7 @@ def wrong_checkpoints(request: Request) -> list[str]:
         if name not in names
     ]
     found += duplicates("checkpoint", given) + wrong_order(request.class_order)
-    if not (request.accuracy and names):
+    if not (request.accuracy and names) or is_composite(request.accuracy):
         return found
     if not request.accuracy.startswith(_EVALUATED_ON):
         found.append(

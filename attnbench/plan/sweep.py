@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from attnbench.accuracy.composites import table as composites
 from attnbench.accuracy.tasks import table as tasks
-from attnbench.axes import AXES, DEFAULTS, INT8, Axis, resolution, texts, variant
+from attnbench.axes import AXES, DEFAULTS, INT8, Axis, texts, variant
 from attnbench.errors import UsageError
-from attnbench.models.dense import DEFAULT_SIZE, DenseTask
 from attnbench.models.pyramid import SWIN_T_SIZED
-from attnbench.plan import preflight
+from attnbench.plan import on_composites, preflight
 from attnbench.plan import reading as axes_of
 from attnbench.plan.preflight import Finding, Preflight
 from attnbench.plan.reading import Values
-from attnbench.plan.request import USUAL, Request
+from attnbench.plan.request import Request
 from attnbench.plugins.options import aliased, split
 from attnbench.record import Cell, Mode, Options, Scope, Status, Task
 from attnbench.runs.job import Settings
@@ -72,6 +72,7 @@ def plan(request: Request, looked_at: Preflight) -> Sweep:
     values = axes_of.read(request, looked_at.devices, mistakes)
     task = axes_of.depth(request, mistakes)
     mistakes += axes_of.missing(request, values) + axes_of.wrong_checkpoints(request)
+    mistakes += on_composites.mistakes(request, values)
     findings = _without_repeated_baseline(request, looked_at.findings)
     mistakes += axes_of.duplicates("mechanisms", [written(f.name, f.options) for f in findings if f.name])
     mistakes += axes_of.ambiguous(findings)
@@ -114,8 +115,7 @@ def _scenes(values: Values) -> Iterator[dict[str, Any]]:
     """Yield scopes, heads and image sizes that go together."""
     for scope in values["scope"]:
         for head in values["task"] if scope is Scope.NETWORK else [""]:
-            usual = DEFAULT_SIZE[DenseTask(head)] if head else resolution(USUAL)
-            for height, width in values["res"] or [usual]:
+            for height, width in axes_of.sizes_under(head, values):
                 yield {"scope": scope, "head": head, "height": height, "width": width}
 
 
@@ -144,7 +144,9 @@ def _accuracy_cells(request: Request, values: Values, findings: Sequence[Finding
     if not request.accuracy:
         return
     for finding in findings:
-        if finding.wanted.network:
+        if composites.is_composite(request.accuracy):
+            yield from (_named(cell, finding) for cell in on_composites.cells(request, values, finding.wanted.network))
+        elif finding.wanted.network:
             yield from _evaluations(request, values, finding)
         else:
             yield _training(request, values, finding)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from attnbench import axes as table_of_axes
 from attnbench import inert
-from attnbench.metrics import METRICS, format_value, is_number
+from attnbench.metrics import METRICS, Compared, compared, format_value, is_number
 
 _PLACES = {"device": {"machine": "{}"}}
 """What is said behind an axis though it is none: what the device was."""
@@ -162,7 +162,7 @@ def counted(rows: pd.DataFrame) -> list[tuple[tuple[str, ...], Any]]:
 
 def accuracy_conditions(rows: pd.DataFrame) -> str:
     """Return what accuracy figures are: their kind, data set, seeds and epochs, where they all share it."""
-    measured = rows[rows["accuracy_top1"].map(is_number).astype(bool)]
+    measured = rows[rows[[*compared(Compared.DIFFERENCE)]].map(is_number).any(axis=1)]
     sayings = {"accuracy_kind": "{}", "dataset": "on {}", "epochs": "{} epochs", "accuracy_seeds": "{} seeds"}
     said = [
         saying.format(_plain(measured[column].iloc[0]))

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
 import pandas as pd
 
 from attnbench.axes import AXES, INT8
-from attnbench.metrics import METRICS
+from attnbench.metrics import METRICS, Needs, of
 from attnbench.record import Cell, Record, Task
 from attnbench.report.columns import COLUMNS
 
 _FIELDS = {column: name for axis in AXES.values() for column, name in zip(axis.columns, axis.fields, strict=True)}
+_OF_ACCURACY = frozenset(of(Needs.ACCURACY))
 _OF_ONE_SCOPE = [column for axis in AXES.values() if axis.scope for column in axis.columns]
 
 
@@ -23,12 +25,13 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
     """Return one row per cost cell, with the accuracy of the same mechanism and options beside it.
 
     A network's accuracy stands beside its costs at the image size that it was evaluated at; beside what was quantised,
-    the accuracy of that. Of several accuracies, that
+    the accuracy of that; beside its costs under a head, what it came to under that head where it was trained under one.
+    Of several accuracies, that
     of the row's own run stands there, otherwise the last. What only the accuracy was asked of has a row as well.
     """
     accuracies = {_who(record.cell): record for record in records if record.cell.task is Task.ACCURACY}
     own = {(_who(record.cell), record.run_id): record for record in records if record.cell.task is Task.ACCURACY}
-    costs = [(_who(record.cell), record) for record in records if record.cell.task is not Task.ACCURACY]
+    costs = [(_whose(record.cell, accuracies), record) for record in records if record.cell.task is not Task.ACCURACY]
     found = [_row(record) | _accuracy(own.get((who, record.run_id)) or accuracies.get(who)) for who, record in costs]
     seen = {who for who, _ in costs}
     found += [_row(record) | _accuracy(record) for who, record in accuracies.items() if who not in seen]
@@ -38,9 +41,15 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def _who(cell: Cell) -> tuple[object, ...]:
-    size = (cell.height, cell.width) if cell.network else ()
+    size = (cell.height, cell.width, cell.head) if cell.network else ()
     quantized = (cell.dtype, cell.runtime) if cell.dtype == INT8 else ()
     return cell.mechanism, cell.network, _options(cell), cell.distribution, size, quantized
+
+
+def _whose(cell: Cell, known: Container[tuple[object, ...]]) -> tuple[object, ...]:
+    """Return by what the accuracy that stands beside a cell's costs is known: under its head, else of the network."""
+    who = _who(cell)
+    return who if not cell.head or who in known else _who(replace(cell, head=""))
 
 
 def _options(cell: Cell) -> str:
@@ -85,7 +94,7 @@ def _axes(cell: Cell) -> dict[str, Any]:
 def _accuracy(record: Record | None) -> dict[str, Any]:
     if record is None:
         return {}
-    measured = {name: value for name, value in record.metrics.items() if name.startswith("accuracy_")}
+    measured = {name: value for name, value in record.metrics.items() if name in _OF_ACCURACY}
     return measured | {
         "accuracy_status": record.status.value,
         "accuracy_reason": record.reason,

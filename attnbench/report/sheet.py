@@ -136,10 +136,13 @@ def _scale(metric: str, rows: pd.DataFrame) -> Scale:
 
 def _measure(metric: str, unit: Scale, accuracy: str) -> Measure:
     found = METRICS[metric]
+    said = [found.label] if found.explained else []
+    # Of what is scored alone: what follows from a score is explained by itself.
+    said += [accuracy] if found.needs is Needs.ACCURACY and (found.ends or not found.explained) else []
     return Measure(
         heading=found.heading,
         unit="" if found.ratio_of else unit.unit,
-        meaning=found.label if found.explained else accuracy if found.needs is Needs.ACCURACY else "",
+        meaning="; ".join(filter(None, said)),
         gives_way=found.gives_way,
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attnbench.compare.blocks import POWER
-from attnbench.compare.verdict import ACCURACY, ACCURACY_MARGIN, LATENCY, STATUS, Comparison, Outcome, Verdict
+from attnbench.compare.verdict import ACCURACY_MARGIN, LATENCY, SCORES, STATUS, Comparison, Outcome, Verdict
 from attnbench.metrics import METRICS, Compared, compared, format_interval, format_value, is_number
 from attnbench.report.naming import names, shared
 from attnbench.report.page.blocks import (
@@ -49,7 +49,7 @@ def page(comparison: Comparison) -> Page:
 def _parts(comparison: Comparison) -> Iterator[Block]:
     cells = [verdict.cell for verdict in comparison.verdicts]
     named = names([*{cell.key: cell for cell in (*cells, *comparison.only_in_base, *comparison.only_in_head)}.values()])
-    latencies, accuracies = comparison.about(LATENCY), comparison.about(ACCURACY)
+    latencies = comparison.about(LATENCY)
     if latencies:
         title = f"Latency: {shared([verdict.cell for verdict in latencies])}"
         yield from _judged(title, "head / base", latencies, named)
@@ -57,8 +57,10 @@ def _parts(comparison: Comparison) -> Iterator[Block]:
         if metric != LATENCY and comparison.about(metric):
             label = METRICS[metric].label
             yield from _judged(f"{label[0].upper()}{label[1:]}", "head / base", comparison.about(metric), named)
-    if accuracies:
-        yield from _judged("Top-1 accuracy", "head - base, points", accuracies, named)
+    for metric, said in SCORES.items():
+        if scored := comparison.about(metric):
+            title = "Top-1 accuracy" if said == "accuracy" else f"{said[0].upper()}{said[1:]}"
+            yield from _judged(title, "head - base, points", scored, named)
     yield from _reasons("Not compared", comparison, named, refused=True)
     yield from _exact_changes(comparison, named)
     yield from _list("Status", (_status(verdict, named) for verdict in comparison.about(STATUS)))
@@ -150,7 +152,7 @@ def _explained(comparison: Comparison) -> Iterator[str]:
             f"Finds: the smallest slowdown that this measurement calls slower {100 * POWER:.0f} times in 100. "
             "Base and head: lower quartiles of blocks of rounds, which calls that were interrupted leave alone."
         )
-    if comparison.about(ACCURACY):
+    if any(map(comparison.about, SCORES)):
         yield f"Accuracy is the same within {100 * ACCURACY_MARGIN:g} point."
 
 

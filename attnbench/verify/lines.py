@@ -80,20 +80,26 @@ def _counts(metrics: Mapping[str, Any], place: Place, tally: Tally) -> None:
 
 
 def _accuracy(metrics: Mapping[str, Any], place: Place, tally: Tally) -> None:
-    """Work out the mean of some seeds and its interval again, to the digits that were kept of each seed."""
-    per_seed = metrics.get("accuracy_per_seed")
-    if not isinstance(per_seed, str):
-        if "accuracy_top1" in metrics:
+    """Work out means of some seeds and their intervals again, to the digits that were kept of each seed."""
+    for name, metric in METRICS.items():
+        per_seed = metrics.get(metric.per_seed)
+        if isinstance(per_seed, str):
+            seeds = [float(each) for each in per_seed.split()]
+            tally.compare(place, "accuracy_seeds", kept=metrics.get("accuracy_seeds"), found=len(seeds))
+            _mean(metrics, name, seeds, place, tally)
+        elif metric.per_seed and name in metrics:
             tally.skip("accuracies of checkpoints", "what the network said of each image is not kept")
-        return
-    seeds = [float(each) for each in per_seed.split()]
-    _curve(metrics, seeds, place, tally)
-    tally.compare(place, "accuracy_seeds", kept=metrics.get("accuracy_seeds"), found=len(seeds))
-    _near(metrics.get("accuracy_top1"), sum(seeds) / len(seeds), place, "accuracy_top1", tally)
+    curve = metrics.get("accuracy_per_seed")
+    if isinstance(curve, str):
+        _curve(metrics, [float(each) for each in curve.split()], place, tally)
+
+
+def _mean(metrics: Mapping[str, Any], name: str, seeds: Sequence[float], place: Place, tally: Tally) -> None:
+    _near(metrics.get(name), sum(seeds) / len(seeds), place, name, tally)
     if len(seeds) > 1:
-        found = mean_interval(seeds)
-        _near(metrics.get("accuracy_ci_low"), max(0.0, found.low), place, "accuracy_ci_low", tally)
-        _near(metrics.get("accuracy_ci_high"), min(1.0, found.high), place, "accuracy_ci_high", tally)
+        found, (low, high) = mean_interval(seeds), METRICS[name].ends
+        _near(metrics.get(low), max(0.0, found.low), place, low, tally)
+        _near(metrics.get(high), min(1.0, found.high), place, high, tally)
 
 
 def _curve(metrics: Mapping[str, Any], seeds: Sequence[float], place: Place, tally: Tally) -> None:

@@ -139,11 +139,12 @@ def _look_at_data(name: str, sizes: Sequence[Size], wanted: Sequence[Wanted]) ->
     if not name:
         return _Data(sizes=sizes), []
     from attnbench.accuracy import evaluation  # noqa: PLC0415 - a second, where there is a data set only
+    from attnbench.accuracy.composites.table import is_composite  # noqa: PLC0415
     from attnbench.accuracy.data import datasets  # noqa: PLC0415
 
     images = None
     try:
-        if not all(one.network for one in wanted):
+        if is_composite(name) or not all(one.network for one in wanted):
             datasets.check(name)
         if name.startswith(evaluation.PREFIX) and any(one.checkpoint for one in wanted):
             images = evaluation.find(name.removeprefix(evaluation.PREFIX))

@@ -1,27 +1,34 @@
-"""What is done to a cell that asks for accuracy: its network is evaluated, or a backbone of its mechanism trained."""
+"""What is done to a cell that asks for accuracy: its network is evaluated or trained, or its mechanism's backbone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from attnbench import devices, runtimes
 from attnbench.accuracy import evaluation, proxy
+from attnbench.accuracy.composites.table import is_composite
 from attnbench.accuracy.data import datasets
 from attnbench.accuracy.data.folders import Images
 from attnbench.accuracy.data.images import Transform
 from attnbench.accuracy.tasks.curve import Curve
 from attnbench.accuracy.tasks.table import is_task, read
 from attnbench.axes import INT8
+from attnbench.mechanism import Mechanism, Site
 from attnbench.models import checkpoint, subject
+from attnbench.models.dense import DenseTask
 from attnbench.plugins.registry import discover
 from attnbench.record import Cell, Status
 from attnbench.runs.job import Assignment, Settings
 from attnbench.runtimes.runtime import CannotRunError
 from attnbench.worker.ready import Enter, Metrics, Unmeasurable
+
+if TYPE_CHECKING:
+    from attnbench.accuracy.composites.bodies import BuildBody
 
 Progress = Callable[[float], None]
 """Called with the fraction of a phase that is done."""
@@ -38,6 +45,8 @@ def measure_accuracy(
         Unmeasurable: the network does not take images of that size, or the mechanism no such map.
     """
     cell = assignment.cell
+    if is_composite(cell.dataset):
+        return train_head(cell, settings, enter, progress)
     if cell.network:
         return evaluate_checkpoint(cell, enter, progress)
     if is_task(cell.dataset):
@@ -52,11 +61,7 @@ def learn_task(assignment: Assignment, settings: Settings, enter: Enter, learn: 
     cell = assignment.cell
     enter("loading")
     mechanism, asked = discover().find(cell.mechanism).load(), read(cell.dataset)
-    for site in network.sites(asked.task):
-        reason = mechanism.why_unsupported(site, **cell.options)
-        if reason:
-            place = f"{site.height}x{site.width} tokens, dim {site.dim}, {site.heads} heads"
-            raise Unmeasurable(Status.UNSUPPORTED, f"at {place}: {reason}")
+    _check_sites(mechanism, network.sites(asked.task), cell)
     enter("training")
     found = learning.learn(
         lambda site: mechanism(site, **cell.options),
@@ -121,6 +126,47 @@ def _quantized(
     except CannotRunError as reason:
         raise Unmeasurable(Status.UNSUPPORTED, str(reason)) from None
     return found.forward, f"{found.remark.partition(', ranges')[0]}, ranges from {whose}"
+
+
+def train_head(cell: Cell, settings: Settings, enter: Enter, progress: Progress) -> Metrics:
+    """Train a cell's network, or its mechanism's backbone, under its head on composites, and score it."""
+    from attnbench.accuracy.composites import batches, heads, learning  # noqa: PLC0415 - torchvision: for these only
+
+    enter("loading")
+    data = batches.load(cell.dataset, height=cell.height, width=cell.width)
+    head, body = heads.HEADS[DenseTask(cell.head)], _body(cell)
+    enter("training")
+    found = learning.learn(
+        body,
+        head.build,
+        data,
+        seeds=range(settings.seed, settings.seed + cell.seeds),
+        epochs=cell.epochs or head.epochs,
+        device=cell.device,
+        alive=progress,
+    )
+    return found.to_metrics()
+
+
+def _body(cell: Cell) -> BuildBody:
+    from attnbench.accuracy.composites import bodies  # noqa: PLC0415 - torchvision
+
+    if cell.network:
+        reason = subject.of(cell).why_unsupported()
+        if reason:
+            raise Unmeasurable(Status.UNSUPPORTED, reason)
+        return bodies.of_network(cell.network, cell.options, height=cell.height, width=cell.width)
+    mechanism = discover().find(cell.mechanism).load()
+    _check_sites(mechanism, bodies.sites_of(cell.height, cell.width), cell)
+    return bodies.of_mechanism(lambda site: mechanism(site, **cell.options), height=cell.height, width=cell.width)
+
+
+def _check_sites(mechanism: type[Mechanism], sites: Sequence[Site], cell: Cell) -> None:
+    for site in sites:
+        reason = mechanism.why_unsupported(site, **cell.options)
+        if reason:
+            place = f"{site.height}x{site.width} tokens, dim {site.dim}, {site.heads} heads"
+            raise Unmeasurable(Status.UNSUPPORTED, f"at {place}: {reason}")
 
 
 def train_proxy(cell: Cell, settings: Settings, enter: Enter, progress: Progress) -> Metrics:

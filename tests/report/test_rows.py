@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from attnbench.record import Cell, Record, Status, Task
+from attnbench.record import Cell, Record, Scope, Status, Task
 from attnbench.report.columns import COLUMNS, MEANINGS
 from attnbench.report.rows import rows
 from attnbench.report.spreadsheet import CSV_COLUMNS
@@ -52,6 +52,23 @@ def test_accuracy_stands_in_the_row_of_the_same_mechanism() -> None:
     assert list(frame["accuracy_top1"].fillna(-1)) == [0.97, -1]
     assert list(frame["dataset"].fillna("")) == ["digits", ""]
     assert frame["epochs"][0] == 9
+
+
+def of_network(head: str, **how: object) -> Cell:
+    return Cell(mechanism="", network="n", scope=Scope.NETWORK, height=128, width=128, head=head, **how)
+
+
+def test_a_networks_score_under_a_head_stands_beside_its_costs_under_that_head_alone() -> None:
+    costs = [Record(cell=of_network(head), status=Status.OK, metrics={"macs": 5}) for head in ("segmentation", "")]
+    asked = of_network("segmentation", task=Task.ACCURACY, dataset="composite-segmentation", seeds=2)
+    scored = {"miou": 0.3, "miou_ci_low": 0.2, "miou_ci_high": 0.4, "miou_per_seed": "0.29 0.31", "accuracy_seeds": 2}
+    frame = rows([*costs, Record(cell=asked, status=Status.OK, metrics=scored | {"epochs": 4})])
+    assert list(frame["miou"].fillna(-1)) == [0.3, -1]
+    assert list(frame["miou_per_seed"].fillna("")) == ["0.29 0.31", ""]
+    assert list(frame["dataset"].fillna("")) == ["composite-segmentation", ""]
+    evaluated = replace(trained("", 0.8), cell=of_network("", task=Task.ACCURACY, dataset="folder:images"))
+    frame = rows([*costs, evaluated])
+    assert list(frame["accuracy_top1"]) == [0.8, 0.8]  # of the network, under whatever head it stands
 
 
 def test_of_several_runs_each_has_its_own_accuracy() -> None:

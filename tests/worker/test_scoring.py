@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from made_garments import composites
 
 from attnbench import store
+from attnbench.accuracy.composites import batches, bodies
+from attnbench.accuracy.composites import learning as head_learning
 from attnbench.accuracy.tasks import learning, network
 from attnbench.accuracy.tasks.curve import Curve
+from attnbench.models.pyramid import Pyramid
 from attnbench.plan import sweep
 from attnbench.plan.preflight import Finding, Preflight, Wanted
 from attnbench.plan.request import Request
-from attnbench.record import Cell, Record, Status, Task
+from attnbench.record import Cell, Record, Scope, Status, Task
 from attnbench.report.rows import rows
 from attnbench.runs import runner
 from attnbench.runs.job import Assignment, Settings
@@ -76,6 +81,43 @@ def test_a_run_that_is_left_goes_on_within_a_training_and_verifies(tmp_path: Pat
     own = Curve.read(str(record.metrics["accuracy_curve"])).shares[1]
     assert (own[0], own[1]) == (0.5, Curve.read(str(first.metrics["accuracy_curve"])).shares[1][1])
     assert rows([record])["accuracy_axis"].tolist() == ["offset (tokens)"]
+
+
+@pytest.fixture
+def on_made_composites(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_learning, "STEPS", 1)
+    monkeypatch.setattr(batches, "load", lambda *_, height, **__: composites(side=height))
+    monkeypatch.setattr(bodies, "PYRAMID", Pyramid(dims=(16, 16, 32, 32), depths=(1, 1, 1, 1), heads=(1, 1, 2, 2)))
+
+
+SEGMENTED = {"dataset": "composite-segmentation", "head": "segmentation", "height": 64, "width": 64}
+
+
+@pytest.mark.usefixtures("on_made_composites")
+@pytest.mark.parametrize("who", [{}, {"mechanism": "", "network": "resnet18", "scope": Scope.NETWORK}])
+def test_a_head_is_trained_on_composites_and_its_score_is_worked_out_again(tmp_path: Path, who: dict[str, Any]) -> None:
+    asked = replace(cell(options={"backend": "sdpa"}, **who), **SEGMENTED)
+    phases: list[str] = []
+    metrics = measure_accuracy(Assignment(cell=asked), Settings(), phases.append, lambda *_: None, lambda _: None)
+    assert phases == ["loading", "training"]
+    assert metrics["accuracy_kind"] == "composites"
+    assert 0 <= float(str(metrics["miou"])) <= 1
+    assert len(str(metrics["miou_per_seed"]).split()) == metrics["accuracy_seeds"] == 2
+    found = {}
+    for name, change in {"honest": {}, "mean": {"miou": 0.9}, "end": {"miou_ci_high": 0.99}}.items():
+        with store.Store(tmp_path / name, fresh=False) as kept:
+            kept.append(Record(cell=asked, status=Status.OK, metrics={**metrics, **change}))
+        figures = [each.figure for each in verify(tmp_path / name, counts=False).findings]
+        found[name] = [figure for figure in figures if figure.startswith("miou")]
+    assert found == {"honest": [], "mean": ["miou"], "end": ["miou_ci_high"]}
+
+
+@pytest.mark.usefixtures("on_made_composites")
+def test_a_backbone_that_a_mechanism_does_not_take_is_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "PYRAMID", Pyramid(heads=(5, 5, 5, 5)))
+    asked = replace(cell(options={"backend": "sdpa"}), **SEGMENTED)
+    with pytest.raises(Unmeasurable, match="at 16x16 tokens, dim 96, 5 heads: dim 96 does not divide into 5 heads"):
+        measure_accuracy(Assignment(cell=asked), Settings(), lambda _: None, lambda *_: None, lambda _: None)
 
 
 @pytest.mark.usefixtures("quick")

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from attnbench.accuracy.composites.table import COMPOSITES, is_composite
 from attnbench.accuracy.data import fashion
 from attnbench.accuracy.data.images import in_colour
 from attnbench.accuracy.data.sources import Folder, HuggingFace, Source, Torchvision, WebShards
@@ -26,7 +27,7 @@ Size: TypeAlias = tuple[int, int]
 """Height and width in pixels."""
 
 DIGITS = "digits"
-_FORMS = (DIGITS, fashion.NAME, *TASKS, "folder:PATH", "torch/NAME", "hfds/NAME", "wds/NAME:ROOT")
+_FORMS = (DIGITS, fashion.NAME, *TASKS, *COMPOSITES, "folder:PATH", "torch/NAME", "hfds/NAME", "wds/NAME:ROOT")
 _MOST_PROCESSES = 8
 
 
@@ -40,6 +41,10 @@ def check(name: str) -> None:
         task = read(name).task
         if task.garments:
             garments.check(task)
+    elif is_composite(name):
+        from attnbench.accuracy.composites import batches  # noqa: PLC0415 - scipy.ndimage
+
+        batches.check(name)
     elif folder := fashion.folder_of(name):
         fashion.check(folder)
     elif name != DIGITS:

@@ -42,15 +42,15 @@ def folder_of(name: str) -> Path | None:
     return Path(place).expanduser() if colon and place else FOLDER
 
 
-def check(folder: Path) -> None:
-    """Make sure that the four files are there.
+def check(folder: Path, *, asked_as: str = NAME) -> None:
+    """Make sure that the four files are there, which are asked for by a name.
 
     Raises:
         DataError: one is not; the message says where they come from.
     """
     for split in _SPLITS:
         for kind in ("images-idx3", "labels-idx1"):
-            _file(folder, f"{split}-{kind}-ubyte")
+            _file(folder, f"{split}-{kind}-ubyte", asked_as=asked_as)
 
 
 def load(folder: Path, *, name: str) -> Dataset:
@@ -80,12 +80,12 @@ def _split(folder: Path, split: str) -> Pixels:
     return Pixels(torch.from_numpy(images).float()[:, None] / 255, torch.from_numpy(labels.astype(np.int64)))
 
 
-def _file(folder: Path, name: str) -> Path:
+def _file(folder: Path, name: str, *, asked_as: str = NAME) -> Path:
     found = next((path for path in (folder / f"{name}.gz", folder / name) if path.is_file()), None)
     if found is None:
         raise DataError(
-            f"{folder} has no {name}.gz; install Debian's package dataset-fashion-mnist, or give {NAME}:FOLDER with "
-            "the data set's four files"
+            f"{folder} has no {name}.gz; install Debian's package dataset-fashion-mnist, or give {asked_as}:FOLDER "
+            "with the data set's four files"
         )
     return found
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from attnbench.models.dense.features import WIDTH, FeaturePyramid, Features, Images
+from attnbench.models.dense.features import WIDTH, Body, FeaturePyramid, Images
 
 ANCHORS = 9
 """Boxes that are judged at each position: three sizes of three shapes."""
@@ -31,7 +31,7 @@ Detections: TypeAlias = tuple[Float[Tensor, "batch boxes classes"], Float[Tensor
 class RetinaNet(nn.Module):
     """A network, a pyramid of strides 8 to 128 and the two heads."""
 
-    def __init__(self, body: Features, classes: int) -> None:
+    def __init__(self, body: Body, classes: int) -> None:
         super().__init__()
         self.backbone = FeaturePyramid(body, skipped=1, coarser=LastLevelP6P7(body.channels[-1], WIDTH))
         self.head = RetinaNetHead(WIDTH, ANCHORS, classes)

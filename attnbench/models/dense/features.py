@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -24,7 +25,18 @@ Images: TypeAlias = Float[Tensor, "batch 3 image_height image_width"]
 Feature: TypeAlias = Float[Tensor, "batch channels height width"]
 
 
-class Features(nn.Module):
+class Body(nn.Module, ABC):
+    """What gives a head its maps, at strides 4, 8, 16 and 32."""
+
+    channels: Sequence[int]
+    """Of each map, the finest first."""
+
+    @abstractmethod
+    def forward(self, images: Images) -> list[Level]:
+        """Return the four maps, the finest first, channels before height and width."""
+
+
+class Features(Body):
     """A timm network without its classifier, by its maps at strides 4, 8, 16 and 32."""
 
     def __init__(self, network: str, *, height: int, width: int, **options: Any) -> None:  # noqa: ANN401
@@ -67,7 +79,7 @@ class Features(nn.Module):
 class FeaturePyramid(nn.Module):
     """A network and, on its maps, torchvision's Feature Pyramid Network (Lin et al., arXiv:1612.03144)."""
 
-    def __init__(self, body: Features, *, skipped: int = 0, coarser: ExtraFPNBlock | None = None) -> None:
+    def __init__(self, body: Body, *, skipped: int = 0, coarser: ExtraFPNBlock | None = None) -> None:
         """Put a pyramid on a network.
 
         Args:

@@ -26,7 +26,7 @@ from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import roi_align
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from attnbench.models.dense.features import STRIDES, WIDTH, FeaturePyramid, Features, Images
+from attnbench.models.dense.features import STRIDES, WIDTH, Body, FeaturePyramid, Images
 from attnbench.models.network import Level
 
 BOXES, MASKS = 1000, 100
@@ -46,7 +46,7 @@ Regions: TypeAlias = Float[Tensor, "regions channels side side"]
 class MaskRCNN(nn.Module):
     """A network, a pyramid of strides 4 to 64, the proposing head, and the heads for boxes and masks."""
 
-    def __init__(self, body: Features, classes: int, *, height: int, width: int) -> None:
+    def __init__(self, body: Body, classes: int, *, height: int, width: int) -> None:
         super().__init__()
         self.backbone = FeaturePyramid(body, coarser=LastLevelMaxPool())
         self.rpn_head = RPNHead(WIDTH, ANCHORS)

@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from attnbench.models.dense.features import STRIDES, WIDTH, Feature, FeaturePyramid, Features, Images
+from attnbench.models.dense.features import STRIDES, WIDTH, Body, Feature, FeaturePyramid, Images
 from attnbench.models.network import Level
 
 BRANCH_WIDTH = 128
@@ -25,7 +25,7 @@ NORM_GROUPS = 32
 class SemanticFPN(nn.Module):
     """A network, a pyramid and the semantic head."""
 
-    def __init__(self, body: Features, classes: int) -> None:
+    def __init__(self, body: Body, classes: int) -> None:
         super().__init__()
         self.backbone = FeaturePyramid(body)
         self.branches = nn.ModuleList(_branch(max(1, level)) for level in range(len(STRIDES)))

@@ -1,0 +1,122 @@
+"""How right what is predicted of composites is: mean intersection over union, and average precision as COCO has it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from attnbench.accuracy.composites.scene import Composite
+
+Counts: TypeAlias = Int[np.ndarray, "classes classes"]
+"""Pixels by what they are, and by what is said of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What is predicted of one image: boxes with kinds and scores, and a mask for each where there are masks."""
+
+    boxes: Float[np.ndarray, "found 4"]
+    """Left, top, right and bottom in pixels."""
+    kinds: Int[np.ndarray, " found"]
+    scores: Float[np.ndarray, " found"]
+    """The surest is the highest."""
+    masks: Bool[np.ndarray, "found height width"] | None = None
+
+
+def confusion(
+    labels: Int[np.ndarray, "*image height width"], said: Int[np.ndarray, "*image height width"], classes: int
+) -> Counts:
+    """Return how many pixels of each class are said to be of each."""
+    counts: Counts = np.bincount(labels.ravel() * classes + said.ravel(), minlength=classes**2)
+    return counts.reshape(classes, classes)
+
+
+def mean_iou(counts: Counts) -> float:
+    """Return the mean over classes of the pixels that are rightly said to be of one, by all that are or are said to be.
+
+    Classes that neither are nor are said to be anywhere are left out, as in MMSegmentation.
+
+    Example:
+        >>> mean_iou(np.array([[2, 1, 0], [1, 2, 0], [0, 0, 0]]))
+        0.5
+    """
+    right = np.diag(counts)
+    either = counts.sum(0) + counts.sum(1) - right
+    return float((right[either > 0] / either[either > 0]).mean())
+
+
+def average_precision(composites: Sequence[Composite], said: Sequence[Said], *, masks: bool) -> float:
+    """Return COCO's AP of boxes or of masks: the mean over kinds and over overlaps of 0.5 to 0.95.
+
+    Args:
+        composites: what is there.
+        said: what is predicted of each.
+        masks: whether masks are scored, and not boxes.
+    """
+    from pycocotools.coco import COCO  # noqa: PLC0415 - of an extra
+    from pycocotools.cocoeval import COCOeval  # noqa: PLC0415
+
+    found = [each for number, one in enumerate(said) for each in _results(number, one, masks)]
+    if not found:
+        return 0.0
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints whatever it does
+        truth = COCO()
+        truth.dataset = _annotated(composites)
+        truth.createIndex()
+        scored = COCOeval(truth, truth.loadRes(found), "segm" if masks else "bbox")
+        scored.evaluate()
+        scored.accumulate()
+        scored.summarize()
+    return max(0.0, float(scored.stats[0]))
+
+
+def _annotated(composites: Sequence[Composite]) -> dict[str, Any]:
+    """Return composites as a file of COCO's has them; kinds count from 1, and so do garments."""
+    places = [(number, index) for number, each in enumerate(composites) for index in range(len(each.kinds))]
+    return {
+        "info": {},
+        "images": [
+            {"id": number, "height": each.image.shape[0], "width": each.image.shape[1]}
+            for number, each in enumerate(composites)
+        ],
+        "categories": [{"id": kind + 1} for kind in sorted({int(kind) for each in composites for kind in each.kinds})],
+        "annotations": [
+            {
+                "id": at,
+                "image_id": number,
+                "category_id": int(composites[number].kinds[index]) + 1,
+                "bbox": _as_coco(composites[number].boxes[index]),
+                "segmentation": _encoded(composites[number].masks[index]),
+                "area": int(composites[number].masks[index].sum()),
+                "iscrowd": 0,
+            }
+            for at, (number, index) in enumerate(places, start=1)
+        ],
+    }
+
+
+def _results(number: int, said: Said, masks: bool) -> Iterator[dict[str, Any]]:
+    for index, kind in enumerate(said.kinds):
+        common = {"image_id": number, "category_id": int(kind) + 1, "score": float(said.scores[index])}
+        if masks:
+            assert said.masks is not None
+            yield common | {"segmentation": _encoded(said.masks[index])}
+        else:
+            yield common | {"bbox": _as_coco(said.boxes[index])}
+
+
+def _as_coco(box: Float[np.ndarray, " 4"]) -> list[float]:
+    left, top, right, bottom = map(float, box)
+    return [left, top, right - left, bottom - top]
+
+
+def _encoded(mask: Bool[np.ndarray, "height width"]) -> Any:  # noqa: ANN401 - pycocotools'
+    from pycocotools import mask as coco_mask  # noqa: PLC0415 - of an extra
+
+    return coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))

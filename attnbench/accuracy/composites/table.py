@@ -1,0 +1,41 @@
+"""The data sets of composites, with the heads that are trained on each. Imports no torch.
+
+One is asked for by its name, or as ``NAME:FOLDER`` where Fashion-MNIST lies elsewhere than Debian's package puts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from attnbench.models.dense import DenseTask
+from attnbench.ranges import whole
+
+COMPOSITES: Mapping[str, tuple[DenseTask, ...]] = MappingProxyType(
+    {"composite-segmentation": (DenseTask.SEGMENTATION,)}
+)
+"""The heads that each data set is for; a mechanism is trained under the first unless another is asked for."""
+SIDE = whole(128, 512, "pixels")
+"""Sides that the images may have."""
+USUAL = (128, 128)
+"""Height and width of the images that a mechanism is trained on where none are asked for."""
+
+
+def is_composite(dataset: str) -> bool:
+    """Return whether what ``--accuracy`` is given is one of the data sets of composites.
+
+    Example:
+        >>> is_composite("composite-segmentation:data"), is_composite("digits")
+        (True, False)
+    """
+    return dataset.partition(":")[0] in COMPOSITES
+
+
+def heads(dataset: str) -> tuple[DenseTask, ...]:
+    """Return the heads that a data set of composites is for, none if it is another data set."""
+    return COMPOSITES.get(dataset.partition(":")[0], ())
+
+
+def fits(height: int, width: int) -> bool:
+    """Return whether composites come in that size."""
+    return SIDE.holds(height) and SIDE.holds(width)

@@ -1,0 +1,68 @@
+"""What is planned where composites are asked for, and what is said of what they do not suit."""
+
+from __future__ import annotations
+
+import pytest
+
+from attnbench.errors import UsageError
+from attnbench.plan.preflight import Finding, Preflight
+from attnbench.plan.request import Request
+from attnbench.plan.sweep import plan
+from attnbench.record import Cell, Mode, Scope, Task
+
+SEGMENTATION = "composite-segmentation"
+NETWORK = {"networks": ("resnet18",), "scope": ("network",)}
+MECHANISM = {"mechanisms": ("qna",), "baseline": "none"}
+
+
+def trained(**asked: object) -> list[Cell]:
+    request = Request.of(**({"accuracy": SEGMENTATION, "threads": "1"} | asked))
+    findings = [Finding(wanted=each, name=each.spec, distribution=f"{each.spec} 1") for each in request.wanted]
+    cells = plan(request, Preflight(findings=tuple(findings), devices=("cpu",))).cells
+    return [cell for cell in cells if cell.task is Task.ACCURACY]
+
+
+def mistakes(**asked: object) -> list[str]:
+    with pytest.raises(UsageError) as caught:
+        trained(**asked)
+    return list(caught.value.mistakes)
+
+
+def test_a_network_is_trained_under_the_head_that_is_asked_for_at_each_size() -> None:
+    cells = trained(**NETWORK, task=("segmentation",), res=("128", "256x512"), seeds=4, epochs=2)
+    assert [(cell.network, cell.head, cell.height, cell.width) for cell in cells] == [
+        ("resnet18", "segmentation", 128, 128),
+        ("resnet18", "segmentation", 256, 512),
+    ]
+    assert {(cell.scope, cell.mode, cell.dataset, cell.seeds, cell.epochs) for cell in cells} == {
+        (Scope.NETWORK, Mode.TRAIN, SEGMENTATION, 4, 2)
+    }
+    (usual,) = trained(**NETWORK, task=("segmentation", "detection"), accuracy=f"{SEGMENTATION}:data")
+    assert (usual.head, usual.height, usual.dataset) == ("segmentation", 512, f"{SEGMENTATION}:data")
+
+
+def test_a_mechanism_is_trained_once_at_the_first_size_that_suits() -> None:
+    for res, size in (({}, (128, 128)), ({"res": ("1024", "224x160", "512")}, (224, 160))):
+        (cell,) = trained(**MECHANISM, **res)
+        assert (cell.mechanism, cell.scope, cell.head) == ("qna", Scope.BACKBONE, "segmentation")
+        assert (cell.height, cell.width) == size
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (NETWORK, "networks are trained under a head; give --task segmentation"),
+        (
+            NETWORK | {"task": ("segmentation",), "res": ("128", "64")},
+            "composites have sides from 128 to 512 pixels, not 64x64; give other --res",
+        ),
+        (MECHANISM | {"res": ("64", "1024")}, "no --res is from 128 to 512 pixels; add one that is"),
+        (MECHANISM | {"task": ("detection",)}, "--task detection is of another data set; leave it out"),
+        (
+            NETWORK | {"task": ("segmentation",), "res": ("128",), "checkpoint": ("resnet18=FILE",)},
+            "networks are trained on composites from random weights; leave --checkpoint out",
+        ),
+    ],
+)
+def test_what_does_not_suit_is_said_in_a_line(asked: dict[str, object], said: str) -> None:
+    assert mistakes(**asked) == [f"--accuracy {SEGMENTATION}: {said}"]

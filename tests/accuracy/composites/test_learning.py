@@ -129,10 +129,11 @@ def test_what_is_hardly_told_from_who_sees_nothing_is_said():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small")
 def test_a_short_training_raises_the_mean_above_that_of_who_sees_nothing(monkeypatch):
-    monkeypatch.setattr(learning, "STEPS", 150)
-    head = heads.HEADS[DenseTask.SEGMENTATION]
-    data = replace(composites(side=64, batch=8), examined=32)
-    found = learn(bodies.of_mechanism(QnA, height=64, width=64), head.build, data, seeds=[0], epochs=1)
+    monkeypatch.setattr(learning, "STEPS", 100)
+    data = replace(composites(side=64, batch=4), examined=32)
+    body = bodies.of_mechanism(QnA, height=64, width=64)
+    found = learn(body, heads.HEADS[DenseTask.SEGMENTATION].build, data, seeds=[0], epochs=1)
     (miou,) = found.per_seed["miou"]
-    assert miou > 2 * found.blind
+    assert miou > 1.2 * found.blind

@@ -14,7 +14,6 @@ MOST = 6
 """Cells side by side."""
 _SHORTEST_KEY = 4
 _MOST_NAMED = 40
-_TORCH = "torch"
 _NOT_RUN = (Task.COUNTS, Task.ACCURACY)
 
 
@@ -102,6 +101,4 @@ def _why_not(record: Record) -> str:
         )
     if cell.task in _NOT_RUN:
         return "it was counted and never run, so that there is nothing to profile"
-    if cell.runtime != _TORCH:
-        return f"it ran in {cell.runtime}, and only torch can be profiled"
     return ""

@@ -26,7 +26,8 @@ class CallProfile:
     operators: tuple[OperatorTime, ...]
     """The heaviest first."""
     rest_s: float
-    """What is left of a call: on a processor Python between operators, on an accelerator waiting for the host."""
+    """What is left of a call: on a processor Python between operators, or what another runtime does between them; on an
+    accelerator waiting for the host."""
     plain_s: float
     """A call without the profiler, the median of a few, by the clock that the rows have."""
     profiled_s: float
@@ -35,6 +36,8 @@ class CallProfile:
     """Seconds of a call inside the layers of the mechanism; None where that is not known."""
     on_device: bool = False
     """Whether operators are kernels of an accelerator rather than operators of the host."""
+    by_runtime: bool = False
+    """Whether a runtime other than torch tells, whose operators have names of their own."""
     calls: int
     """How many calls were profiled."""
 

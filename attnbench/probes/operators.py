@@ -94,6 +94,43 @@ def measure(
     )
 
 
+def told(
+    call: Call,
+    told_by: Callable[[int], tuple[Sequence[tuple[str, float]], float]],
+    *,
+    renew: Call,
+    timer: Timer,
+    calls: int = 5,
+    warm_up: int = 3,
+) -> CallProfile:
+    """Time a few calls as they are, and have a runtime tell what a few others spend their time on.
+
+    Args:
+        call: what is explained.
+        told_by: makes so many calls of the same; returns the kind and the seconds of each operator that ran, and the
+            seconds of all calls.
+        renew: what is done before each call and not timed.
+        timer: for the calls that nobody looks at.
+        calls: how many are looked at, and how many timed.
+        warm_up: how many calls of both come before.
+    """
+    for _ in range(warm_up):
+        renew()
+        call()
+    plain = [_timed(call, renew, timer) for _ in range(calls)]
+    ran, took_s = told_by(calls)
+    spans = [(ProfiledSpan(name, 0, 0), round(seconds / _NS)) for name, seconds in ran]
+    operators = _by_name(spans, calls)
+    return CallProfile(
+        operators=_heaviest(operators),
+        rest_s=max(0.0, took_s / calls - sum(each.self_s for each in operators)),
+        plain_s=statistics.median(plain),
+        profiled_s=took_s / calls,
+        by_runtime=True,
+        calls=calls,
+    )
+
+
 @contextmanager
 def marked(layers: Iterable[nn.Module]) -> Iterator[None]:
     """Put a range around the calls of some layers; of those within each other around the outermost."""

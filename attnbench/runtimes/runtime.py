@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -21,6 +21,17 @@ from attnbench.record import Cell, Mode
 
 Forward = Callable[[Tensor], Any]
 """Takes the input of a module, and returns what the module does: a tensor, or a tuple of them."""
+WARM_UP = 3
+"""Calls before those of which a runtime says what they spend their time on."""
+
+
+class Spent(NamedTuple):
+    """What a runtime says that some calls of a module spent their time on."""
+
+    ran: Sequence[tuple[str, float]]
+    """An operator's kind and its seconds, for each time that one ran."""
+    took_s: float
+    """Seconds of all calls by the host's clock."""
 
 
 class CannotRunError(Exception):
@@ -41,6 +52,9 @@ class Prepared:
     """In which form, and whether whole: ``ONNX, whole``; empty where nothing was exported."""
     remark: str = ""
     """What else was done to the module that a reader must know, such as in which type it computes."""
+    spent: Callable[[Tensor, int], Spent] | None = None
+    """Makes some calls, after ``WARM_UP`` that do not count, and returns what they spent their time on; None where the
+    runtime does not tell, or was not asked to watch. Good for once."""
 
 
 class Runtime(ABC):
@@ -54,6 +68,9 @@ class Runtime(ABC):
         'torch'
     """
 
+    watches: bool = False
+    """Whether what it takes over is to tell what its calls spend their time on, which may make them slower. One that
+    can gives ``Prepared`` its ``spent`` then; it is set before anything is taken over."""
     name: ClassVar[str]
     extra: ClassVar[str]
     """What to install, as ``pip install`` takes it."""

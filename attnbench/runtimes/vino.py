@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from attnbench.axes import INT8
 from attnbench.child.scratch import scratch
 from attnbench.record import Cell
 from attnbench.runtimes import onnx, vino_int8
-from attnbench.runtimes.runtime import Forward, Prepared, Runtime, blamed_on
+from attnbench.runtimes.runtime import WARM_UP, Forward, Prepared, Runtime, Spent, blamed_on
 
 _PRECISION = "f32"
 """What it may compute in: left to itself it takes a half type for float32 where the processor has one."""
@@ -33,8 +35,8 @@ class OpenVino(Runtime):
         with scratch() as folder:
             path = onnx.write(model, x, folder)
             with blamed_on("OpenVINO does not take it"):
-                request = _request(_read(path), cell)
-        return Prepared(forward=_forward(request), export=onnx.WHOLE)
+                request = _request(_read(path), cell, watches=self.watches)
+        return self._taken_over(request)
 
     def quantize(self, model: nn.Module, x: Tensor, *, cell: Cell, samples: Sequence[Tensor]) -> Prepared:
         """Export a module, quantise what was exported, and compile that."""
@@ -42,17 +44,21 @@ class OpenVino(Runtime):
             path = onnx.write(model, x, folder)
             with blamed_on("OpenVINO does not quantise it"):
                 quantized = vino_int8.quantized(_read(path), samples)
-                request = _request(quantized.graph, cell)
-        return Prepared(forward=_forward(request), export=onnx.WHOLE, remark=quantized.said)
+                request = _request(quantized.graph, cell, watches=self.watches)
+        return self._taken_over(request, quantized.said)
+
+    def _taken_over(self, request: Any, remark: str = "") -> Prepared:  # noqa: ANN401 - the package is an extra
+        spent = partial(_spent, request) if self.watches else None
+        return Prepared(forward=_forward(request), export=onnx.WHOLE, remark=remark, spent=spent)
 
 
-def _read(path: Path) -> Any:  # noqa: ANN401 - the package is an extra
+def _read(path: Path) -> Any:  # noqa: ANN401
     import openvino  # noqa: PLC0415 - an extra
 
     return openvino.Core().read_model(str(path))
 
 
-def _request(graph: Any, cell: Cell) -> Any:  # noqa: ANN401
+def _request(graph: Any, cell: Cell, *, watches: bool) -> Any:  # noqa: ANN401
     import openvino  # noqa: PLC0415 - an extra
 
     asked = {
@@ -60,6 +66,7 @@ def _request(graph: Any, cell: Cell) -> Any:  # noqa: ANN401
         "NUM_STREAMS": "1",
         "INFERENCE_NUM_THREADS": str(cell.threads),
         "INFERENCE_PRECISION_HINT": _PRECISION,
+        "PERF_COUNT": "YES" if watches else "NO",
         "ENABLE_CPU_PINNING": "NO",  # the calling thread would stay where it was put, in others' turns too
     }
     return openvino.Core().compile_model(graph, "CPU", asked).create_infer_request()
@@ -72,3 +79,25 @@ def _forward(request: Any) -> Forward:  # noqa: ANN401
         return outputs if len(outputs) > 1 else outputs[0]
 
     return forward
+
+
+def _spent(request: Any, x: Tensor, calls: int) -> Spent:  # noqa: ANN401
+    """Make some calls and return what ran in them, by the names of OpenVINO's own operators."""
+    forward = _forward(request)
+    for _ in range(WARM_UP):
+        forward(x)
+    before, started = _means_s(request), time.perf_counter()
+    for _ in range(calls):
+        forward(x)
+    took_s, after = time.perf_counter() - started, _means_s(request)
+    ran = []
+    for node, (kind, mean_s) in after.items():  # means are over all calls, the first ones included
+        each_s = (mean_s * (WARM_UP + calls) - before[node][1] * WARM_UP) / calls
+        ran += [(kind, max(0.0, each_s))] * calls
+    return Spent(ran, took_s)
+
+
+def _means_s(request: Any) -> dict[str, tuple[str, float]]:  # noqa: ANN401
+    """Return the kind of each node that runs and the mean of its seconds over all calls, by its name."""
+    found = [each for each in request.get_profiling_info() if each.status.name == "EXECUTED"]
+    return {each.node_name: (each.node_type, each.real_time.total_seconds()) for each in found}

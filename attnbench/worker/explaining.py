@@ -11,19 +11,22 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor, nn
 from torch.autograd.profiler import emit_nvtx, record_function
 
-from attnbench import devices, raised, store
+from attnbench import devices, raised, runtimes, store
 from attnbench.child import voice
 from attnbench.devices import attention, environment
 from attnbench.errors import StoreError
+from attnbench.explain.profiles import CallProfile
 from attnbench.mechanism import Mechanism
 from attnbench.models import calls, subject
 from attnbench.probes import operators
 from attnbench.record import Cell, Mode
+from attnbench.runtimes.runtime import CannotRunError
 from attnbench.worker import exporting
 from attnbench.worker.compiling import compiled
 from attnbench.worker.surroundings import World
@@ -44,6 +47,10 @@ def explain(cell: Cell, say: voice.Say) -> None:
     taken = environment.take(threads=cell.threads, device=cell.device)
     with _built(cell, enter) as (model, x, call):
         enter("profiling")
+        if cell.runtime != runtimes.TORCH:
+            found = _told(cell, model, x, call)
+            say({"event": "profiled", "profile": asdict(found), "environment_id": taken.environment_id})
+            return
         layers = [each for each in model.modules() if isinstance(each, Mechanism)]
         told_apart = cell.mode is Mode.INFER and not cell.compiled and not exporting.needed(cell)
         with operators.marked(layers) if told_apart else nullcontext():
@@ -56,6 +63,20 @@ def explain(cell: Cell, say: voice.Say) -> None:
                 accelerator="" if device.in_main_memory else device.where.type,
             )
     say({"event": "profiled", "profile": asdict(found), "environment_id": taken.environment_id})
+
+
+def _told(cell: Cell, model: nn.Module, x: Tensor, call: calls.Call) -> CallProfile:
+    """Return what a runtime says of calls of the same module, taken over once more to be watched.
+
+    Raises:
+        CannotRunError: it says nothing.
+    """
+    spent = exporting.taken_over(cell, model, x, watched=True).spent
+    if spent is None:
+        raise CannotRunError(f"{cell.runtime} does not tell what its calls spend their time on")
+    timer = devices.of(cell.device).timer()
+    renew = calls.renewal(model, x, cell)
+    return operators.told(call, partial(spent, x), renew=renew, timer=timer, warm_up=_WARM_UP)
 
 
 def call_in_a_range(cell: Cell) -> None:

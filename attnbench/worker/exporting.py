@@ -30,13 +30,20 @@ def needed(cell: Cell) -> bool:
     return cell.runtime != runtimes.TORCH or cell.dtype == INT8
 
 
-def taken_over(cell: Cell, model: nn.Module, x: Tensor) -> Prepared:
+def taken_over(cell: Cell, model: nn.Module, x: Tensor, *, watched: bool = False) -> Prepared:
     """Return what a cell's runtime makes of a module: the same each time for the same weights.
+
+    Args:
+        cell: what is asked.
+        model: the module.
+        x: its input.
+        watched: whether it is to tell what its calls spend their time on.
 
     Raises:
         CannotRunError: it cannot be exported, quantised or run.
     """
     runtime = runtimes.of(cell.runtime)()
+    runtime.watches = watched
     if cell.dtype != INT8:
         return runtime.prepare(model, x, cell=cell)
     filled, samples = calls.values(cell, x), []

@@ -32,6 +32,16 @@ from attnbench.explain.profiles import CallProfile, OperatorTime
         ("aten::index_select", categories.INDEXING),
         ("triton_poi_fused_add_gelu_0", categories.COMPILED),
         ("somebody::own_operator", categories.OTHER),
+        ("FusedMatMul", categories.PRODUCTS),  # of ONNX Runtime
+        ("MatMulInteger", categories.PRODUCTS),
+        ("QLinearConv", categories.CONVOLUTIONS),
+        ("Concat", categories.COPIES),
+        ("LayerNormalization", categories.NORMS),
+        ("BiasGelu", categories.ELEMENTWISE),
+        ("FullyConnected", categories.PRODUCTS),  # of OpenVINO
+        ("Subgraph", categories.COMPILED),
+        ("MVN", categories.NORMS),
+        ("Eltwise", categories.ELEMENTWISE),
     ],
 )
 def test_a_name_has_its_category(name: str, expected: str) -> None:

@@ -7,10 +7,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from attnbench import devices
 from attnbench.cli.main import attnbench
 from attnbench.errors import UsageError
+from attnbench.explain import categories
 from attnbench.explain.choice import choose
+from attnbench.probes import operators
 from attnbench.record import Cell, Record, Scope, Status, Task
+from attnbench.runtimes.runtime import CannotRunError, Prepared
+from attnbench.worker import explaining
 
 PLUGIN = """
 import os
@@ -63,7 +68,6 @@ def test_a_mechanism_is_profiled_and_one_that_dies_costs_the_other_nothing(tmp_p
     [
         ("mhsaa", "no cell 'mhsaa' in the run, which has: mhsa; qna; swin, openvino; sra"),
         ("qna", "qna: it ended crashed, killed by SIGSEGV"),
-        ("swin", "only torch can be profiled"),
         ("sra", "it was counted and never run"),
     ],
 )
@@ -132,14 +136,52 @@ def test_a_run_of_which_nothing_can_be_explained_says_so_and_stands(
     from attnbench.runs import session
 
     def measured(request, *, out, **how):
-        written(out, row("mhsa", runtime="openvino"))
+        written(out, row("mhsa", task=Task.COUNTS))
         return session.SessionOutcome(records=(MHSA,), interrupted=False)
 
     monkeypatch.setattr(session, "run", measured)
     common = ["run", "--mechanisms", "mhsa", "--isolation", "spawn", "--out", str(tmp_path), "--explain"]
     found = CliRunner().invoke(attnbench, common)
     assert found.exit_code == 0, found.output
-    assert "--explain: mhsa, openvino: it ran in openvino, and only torch can be profiled" in found.output
+    assert "--explain: mhsa: it was counted and never run" in found.output
     elsewhere = CliRunner().invoke(attnbench, [*common, "--on", "local"])
     assert isinstance(elsewhere.exception, UsageError)
     assert "--explain does nothing with --on" in str(elsewhere.exception)
+
+
+@pytest.mark.parametrize(("name", "products"), [("onnxruntime", {"Gemm"}), ("openvino", {"FullyConnected"})])
+def test_another_runtime_says_what_its_calls_spend_their_time_on(name: str, products: set[str], tmp_path: Path) -> None:
+    pytest.importorskip(name)
+    large = {"height": 224, "width": 224, "stage": 3, "dim": 192}  # OpenVINO tells whole microseconds
+    done = run(written(tmp_path, row("mhsa", runtime=name, **large)), "--json")
+    assert done.exit_code == 0, done.output
+    (found,) = (each["profile"] for each in json.loads(done.stdout)["cells"])
+    ran = {each["name"]: each["launches"] for each in found["operators"] if each["name"] in products}
+    assert sum(ran.values()) == 2 * CELL.depth, found["operators"]  # to queries, keys and values, and back
+    assert found["categories"]["matrix products"]["self_s"] > 0
+    assert found["attention_s"] is None
+    assert found["total_s"] == pytest.approx(found["profiled_s"])
+    assert "Python between operators" not in found["categories"]
+
+
+def test_a_runtime_that_does_not_tell_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = Prepared(forward=lambda x: x, export="")
+    monkeypatch.setattr(explaining.exporting, "taken_over", lambda *_, **__: silent)
+    said: list[dict] = []
+    with pytest.raises(CannotRunError, match="openvino does not tell what its calls spend their time on"):
+        explaining.explain(replace(CELL, runtime="openvino"), said.append)
+
+
+def test_what_a_runtime_tells_is_shared_out_over_its_calls() -> None:
+    def told_by(calls: int) -> tuple[list[tuple[str, float]], float]:
+        return [("Gemm", 0.2), ("Softmax", 0.1)] * calls + [("Gemm", 0.2)] * calls, 0.6 * calls
+
+    found = operators.told(
+        lambda: None, told_by, renew=lambda: None, timer=devices.of("cpu").timer(), calls=4, warm_up=0
+    )
+    assert [(each.name, round(each.self_s, 6), each.launches) for each in found.operators] == [
+        ("Gemm", 0.4, 2.0),
+        ("Softmax", 0.1, 1.0),
+    ]
+    assert found.rest_s == pytest.approx(0.1)
+    assert categories.seconds(found)[categories.BETWEEN] == pytest.approx(0.1)

@@ -209,6 +209,7 @@ OWN_FILES = {
     "attnbench.models.tensors.flax": "known by its first bytes",
     "attnbench.models.tensors.npz": "known by its first bytes",
     "attnbench.accuracy.data.images": "found to be a file",
+    "attnbench.runtimes.ort": "just written",
     "attnbench.store.timed_calls": "of bytes that were read",
 }
 """Who reads otherwise than by ``attnbench/files.py``, and why what it reads is a file and no pipe."""

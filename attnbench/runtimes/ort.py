@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,9 +38,10 @@ class OnnxRuntime(Runtime):
         with scratch() as folder:
             path = onnx.write(model, x, folder)
             with blamed_on("ONNX Runtime does not take it"):
-                session = _session(path, threads=cell.threads, watches=self.watches)
+                watched = _Watched() if self.watches else None
+                session = _session(path, threads=cell.threads, watched=watched)
         remark = "" if cell.dtype == "float32" else f"{cell.dtype} where it has a kernel of that type, else float32"
-        return self._taken_over(session, remark)
+        return _taken_over(session, remark, watched)
 
     def quantize(self, model: nn.Module, x: Tensor, *, cell: Cell, samples: Sequence[Tensor]) -> Prepared:
         """Export a module, quantise the graph, and open a session with that."""
@@ -49,25 +49,49 @@ class OnnxRuntime(Runtime):
             path = onnx.write(model, x, folder)
             with blamed_on("ONNX Runtime does not quantise it"):
                 quantized = ort_int8.write(path, samples)
-                session = _session(quantized.path, threads=cell.threads, watches=self.watches)
-        return self._taken_over(session, quantized.said)
-
-    def _taken_over(self, session: Any, remark: str) -> Prepared:  # noqa: ANN401 - the package has no types
-        forward = _forward(session)
-        spent = partial(_spent, session, forward) if self.watches else None
-        return Prepared(forward=forward, export=onnx.WHOLE, remark=remark, spent=spent)
+                watched = _Watched() if self.watches else None
+                session = _session(quantized.path, threads=cell.threads, watched=watched)
+        return _taken_over(session, quantized.said, watched)
 
 
-def _session(path: Path, *, threads: int, watches: bool) -> Any:  # noqa: ANN401
+class _Watched:
+    """Where a session writes what it runs, until it is told to end."""
+
+    def __init__(self) -> None:
+        self._held = ExitStack()
+        self.prefix = str(self._held.enter_context(scratch()) / "ort")
+
+    def spent(self, session: Any, forward: Forward, x: Tensor, calls: int) -> Spent:  # noqa: ANN401 - no types
+        """Make some calls and return what ran in them; the session writes nothing more then."""
+        for _ in range(WARM_UP):
+            forward(x)
+        started = time.perf_counter()
+        for _ in range(calls):
+            forward(x)
+        took_s = time.perf_counter() - started
+        with self._held:
+            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        first = sorted(each["ts"] for each in events if each["name"] == "model_run")[-calls]
+        ran = [each for each in events if each["name"].endswith(_KERNEL) and each["ts"] >= first]
+        return Spent([(str(each["args"]["op_name"]), each["dur"] * _US) for each in ran], took_s)
+
+
+def _taken_over(session: Any, remark: str, watched: _Watched | None) -> Prepared:  # noqa: ANN401
+    forward = _forward(session)
+    spent = partial(watched.spent, session, forward) if watched else None
+    return Prepared(forward=forward, export=onnx.WHOLE, remark=remark, spent=spent)
+
+
+def _session(path: Path, *, threads: int, watched: _Watched | None) -> Any:  # noqa: ANN401
     import onnxruntime  # noqa: PLC0415 - an extra
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _QUIET
-    if watches:  # it keeps a file open from now on, in a folder that must stay until it is told to end
+    if watched:
         options.enable_profiling = True
-        options.profile_file_prefix = str(Path(tempfile.mkdtemp(prefix="attnbench-")) / "ort")
+        options.profile_file_prefix = watched.prefix
     # Its threads spin for the next call otherwise, which is another cell's turn.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -82,21 +106,3 @@ def _forward(session: Any) -> Forward:  # noqa: ANN401
         return outputs if len(outputs) > 1 else outputs[0]
 
     return forward
-
-
-def _spent(session: Any, forward: Forward, x: Tensor, calls: int) -> Spent:  # noqa: ANN401
-    """Make some calls and return what ran in them; the session profiles nothing more then."""
-    for _ in range(WARM_UP):
-        forward(x)
-    started = time.perf_counter()
-    for _ in range(calls):
-        forward(x)
-    took_s = time.perf_counter() - started
-    file = Path(session.end_profiling())
-    try:
-        events = json.loads(file.read_text(encoding="utf-8"))
-    finally:
-        shutil.rmtree(file.parent, ignore_errors=True)
-    first = sorted(each["ts"] for each in events if each["name"] == "model_run")[-calls]
-    ran = [each for each in events if each["name"].endswith(_KERNEL) and each["ts"] >= first]
-    return Spent([(str(each["args"]["op_name"]), each["dur"] * _US) for each in ran], took_s)

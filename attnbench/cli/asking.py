@@ -26,7 +26,7 @@ _OPTIONS = (
         "--accuracy",
         metavar="DATASET",
         help="Also train on shift, recall, recall-pairs, same-different, digits, fashion-mnist, "
-        "composite-segmentation, folder:PATH, torch/NAME, hfds/NAME, wds/NAME:FOLDER.",
+        "composite-segmentation, composite-detection, folder:PATH, torch/NAME, hfds/NAME, wds/NAME:FOLDER.",
     ),
     commas_option(
         "--checkpoint",

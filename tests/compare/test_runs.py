@@ -325,6 +325,25 @@ def test_accuracies_are_compared_by_interval(tmp_path: Path, top1: float, half_w
     assert verdict_on("accuracy_top1", comparison).outcome is outcome
 
 
+def test_scores_on_composites_are_compared_as_accuracies_are(tmp_path: Path) -> None:
+    scored = [
+        replace(
+            learned(0.5, 0.01, accuracy_kind="composites"),
+            metrics={
+                "accuracy_kind": "composites",
+                "miou": miou,
+                "miou_ci_low": miou - 0.01,
+                "miou_ci_high": miou + 0.01,
+            },
+        )
+        for miou in (0.4, 0.3)
+    ]
+    comparison = compared(tmp_path, *scored)
+    assert verdict_on("miou", comparison).outcome is Outcome.WORSE
+    assert not comparison.about("accuracy_top1")
+    assert comparison.summary().endswith("composites mIoU: 1 worse")
+
+
 def test_accuracies_of_different_kinds_are_never_mixed(tmp_path: Path) -> None:
     comparison = compared(tmp_path, learned(0.8, 0.01), learned(0.8, 0.01, accuracy_kind="published"))
     verdict = verdict_on("accuracy_top1", comparison)

@@ -48,6 +48,20 @@ def test_a_mechanism_is_trained_once_at_the_first_size_that_suits() -> None:
         assert (cell.height, cell.width) == size
 
 
+def test_boxes_are_learned_under_two_heads_by_networks_and_under_one_by_mechanisms() -> None:
+    both = {"task": ("detection", "instance", "segmentation"), "res": ("128",), "accuracy": "composite-detection"}
+    assert [cell.head for cell in trained(**NETWORK, **both)] == ["detection", "instance"]
+    assert [cell.head for cell in trained(**MECHANISM, accuracy="composite-detection")] == ["detection"]
+    (asked,) = trained(**MECHANISM, accuracy="composite-detection", task=("instance",))
+    assert (asked.head, asked.height) == ("instance", 128)
+    several = "--accuracy composite-detection: mechanisms are trained under one head; give one --task"
+    assert mistakes(**MECHANISM, accuracy="composite-detection", task=("detection", "instance")) == [several]
+    unsuited = mistakes(**NETWORK, accuracy="composite-detection", task=("detection",))
+    assert unsuited == [
+        "--accuracy composite-detection: composites have sides from 128 to 512 pixels, not 800x1280; give other --res"
+    ]
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from attnbench.accuracy.composites.bodies import Head
+from attnbench.accuracy.composites.detection import TrainedRetinaNet
+from attnbench.accuracy.composites.instance import TrainedMaskRCNN
 from attnbench.accuracy.composites.segmentation import TrainedSemanticFPN
 from attnbench.models.dense import DenseTask
 
@@ -21,6 +23,10 @@ class HeadOnComposites:
 
 
 HEADS: Mapping[DenseTask, HeadOnComposites] = MappingProxyType(
-    {DenseTask.SEGMENTATION: HeadOnComposites(build=TrainedSemanticFPN, epochs=12)}
+    {
+        DenseTask.SEGMENTATION: HeadOnComposites(build=TrainedSemanticFPN, epochs=12),
+        DenseTask.DETECTION: HeadOnComposites(build=TrainedRetinaNet, epochs=24),
+        DenseTask.INSTANCE: HeadOnComposites(build=TrainedMaskRCNN, epochs=24),
+    }
 )
 """By task."""

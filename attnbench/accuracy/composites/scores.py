@@ -26,7 +26,8 @@ class Said:
     kinds: Int[np.ndarray, " found"]
     scores: Float[np.ndarray, " found"]
     """The surest is the highest."""
-    masks: Bool[np.ndarray, "found height width"] | None = None
+    masks: tuple[Any, ...] | None = None
+    """As ``encoded`` makes them: hundreds of images have a hundred masks each."""
 
 
 def confusion(
@@ -49,6 +50,13 @@ def mean_iou(counts: Counts) -> float:
     right = np.diag(counts)
     either = counts.sum(0) + counts.sum(1) - right
     return float((right[either > 0] / either[either > 0]).mean())
+
+
+def encoded(masks: Bool[np.ndarray, "masks height width"]) -> tuple[Any, ...]:
+    """Return masks by the lengths of their runs, as pycocotools has them."""
+    from pycocotools import mask as coco_mask  # noqa: PLC0415 - of an extra
+
+    return tuple(coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))) for mask in masks)
 
 
 def average_precision(composites: Sequence[Composite], said: Sequence[Said], *, masks: bool) -> float:
@@ -92,7 +100,7 @@ def _annotated(composites: Sequence[Composite]) -> dict[str, Any]:
                 "image_id": number,
                 "category_id": int(composites[number].kinds[index]) + 1,
                 "bbox": _as_coco(composites[number].boxes[index]),
-                "segmentation": _encoded(composites[number].masks[index]),
+                "segmentation": encoded(composites[number].masks[index : index + 1])[0],
                 "area": int(composites[number].masks[index].sum()),
                 "iscrowd": 0,
             }
@@ -106,7 +114,7 @@ def _results(number: int, said: Said, masks: bool) -> Iterator[dict[str, Any]]:
         common = {"image_id": number, "category_id": int(kind) + 1, "score": float(said.scores[index])}
         if masks:
             assert said.masks is not None
-            yield common | {"segmentation": _encoded(said.masks[index])}
+            yield common | {"segmentation": said.masks[index]}
         else:
             yield common | {"bbox": _as_coco(said.boxes[index])}
 
@@ -114,9 +122,3 @@ def _results(number: int, said: Said, masks: bool) -> Iterator[dict[str, Any]]:
 def _as_coco(box: Float[np.ndarray, " 4"]) -> list[float]:
     left, top, right, bottom = map(float, box)
     return [left, top, right - left, bottom - top]
-
-
-def _encoded(mask: Bool[np.ndarray, "height width"]) -> Any:  # noqa: ANN401 - pycocotools'
-    from pycocotools import mask as coco_mask  # noqa: PLC0415 - of an extra
-
-    return coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))

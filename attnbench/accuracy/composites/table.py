@@ -12,7 +12,10 @@ from attnbench.models.dense import DenseTask
 from attnbench.ranges import whole
 
 COMPOSITES: Mapping[str, tuple[DenseTask, ...]] = MappingProxyType(
-    {"composite-segmentation": (DenseTask.SEGMENTATION,)}
+    {
+        "composite-segmentation": (DenseTask.SEGMENTATION,),
+        "composite-detection": (DenseTask.DETECTION, DenseTask.INSTANCE),
+    }
 )
 """The heads that each data set is for; a mechanism is trained under the first unless another is asked for."""
 SIDE = whole(128, 512, "pixels")

@@ -74,6 +74,11 @@ def test_a_package_that_is_not_there_is_said_with_what_installs_it(monkeypatch, 
         monkeypatch.setattr(module, "find_spec", lambda name: None if name == "skimage" else known(name))
     with pytest.raises(DataError, match=re.escape("scikit-image's photographs: pip install 'attnbench[composites]'")):
         datasets.check("composite-segmentation")
+    monkeypatch.setattr(photographs, "find_spec", known)
+    monkeypatch.setattr(batches, "find_spec", lambda name: None if name == "pycocotools" else known(name))
+    datasets.check("composite-segmentation")
+    with pytest.raises(DataError, match=re.escape("scored by pycocotools: pip install 'attnbench[composites]'")):
+        datasets.check("composite-detection")
 
 
 def test_composites_are_told_from_other_data_sets_and_have_sizes():

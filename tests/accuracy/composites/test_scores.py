@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attnbench.accuracy.composites.scene import Composite, boxes_of
-from attnbench.accuracy.composites.scores import Said, average_precision, confusion, mean_iou
+from attnbench.accuracy.composites.scores import Said, average_precision, confusion, encoded, mean_iou
 
 pytest.importorskip("pycocotools")
 
@@ -26,7 +26,7 @@ def composite(kinds: list[int], *masks: np.ndarray) -> Composite:
 def said(kinds: list[int], *masks: np.ndarray, scores: list[float] | None = None) -> Said:
     stacked = np.stack(masks)
     surest = np.array(scores or [0.9] * len(kinds))
-    return Said(boxes=boxes_of(stacked), kinds=np.array(kinds), scores=surest, masks=stacked)
+    return Said(boxes=boxes_of(stacked), kinds=np.array(kinds), scores=surest, masks=encoded(stacked))
 
 
 TWO = composite([3, 7], square(2, 2), square(20, 20))
@@ -60,9 +60,7 @@ def test_a_false_box_that_is_surer_halves_precision_and_one_that_is_less_sure_co
 
 def test_another_kind_or_nothing_scores_zero():
     assert both(said([4, 8], square(2, 2), square(20, 20))) == [0.0, 0.0]
-    nothing = Said(
-        boxes=np.zeros((0, 4)), kinds=np.zeros(0, int), scores=np.zeros(0), masks=np.zeros((0, 40, 40), bool)
-    )
+    nothing = Said(boxes=np.zeros((0, 4)), kinds=np.zeros(0, int), scores=np.zeros(0), masks=())
     assert both(nothing) == [0.0, 0.0]
 
 

@@ -167,6 +167,8 @@ class Cell(Axes):
     """Hash of the file that says it, its first 12 digits; empty where it is none."""
     seeds: int = 0
     epochs: int = 0
+    recipe: str = ""
+    """Name of the recipe that it is trained by; empty where it is not by one."""
 
     @property
     def key(self) -> str:

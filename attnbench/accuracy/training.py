@@ -57,22 +57,32 @@ class TrainingRecipe:
 class Shuffled(Indexed[Batch]):
     """The batches of all epochs of one training: each epoch another order, a last incomplete batch left out."""
 
-    def __init__(self, split: Split, *, size: int, epochs: int, seed: int) -> None:
-        self.split, self.size, self.epochs, self.seed = split, size, epochs, seed
+    def __init__(self, split: Split, *, size: int, epochs: int, seed: int, begun: int = 0) -> None:
+        """Take a split.
+
+        Args:
+            split: the images.
+            size: of a batch.
+            epochs: all there are.
+            seed: decides orders and changes.
+            begun: epochs that are left out since they were seen before; the rest is as if they were not.
+        """
+        self.split, self.size, self.epochs, self.seed, self.begun = split, size, epochs, seed, begun
         self.steps = max(1, len(split) // size)
         self._order = (-1, torch.empty(0, dtype=torch.long))
 
     def __len__(self) -> int:
-        return self.epochs * self.steps
+        return (self.epochs - self.begun) * self.steps
 
     def __getitem__(self, index: int) -> Batch:
+        index += self.begun * self.steps
         epoch, step = divmod(index, self.steps)
         chosen = self._order_of(epoch)[step * self.size : (step + 1) * self.size]
-        return self.split.batch(chosen.tolist(), draw=_seed(self.seed, f"batch {index}"))
+        return self.split.batch(chosen.tolist(), draw=seed_for(self.seed, f"batch {index}"))
 
     def _order_of(self, epoch: int) -> Tensor:
         if self._order[0] != epoch:
-            generator = torch.Generator().manual_seed(_seed(self.seed, f"epoch {epoch}"))
+            generator = torch.Generator().manual_seed(seed_for(self.seed, f"epoch {epoch}"))
             self._order = epoch, torch.randperm(len(self.split), generator=generator)
         return self._order[1]
 
@@ -243,6 +253,6 @@ def _undecayed(model: nn.Module) -> set[int]:
     }
 
 
-def _seed(seed: int, purpose: str) -> int:
+def seed_for(seed: int, purpose: str) -> int:
     """Return a seed for one purpose, unrelated to the seeds for any other."""
     return int.from_bytes(hashlib.sha256(f"{seed} {purpose}".encode()).digest()[:7])

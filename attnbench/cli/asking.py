@@ -39,6 +39,9 @@ _OPTIONS = (
         help="Of a folder's classes, where a checkpoint names none: natural (2 before 10, as timm), "
         "text (10 before 2, as torchvision), or a file with a class a line. [natural]",
     ),
+    click.option(
+        "--recipe", metavar="NAME", help="Train on these images as papers do, networks too: deit, swin, short. [none]"
+    ),
     click.option("--seeds", type=int, help="Trainings per mechanism. [3]"),
     click.option("--epochs", type=int, help="Passes over the data. [the data set's own]"),
     click.option("--precision", type=float, help="Half-width of the ratio's 95 % interval to reach. [0.01]"),

@@ -40,7 +40,7 @@ _SWITCHES = ("energy",)
 """Settings that are on or off."""
 _CHOICES = {"isolation": (FORK, SPAWN)}
 """Settings that are one of some words."""
-_OF_ACCURACY = ("seeds", "epochs", "checkpoint", "class_order")
+_OF_ACCURACY = ("seeds", "epochs", "checkpoint", "class_order", "recipe")
 _SETTINGS = (*_SETTING_NAMES, *_SWITCHES, *_CHOICES)
 
 
@@ -122,6 +122,7 @@ class _Plain:
     baseline: str = ""
     accuracy: str = ""
     class_order: str = ""
+    recipe: str = ""
 
 
 def _refuse_other_types(wanted: Mapping[str, Any]) -> None:

@@ -46,6 +46,8 @@ class Wanted:
     """How the classes of the images are numbered that it is evaluated on, where its checkpoint does not say."""
     alias: str = ""
     """What the user calls it."""
+    trained: bool = False
+    """Whether a network is to be trained, as mechanisms are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from attnbench.accuracy import classes
 from attnbench.accuracy.composites.table import is_composite
+from attnbench.accuracy.recipes import table as recipes
 from attnbench.axes import AXES, one_of, resolution
 from attnbench.devices import names
 from attnbench.errors import DataError, did_you_mean
@@ -93,7 +94,9 @@ def wrong_checkpoints(request: Request) -> list[str]:
         if name not in names
     ]
     found += duplicates("checkpoint", given) + wrong_order(request.class_order)
-    if not (request.accuracy and names) or is_composite(request.accuracy):
+    if request.recipe and request.checkpoint:
+        found.append("--recipe trains networks from random weights; leave --checkpoint out")
+    if not (request.accuracy and names) or is_composite(request.accuracy) or request.recipe:
         return found
     if not request.accuracy.startswith(_EVALUATED_ON):
         found.append(
@@ -104,6 +107,12 @@ def wrong_checkpoints(request: Request) -> list[str]:
         for name in names
         if name not in given
     ]
+
+
+def wrong_recipe(request: Request) -> list[str]:
+    """Say why what is asked for cannot be trained by a recipe."""
+    said = recipes.wrong(request.recipe, request.accuracy)
+    return [said] if said else []
 
 
 def wrong_order(asked: str) -> list[str]:

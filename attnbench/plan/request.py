@@ -20,7 +20,7 @@ _SINGLE_ONCE = ("dim", "heads", "depth", "threads")
 _NAMED_ALWAYS = (*("res", "task", "batch", "dtype", "device", "mode", "compile", "scope", "stage"), *_SINGLE_ONCE)
 """Axes that the name of a folder depends on whatever they are; others that were added later, where they are given."""
 
-_LATER = ("class_order",)
+_LATER = ("class_order", "recipe")
 """Other names that were added later, on which it depends where they are given."""
 
 LISTS = ("mechanisms", "networks", "backend", "checkpoint")
@@ -49,6 +49,8 @@ class Request:
     """``NETWORK=FILE`` each: the weights that a network is evaluated with, whichever options it has."""
     class_order: str = ""
     """How the classes of a folder are numbered where a checkpoint does not say: natural, text or a file."""
+    recipe: str = ""
+    """Name of the recipe that mechanisms and networks are trained by; empty for the proxy's own."""
 
     @classmethod
     def of(cls, **given: Any) -> Request:  # noqa: ANN401 - each field and each axis has its own kind
@@ -91,6 +93,7 @@ class Request:
                 network=True,
                 checkpoint=self.checkpoints.get(spec.partition(":")[0], ""),
                 class_order=self.class_order,
+                trained=bool(self.recipe),
             )
             for alias, spec in map(aliased, self.networks)
             for each in backends

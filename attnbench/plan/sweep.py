@@ -71,7 +71,7 @@ def plan(request: Request, looked_at: Preflight) -> Sweep:
     mistakes += axes_of.repeated(request)
     values = axes_of.read(request, looked_at.devices, mistakes)
     task = axes_of.depth(request, mistakes)
-    mistakes += axes_of.missing(request, values) + axes_of.wrong_checkpoints(request)
+    mistakes += axes_of.missing(request, values) + axes_of.wrong_checkpoints(request) + axes_of.wrong_recipe(request)
     mistakes += on_composites.mistakes(request, values)
     findings = _without_repeated_baseline(request, looked_at.findings)
     mistakes += axes_of.duplicates("mechanisms", [written(f.name, f.options) for f in findings if f.name])
@@ -146,6 +146,8 @@ def _accuracy_cells(request: Request, values: Values, findings: Sequence[Finding
     for finding in findings:
         if composites.is_composite(request.accuracy):
             yield from (_named(cell, finding) for cell in on_composites.cells(request, values, finding.wanted.network))
+        elif request.recipe:
+            yield from _by_recipe(request, values, finding)
         elif finding.wanted.network:
             yield from _evaluations(request, values, finding)
         else:
@@ -169,6 +171,16 @@ def _training(request: Request, values: Values, finding: Finding) -> Cell:
         epochs=request.epochs,
     )
     return _named(common, finding)
+
+
+def _by_recipe(request: Request, values: Values, finding: Finding) -> Iterator[Cell]:
+    """Yield the cells that train by a recipe: a network at each image size, a mechanism's backbone at the first."""
+    common = replace(_training(request, values, finding), recipe=request.recipe)
+    if not finding.wanted.network:
+        yield common
+        return
+    for height, width in request.sizes:
+        yield replace(common, scope=Scope.NETWORK, height=height, width=width)
 
 
 def _evaluations(request: Request, values: Values, finding: Finding) -> Iterator[Cell]:

@@ -19,7 +19,7 @@ from attnbench.runs.heard import WORKER
 from attnbench.runs.job import Assignment, Job, Running
 from attnbench.runs.outcomes import Outcomes, Seen
 from attnbench.runs.progress import Progress
-from attnbench.runs.rows import SAMPLES
+from attnbench.runs.rows import CHECKPOINTS, SAMPLES
 
 REFEREE = "attnbench.worker.referee"
 """Module that verifies what was timed."""
@@ -86,6 +86,7 @@ class Group:
             baseline=rows.baseline,
             settings=rows.settings,
             samples=str(rows.folder.resolve() / SAMPLES),
+            checkpoints=str(rows.folder.resolve() / CHECKPOINTS),
             evidence=str(evidence),
             limits=rows.limits,
             precise=rows.are_precise(each.cell for each in assignments),

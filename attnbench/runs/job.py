@@ -100,6 +100,8 @@ class Job:
     settings: Settings
     samples: str
     """Folder for the raw samples."""
+    checkpoints: str = ""
+    """Folder for what trainings have come to, a folder for each cell; empty where nothing is trained for long."""
     evidence: str = ""
     """Folder for what timed calls returned, until it is verified; empty where nobody will."""
     limits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

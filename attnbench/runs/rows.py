@@ -19,7 +19,7 @@ from attnbench.record import Cell, Record, Status, Value
 from attnbench.runs.job import Settings, foreign
 from attnbench.worker.objection import is_beside_exact
 
-SAMPLES = "samples"
+SAMPLES, CHECKPOINTS = "samples", "checkpoints"
 """Folder of the timed calls, in that of a run."""
 Circumstances = tuple[str, str, str, bool, str]
 """What decides in how many bits a machine computes, whoever asks it to: device, type, mode, compiled, fused kernel."""

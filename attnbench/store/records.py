@@ -143,7 +143,7 @@ class Store:
 
         Args:
             folder: where the run is kept.
-            fresh: put the records and samples that are there aside, under other names, and start over.
+            fresh: put the records, samples and checkpoints that are there aside, under other names, and start over.
 
         Raises:
             StoreError: it cannot be written, another process writes it, or what is in it cannot be read.
@@ -243,13 +243,17 @@ class Store:
         warnings.warn(LostRecordsWarning(said), stacklevel=4)
 
     def _put_aside(self) -> None:
-        """Give records and samples names of their own, the same for both."""
+        """Give records, samples and checkpoints names of their own, the same for all."""
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        samples = self.folder / "samples"
-        if self.path.stat().st_size == 0 and not any(samples.iterdir()):
+        folders = [each for each in (self.folder / "samples", self.folder / "checkpoints") if each.is_dir()]
+        if self.path.stat().st_size == 0 and not any(any(each.iterdir()) for each in folders):
             return
-        aside = files.set_aside(self.path, stamp, but=lambda mark: (self.folder / f"samples.{mark}").exists())
-        samples.rename(self.folder / f"samples.{aside.name.split('.')[1]}")
+        taken = [each.name for each in folders]
+        aside = files.set_aside(
+            self.path, stamp, but=lambda mark: any((self.folder / f"{name}.{mark}").exists() for name in taken)
+        )
+        for each in folders:
+            each.rename(self.folder / f"{each.name}.{aside.name.split('.')[1]}")
         os.close(self._file)
         self._file = self._open()
 

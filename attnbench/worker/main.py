@@ -111,7 +111,14 @@ def _by_itself(
     if assignment.cell.task is Task.ACCURACY:
         from attnbench.worker.scoring import measure_accuracy  # noqa: PLC0415 - scipy.stats: a second, for these cells only
 
-        return measure_accuracy(assignment, job.settings, enter, events.learn(say, index), events.progress(say))
+        return measure_accuracy(
+            assignment,
+            job.settings,
+            enter,
+            events.learn(say, index),
+            events.progress(say),
+            checkpoints=Path(job.checkpoints),
+        )
     learn = events.learn(say, index)
     if assignment.cell.task is Task.COUNTS:
         count_only(assignment, enter, learn)

@@ -144,7 +144,7 @@ def _look_at_data(name: str, sizes: Sequence[Size], wanted: Sequence[Wanted]) ->
 
     images = None
     try:
-        if is_composite(name) or not all(one.network for one in wanted):
+        if is_composite(name) or any(not one.network or one.trained for one in wanted):
             datasets.check(name)
         if name.startswith(evaluation.PREFIX) and any(one.checkpoint for one in wanted):
             images = evaluation.find(name.removeprefix(evaluation.PREFIX))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,9 +38,23 @@ Learn = Callable[[str, Metrics], None]
 
 
 def measure_accuracy(
-    assignment: Assignment, settings: Settings, enter: Enter, learn: Learn, progress: Progress
+    assignment: Assignment,
+    settings: Settings,
+    enter: Enter,
+    learn: Learn,
+    progress: Progress,
+    *,
+    checkpoints: Path = Path(),
 ) -> Metrics:
     """Return how many images a cell's network names right, or how well its mechanism learns to.
+
+    Args:
+        assignment: the cell.
+        settings: the seed.
+        enter: called with the name of a phase before it starts.
+        learn: called with what a phase has found by now.
+        progress: called with the part of a phase that is done.
+        checkpoints: where what long trainings have come to is kept, a folder for each cell.
 
     Raises:
         Unmeasurable: the network does not take images of that size, or the mechanism no such map.
@@ -47,6 +62,8 @@ def measure_accuracy(
     cell = assignment.cell
     if is_composite(cell.dataset):
         return train_head(cell, settings, enter, progress)
+    if cell.recipe:
+        return train_by_recipe(cell, settings, enter, progress, checkpoints / cell.key)
     if cell.network:
         return evaluate_checkpoint(cell, enter, progress)
     if is_task(cell.dataset):
@@ -185,3 +202,28 @@ def train_proxy(cell: Cell, settings: Settings, enter: Enter, progress: Progress
         alive=progress,
     )
     return found.to_metrics()
+
+
+def train_by_recipe(cell: Cell, settings: Settings, enter: Enter, progress: Progress, folder: Path) -> Metrics:
+    """Train a cell's network, or its mechanism's backbone, as a paper does, from where a run before has left it."""
+    from attnbench.accuracy.recipes import ingredients, models, table, training  # noqa: PLC0415 - for these cells only
+
+    enter("loading")
+    recipe = table.RECIPES[cell.recipe]
+    data = datasets.load(
+        cell.dataset, image_size=(cell.height, cell.width), training=partial(ingredients.transform, recipe)
+    )
+    course = training.Course(
+        name=cell.recipe, recipe=recipe, data=data, epochs=cell.epochs or recipe.epochs, folder=folder
+    )
+    if cell.network:
+        reason = subject.of(cell).why_unsupported()
+        if reason:
+            raise Unmeasurable(Status.UNSUPPORTED, reason)
+        build = models.of_network(cell.network, cell.options, data, recipe)
+    else:
+        mechanism = discover().find(cell.mechanism).load()
+        build = models.of_mechanism(lambda site: mechanism(site, **cell.options), data)
+    enter("training")
+    seeds = range(settings.seed, settings.seed + cell.seeds)
+    return training.train(build, course, seeds=seeds, device=cell.device, alive=progress).to_metrics()

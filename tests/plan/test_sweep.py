@@ -84,6 +84,25 @@ def test_accuracy_is_a_cell_of_its_own_for_each_mechanism() -> None:
     ]
 
 
+def test_a_recipe_trains_mechanisms_at_one_size_and_networks_at_each() -> None:
+    asked = {"res": ("64", "96"), "accuracy": "folder:x", "recipe": "deit", "epochs": 5}
+    request = Request.of(mechanisms=("mhsa",), networks=("resnet18",), scope=("backbone", "network"), **asked)
+    trained = [cell for cell in plan(request, preflight_of(request)).cells if cell.task is Task.ACCURACY]
+    assert sorted((c.name, c.scope, c.height, c.recipe, c.epochs, c.checkpoint) for c in trained) == [
+        ("mhsa", Scope.BACKBONE, 64, "deit", 5, ""),
+        ("resnet18", Scope.NETWORK, 64, "deit", 5, ""),
+        ("resnet18", Scope.NETWORK, 96, "deit", 5, ""),
+    ]
+    assert [one.trained for one in request.wanted if one.network] == [True]
+
+
+def test_a_recipe_is_refused_with_a_checkpoint_and_what_is_generated() -> None:
+    found = mistakes(accuracy="digits", recipe="diet", networks=("a",), checkpoint=("a=b",))
+    assert any(each.startswith("--recipe diet: did you mean deit?") for each in found)
+    assert any(each.startswith("--recipe trains networks from random weights") for each in found)
+    assert any("give --accuracy folder:PATH" in each for each in mistakes(accuracy="digits", recipe="deit"))
+
+
 @pytest.mark.parametrize(("text", "pixels"), [("224", (224, 224)), ("224x448", (224, 448)), ("1", (1, 1))])
 def test_resolutions_are_height_by_width(text: str, pixels: tuple[int, int]) -> None:
     assert resolution(text) == pixels

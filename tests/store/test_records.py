@@ -231,3 +231,11 @@ def test_a_name_that_no_file_can_have_is_a_line(name: str, tmp_path: Path) -> No
     for use in (store.read, store.Store):
         with pytest.raises(StoreError, match=r"File name too long|null (byte|character)"):
             use(tmp_path / name)
+
+
+def test_what_trainings_had_come_to_is_put_aside_with_the_rows_or_without_any(tmp_path: Path) -> None:
+    for _ in range(2):
+        (tmp_path / "checkpoints" / "cell").mkdir(parents=True)
+        with store.Store(tmp_path, fresh=True):
+            assert not (tmp_path / "checkpoints").exists()
+    assert len(list(tmp_path.glob("checkpoints.*Z*/cell"))) == 2

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from made_garments import composites
+from PIL import Image
 
 from attnbench import store
 from attnbench.accuracy.composites import batches, bodies
@@ -133,3 +134,28 @@ def test_verify_works_out_the_seeds_of_a_curve_again(tmp_path: Path) -> None:
         figures = [each.figure for each in verify(tmp_path / name, counts=False).findings]
         found[name] = [figure for figure in figures if figure.startswith("accuracy")]
     assert found == {"honest": [], "curve": ["accuracy_per_seed"], "reach": ["accuracy_holds_to"]}
+
+
+def test_a_cell_that_is_trained_by_a_recipe_goes_on_from_its_own_folder(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for name in ("a", "b"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for index in range(3):
+                Image.new("L", (40, 40), 60 * index).save(tmp_path / split / name / f"{index}.png")
+    asked = cell(
+        mechanism="", network="test_resnet", options={"backend": "sdpa"}, dataset=f"folder:{tmp_path}", recipe="short"
+    )
+    sized = replace(asked, scope=Scope.NETWORK, height=32, width=32)
+    phases: list[str] = []
+    for _ in range(2):
+        metrics = measure_accuracy(
+            Assignment(cell=sized),
+            Settings(),
+            phases.append,
+            lambda *_: None,
+            lambda _: None,
+            checkpoints=tmp_path / "c",
+        )
+        assert (metrics["accuracy_kind"], metrics["epochs"], metrics["accuracy_seeds"]) == ("recipe short", 1, 2)
+    assert phases == ["loading", "training"] * 2
+    assert sorted(path.name for path in (tmp_path / "c" / sized.key).iterdir()) == ["seed-0.pth", "seed-1.pth"]

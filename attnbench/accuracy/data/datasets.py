@@ -26,6 +26,9 @@ from attnbench.errors import DataError, did_you_mean
 Size: TypeAlias = tuple[int, int]
 """Height and width in pixels."""
 
+MakeTransform: TypeAlias = Callable[[dict[str, Any]], Callable[[Any], Tensor]]
+"""From what timm resolves for an image size to a transform of images."""
+
 DIGITS = "digits"
 _FORMS = (DIGITS, fashion.NAME, *TASKS, *COMPOSITES, "folder:PATH", "torch/NAME", "hfds/NAME", "wds/NAME:ROOT")
 _MOST_PROCESSES = 8
@@ -51,8 +54,13 @@ def check(name: str) -> None:
         _source(name).check()
 
 
-def load(name: str, *, image_size: Size | None = None) -> Dataset:
-    """Return a data set at an image size; None takes 224 x 224. Digits are 8 x 8, Fashion-MNIST is 28 x 28.
+def load(name: str, *, image_size: Size | None = None, training: MakeTransform | None = None) -> Dataset:
+    """Return a data set at an image size.
+
+    Args:
+        name: of it.
+        image_size: None takes 224 x 224. Digits are 8 x 8, Fashion-MNIST is 28 x 28.
+        training: makes the transform of training images, where they are files; None takes timm's own.
 
     Raises:
         DataError: the data set is not there, or does not come in that size.
@@ -61,7 +69,7 @@ def load(name: str, *, image_size: Size | None = None) -> Dataset:
         return _digits(image_size or (8, 8))
     if folder := fashion.folder_of(name):
         return fashion.load(folder, name=name)
-    return _transformed(name, _source(name), image_size or (224, 224))
+    return _transformed(name, _source(name), image_size or (224, 224), training)
 
 
 def _source(name: str) -> Source:
@@ -101,7 +109,7 @@ def _digits(size: Size) -> Dataset:
     )
 
 
-def _transformed(name: str, source: Source, size: Size) -> Dataset:
+def _transformed(name: str, source: Source, size: Size, training: MakeTransform | None) -> Dataset:
     """The two splits of a source under timm's transforms for an image size, random ones for training."""
     source.check()
     from timm.data.config import resolve_data_config  # noqa: PLC0415 - seconds to import
@@ -109,7 +117,7 @@ def _transformed(name: str, source: Source, size: Size) -> Dataset:
 
     train, held_out, classes = source.open()
     config = resolve_data_config({"input_size": (3, *size)})  # type: ignore[no-untyped-call]
-    train.transform = InColour(create_transform(**config, is_training=True))
+    train.transform = InColour(training(config) if training else create_transform(**config, is_training=True))
     held_out.transform = InColour(create_transform(**config, is_training=False))
     spare_cores = min(_MOST_PROCESSES, machine.whole_cores() - 1)
     return Dataset(
@@ -122,6 +130,7 @@ def _transformed(name: str, source: Source, size: Size) -> Dataset:
         width=size[1],
         batch=256,
         epochs=30,
+        labels=getattr(train, "numbers", {}),
     )
 
 

@@ -130,6 +130,7 @@ class Photos(Pictures):
             said: what a reader must know of them before any is read.
         """
         super().__init__(len(samples), transform, said=said)
+        self.numbers = numbers
         self._samples = [(path, numbers[name]) for path, name in samples]
 
     def opened(self, index: int) -> tuple[io.BufferedIOBase, int]:

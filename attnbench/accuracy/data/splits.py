@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -63,6 +64,8 @@ class Dataset:
     """Images per training step."""
     epochs: int
     """Passes over the training images that comparing mechanisms takes."""
+    labels: Mapping[str, int] = field(default_factory=dict)
+    """The numbers of the classes by name, where they have names."""
 
     @property
     def remark(self) -> str:
@@ -105,7 +108,7 @@ class Files(Split):
     def batch(self, indices: Sequence[int], *, draw: int) -> tuple[Images, Labels]:
         """Return the images at some indices, transformed as the seed decides."""
         read: list[tuple[Tensor, int]] = []
-        with _seeded(draw):
+        with seeded(draw):
             for index in indices:
                 with suppress(DataError):  # which the source has noted
                     read.append(self.source[index])
@@ -121,13 +124,15 @@ class Files(Split):
 
 
 @contextmanager
-def _seeded(draw: int) -> Iterator[None]:
+def seeded(draw: int) -> Iterator[None]:
     """Seed what transforms draw from, and leave it as it was: models may draw from it too."""
-    state = random.getstate()
+    state, arrays = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(draw)
         random.seed(draw)
+        np.random.seed(draw % 2**32)
         try:
             yield
         finally:
             random.setstate(state)
+            np.random.set_state(arrays)

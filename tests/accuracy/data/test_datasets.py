@@ -86,7 +86,7 @@ def test_a_draw_decides_how_images_change(tmp_path):
 
 def test_drawing_leaves_the_generators_as_they_were():
     states = torch.get_rng_state(), random.getstate()
-    with splits._seeded(5):
+    with splits.seeded(5):
         torch.rand(1)
         random.random()
     assert torch.equal(torch.get_rng_state(), states[0])

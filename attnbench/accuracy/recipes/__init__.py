@@ -1,0 +1,1 @@
+"""Training as papers do it, of timm's ingredients, with checkpoints that it goes on from."""

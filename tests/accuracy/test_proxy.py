@@ -238,7 +238,7 @@ def test_a_seed_that_fails_costs_only_that_seed(digits):
 
 
 def test_a_training_says_that_it_is_alive_within_an_epoch(digits, monkeypatch):
-    monkeypatch.setattr(training, "_TOLD_EVERY_S", 0.0)
+    monkeypatch.setattr(training, "TOLD_EVERY_S", 0.0)
     parts = []
     proxy.train(Wasteful, few(digits), seeds=[0, 1], epochs=1, alive=parts.append)
     assert parts == pytest.approx([step / 6 for step in range(1, 7)])

@@ -25,13 +25,11 @@ from attnbench.accuracy.data.splits import Dataset, seeded
 from attnbench.accuracy.recipes import ingredients
 from attnbench.accuracy.recipes.kept import Training
 from attnbench.accuracy.recipes.table import KIND, PublishedRecipe
-from attnbench.accuracy.training import Score, Shuffled, loader, score, seed_for
+from attnbench.accuracy.training import TOLD_EVERY_S, Score, Shuffled, loader, score, seed_for
 from attnbench.errors import DataError
 
 Alive = Callable[[float], None]
 """Called with the part of the training that is done."""
-
-_TOLD_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +136,7 @@ def fit(model: nn.Module, course: Course, *, seed: int, alive: Alive) -> nn.Modu
         training.optimiser.step()
         if training.average is not None:
             training.average.update(model, step=step + 1)
-        if time.monotonic() - told_at >= _TOLD_EVERY_S:
+        if time.monotonic() - told_at >= TOLD_EVERY_S:
             told_at = time.monotonic()
             alive((step + 1) / (course.epochs * steps))
         if (step + 1) % steps == 0:

@@ -1,22 +1,26 @@
 """The contract between the harness and an attention mechanism.
 
 A mechanism is the whole attention sub-layer: its own norms and projections included, the outer residual not.
-The block around it computes ``x = x + mechanism(x)`` and then ``x = x + mlp(x)``.
+The block around it computes ``x = x + mechanism(x)`` and then ``x = x + mlp(x)``. Where a layer makes its map smaller,
+``x = mechanism.shortcut(x) + mechanism(x)``.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, TypeAlias
 
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from attnbench.plugins.options import parameters
 
 Map: TypeAlias = Float[Tensor, "batch height width dim"]
+MapAfter: TypeAlias = Float[Tensor, "batch height_after width_after dim"]
+"""The map that a layer returns: as large as its own, or smaller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,16 @@ class Site:
     def head_dim(self) -> int:
         """Channels per head, d = C / h, rounded down."""
         return self.dim // self.heads
+
+    def shrunk(self, by: int) -> Site:
+        """Return the same place with a map that is smaller by a stride along each side, what is left over kept.
+
+        Example:
+            >>> site = Site(height=7, width=8, dim=64, heads=2, stride=8).shrunk(2)
+            >>> site.height, site.width, site.stride
+            (4, 4, 16)
+        """
+        return replace(self, height=-(-self.height // by), width=-(-self.width // by), stride=self.stride * by)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,15 +164,30 @@ class Mechanism(nn.Module, ABC):
     position biases (``table``), weights that start as the identity (``psi.weight``). Those of one dimension never
     decay."""
 
+    shrunk_by: int = 1
+    """By how much this layer makes its map smaller along each side: what ``shrinks`` says of its site. The constructor
+    of a layer that does sets it."""
+
     def __init__(self, site: Site) -> None:
         super().__init__()
         self.site = site
 
     @abstractmethod
-    def forward(self, x: Map) -> Map:
-        """Return the attended map, (B, H, W, C) to (B, H, W, C), without the outer residual."""
+    def forward(self, x: Map) -> MapAfter:
+        """Return the attended map, (B, H, W, C) to (B, H, W, C), without the outer residual.
 
-    def step(self, x: Map, carry: Any) -> tuple[Map, Any]:  # noqa: ANN401 - each mechanism carries what it likes
+        A layer that shrinks its map by s returns (B, H / s, W / s, C), rounded up.
+        """
+
+    def shortcut(self, x: Map) -> MapAfter:
+        """Return what the layer's output is added to, the outer residual: the map itself, (B, H, W, C).
+
+        Of a layer that shrinks its map by s it is the maxima in blocks of s x s tokens, (B, H / s, W / s, C), rounded
+        up, as in Hiera and MViTv2; whoever pools it otherwise overrides this method.
+        """
+        return x if self.shrunk_by == 1 else pooled(x, self.shrunk_by)
+
+    def step(self, x: Map, carry: Any) -> tuple[MapAfter, Any]:  # noqa: ANN401 - each mechanism carries what it likes
         """Run the layer as one step of a network, with what earlier layers handed on.
 
         The carry is None before the first layer of the network and then whatever the layer before returned, from
@@ -181,9 +210,19 @@ class Mechanism(nn.Module, ABC):
         return mlp(x), carry
 
     @classmethod
-    def mlp_tokens(cls, site: Site, **options: Any) -> int:  # noqa: ANN401, ARG003
-        """Return how many tokens of an image go through the MLP that follows the layer: those of the map, N."""
-        return site.tokens
+    def mlp_tokens(cls, site: Site, **options: Any) -> int:  # noqa: ANN401
+        """Return how many tokens of an image go through the MLP that follows the layer: those of its output's map."""
+        return site.shrunk(cls.shrinks(site, **options)).tokens
+
+    @classmethod
+    def shrinks(cls, site: Site, **options: Any) -> int:  # noqa: ANN401, ARG003
+        """Return the stride s by which the layer makes its map smaller along each side, 1 where it does not.
+
+        The layers after it stand at ``site.shrunk(s)``. In a backbone only the first layer of a stage may shrink its
+        map: the stage's patches are smaller by as much then, so that all other layers have the maps that they have
+        under any mechanism. It must not depend on height, width and stride of a site that has a stage before it.
+        """
+        return 1
 
     @classmethod
     def why_unsupported(cls, site: Site, **options: Any) -> str | None:  # noqa: ANN401, ARG003
@@ -206,6 +245,17 @@ class Mechanism(nn.Module, ABC):
     def adaptation(cls, site: Site, **options: Any) -> str | None:  # noqa: ANN401, ARG003
         """Say what is done to a map that does not fit the layer as published (padding, scaling), None if nothing."""
         return None
+
+
+def pooled(x: Map, by: int) -> MapAfter:
+    """Return the maxima of a map in blocks of ``by`` x ``by`` tokens, and of what is left at its lower right border.
+
+    Args:
+        x: the map, (B, H, W, C) to (B, H / by, W / by, C), rounded up.
+        by: tokens along a side of a block.
+    """
+    maxima: MapAfter = F.max_pool2d(x.permute(0, 3, 1, 2), by, ceil_mode=True).permute(0, 2, 3, 1)
+    return maxima
 
 
 def option_defaults(mechanism: type[Mechanism]) -> dict[str, Any]:

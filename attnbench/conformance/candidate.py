@@ -11,7 +11,7 @@ from torch import Tensor
 
 from attnbench.conformance.finding import NotClaimedError
 from attnbench.mechanism import Map, Mechanism, Site
-from attnbench.models.backbone import Stack
+from attnbench.models.backbone import LayersOf, Stack, down
 from attnbench.models.values import InputValues, draw, seed_all
 
 _MAPS = {"square": (14, 14), "wide": (7, 21), "odd": (9, 5), "one token": (1, 1)}
@@ -75,8 +75,16 @@ class Candidate:
     def stack(self, site: Site, depth: int) -> Stack:
         """Build the layers of a stage of a given depth, in their initial state."""
         torch.manual_seed(0)
-        placed = [replace(site, layer=index, depth=depth) for index in range(depth)]
-        return Stack([self.mechanism(each, **self.options) for each in placed])
+        return Stack([self.layers(each) for each in self.placed(site, depth)])
+
+    @property
+    def layers(self) -> LayersOf:
+        """What builds its layers as a run does."""
+        return LayersOf(mechanism=self.mechanism, options=self.options)
+
+    def placed(self, site: Site, depth: int) -> list[Site]:
+        """Return the sites of the layers of a stage of a given depth, each at the map that those before it leave."""
+        return down([replace(site, layer=index, depth=depth) for index in range(depth)], self.layers.shrinks)
 
 
 def require_trains(candidate: Candidate) -> None:

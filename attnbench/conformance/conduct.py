@@ -75,21 +75,40 @@ def _infers(candidate: Candidate, site: Site) -> bool:
 
 
 def shape(candidate: Candidate) -> str:
-    """A map comes back in the shape and the dtype it had, and its values are finite."""
+    """A map comes back in the shape it had, shrunk by what the class says, in its dtype, and its values are finite."""
     for site in candidate.supported:
-        _compare(candidate.layer(site), image(site), site)
+        layer = candidate.layer(site)
+        _require_shrinks(candidate, layer, site)
+        _compare(layer, image(site), site)
     # Once more in the dtype that networks are built in: what is made double unawares does not show above.
     site = candidate.base
     _compare(candidate.layer(site).float(), image(site).float(), site)
     return f"kept at {len(candidate.supported)} sites"
 
 
+def _require_shrinks(candidate: Candidate, layer: Mechanism, site: Site) -> None:
+    """Raise BrokenError if a layer's stride is not that of its class, or no stride."""
+    try:
+        by = candidate.layers.shrinks(site)
+    except PluginError as error:
+        raise BrokenError(str(error), expected="the stride by which the map shrinks", site=site) from None
+    if layer.shrunk_by != by:
+        raise BrokenError(
+            f"shrunk_by is {layer.shrunk_by!r}",
+            expected=f"{by}, as shrinks says",
+            advice="set it in the constructor: self.shrunk_by = self.shrinks(site, **options)",
+            site=site,
+        )
+
+
 def _compare(layer: Mechanism, x: Map, site: Site) -> None:
     """Raise BrokenError if a map does not come back as one like it."""
-    y = layer(x)
-    if not isinstance(y, Tensor) or y.shape != x.shape:
-        returned = tuple(y.shape) if isinstance(y, Tensor) else f"a {type(y).__name__}"
-        raise BrokenError(f"{returned}", expected=f"{tuple(x.shape)}, the shape of the map", site=site)
+    y, after, by = layer(x), site.shrunk(layer.shrunk_by), layer.shrunk_by
+    kept, whose = (len(x), after.height, after.width, site.dim), f", shrunk by {by}" if by > 1 else ""
+    for what, said in ((y, ""), (layer.shortcut(x), "shortcut gives ")):
+        if not isinstance(what, Tensor) or what.shape != kept:
+            returned = tuple(what.shape) if isinstance(what, Tensor) else f"a {type(what).__name__}"
+            raise BrokenError(f"{said}{returned}", expected=f"{kept}, the shape of the map{whose}", site=site)
     require_dtype(y, x, site)
     if not y.isfinite().all():
         bad = int((~y.isfinite()).sum())

@@ -33,8 +33,7 @@ _LARGE, _FAR = 32, 28
 def macs(candidate: Candidate) -> str:
     """The closed form of the multiply-adds equals a count by torch."""
     for site in candidate.supported:
-        placed = [replace(site, layer=index, depth=_DEPTH) for index in range(_DEPTH)]
-        given = [_given(candidate, each) for each in placed]
+        given = [_given(candidate, each) for each in candidate.placed(site, _DEPTH)]
         forms = [each for each in given if each is not None]
         if len(forms) < len(given):
             raise NotClaimedError("it gives no closed form; its multiply-adds are counted")

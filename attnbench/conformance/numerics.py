@@ -43,7 +43,7 @@ def gradients_reach(candidate: Candidate) -> str:
         assert isinstance(layer, Mechanism)
         attended, carry = stir(layer).step(y, carry)
         total = total + attended.square().sum()
-        y = y + attended
+        y = layer.shortcut(y) + attended
     if total.requires_grad:
         total.backward()  # type: ignore[no-untyped-call]
     if x.grad is None or not x.grad.any():

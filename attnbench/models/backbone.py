@@ -7,14 +7,16 @@ without a position embedding of their own are not measured blind and any map siz
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from attnbench.mechanism import Map, Mechanism, Site
+from attnbench.errors import PluginError
+from attnbench.mechanism import Map, MapAfter, Mechanism, Site
 from attnbench.models.pyramid import SWIN_T_SIZED, Pyramid
 
 Images = Float[Tensor, "batch channels image_height image_width"]
@@ -22,26 +24,113 @@ Logits = Float[Tensor, "batch classes"]
 Build = Callable[[Site], Mechanism]
 
 
-def sites(pyramid: Pyramid, height: int, width: int) -> list[list[Site]]:
+Shrinks = Callable[[Site], int]
+"""By how much the layer of a site makes its map smaller: ``Mechanism.shrinks``."""
+_BETWEEN = 2
+"""Tokens along a side of a patch from one stage to the next."""
+
+
+def _never(_: Site) -> int:
+    return 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayersOf:
+    """Builds the layers of a mechanism, and knows which of them shrink their map.
+
+    Example:
+        >>> from attnbench.plugins.registry import discover
+        >>> build = LayersOf(mechanism=discover().find("hiera").load(), options={"pool": 2})
+        >>> site = Site(height=4, width=6, dim=16, heads=2)
+        >>> build.shrinks(site), build(site).shrunk_by
+        (2, 2)
+    """
+
+    mechanism: type[Mechanism]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, site: Site) -> Mechanism:
+        """Build the layer of a site.
+
+        Raises:
+            PluginError: what it says of the map it returns is not what its class says of the site.
+        """
+        layer, by = self.mechanism(site, **self.options), self.shrinks(site)
+        if layer.shrunk_by != by:
+            raise PluginError(
+                f"{self.mechanism.__name__} has shrunk_by={layer.shrunk_by!r} where shrinks says {by}; set one by the "
+                "other in the constructor: self.shrunk_by = self.shrinks(site, **options)"
+            )
+        return layer
+
+    def shrinks(self, site: Site) -> int:
+        """Return by how much the layer of a site makes its map smaller.
+
+        Raises:
+            PluginError: it is no whole number from 1.
+        """
+        by = self.mechanism.shrinks(site, **self.options)
+        if type(by) is not int or by < 1:
+            raise PluginError(f"{self.mechanism.__name__}.shrinks is {by!r}; it is a whole number from 1, the stride")
+        return by
+
+    def why_no_backbone(self, pyramid: Pyramid, height: int, width: int) -> str | None:
+        """Say why a layer that shrinks its map cannot stand where it would in a backbone, or None if all can."""
+        patch = pyramid.patch
+        for stage in sites(pyramid, height, width):
+            by = self.shrinks(stage[0])
+            if patch % by:
+                return _too_small(by, patch)
+            if any(self.shrinks(site) > 1 for site in stage[1:]):
+                return "a layer after the first of a stage shrinks its map; of the backbone's layers only the first may"
+            patch = _BETWEEN
+        return None
+
+
+def _too_small(by: int, patch: int) -> str:
+    return f"it shrinks its map by {by}, and patches of {patch} cannot be smaller by as much"
+
+
+def sites(pyramid: Pyramid, height: int, width: int, *, shrinks: Shrinks = _never) -> list[list[Site]]:
     """Return the sites of every stage for an image of height x width pixels.
 
-    Maps that do not divide are padded up, so a side is halved rounding up.
+    Maps that do not divide are padded up, so a side is halved rounding up. Where the first layer of a stage shrinks its
+    map, it stands at a larger one: that of the other layers is the same for all mechanisms.
+
+    Raises:
+        PluginError: patches cannot be smaller by as much as a layer shrinks its map.
     """
     stages: list[list[Site]] = []
     before: Site | None = None
-    rows, columns = -(-height // pyramid.patch), -(-width // pyramid.patch)
+    rows, columns, patch = height, width, pyramid.patch
     for index, (dim, depth, heads) in enumerate(zip(pyramid.dims, pyramid.depths, pyramid.heads, strict=True)):
-        stride = pyramid.stride(index)
-        stage = [
-            Site(
-                height=rows, width=columns, dim=dim, heads=heads, stride=stride, layer=layer, depth=depth, before=before
-            )
-            for layer in range(depth)
-        ]
-        stages.append(stage)
-        before = stage[-1]
-        rows, columns = -(-rows // 2), -(-columns // 2)
+        first = Site(
+            height=-(-rows // patch),
+            width=-(-columns // patch),
+            dim=dim,
+            heads=heads,
+            stride=pyramid.stride(index),
+            depth=depth,
+            before=before,
+        )
+        by = shrinks(first)
+        if patch % by:
+            raise PluginError(_too_small(by, patch))
+        own = patch // by
+        larger = replace(first, height=-(-rows // own), width=-(-columns // own), stride=first.stride // by)
+        stages.append([larger if by > 1 else first, *(replace(first, layer=layer) for layer in range(1, depth))])
+        before = stages[-1][-1]
+        rows, columns, patch = first.height, first.width, _BETWEEN
     return stages
+
+
+def down(stack: Sequence[Site], shrinks: Shrinks) -> list[Site]:
+    """Return the sites of layers that follow each other, each at the map that those before it have left."""
+    placed, by = list[Site](), 1
+    for site in stack:
+        placed.append(site.shrunk(by))
+        by *= shrinks(placed[-1])
+    return placed
 
 
 def macs_around(
@@ -50,16 +139,17 @@ def macs_around(
     pyramid: Pyramid = SWIN_T_SIZED,
     classes: int = 1000,
     mlp_tokens: Callable[[Site], int] = lambda site: site.tokens,
+    shrinks: Shrinks = _never,
 ) -> int:
     """Return the multiply-adds per image of everything but the mechanisms: shrinking, positions, MLPs, head."""
     total, channels, patch = 0, pyramid.in_channels, pyramid.patch
     for stage in stages:
         first = stage[0]
-        shrink = first.tokens * channels * patch**2 * first.dim
+        shrink = first.tokens * channels * (patch // shrinks(first)) ** 2 * first.dim
         position = first.tokens * first.dim * 9
         mlps = sum(map(mlp_tokens, stage)) * 2 * pyramid.mlp_ratio * first.dim**2
         total += shrink + position + mlps
-        channels, patch = first.dim, 2
+        channels, patch = first.dim, _BETWEEN
     return total + channels * classes
 
 
@@ -73,10 +163,10 @@ class BackboneBlock(nn.Module):
             nn.LayerNorm(dim), nn.Linear(dim, mlp_ratio * dim), nn.GELU(), nn.Linear(mlp_ratio * dim, dim)
         )
 
-    def forward(self, x: Map, carry: Any) -> tuple[Map, Any]:  # noqa: ANN401 - the mechanism's own
+    def forward(self, x: Map, carry: Any) -> tuple[MapAfter, Any]:  # noqa: ANN401 - the mechanism's own
         """Return the map and what the mechanism hands on."""
         attended, carry = self.mechanism.step(x, carry)
-        x = x + attended
+        x = self.mechanism.shortcut(x) + attended
         rest, carry = self.mechanism.rest(x, carry, self.mlp)
         return x + rest, carry
 
@@ -128,12 +218,13 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         channels, patch = pyramid.in_channels, pyramid.patch
+        shrinks = build.shrinks if isinstance(build, LayersOf) else _never
         stages = []
-        for stage in sites(pyramid, height, width):
+        for stage in sites(pyramid, height, width, shrinks=shrinks):
             dim = stage[0].dim
             blocks = [BackboneBlock(build(site), dim, pyramid.mlp_ratio) for site in stage]
-            stages.append(BackboneStage(BackboneShrink(channels, dim, patch), blocks, dim))
-            channels, patch = dim, 2
+            stages.append(BackboneStage(BackboneShrink(channels, dim, patch // shrinks(stage[0])), blocks, dim))
+            channels, patch = dim, _BETWEEN
         self.stages = nn.ModuleList(stages)
         self.norm = nn.LayerNorm(channels)
         self.head = nn.Linear(channels, classes)
@@ -154,11 +245,11 @@ class Stack(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(layers)
 
-    def forward(self, x: Map) -> Map:
-        """Return the map after every layer, (B, H, W, C)."""
+    def forward(self, x: Map) -> MapAfter:
+        """Return the map after every layer, (B, H, W, C), smaller by what they shrink it."""
         carry: Any = None
         for layer in self.layers:
             assert isinstance(layer, Mechanism)
             attended, carry = layer.step(x, carry)
-            x = x + attended
+            x = layer.shortcut(x) + attended
         return x

@@ -105,8 +105,12 @@ class MechanismSubject(Subject):
         """The sites of every stage."""
         cell = self.cell
         if cell.scope is Scope.BACKBONE:
-            return backbone.sites(SWIN_T_SIZED, cell.height, cell.width)
-        return [_sites_of_a_stack(cell)]
+            return backbone.sites(SWIN_T_SIZED, cell.height, cell.width, shrinks=self._layers.shrinks)
+        return [backbone.down(_sites_of_a_stack(cell), self._layers.shrinks)]
+
+    @property
+    def _layers(self) -> backbone.LayersOf:
+        return backbone.LayersOf(mechanism=self.mechanism, options=self.cell.options)
 
     def why_unsupported(self) -> str | None:
         """Say why the mechanism cannot be built at one of the sites, or None if it can at all of them."""
@@ -117,6 +121,10 @@ class MechanismSubject(Subject):
             return f"{cell.mechanism} has no backend {backend!r}; {has}"
         if cell.mode is Mode.TRAIN and not self.mechanism.trains:
             return "it only infers: trains is False"
+        if cell.scope is Scope.BACKBONE:
+            reason = self._layers.why_no_backbone(SWIN_T_SIZED, cell.height, cell.width)
+            if reason:
+                return reason
         for site in chain.from_iterable(self.stages):
             reason = self.mechanism.why_unsupported(site, **cell.options)
             if reason:
@@ -125,11 +133,7 @@ class MechanismSubject(Subject):
 
     def build(self) -> nn.Module:
         """Build the backbone or the stack."""
-        cell = self.cell
-
-        def layer(site: Site) -> Mechanism:
-            return self.mechanism(site, **cell.options)
-
+        cell, layer = self.cell, self._layers
         model: nn.Module
         if cell.scope is Scope.BACKBONE:
             model = backbone.Backbone(layer, height=cell.height, width=cell.width, classes=CLASSES)
@@ -150,7 +154,8 @@ class MechanismSubject(Subject):
         def mlp_tokens(site: Site) -> int:
             return self.mechanism.mlp_tokens(site, **self.cell.options)
 
-        return layers.total + backbone.macs_around(self.stages, classes=CLASSES, mlp_tokens=mlp_tokens), layers
+        around = backbone.macs_around(self.stages, classes=CLASSES, mlp_tokens=mlp_tokens, shrinks=self._layers.shrinks)
+        return layers.total + around, layers
 
     def adaptation(self) -> str:
         """Ask the mechanism at every site."""

@@ -18,7 +18,7 @@ from attnbench.accuracy.tasks.table import is_task
 from attnbench.errors import AttnbenchError, UsageError
 from attnbench.mechanism import Mechanism
 from attnbench.models import checkpoint, networks
-from attnbench.models.backbone import Backbone
+from attnbench.models.backbone import Backbone, LayersOf
 from attnbench.plugins import options
 from attnbench.plugins.registry import discover
 from attnbench.reach.gradients import StageInfluence, measure
@@ -97,7 +97,7 @@ def _mechanism(spec: str) -> Callable[[Any], Mechanism]:
     name, given = options.split(spec)
     mechanism = discover().find(name).load()
     resolved = options.resolve(mechanism, given)
-    return lambda site: mechanism(site, **resolved)
+    return LayersOf(mechanism=mechanism, options=resolved)
 
 
 def _of_mechanism(

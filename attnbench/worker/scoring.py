@@ -21,7 +21,9 @@ from attnbench.accuracy.tasks.table import is_task, read
 from attnbench.axes import INT8
 from attnbench.mechanism import Mechanism, Site
 from attnbench.models import checkpoint, subject
+from attnbench.models.backbone import LayersOf
 from attnbench.models.dense import DenseTask
+from attnbench.models.pyramid import Pyramid
 from attnbench.plugins.registry import discover
 from attnbench.record import Cell, Status
 from attnbench.runs.job import Assignment, Settings
@@ -78,10 +80,14 @@ def learn_task(assignment: Assignment, settings: Settings, enter: Enter, learn: 
     cell = assignment.cell
     enter("loading")
     mechanism, asked = discover().find(cell.mechanism).load(), read(cell.dataset)
-    _check_sites(mechanism, network.sites(asked.task), cell)
+    layers = LayersOf(mechanism=mechanism, options=cell.options)
+    sites = network.sites(asked.task)
+    _check_sites(mechanism, sites, cell)
+    if any(layers.shrinks(site) > 1 for site in sites):
+        raise Unmeasurable(Status.UNSUPPORTED, "it shrinks its map, and a task asks for an answer at each token")
     enter("training")
     found = learning.learn(
-        lambda site: mechanism(site, **cell.options),
+        layers,
         asked,
         seeds=range(settings.seed, settings.seed + cell.seeds),
         epochs=cell.epochs or None,
@@ -174,8 +180,10 @@ def _body(cell: Cell) -> BuildBody:
             raise Unmeasurable(Status.UNSUPPORTED, reason)
         return bodies.of_network(cell.network, cell.options, height=cell.height, width=cell.width)
     mechanism = discover().find(cell.mechanism).load()
+    layers = LayersOf(mechanism=mechanism, options=cell.options)
     _check_sites(mechanism, bodies.sites_of(cell.height, cell.width), cell)
-    return bodies.of_mechanism(lambda site: mechanism(site, **cell.options), height=cell.height, width=cell.width)
+    _check_backbone(layers, bodies.PYRAMID, cell.height, cell.width)
+    return bodies.of_mechanism(layers, height=cell.height, width=cell.width)
 
 
 def _check_sites(mechanism: type[Mechanism], sites: Sequence[Site], cell: Cell) -> None:
@@ -186,14 +194,22 @@ def _check_sites(mechanism: type[Mechanism], sites: Sequence[Site], cell: Cell) 
             raise Unmeasurable(Status.UNSUPPORTED, f"at {place}: {reason}")
 
 
+def _check_backbone(layers: LayersOf, pyramid: Pyramid, height: int, width: int) -> None:
+    reason = layers.why_no_backbone(pyramid, height, width)
+    if reason:
+        raise Unmeasurable(Status.UNSUPPORTED, reason)
+
+
 def train_proxy(cell: Cell, settings: Settings, enter: Enter, progress: Progress) -> Metrics:
     """Train the backbone, sized for the data, with a cell's mechanism, and return how well it learned."""
     enter("loading")
     mechanism = discover().find(cell.mechanism).load()
     data = datasets.load(cell.dataset, image_size=(cell.height, cell.width))
+    layers = LayersOf(mechanism=mechanism, options=cell.options)
+    _check_backbone(layers, proxy.sized_for(data), data.height, data.width)
     enter("training")
     found = proxy.train(
-        lambda site: mechanism(site, **cell.options),
+        layers,
         data,
         seeds=range(settings.seed, settings.seed + cell.seeds),
         epochs=cell.epochs or None,

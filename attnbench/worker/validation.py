@@ -96,9 +96,12 @@ def _watched_step(layer: Mechanism) -> Any:  # noqa: ANN401 - the signature of s
 
     def watched_step(x: Map, carry: Any) -> tuple[Map, Any]:  # noqa: ANN401
         attended, carry = step(x, carry)
-        if not isinstance(attended, Tensor) or attended.shape != x.shape:
+        by = layer.shrunk_by
+        kept = (x.shape[0], -(-x.shape[1] // by), -(-x.shape[2] // by), x.shape[3])
+        if not isinstance(attended, Tensor) or attended.shape != kept:
             returned = tuple(attended.shape) if isinstance(attended, Tensor) else f"a {type(attended).__name__}"
-            raise PluginError(f"{name} returned {returned} for a map of {tuple(x.shape)}; the shape must be kept")
+            must = "the shape must be kept" if by == 1 else f"shrunk by {by} it is {kept}"
+            raise PluginError(f"{name} returned {returned} for a map of {tuple(x.shape)}; {must}")
         if attended.dtype != x.dtype:
             raise PluginError(f"{name} returned {attended.dtype} for a map of {x.dtype}; the type must be kept")
         _require_finite(attended, name)

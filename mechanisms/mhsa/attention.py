@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from attnbench.mechanism import Macs, Map, Mechanism, Site
 
 Heads: TypeAlias = Float[Tensor, "batch heads tokens head_dim"]
+Keys: TypeAlias = Float[Tensor, "batch heads keys head_dim"]
 
 
-def unfused_attention(q: Heads, k: Heads, v: Heads) -> Heads:
+def unfused_attention(q: Heads, k: Keys, v: Keys) -> Heads:
     """Return softmax(Q K^T / sqrt d) V in three steps, with all the scores in memory."""
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
     attended: Heads = scores.softmax(-1) @ v

@@ -87,7 +87,7 @@ def test_a_run_that_is_left_goes_on_within_a_training_and_verifies(tmp_path: Pat
 @pytest.fixture
 def on_made_composites(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(head_learning, "STEPS", 1)
-    monkeypatch.setattr(batches, "load", lambda *_, height, **__: composites(side=height))
+    monkeypatch.setattr(batches, "load", lambda *_, height, **__: composites(side=height, batch=1, examined=1))
     monkeypatch.setattr(bodies, "PYRAMID", Pyramid(dims=(16, 16, 32, 32), depths=(1, 1, 1, 1), heads=(1, 1, 2, 2)))
 
 
@@ -111,6 +111,17 @@ def test_a_head_is_trained_on_composites_and_its_score_is_worked_out_again(tmp_p
         figures = [each.figure for each in verify(tmp_path / name, counts=False).findings]
         found[name] = [figure for figure in figures if figure.startswith("miou")]
     assert found == {"honest": [], "mean": ["miou"], "end": ["miou_ci_high"]}
+
+
+@pytest.mark.usefixtures("on_made_composites")
+def test_boxes_and_masks_have_a_score_each_of_as_many_seeds() -> None:
+    asked = replace(cell(options={"backend": "sdpa"}, seeds=1), **SEGMENTED | {"head": "instance"})
+    metrics = measure_accuracy(Assignment(cell=asked), Settings(), lambda _: None, lambda *_: None, lambda _: None)
+    assert {"ap_box", "ap_box_per_seed", "ap_mask", "ap_mask_per_seed"} <= metrics.keys()
+    assert "miou" not in metrics
+    assert str(metrics["accuracy_remark"]).startswith(
+        "hardly told from who sees nothing, 0.0%; give more --epochs; of 1 seed"
+    )
 
 
 @pytest.mark.usefixtures("on_made_composites")

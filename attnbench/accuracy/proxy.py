@@ -17,7 +17,7 @@ import torch
 
 from attnbench import devices, raised
 from attnbench.accuracy.data.splits import Dataset
-from attnbench.accuracy.training import Score, TrainingRecipe, fit, score
+from attnbench.accuracy.training import Score, TrainingRecipe, count, fit, score
 from attnbench.mechanism import Mechanism
 from attnbench.models.backbone import Backbone, Build
 from attnbench.models.pyramid import Pyramid
@@ -30,6 +30,7 @@ FEWEST_SEEDS = 3
 _ERRORS = 3
 """Standard errors above chance up to which an accuracy is near it."""
 Progress = Callable[[int, int], None]
+Keep = Callable[[Sequence[float]], None]
 
 _FOR_DIGITS = Pyramid(dims=(24, 48, 96), depths=(2, 2, 1), heads=(2, 4, 8), mlp_ratio=2, patch=1)
 _FOR_THUMBNAILS = Pyramid(dims=(64, 128, 256), depths=(2, 2, 2), heads=(2, 4, 8), mlp_ratio=2, patch=2)
@@ -79,6 +80,8 @@ def train(
     recipe: TrainingRecipe | None = None,
     progress: Progress | None = None,
     alive: Callable[[float], None] | None = None,
+    known: Sequence[float] = (),
+    keep: Keep = lambda _: None,
 ) -> Accuracy:
     """Train a mechanism's backbone once for each seed, and return how many held-out images it names right.
 
@@ -92,6 +95,8 @@ def train(
         recipe: how to train; None takes the default one.
         progress: called after each epoch with the epochs done and all there are, seeds together.
         alive: called every second or so with the part of all trainings that is done: an epoch may take an hour.
+        known: the shares of the first seeds, with which an interrupted run has trained: that is not done again.
+        keep: called after each seed but the last with the shares of all until then, until one fails.
 
     Raises:
         FloatingPointError: the training of every seed diverged.
@@ -100,7 +105,7 @@ def train(
     on, epochs, recipe = devices.of(device), epochs or data.epochs, recipe or TrainingRecipe()
     scores: list[Score] = []
     errors: dict[int, Exception] = {}
-    for place, seed in enumerate(seeds):
+    for place, seed in list(enumerate(seeds))[len(known) :]:
         try:
             # What a layer draws, dropout included, follows from the seed too, and ends with the training.
             with on.forked_random():
@@ -112,8 +117,12 @@ def train(
                     if progress is not None:
                         progress(place * epochs + done, len(seeds) * epochs)
                 scores.append(score(model, data.held_out, size=4 * data.batch, dtype=dtype))
+            if place + 1 < len(seeds) and not errors:
+                keep([*known, *(each.share for each in scores)])
         except Exception as error:  # a mechanism may raise anything; the other seeds go on
             errors[seed] = error
+    if known:
+        scores = [*_again(known, scores[0] if scores else count(data.held_out, size=4 * data.batch)), *scores]
     if not scores:
         raise next(iter(errors.values()))
     per_seed = [each.share for each in scores]
@@ -127,6 +136,11 @@ def train(
         per_seed=tuple(per_seed),
         remark="; ".join(filter(None, [remark(scores), data.remark, *failures(errors)])),
     )
+
+
+def _again(known: Sequence[float], other: Score) -> list[Score]:
+    """Return the scores that shares are of, of the images that another score is of."""
+    return [replace(other, right=round(share * other.images)) for share in known]
 
 
 def failures(errors: Mapping[int, Exception]) -> list[str]:

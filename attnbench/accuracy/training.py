@@ -204,6 +204,14 @@ def score(model: nn.Module, split: Split, *, size: int, dtype: torch.dtype) -> S
     return Score(right=right, images=of_class.total(), commonest=max(of_class.values()))
 
 
+def count(split: Split, *, size: int) -> Score:
+    """Return the score of who names no image of a split right, reading ``size`` of them at a time."""
+    of_class = Counter[int]()
+    for _, labels in loader(InOrder(split, size=size), split):
+        of_class.update(labels.tolist())
+    return Score(right=0, images=of_class.total(), commonest=max(of_class.values()))
+
+
 def loader(batches: Shuffled | InOrder, split: Split) -> DataLoader[Batch]:
     """Return what reads batches ahead, in as many processes as their split is worth and shared memory has room for."""
     return DataLoader(batches, batch_size=None, num_workers=_readers(batches, split.processes))

@@ -83,6 +83,8 @@ def _accuracy(metrics: Mapping[str, Any], place: Place, tally: Tally) -> None:
     """Work out means of some seeds and their intervals again, to the digits that were kept of each seed."""
     for name, metric in METRICS.items():
         per_seed = metrics.get(metric.per_seed)
+        if name not in metrics and "accuracy_seeds" not in metrics:
+            continue  # a training that was ended has the seeds until then, and no mean of them
         if isinstance(per_seed, str):
             seeds = [float(each) for each in per_seed.split()]
             tally.compare(place, "accuracy_seeds", kept=metrics.get("accuracy_seeds"), found=len(seeds))

@@ -70,7 +70,7 @@ def measure_accuracy(
         return evaluate_checkpoint(cell, enter, progress)
     if is_task(cell.dataset):
         return learn_task(assignment, settings, enter, learn, progress)
-    return train_proxy(cell, settings, enter, progress)
+    return train_proxy(assignment, settings, enter, learn, progress)
 
 
 def learn_task(assignment: Assignment, settings: Settings, enter: Enter, learn: Learn, progress: Progress) -> Metrics:
@@ -200,8 +200,12 @@ def _check_backbone(layers: LayersOf, pyramid: Pyramid, height: int, width: int)
         raise Unmeasurable(Status.UNSUPPORTED, reason)
 
 
-def train_proxy(cell: Cell, settings: Settings, enter: Enter, progress: Progress) -> Metrics:
-    """Train the backbone, sized for the data, with a cell's mechanism, and return how well it learned."""
+def train_proxy(assignment: Assignment, settings: Settings, enter: Enter, learn: Learn, progress: Progress) -> Metrics:
+    """Train the backbone, sized for the data, with a cell's mechanism, and return how well it learned.
+
+    Seeds that an interrupted run has trained with are not trained with again.
+    """
+    cell = assignment.cell
     enter("loading")
     mechanism = discover().find(cell.mechanism).load()
     data = datasets.load(cell.dataset, image_size=(cell.height, cell.width))
@@ -216,6 +220,8 @@ def train_proxy(cell: Cell, settings: Settings, enter: Enter, progress: Progress
         device=cell.device,
         progress=lambda done, total: progress(done / total),
         alive=progress,
+        known=_per_seed(assignment),
+        keep=lambda shares: learn("training", {"accuracy_per_seed": " ".join(f"{each:.6g}" for each in shares)}),
     )
     return found.to_metrics()
 
@@ -243,3 +249,8 @@ def train_by_recipe(cell: Cell, settings: Settings, enter: Enter, progress: Prog
     enter("training")
     seeds = range(settings.seed, settings.seed + cell.seeds)
     return training.train(build, course, seeds=seeds, device=cell.device, alive=progress).to_metrics()
+
+
+def _per_seed(assignment: Assignment) -> list[float]:
+    kept = assignment.known.get("accuracy_per_seed")
+    return [float(each) for each in kept.split()] if isinstance(kept, str) else []

@@ -242,3 +242,32 @@ def test_a_training_says_that_it_is_alive_within_an_epoch(digits, monkeypatch):
     parts = []
     proxy.train(Wasteful, few(digits), seeds=[0, 1], epochs=1, alive=parts.append)
     assert parts == pytest.approx([step / 6 for step in range(1, 7)])
+
+
+def test_seeds_that_an_interrupted_run_trained_with_are_not_trained_with_again(digits):
+    data, kept, seen = few(digits), [], []
+    whole = proxy.train(Wasteful, data, seeds=[0, 1, 2], epochs=1, keep=kept.append)
+    assert kept == [[*whole.per_seed[:1]], [*whole.per_seed[:2]]]
+    known = [float(f"{share:.6g}") for share in kept[1]]
+    again = proxy.train(
+        Wasteful, data, seeds=[0, 1, 2], epochs=1, known=known, keep=kept.append,
+        progress=lambda *call: seen.append(call),
+    )  # fmt: skip
+    assert (again, seen, len(kept)) == (whole, [(3, 3)], 2)
+
+
+def test_a_seed_that_fails_ends_what_is_kept_and_costs_none_that_was_known(digits):
+    class Unlucky(Wasteful):
+        def __init__(self, site):
+            super().__init__(site)
+            if torch.initial_seed() in {1, 2}:
+                raise RuntimeError("no luck")
+
+    data, kept = few(digits), []
+    first = proxy.train(Unlucky, data, seeds=[0, 1, 3], epochs=1, keep=kept.append)
+    assert kept == [[first.per_seed[0]]]
+    found = proxy.train(Unlucky, data, seeds=[0, 1, 2], epochs=1, known=kept[0])
+    assert found.per_seed == first.per_seed[:1]
+    commonest = data.held_out.labels.bincount().max() / len(data.held_out)
+    assert found.remark.startswith(f"not told from always naming the commonest class, {commonest:.1%} right; of 1 seed")
+    assert found.remark.endswith("seed 1 failed: RuntimeError: no luck; seed 2 failed: RuntimeError: no luck")

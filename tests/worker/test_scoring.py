@@ -13,6 +13,8 @@ from PIL import Image
 from attnbench import store
 from attnbench.accuracy.composites import batches, bodies
 from attnbench.accuracy.composites import learning as head_learning
+from attnbench.accuracy.data import datasets
+from attnbench.accuracy.data.splits import Pixels
 from attnbench.accuracy.tasks import learning, network
 from attnbench.accuracy.tasks.curve import Curve
 from attnbench.models.pyramid import Pyramid
@@ -52,6 +54,37 @@ def test_what_an_interrupted_run_has_learned_is_taken_up() -> None:
     assert (curve.shares[1][0], curve.shares[2]) == (0.75, (0.5, 0.25))
     assert metrics["accuracy_curve"] == str(curve)
     assert fractions == [0.75]
+
+
+def test_a_training_on_digits_goes_on_with_the_seeds_that_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole_set = datasets.load("digits")
+    assert isinstance(whole_set.train, Pixels)
+    first = Pixels(whole_set.train.images[:64], whole_set.train.labels[:64])
+    few = replace(whole_set, train=first, held_out=first, batch=32)
+    monkeypatch.setattr(datasets, "load", lambda *_, **__: few)
+    kept: list[tuple[str, dict[str, Any]]] = []
+    asked = cell(dataset="digits", seeds=3)
+    fractions: list[float] = []
+    for known in ({}, {"accuracy_per_seed": "0.75 0.5"}):
+        metrics = measure_accuracy(
+            Assignment(cell=replace(asked, height=8, width=8), known=known), Settings(), lambda _: None,
+            lambda phase, found: kept.append((phase, dict(found))), fractions.append,
+        )  # fmt: skip
+        if not known:
+            whole = str(metrics["accuracy_per_seed"]).split()
+            said = [("training", {"accuracy_per_seed": " ".join(whole[:count])}) for count in (1, 2)]
+            assert kept == said
+            fractions.clear()
+    assert metrics["accuracy_per_seed"] == f"0.75 0.5 {whole[2]}"
+    assert (len(kept), fractions[-1]) == (2, 1.0)
+    assert min(fractions) > 2 / 3
+
+
+def test_a_training_that_was_ended_verifies_with_the_seeds_until_then(tmp_path: Path) -> None:
+    ended = Record(cell=cell(dataset="digits"), status=Status.FAILED, reason="x", metrics={"accuracy_per_seed": "0.8"})
+    with store.Store(tmp_path, fresh=False) as kept:
+        kept.append(ended)
+    assert [each.figure for each in verify(tmp_path, counts=False).findings if "accuracy" in each.figure] == []
 
 
 def test_a_map_that_a_mechanism_does_not_take_is_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:

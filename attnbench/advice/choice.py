@@ -84,6 +84,8 @@ class Advice:
     sure: Sure | None = None
     """Of the order of the two; None where there are no two."""
     nearest: Nearest | None = None
+    over: tuple[Contender, ...] = ()
+    """Those of which a limit is known not to be kept, or not known to be, the best first."""
     changes: tuple[str, ...] = ()
     """What would change the answer, in words."""
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -145,11 +147,13 @@ def _advice(rows: Sequence[Row], question: Question, conditions: tuple[str, ...]
             keys=keys,
         )
     best, *others = ranked
+    over = sorted((one for one in known if not one.fits), key=lambda one: _cost(one.figures[question.goal]))
     return Advice(
         conditions=conditions,
         choice=best,
         runner_up=others[0] if others else None,
         sure=_sure(best, others[0], question) if others else None,
+        over=tuple(over),
         changes=tuple(_changes(known, question, best)),
         left_out=left_out,
         keys=keys,

@@ -52,6 +52,7 @@ def _advice(one: Advice, question: Question) -> dict[str, Any]:
             "missed": nearest.missed.metric,
             "factor": nearest.excess,
         },
+        "beyond_a_limit": [_contender(each, question) for each in one.over],
         "what_would_change_it": list(one.changes),
         "left_out": dict(one.left_out),
     }

@@ -13,7 +13,7 @@ from attnbench.plan.sweep import again
 from attnbench.record import Cell
 from attnbench.report.page.blocks import Block, Code, Heading, Listing, Page, Paragraph, Piece, Tone
 
-_MOST_LEFT_OUT = 8
+_MOST_LEFT_OUT, _MOST_OVER = 8, 3
 _TIMES, _FINE = 10, 10
 """From how many times a limit on that is said, not in percent; and percents that need no digit behind the point."""
 
@@ -110,12 +110,36 @@ def _choice(advice: Advice, question: Question) -> Iterator[Block]:
         if kept is Keeps.AS_MEASURED
     ]
     past = f" Its 95 % interval reaches past the limit of {' and '.join(perhaps)}: that it fits is not certain."
-    yield Paragraph(("Take ", Piece(best.label, Tone.GOOD), f": {_told(best, question)}.", past if perhaps else ""))
-    if following is None:
-        yield Paragraph("No other fits.")
-        return
-    named = Piece(following.label, Tone.STRONG)
-    yield Paragraph(("Runner-up: ", named, f", {_told(following, question)}; ", *_order(advice, question)))
+    fits = past if perhaps else _fits(best, question)
+    yield Paragraph(("Take ", Piece(best.label, Tone.GOOD), f": {_told(best, question)}.", fits))
+    if following is not None:
+        named = Piece(following.label, Tone.STRONG)
+        yield Paragraph(("Runner-up: ", named, f", {_told(following, question)}; ", *_order(advice, question)))
+    if advice.over:
+        yield Paragraph(("No other fits: " if following is None else "Beyond a limit: ", *_over(advice.over, question)))
+    elif following is None:
+        yield Paragraph("Nothing else is known there.")
+
+
+def _fits(best: Contender, question: Question) -> str:
+    """Return how sure it is that a choice keeps every limit, where its intervals do."""
+    limited = [best.figures[limit.metric] for limit in question.limits]
+    if any(each.between for each in limited):
+        return " That it fits is likely, by its curve."
+    return " That it fits is certain." if limited else ""
+
+
+def _over(over: Sequence[Contender], question: Question) -> Iterator[str | Piece]:
+    """Yield who keeps a limit not, or is not known to, with the figure that says so."""
+    for place, one in enumerate(over[:_MOST_OVER]):
+        missed = [limit.metric for limit, kept in zip(question.limits, one.kept, strict=True) if not kept.fits]
+        figures = (
+            f"{name_of(name)} {one.figures[name].words if name in one.figures else 'not known'}" for name in missed
+        )
+        yield Piece(one.label, Tone.STRONG)
+        yield f", {', '.join(figures)}{'; ' if place + 1 < len(over[:_MOST_OVER]) else ''}"
+    more = len(over) - _MOST_OVER
+    yield f"; and {more} more." if more > 0 else "."
 
 
 def _order(advice: Advice, question: Question) -> tuple[Piece, str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from attnbench import inert
 from attnbench.advice.quantities import example, quantity
 from attnbench.cli import invocation
 from attnbench.errors import UsageError
@@ -18,6 +19,7 @@ from attnbench.metrics import METRICS, Better
 
 if TYPE_CHECKING:
     from attnbench.advice.question import Limit, Price
+    from attnbench.record import Record
 
 _LIMITED = {metric.budget: name for name, metric in METRICS.items() if metric.budget}
 _OPTIONS = {
@@ -96,6 +98,8 @@ def advise(  # noqa: PLR0917 - click passes options by name
         known = "; ".join([*findings.constants]) or "no rows"
         raise UsageError(f"--under {under!r}: no row was measured under such conditions; there are {known}")
     constants = findings.constants
+    if there := _elsewhere(records):
+        click.echo(f"attnbench: {inert.line(there)}", err=True)
     commands = words.command(answers, {record.cell.key: record.cell for record in records}, question)
     if as_json:
         click.echo(json.dumps(plain.plain(answers, question, constants=constants, commands=commands), indent=2))
@@ -104,6 +108,18 @@ def advise(  # noqa: PLR0917 - click passes options by name
         show(page, invocation.console())
     if not any(each.choice for each in answers):
         sys.exit(invocation.GATE_FAILED)
+
+
+def _elsewhere(records: Sequence[Record]) -> str:
+    """Return which machines rows are of, where this is none of them; empty where it is one."""
+    from attnbench.devices import gpus, identity, machine, names  # noqa: PLC0415 - asks the system
+
+    here = (machine.cpu().model, *gpus.names())
+    known = dict.fromkeys(identity.hardware(record.environment) for record in records)
+    there = [name for name in known if name]
+    if not there or any(names.is_named(own, there) for own in here):
+        return ""
+    return f"measured on {'; '.join(there)}, and this machine is another, {', '.join(here)}"
 
 
 def _limit(option: str, text: str | None, mistakes: list[str]) -> Limit | None:

@@ -88,6 +88,10 @@ def written(mechanism: str, options: Options) -> str:
     return ":".join([mechanism, *(f"{name}={value}" for name, value in options.items())])
 
 
+_OF_THE_MACHINE = {"device", "threads"}
+"""Axes whose usual value another machine has otherwise: a command names them, or it measures something else there."""
+
+
 def again(cell: Cell) -> str:
     """Return a command that measures a cell again; options that are known to have their default are left out."""
     kind = "--networks" if cell.network else "--mechanisms"
@@ -95,7 +99,8 @@ def again(cell: Cell) -> str:
     words = ["attnbench", "run", kind, written(cell.name, told)]
     for option, axis in AXES.items():
         value = getattr(cell, axis.fields[0])
-        if axis.scope in {None, cell.scope} and value != DEFAULTS[axis.fields[0]] and texts(value) != (axis.usual,):
+        usual = value == DEFAULTS[axis.fields[0]] or texts(value) == (axis.usual,)
+        if axis.scope in {None, cell.scope} and (option in _OF_THE_MACHINE or not usual):
             several = len(axis.fields) > 1
             words += [f"--{option}", f"{cell.height}x{cell.width}" if several else ",".join(texts(value))]
     return shlex.join(words)

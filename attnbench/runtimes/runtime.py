@@ -26,7 +26,13 @@ WARM_UP = 3
 
 
 class Spent(NamedTuple):
-    """What a runtime says that some calls of a module spent their time on."""
+    """What a runtime says that some calls of a module spent their time on.
+
+    Example:
+        >>> found = Spent([("Gemm", 0.002), ("Softmax", 0.001), ("Gemm", 0.002)], took_s=0.006)
+        >>> round(sum(seconds for _, seconds in found.ran), 3)
+        0.005
+    """
 
     ran: Sequence[tuple[str, float]]
     """An operator's kind and its seconds, for each time that one ran."""

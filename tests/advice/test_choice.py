@@ -151,6 +151,7 @@ def test_what_is_named_and_was_read_off_is_measured_by_a_command_of_its_own_opti
     between, measured = asked(384), asked(224)
     assert words.command(advise(own, between), cells, between) == (
         "attnbench run --mechanisms qna:window=5,mhsa:backend=sdpa --scope layer --res 384x384 --stage 2 --batch 8"
+        " --device cpu --threads 1"
     )
     assert words.command(advise(own, measured), cells, measured) == ""
     beyond = asked(1024)

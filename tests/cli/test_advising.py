@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
 
 from attnbench.cli.main import attnbench
+from attnbench.devices import gpus, machine
 from attnbench.errors import UsageError
 
 KEPT = next((Path(__file__).parents[2] / "results" / "reference").glob("hmhsa+qna-224+512-*"))
@@ -24,16 +25,14 @@ def test_it_answers_from_a_kept_run() -> None:
     assert found.exit_code == 0
     assert "Take qna" in found.output
     assert "read off between 224 and 512" in found.output
-    measured = found.output.rstrip().rpartition("\n")[2]
-    assert re.fullmatch(
-        r"attnbench run --mechanisms qna:[\w:=]*queries=2[\w:=]*,hmhsa:[\w:=]*grid=auto[\w:=]* --res 384x384", measured
-    )
+    measured = found.stdout.rstrip().rpartition("\n")[2]
+    assert measured == "attnbench run --mechanisms qna,hmhsa:backend=sdpa --res 384x384 --device cpu --threads 1"
 
 
 def test_where_none_fits_the_exit_status_says_so() -> None:
     found = run("--res", "512", "--max-latency", "1us", "--json")
     assert found.exit_code == 1
-    (one,) = json.loads(found.output)["answers"]
+    (one,) = json.loads(found.stdout)["answers"]
     assert one["choice"] is None
     assert one["nearest"]["mechanism"]["label"] == "qna"
 
@@ -56,3 +55,20 @@ def test_what_is_wrong_is_said_all_at_once(arguments: tuple[str, ...], mistakes:
     assert len(found.exception.mistakes) == len(mistakes)
     for said, expected in zip(found.exception.mistakes, mistakes, strict=True):
         assert expected in said
+
+
+def test_rows_of_another_machine_are_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = "measured on AMD EPYC, 2 cores, and this machine is another, Some CPU"
+    for model, expected in (("Some CPU", other), ("AMD EPYC", "")):
+        monkeypatch.setattr(machine, "cpu", lambda model=model: SimpleNamespace(model=model))
+        monkeypatch.setattr(gpus, "names", tuple)
+        assert run("--res", "512").stderr == (f"attnbench: {expected}\n" if expected else "")
+
+
+def test_a_limit_says_of_everybody_whether_it_is_kept() -> None:
+    said = run("--res", "512", "--max-latency", "700ms").stdout.replace("\n", " ")
+    assert "That it fits is certain." in said
+    assert "No other fits: hmhsa, latency 836 ms" in said
+    within = json.loads(run("--res", "384", "--max-latency", "500ms", "--json").stdout)
+    (one,) = within["answers"]
+    assert [each["label"] for each in one["beyond_a_limit"]] == ["mhsa"]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as Indexed
 
+from attnbench import auxiliary
 from attnbench.accuracy.data.splits import Dataset, Images, Labels, Split
 from attnbench.devices import machine
 from attnbench.errors import DataError
@@ -113,6 +114,8 @@ def fit(
 ) -> Iterator[int]:
     """Train a model where it is, and yield the number of epochs done after each.
 
+    Losses that mechanisms contribute of their own (``attnbench.auxiliary``) are added to the cross-entropy.
+
     Args:
         model: what is trained.
         data: what to train on.
@@ -137,9 +140,10 @@ def fit(
             group["lr"] = recipe.rate(step / len(batches))
         if not len(labels):
             raise DataError(f"no image of a batch can be read; {data.train.remark}")
-        with autocast(weight, dtype):
+        with autocast(weight, dtype), auxiliary.listening() as own:
             logits = model(images.to(weight))
             loss = F.cross_entropy(logits, labels.to(weight.device), label_smoothing=recipe.label_smoothing)
+        loss = auxiliary.added(loss, own)
         optimizer.zero_grad()
         scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         scaler.unscale_(optimizer)
@@ -151,9 +155,8 @@ def fit(
             alive(step / len(batches))
         if step % batches.steps == 0:
             if not loss.isfinite():
-                raise FloatingPointError(
-                    f"the loss is {loss.item()} after {step // batches.steps} epochs of seed {seed}"
-                )
+                said = auxiliary.not_finite(loss.item(), own)
+                raise FloatingPointError(f"{said} after {step // batches.steps} epochs of seed {seed}")
             yield step // batches.steps
 
 

@@ -21,6 +21,7 @@ from attnbench import __version__, files, inert, raised
 from attnbench.cli import (
     advising,
     authoring,
+    calibrating,
     explaining,
     invocation,
     many,
@@ -43,7 +44,7 @@ def attnbench() -> None:
 
 for _command in (
     *(showing.list_, showing.env),
-    *(measuring.run, measuring.claims, measuring.selfcheck, tasking.tasks, reaching.reach),
+    *(measuring.run, measuring.claims, measuring.selfcheck, tasking.tasks, reaching.reach, calibrating.calibrate),
     *(many.plan, many.work, many.status),
     *(
         results.report,

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
-from attnbench import devices
+from attnbench import auxiliary, devices
 from attnbench.accuracy.proxy import FEWEST_SEEDS, failures, interval
 from attnbench.accuracy.tasks.batch import UNASKED
 from attnbench.accuracy.tasks.curve import Curve
@@ -170,14 +170,23 @@ def _part(
     # What a layer draws, dropout included, follows from the seed too, and ends with the training.
     with on.forked_random():
         model = build_network(build, task, seed=seed).to(on.where)
-        for _ in _epochs(model, task, task.practised or values, seed=seed, epochs=epochs):
+        for _ in practise(model, task, task.practised or values, seed=seed, epochs=epochs):
             yield None
         for value in values:
             yield value, examine(model, task, value)
 
 
-def _epochs(model: nn.Module, task: ProbeTask, values: Sequence[int], *, seed: int, epochs: int) -> Iterator[int]:
+def practise(model: nn.Module, task: ProbeTask, values: Sequence[int], *, seed: int, epochs: int) -> Iterator[int]:
     """Train a model where it is, and yield the number of epochs done after each.
+
+    Losses that mechanisms contribute of their own (``attnbench.auxiliary``) are added to the cross-entropy.
+
+    Args:
+        model: maps (B, H, W, channels) to logits for each token, (B, H, W, symbols).
+        task: what is learned.
+        values: of its axis, taken in turn.
+        seed: decides the maps.
+        epochs: of ``STEPS`` batches each.
 
     Raises:
         FloatingPointError: the loss is no longer finite.
@@ -189,15 +198,18 @@ def _epochs(model: nn.Module, task: ProbeTask, values: Sequence[int], *, seed: i
         for group in optimizer.param_groups:
             group["lr"] = RECIPE.rate((step + 1) / steps)
         batch = draw(task, seed=seed, purpose=f"batch {step}", maps=BATCH, value=values[step % len(values)])
-        logits = model(batch.maps.to(where))
-        loss = F.cross_entropy(logits.flatten(0, 2), batch.targets.to(where).flatten(), ignore_index=UNASKED)
+        with auxiliary.listening() as own:
+            logits = model(batch.maps.to(where))
+            loss = F.cross_entropy(logits.flatten(0, 2), batch.targets.to(where).flatten(), ignore_index=UNASKED)
+        loss = auxiliary.added(loss, own)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), RECIPE.gradient_norm)
         optimizer.step()
         if (step + 1) % STEPS == 0:
             if not loss.isfinite():
-                raise FloatingPointError(f"the loss is {loss.item()} after {(step + 1) // STEPS} epochs of seed {seed}")
+                said = auxiliary.not_finite(loss.item(), own)
+                raise FloatingPointError(f"{said} after {(step + 1) // STEPS} epochs of seed {seed}")
             yield (step + 1) // STEPS
 
 

@@ -1,0 +1,1 @@
+"""How the proxies of ``--accuracy`` rank networks whose ImageNet accuracy is published."""

@@ -126,6 +126,8 @@ class Mechanism(nn.Module, ABC):
     bool, str or ``Literal`` of these, ``int | Literal["auto"]`` included. Interchangeable implementations
     of one layer (same parameters, same output) are an option named ``backend``.
 
+    A layer that is trained by a loss of its own, too, calls ``attnbench.auxiliary.contribute`` in its forward pass.
+
     The first line of the class docstring is what ``attnbench list`` shows.
 
     Example:

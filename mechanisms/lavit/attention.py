@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from attnbench import auxiliary
 from attnbench.mechanism import Macs, Map, Mechanism, Site
-from attnbench.mechanisms.lavit.plan import Auto, Backend, Plan
+from attnbench.mechanisms.lavit.loss import contributed
+from attnbench.mechanisms.lavit.plan import Auto, Backend, Plan, Switch
 from attnbench.mechanisms.lavit.residual import StageResidual
 from attnbench.models.patches import PatchReduction
 
@@ -58,8 +60,9 @@ class LessAttention(Mechanism):
         - LayerNorm comes first, Q, K, V and Wo have biases, there is no position bias and no dropout.
         - An LA layer that is handed nothing starts from scores of zero, so that every key weighs the same; the first
           layer of a stage that is handed nothing adds no residual.
-        - The diagonality-preserving loss is offered in ``loss.py``, on the softmax's weights where it has a bound, and
-          never applied.
+        - The diagonality-preserving loss is of the softmax's weights, where it has a bound, with the sign turned that
+          the paper prints (``loss.py``), and takes part where ``--accuracy`` trains the layer (option ``dp_loss``).
+          Layers whose keys are reduced have no diagonal and no such loss.
 
     Example:
         >>> import torch
@@ -74,6 +77,7 @@ class LessAttention(Mechanism):
 
     paper = "Zhang et al., CVPR 2024, arXiv:2406.00427"
     undecayed = ("theta.weight", "psi.weight")
+    unset: ClassVar[frozenset[str]] = frozenset({"dp_loss"})
 
     def __init__(
         self,
@@ -82,6 +86,7 @@ class LessAttention(Mechanism):
         vanilla: int | Auto = "auto",
         key_reduction: int | Auto = "auto",
         backend: Backend = "sdpa",
+        dp_loss: Switch | float = "on",
     ) -> None:
         """Build the layer, VA or LA by its place in the stage.
 
@@ -91,12 +96,14 @@ class LessAttention(Mechanism):
             key_reduction: tokens along a side that one key stands for.
             backend: ``sdpa`` for torch's fused attention where no other layer needs the scores, ``unfused`` for none;
                 same output.
+            dp_loss: whether the diagonality-preserving loss takes part in a training that hears it, or its coefficient.
 
         Raises:
             ValueError: an option has a value that no site could take.
         """
         super().__init__(site)
-        plan = Plan.of(site, vanilla=vanilla, key_reduction=key_reduction, backend=backend)
+        plan = Plan.of(site, vanilla=vanilla, key_reduction=key_reduction, backend=backend, dp_loss=dp_loss)
+        self.dp_coefficient = plan.dp_coefficient / site.depth if plan.square else 0.0
         self.norm = nn.LayerNorm(site.dim, eps=1e-6)
         self.reduce: nn.Module = nn.Flatten(1, 2)
         if plan.reduction > 1:
@@ -114,10 +121,13 @@ class LessAttention(Mechanism):
         x = self.norm(x)
         reduced = self.reduce(x)
         value = _split(self.value(reduced), self.site.heads)
+        heard = self.dp_coefficient > 0 and auxiliary.is_heard()
         if isinstance(self.attend, Vanilla):
-            y, scores = self.attend(x.flatten(1, 2), reduced, value, carry)
+            y, scores = self.attend(x.flatten(1, 2), reduced, value, carry, keep=heard)
         else:
             y, scores = self.attend(value, carry)
+        if heard:
+            auxiliary.contribute(contributed(scores, self.dp_coefficient))
         attended: Map = self.project(y.transpose(1, 2).reshape(x.shape))
         return attended, scores
 
@@ -154,11 +164,13 @@ class Vanilla(nn.Module):
         self.key = _projection(dim)
         self.residual = StageResidual(plan.before, plan) if plan.before else None
 
-    def forward(self, x: Tokens, reduced: Reduced, value: Value, carry: Handed) -> tuple[Attended, Scores | None]:
-        """Return (B, h, n_q, d) and the scores (B, h, n_q, n_k), None where they are fused away."""
+    def forward(
+        self, x: Tokens, reduced: Reduced, value: Value, carry: Handed, *, keep: bool = False
+    ) -> tuple[Attended, Scores | None]:
+        """Return (B, h, n_q, d) and the scores (B, h, n_q, n_k), None where they are fused away and not to be kept."""
         query, key = _split(self.query(x), self.heads), _split(self.key(reduced), self.heads)
         residual = self.residual(carry) if self.residual is not None and carry is not None else None
-        if self.fused:
+        if self.fused and not keep:
             return F.scaled_dot_product_attention(query, key, value, attn_mask=residual), None
         # The smaller factor is scaled, and before the product: half precision has little room above it.
         scores = (query * query.shape[-1] ** -0.5) @ key.mT

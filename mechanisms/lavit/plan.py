@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -9,12 +10,15 @@ from attnbench.mechanism import Macs, Site
 
 Auto: TypeAlias = Literal["auto"]
 Backend: TypeAlias = Literal["sdpa", "unfused"]
+Switch: TypeAlias = Literal["on", "off"]
 Grid: TypeAlias = tuple[int, int]
 """Rows and columns."""
 
 _PUBLISHED_REDUCTION = 8
 _KEYS_A_SIDE = 4
 """Keys a side that the automatic reduction leaves on a small map."""
+COEFFICIENT = 0.4
+"""What the bounded loss is multiplied by before it is added to a cross-entropy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,8 @@ class Plan:
     reduction: int
     """Tokens along a side that one key stands for."""
     backend: Backend
+    dp_coefficient: float
+    """What the layer's diagonality-preserving loss is multiplied by where it is trained, 0 for none."""
     before: Plan | None
     """The layer whose scores are this one's residual: the last of the stage before, for the first of a stage."""
 
@@ -38,15 +44,19 @@ class Plan:
         vanilla: int | Auto = "auto",
         key_reduction: int | Auto = "auto",
         backend: Backend = "sdpa",
+        dp_loss: Switch | float = "on",
     ) -> Plan:
         """Settle the options at a site.
 
         Raises:
-            ValueError: ``vanilla`` or ``key_reduction`` is smaller than 1.
+            ValueError: ``vanilla`` or ``key_reduction`` is smaller than 1, or ``dp_loss`` is negative or no number.
         """
         for name, value in (("vanilla", vanilla), ("key_reduction", key_reduction)):
             if value != "auto" and value < 1:
                 raise ValueError(f"{name} must be 'auto' or at least 1, got {value}")
+        coefficient = {"on": COEFFICIENT, "off": 0.0}[dp_loss] if isinstance(dp_loss, str) else float(dp_loss)
+        if not (math.isfinite(coefficient) and coefficient >= 0):
+            raise ValueError(f"dp_loss must be 'on', 'off' or a coefficient of at least 0, got {dp_loss}")
         before = None
         if site.layer == 0 and site.before is not None:
             before = cls.of(site.before, vanilla=vanilla, key_reduction=key_reduction, backend=backend)
@@ -55,6 +65,7 @@ class Plan:
             vanilla=_auto_vanilla(site) if vanilla == "auto" else vanilla,
             reduction=_auto_reduction(site) if key_reduction == "auto" else key_reduction,
             backend=backend,
+            dp_coefficient=coefficient,
             before=before,
         )
 
@@ -67,6 +78,11 @@ class Plan:
     def fused(self) -> bool:
         """Whether SDPA may keep the scores to itself: the next layer exists in this stage and computes its own."""
         return self.backend == "sdpa" and self.site.layer + 1 < min(self.vanilla, self.site.depth)
+
+    @property
+    def square(self) -> bool:
+        """Whether scores have a diagonal: as many keys as queries, and the same tokens."""
+        return self.reduction == 1
 
     @property
     def query_grid(self) -> Grid:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 RESAMPLES = 2000
-Correlation = Callable[[Sequence[float], Sequence[float]], float]
+Correlation = Callable[..., NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,29 +85,35 @@ def _with_interval(
         (np.asarray(scores), np.asarray(published)),
         correlation,
         paired=True,
-        vectorized=False,
+        vectorized=True,
+        axis=-1,
         n_resamples=RESAMPLES,
         method="percentile",
         rng=np.random.default_rng(seed),
     )
     ends = found.confidence_interval
-    return RankCorrelation(value=correlation(scores, published), low=float(ends.low), high=float(ends.high))
+    value = float(correlation(np.asarray(scores), np.asarray(published), axis=-1))
+    return RankCorrelation(value=value, low=float(ends.low), high=float(ends.high))
 
 
-def _spearman(scores: Sequence[float], published: Sequence[float]) -> float:
-    from scipy.stats import spearmanr  # noqa: PLC0415
+def _spearman(scores: NDArray[np.float64], published: NDArray[np.float64], *, axis: int) -> NDArray[np.float64]:
+    """Return the correlation of ranks, for many resamples at once: scipy's own takes a millisecond for each."""
+    from scipy.stats import rankdata  # noqa: PLC0415
 
-    return _or_zero(lambda: spearmanr(scores, published).statistic, scores, published)
-
-
-def _kendall(scores: Sequence[float], published: Sequence[float]) -> float:
-    from scipy.stats import kendalltau  # noqa: PLC0415
-
-    return _or_zero(lambda: kendalltau(scores, published).statistic, scores, published)
+    ranks = (rankdata(each, axis=axis) for each in (scores, published))
+    one, other = (each - each.mean(axis=axis, keepdims=True) for each in ranks)
+    return _normed((one * other).sum(axis=axis), (one * one).sum(axis=axis), (other * other).sum(axis=axis))
 
 
-def _or_zero(found: Callable[[], float], *rankings: Sequence[float]) -> float:
-    if any(len(set(each)) == 1 for each in rankings):
-        return 0.0
-    value = float(found())
-    return value if math.isfinite(value) else 0.0
+def _kendall(scores: NDArray[np.float64], published: NDArray[np.float64], *, axis: int) -> NDArray[np.float64]:
+    """Return tau-b, likewise."""
+    assert axis == -1
+    one, other = (np.sign(each[..., :, None] - each[..., None, :]) for each in (scores, published))
+    both = (axis - 1, axis)
+    return _normed((one * other).sum(axis=both), (one * one).sum(axis=both), (other * other).sum(axis=both))
+
+
+def _normed(product: NDArray[np.float64], one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a correlation, 0 where a ranking has all alike."""
+    norm = np.sqrt(one * other)
+    return np.where(norm > 0, product / np.where(norm > 0, norm, 1.0), 0.0)

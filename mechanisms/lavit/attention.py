@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from jaxtyping import Float
@@ -77,7 +77,7 @@ class LessAttention(Mechanism):
 
     paper = "Zhang et al., CVPR 2024, arXiv:2406.00427"
     undecayed = ("theta.weight", "psi.weight")
-    unset: ClassVar[frozenset[str]] = frozenset({"dp_loss"})
+    added = {"dp_loss": "on"}
 
     def __init__(
         self,

@@ -17,8 +17,12 @@ Grid: TypeAlias = tuple[int, int]
 _PUBLISHED_REDUCTION = 8
 _KEYS_A_SIDE = 4
 """Keys a side that the automatic reduction leaves on a small map."""
-COEFFICIENT = 0.4
-"""What the bounded loss is multiplied by before it is added to a cross-entropy."""
+COEFFICIENT = 0.004
+"""What the bounded loss over N (N - 1) is multiplied by before it is added to a cross-entropy.
+
+The largest of those tried that ``shift`` is learned with, see ``docs/figures.md``: what has to look elsewhere is kept
+from it by a loss for looking at itself.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

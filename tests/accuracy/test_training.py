@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from attnbench import auxiliary
 from attnbench.accuracy.data.splits import Dataset, Pixels
 from attnbench.accuracy.training import InOrder, Shuffled, TrainingRecipe, fit, loader, optimiser_groups, score
 from attnbench.devices import machine
@@ -144,3 +145,28 @@ def test_biases_and_gains_do_not_decay():
     list(fit(model, data, seed=0, epochs=1, dtype=torch.float32, recipe=TrainingRecipe(weight_decay=10.0, warmup=0.0)))
     assert model[1].weight.norm() < 1
     torch.testing.assert_close(model[2].weight, before, rtol=0, atol=0.02)
+
+
+class OwnLoss(Mechanism):
+    """A layer whose gain is trained by nothing but a loss of its own."""
+
+    def __init__(self, site):
+        super().__init__(site)
+        self.gain = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        auxiliary.contribute((self.gain - 3).square())
+        return x
+
+
+def test_a_loss_of_a_mechanism_of_anybodys_is_trained_on_and_no_evaluation_hears_it():
+    torch.manual_seed(0)
+    layer, data = OwnLoss(Site(height=1, width=1, dim=1, heads=1)), two_classes()
+    model = nn.Sequential(layer, nn.Flatten(), nn.Linear(1, 2))
+    recipe = TrainingRecipe(learning_rate=0.1, weight_decay=0.0)
+    list(fit(model, data, seed=0, epochs=10, dtype=torch.float32, recipe=recipe))
+    assert layer.gain.item() > 2
+    before = layer.gain.item()
+    score(model, data.held_out, size=5, dtype=torch.float32)
+    assert not auxiliary.is_heard()
+    assert layer.gain.item() == before

@@ -10,9 +10,13 @@ from layer_checks import (
 from mechanism_cases.lavit import define, key_reduction
 from torch import Tensor, nn
 
+from attnbench import auxiliary
+from attnbench.accuracy.tasks import learning, table
 from attnbench.mechanism import Macs, Mechanism, Site
-from attnbench.mechanisms.lavit import LessAttention, diagonality_loss
+from attnbench.mechanisms.lavit import COEFFICIENT, LessAttention, diagonality_loss
+from attnbench.mechanisms.lavit.loss import contributed
 from attnbench.models.backbone import SWIN_T_SIZED, Backbone, Pyramid, Stack, sites
+from attnbench.plugins import options
 
 SMALL = Pyramid(dims=(8, 12), depths=(2, 3), heads=(2, 3), mlp_ratio=1, patch=2)
 
@@ -316,3 +320,70 @@ def test_an_untrained_stage_starts_from_scores_of_its_own():
 def test_diagonality_loss_refuses_reduced_keys():
     with pytest.raises(ValueError, match="key_reduction=1"):
         diagonality_loss(torch.zeros(4, 2))
+
+
+def heard_of(layers: list[LessAttention], x: Tensor) -> list[Tensor]:
+    with auxiliary.listening() as heard:
+        carry = None
+        for layer in layers:
+            _, carry = layer.step(x, carry)
+    return heard
+
+
+def test_the_loss_that_layers_contribute_reaches_what_makes_the_scores():
+    layers = stage(4, 3, key_reduction=1, vanilla=1)
+    sum(heard_of(layers, torch.randn(2, 4, 3, 8, dtype=torch.float64))).backward()
+    for parameter in (layers[0].attend.query.weight, layers[0].attend.key.weight, layers[2].attend.psi.weight):
+        assert parameter.grad.abs().max() > 0
+    assert all(layer.value.weight.grad is None for layer in layers[-1:])
+
+
+def test_the_loss_is_the_bounded_form_meant_over_layers_and_the_same_where_scores_are_fused_away():
+    x = torch.randn(2, 4, 3, 8, dtype=torch.float64)
+    fused = stage(4, 3, key_reduction=1, vanilla=3)
+    unfused = stage(4, 3, key_reduction=1, vanilla=3, backend="unfused")
+    for one, other in zip(fused, unfused, strict=True):
+        other.load_state_dict(one.state_dict())
+    found, plain = heard_of(fused, x), heard_of(unfused, x)
+    assert len(found) == 3
+    torch.testing.assert_close(sum(found), sum(plain))
+    _, scores = unfused[0].step(x, None)
+    torch.testing.assert_close(found[0], COEFFICIENT / 3 * diagonality_loss(scores) / (12 * 11))
+
+
+def test_the_identity_contributes_minus_the_coefficient_whatever_the_size_and_type():
+    for tokens in (4, 300):
+        scores = (100.0 * torch.eye(tokens)).to(torch.float16)
+        assert contributed(scores, 0.4).item() == pytest.approx(-0.4)
+
+
+@pytest.mark.parametrize("given", [{"dp_loss": "off"}, {"dp_loss": 0.0}, {"key_reduction": 2}])
+def test_where_it_is_off_or_keys_are_reduced_nothing_is_contributed(given):
+    assert not heard_of(stage(4, 4, **({"key_reduction": 1} | given)), torch.randn(1, 4, 4, 8, dtype=torch.float64))
+
+
+def test_off_trains_as_if_nobody_had_heard_the_loss_bit_for_bit_and_on_does_not(monkeypatch):
+    monkeypatch.setattr(learning, "STEPS", 2)
+    task = table.read("shift:offset=1").task
+
+    def weights(**given):
+        model = learning.build_network(lambda site: LessAttention(site, **given), task, seed=0)
+        list(learning.practise(model, task, [1], seed=0, epochs=1))
+        return torch.cat([each.detach().flatten() for each in model.parameters()])
+
+    on, off = weights(), weights(dp_loss="off")
+    monkeypatch.setattr(auxiliary, "is_heard", lambda: False)
+    assert torch.equal(off, weights())
+    assert not torch.equal(off, on)
+
+
+def test_the_loss_can_be_typed_and_renames_no_cell_where_it_is_not():
+    typed = [options.resolve(LessAttention, given)["dp_loss"] for given in ({}, {"dp_loss": "off"}, {"dp_loss": "0.1"})]
+    assert typed == ["on", "off", 0.1]
+    assert LessAttention.added == {"dp_loss": "on"}
+
+
+@pytest.mark.parametrize("coefficient", [-0.1, float("nan")])
+def test_a_coefficient_that_is_none_is_refused(coefficient):
+    with pytest.raises(ValueError, match="dp_loss must be 'on', 'off' or a coefficient"):
+        LessAttention(Site(height=4, width=4, dim=8, heads=2), dp_loss=coefficient)

@@ -34,15 +34,32 @@ def python(folder: Path, *command: str) -> str:
 
 
 def test_every_file_of_the_page_is_tried(folder: Path) -> None:
-    files = {"theirs.py", "wrapped.py", "others.py", "mine.py", "mine.claims.toml", "test_mine.py"}
+    files = {"theirs.py", "wrapped.py", "others.py", "mine.py", "mine.claims.toml", "test_mine.py", "balanced.py"}
     assert {path.name for path in folder.iterdir()} == files
-    assert TEXT.count("```python\n") == 5
+    assert TEXT.count("```python\n") == 6
 
 
 def test_its_mechanisms_pass_the_kit_under_the_names_that_it_gives(folder: Path) -> None:
     names = ["./theirs.py:TokenAttention:qkv_bias=on", "./wrapped.py:Biased", "./wrapped.py:Narrow"]
+    names += ["./balanced.py:Balanced"]
     names += [f"./others.py:{name}" for name in ("Functional", "Classed", "Inferring")]
     code = f"from attnbench.testing import check_mechanism\nfor name in {names}: check_mechanism(name)"
+    python(folder, "-c", code)
+
+
+def test_its_loss_of_its_own_is_heard(folder: Path) -> None:
+    code = """
+import torch
+from attnbench import Site, auxiliary
+from balanced import Balanced
+
+layer = Balanced(Site(height=2, width=2, dim=4, heads=1))
+with auxiliary.listening() as losses:
+    layer(torch.randn(3, 2, 2, 4))
+(loss,) = losses
+loss.backward()
+assert loss >= 0.01 and layer.choice.weight.grad.abs().max() > 0
+"""
     python(folder, "-c", code)
 
 

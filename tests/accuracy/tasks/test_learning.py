@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from attnbench.accuracy.data import fashion
+from attnbench import auxiliary
 from attnbench.accuracy.tasks import learning, table
 from attnbench.accuracy.tasks.curve import Curve
 from attnbench.accuracy.tasks.learning import ceiling, learn
@@ -234,3 +235,29 @@ def test_the_row_has_the_mean_over_the_axis_its_interval_and_what_to_know(quick)
     assert metrics["accuracy_ceiling"] == "1: 0.125; 16: 0.125"
     assert metrics["accuracy_remark"] == "hardly told from guessing, 12.5% right, at any offset"
     assert Curve.read(metrics["accuracy_curve"]).seeds == 3
+
+
+class Divergent(TokenLinear):
+    """A layer with a loss of its own, which is no number for some seeds."""
+
+    def __init__(self, site, *, unlucky):
+        super().__init__(site)
+        self.weight = float("nan") if torch.initial_seed() in unlucky else 1.0
+
+    def forward(self, x):
+        auxiliary.contribute(self.weight * self.linear.weight.square().sum())
+        return self.linear(x)
+
+
+def test_a_loss_of_its_own_that_is_not_finite_costs_that_seed_and_is_named(quick):
+    found = learn(functools.partial(Divergent, unlucky={1}), table.read("shift:offset=1"), seeds=[0, 1, 2], epochs=1)
+    metrics = found.to_metrics()
+    assert metrics["accuracy_seeds"] == 2
+    assert "seed 1 failed: FloatingPointError: the loss is nan, by the mechanism's own" in metrics["accuracy_remark"]
+
+
+def test_a_loss_of_its_own_changes_what_is_learned_and_none_changes_nothing(quick):
+    asked = table.read("shift:offset=1")
+    own = learn(functools.partial(Divergent, unlucky=()), asked, seeds=[0], epochs=4).curve
+    plain, again = (learn(TokenLinear, asked, seeds=[0], epochs=4).curve for _ in range(2))
+    assert str(plain) == str(again) != str(own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
@@ -77,7 +78,7 @@ class LessAttention(Mechanism):
 
     paper = "Zhang et al., CVPR 2024, arXiv:2406.00427"
     undecayed = ("theta.weight", "psi.weight")
-    added = {"dp_loss": "on"}
+    added = MappingProxyType({"dp_loss": "on"})
 
     def __init__(
         self,

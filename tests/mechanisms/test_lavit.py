@@ -378,9 +378,10 @@ def test_off_trains_as_if_nobody_had_heard_the_loss_bit_for_bit_and_on_does_not(
 
 
 def test_the_loss_can_be_typed_and_renames_no_cell_where_it_is_not():
-    typed = [options.resolve(LessAttention, given)["dp_loss"] for given in ({}, {"dp_loss": "off"}, {"dp_loss": "0.1"})]
-    assert typed == ["on", "off", 0.1]
-    assert LessAttention.added == {"dp_loss": "on"}
+    as_ever = {"vanilla": "auto", "key_reduction": "auto", "backend": "sdpa"}
+    assert options.resolve(LessAttention, {}) == options.resolve(LessAttention, {"dp_loss": "on"}) == as_ever
+    typed = [options.resolve(LessAttention, {"dp_loss": given})["dp_loss"] for given in ("off", "0.1")]
+    assert typed == ["off", 0.1]
 
 
 @pytest.mark.parametrize("coefficient", [-0.1, float("nan")])

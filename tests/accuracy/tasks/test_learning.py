@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from attnbench.accuracy.data import fashion
 from attnbench import auxiliary
+from attnbench.accuracy.data import fashion
 from attnbench.accuracy.tasks import learning, table
 from attnbench.accuracy.tasks.curve import Curve
 from attnbench.accuracy.tasks.learning import ceiling, learn

@@ -55,7 +55,7 @@ def append(folder: Path, score: ProxyScore) -> None:
     path = folder / FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        before = path.read_bytes() if path.exists() else b""
+        before = files.bytes_of(path) if path.exists() else b""
         whole = before[: before.rfind(b"\n") + 1]
         files.put(path, whole + json.dumps(asdict(score)).encode() + b"\n")
     except OSError as error:

@@ -97,10 +97,14 @@ class Untouched:
 
 
 def alone(asked: subject.Subject, work: Callable[[], T]) -> T:
-    """Do some work in a thread whose stack holds nothing of the harness, and return its result or raise its error."""
+    """Do some work in a thread whose stack holds nothing of the harness, and return its result or raise its error.
+
+    It computes in as many threads as whoever asks for it: how many those are is a thread's own, as is the device.
+    """
+    threads = torch.get_num_threads()
 
     def set_up_and_work() -> T:
-        devices.of(asked.cell.device).set_up(threads=asked.cell.threads)  # the current device is a thread's own
+        devices.of(asked.cell.device).set_up(threads=threads)
         with attention.allowed(asked.cell.sdpa):
             return work()
 

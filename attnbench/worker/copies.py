@@ -134,12 +134,21 @@ class Copies:
         return ""
 
     def swing(self, kept: Testimony, exact: dict[str, Tensor]) -> Errors:
-        """Return how far the exact result moves when input, weights and all between are rounded another way."""
+        """Return how far the exact result moves when input, weights and all between are rounded another way.
+
+        Rounded as the layer's own type rounds, in training the gradients too. The exact copy has other weights then.
+        """
         assert self._exact is not None, "there is an exact result"
-        self._exact.fill(kept.number)
-        copy, given = self._exact, self._exact.given
-        returned = steps.rounded_otherwise(copy.model, given.data, lambda within: copy.run(kept.number, within=within))
-        moved = observed(self._exact.model, given, returned, picks=kept.picks, training=False)
+        copy, self._exact = self._exact, None
+        copy.fill(kept.number)
+        returned = steps.rounded_otherwise(
+            copy.model,
+            copy.given.data,
+            lambda within: copy.run(kept.number, within=within),
+            rounding=torch.finfo(self.own_type).eps / 2,
+        )
+        training = self.cell.mode is Mode.TRAIN
+        moved = observed(copy.model, copy.given, returned, picks=kept.picks, training=training)
         return agreement.errors(moved, {name: each for name, each in exact.items() if name in moved})
 
     def weights(self, picks: int) -> dict[str, Tensor] | None:

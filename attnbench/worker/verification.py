@@ -30,6 +30,10 @@ _SHARE, _LEAST_S = 0.05, 1.0
 where precision need not be looked at."""
 _EXACT = 2.0
 """How many times as long a call of the exact copy takes as a timed one: its values are twice as wide."""
+_SWINGS = 8.0
+"""How many times as far as rounding every step once moves it a result may be that other kernels than the copy's have
+rounded: a choice among nearly equal ones falls another way then, and gradients of a few values' norms lose digits."""
+_BY_ROUNDING = "as far apart as rounding every step brings it"
 _SURE = 1024.0
 """As ``agreement.NOISE``, of a layer that cannot be of float32: values of 11 bits move a result 2^13 times as far, of
 8 bits 2^16 times, and a few times less where they are summed or where some operators keep all bits."""
@@ -64,6 +68,8 @@ class _Judge:
     compared: int = 0
     precise: bool = False
     remark: str = ""
+    _swung: bool = False
+    """Whether a call was as far from the copy as only rounding every step brings it."""
     _alike: bool = False
     """Whether copies are known to be alike."""
 
@@ -90,7 +96,13 @@ class _Judge:
         if not self.compared:
             return f"none: {self.remark or 'no call was kept'}"
         beside = f", {str(self.copies.exact_type).removeprefix('torch.')}{BESIDE}" if self.precise else ""
-        return f"{self.compared} of {self.evidence.calls}{beside}" + (f"; {self.remark}" if self.remark else "")
+        remark = self.remark or (_BY_ROUNDING if self._swung else "")
+        return f"{self.compared} of {self.evidence.calls}{beside}" + (f"; {remark}" if remark else "")
+
+    @property
+    def _rounds_otherwise(self) -> bool:
+        """Whether what is timed has other kernels than the copy, whose roundings are others, too."""
+        return self.cell.compiled or self.cell.runtime != runtimes.TORCH
 
     def _exactly(self, kept: Testimony) -> dict[str, Tensor] | None:
         """Return what the exact copy gives; None where there is none, or nothing more to learn from it."""
@@ -131,8 +143,18 @@ class _Judge:
         if agreement.beyond(apart, None, tight) and self.cell.compiled and self.copies.draws(kept):
             apart = agreement.errors(kept.tensors, self.copies.compiled(kept))
         if exact is None:
-            self._conclude(kept, agreement.beyond(apart, None, tight), None)
-            return
+            wrong = agreement.beyond(apart, None, tight)
+            exact = self.copies.exactly(kept) if wrong and self._rounds_otherwise else None
+            if exact is None:
+                self._conclude(kept, wrong, None)
+                return
+        self._weigh_rounding(kept, plain, apart, exact)
+
+    def _weigh_rounding(
+        self, kept: Testimony, plain: dict[str, Tensor], apart: Errors, exact: dict[str, Tensor]
+    ) -> None:
+        """Conclude from how far call, copy and exact copy are from each other, where two are further than is usual."""
+        tight, off = self.copies.tight, agreement.errors(kept.tensors, exact)
         own = agreement.errors(plain, exact)
         if self._unlike_itself(kept, apart, own):
             return
@@ -140,6 +162,10 @@ class _Judge:
         rounding = None if self._varies(apart, own) and self.copies.draws(kept) else own
         wrong = agreement.beyond(apart, rounding, tight)
         wrong = {name: off[name] for name in wrong if name in agreement.beyond(off, rounding, tight)}
+        if wrong and self._rounds_otherwise:
+            swing = self.copies.swing(kept, exact)
+            wrong = {name: error for name, error in wrong.items() if error > _SWINGS * swing.get(name, 0.0)}
+            self._swung = self._swung or not wrong
         self._conclude(kept, wrong, own)
         if not wrong and self.copies.own_type is torch.float32:
             self._question_precision(kept, own, exact)

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import torch
+import torch.utils.flop_counter
 from witnessed import HONEST, cell_of
 
 from attnbench.models import calls, subject

@@ -14,6 +14,8 @@ import pytest
 import torch
 from witnessed import ADVERSARIES, cell_of, make_calls, ready
 
+from attnbench.models import subject
+from attnbench.models.untouched import alone
 from attnbench.record import Cell, Status
 from attnbench.runs.job import Assignment, Event, Job, Settings
 from attnbench.worker import referee, torch_state
@@ -190,3 +192,12 @@ def test_nothing_says_to_a_layer_that_it_is_being_verified(monkeypatch: pytest.M
     assert "__file__" not in found["main"]
     if sys.platform == "linux":
         assert found["line"].strip("\0") == "python3"
+
+
+def test_a_copy_computes_in_as_many_threads_as_the_referee_has() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert alone(subject.of(HONEST), torch.get_num_threads) == 3
+    finally:
+        torch.set_num_threads(before)

@@ -201,3 +201,40 @@ def test_a_wrong_answer_is_rejected_though_precision_need_not_be_looked_at(tmp_p
     (objection,) = verified(cell, tmp_path / "evidence", exacting=False).objections
     assert objection.sure
     assert "another answer than the layer's" in objection.said
+
+
+@pytest.mark.parametrize(
+    ("compiled", "off", "verdict"),
+    [
+        (True, 0.5, "3 of 3, float64 beside; as far apart as rounding every step brings it"),
+        (True, 0.9, "another answer than the layer's"),
+        (False, 0.5, "another answer than the layer's"),
+    ],
+)
+def test_what_other_kernels_round_may_be_as_far_apart_as_rounding_moves_it(
+    compiled, off, verdict, tmp_path, monkeypatch
+):
+    """A choice among nearly equal ones may fall another way; the copy's own kernels leave no such room."""
+    cell = cell_of("mhsa")
+    evidence = make_calls(ready(cell), tmp_path / "evidence", calls=3)
+    for kept in evidence.kept:
+        output = kept.tensors["output 0"]
+        output[0] += off * output.abs().max()
+    monkeypatch.setattr(verification.Copies, "swing", lambda *_: {"output 0": 0.1})
+    monkeypatch.setattr(verification.Copies, "compiled", verification.Copies.plainly)
+    found = verification.verify(
+        replace(cell, compiled=compiled), evidence, seed=0, taken_s=1e6, shown_by="attnbench run"
+    )
+    said = found.said if not found.objections else found.objections[0].said
+    assert verdict in said
+
+
+def test_how_far_rounding_moves_a_result_grows_with_the_type(tmp_path):
+    moved = {}
+    for dtype in ("float32", "bfloat16"):
+        cell = cell_of("mhsa", dtype=dtype)
+        evidence = make_calls(ready(cell), tmp_path / dtype, calls=1)
+        copies = verification.Copies(cell=cell, seed=0)
+        moved[dtype] = copies.swing(evidence.kept[0], copies.exactly(evidence.kept[0]))["output 0"]
+    assert 2**-24 < moved["float32"] < 2**-18
+    assert 2**-10 < moved["bfloat16"] < 2**-4

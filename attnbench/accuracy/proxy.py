@@ -166,10 +166,19 @@ def remark(scores: Sequence[Score]) -> str:
     reach = chance + _ERRORS * math.sqrt(chance * (1 - chance) / scores[0].images)
     near = mean <= reach or (low is not None and low <= chance)
     said = [f"not told from always naming the commonest class, {chance:.1%} right"] if near else []
-    if len(scores) < FEWEST_SEEDS:
-        seeds = number_of(len(scores), "seed")
-        said.append(f"of {seeds} only, which says little of another; give --seeds {FEWEST_SEEDS} or more")
-    return "; ".join(said)
+    return "; ".join([*said, *of_few(len(scores))])
+
+
+def of_few(seeds: int) -> list[str]:
+    """Return what a reader must know of a mean of so few seeds; nothing of enough.
+
+    Example:
+        >>> of_few(1), of_few(3)
+        (['of 1 seed only, which says little of another; give --seeds 3 or more'], [])
+    """
+    if seeds >= FEWEST_SEEDS:
+        return []
+    return [f"of {number_of(seeds, 'seed')} only, which says little of another; give --seeds {FEWEST_SEEDS} or more"]
 
 
 def backbone(build: Build, data: Dataset, *, seed: int) -> Backbone:

@@ -18,11 +18,10 @@ from attnbench import devices
 from attnbench.accuracy.composites.batches import CompositeData
 from attnbench.accuracy.composites.bodies import BuildBody, Head, under
 from attnbench.accuracy.composites.trained import TrainedHead
-from attnbench.accuracy.proxy import FEWEST_SEEDS, failures, interval
+from attnbench.accuracy.proxy import failures, interval, of_few
 from attnbench.accuracy.training import TOLD_EVERY_S, TrainingRecipe, optimiser_groups
 from attnbench.metrics import METRICS
 from attnbench.record import Value
-from attnbench.wording import number_of
 
 KIND = "composites"
 STEPS = 50
@@ -62,10 +61,7 @@ class LearnedHead:
         first = statistics.fmean(next(iter(self.per_seed.values())))
         near = first < self.blind + _TOLD_APART
         said = [f"hardly told from who sees nothing, {self.blind:.1%}; give more --epochs"] if near else []
-        if seeds < FEWEST_SEEDS:
-            counted = number_of(seeds, "seed")
-            said.append(f"of {counted} only, which says little of another; give --seeds {FEWEST_SEEDS} or more")
-        return "; ".join([*said, *self.failures])
+        return "; ".join([*said, *of_few(seeds), *self.failures])
 
 
 def learn(

@@ -16,7 +16,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
 from attnbench import auxiliary, devices
-from attnbench.accuracy.proxy import FEWEST_SEEDS, failures, interval
+from attnbench.accuracy.proxy import failures, interval, of_few
 from attnbench.accuracy.tasks.batch import UNASKED
 from attnbench.accuracy.tasks.curve import Curve
 from attnbench.accuracy.tasks.maps import asked_about, draw
@@ -24,7 +24,6 @@ from attnbench.accuracy.tasks.network import Build, build_network, dependence
 from attnbench.accuracy.tasks.table import BATCH, HELD_OUT, STEPS, AskedTask, ProbeTask
 from attnbench.accuracy.training import TrainingRecipe
 from attnbench.record import Value
-from attnbench.wording import number_of
 
 RECIPE = TrainingRecipe(learning_rate=5e-3, weight_decay=0.01, label_smoothing=0.0)
 """How a task is learned, by every mechanism."""
@@ -76,10 +75,7 @@ class LearnedTask:
         chance = self.asked.task.chance
         near = all(point.mean < chance + (1 - chance) / 10 for point in self.curve.points())
         said = [f"hardly told from guessing, {chance:.1%} right, at any {self.asked.task.axis}"] if near else []
-        if seeds < FEWEST_SEEDS:
-            counted = number_of(seeds, "seed")
-            said.append(f"of {counted} only, which says little of another; give --seeds {FEWEST_SEEDS} or more")
-        return "; ".join([*said, *self.failures])
+        return "; ".join([*said, *of_few(seeds), *self.failures])
 
 
 def learn(

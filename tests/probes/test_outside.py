@@ -66,6 +66,16 @@ def test_a_little_is_not_said() -> None:
     assert found(in_numpy, peak_bytes=ROOM * 21) == 0
 
 
+def test_what_is_taken_while_one_call_runs_alone_is_not_said() -> None:
+    """Another thread may take it; the first look at a call makes two, the second two others."""
+    to_come = iter([in_numpy])
+
+    def call() -> None:
+        next(to_come, in_torch)()
+
+    assert outside(call, forget=lambda: None, peak_bytes=ROOM) == 0
+
+
 def test_a_tracer_that_was_there_is_there_again() -> None:
     before = sys.gettrace()
     found(in_torch, peak_bytes=ROOM)

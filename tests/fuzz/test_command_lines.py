@@ -88,7 +88,8 @@ def _nothing_is_measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         patch.setattr("attnbench.fleet.work.FleetWork.run", refused)
         patch.setattr("attnbench.engines.driving.Drive.run", refused)
         patch.setattr("attnbench.reach.asking.set_up", lambda _: None)
-        patch.setattr("attnbench.reach.asking.reach", refused)
+        patch.setattr("attnbench.calibration.asking.set_up", lambda _: None)
+        patch.setattr("attnbench.calibration.asking.learn", refused)
         kept = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGHUP)]
         yield
         for number, handler in kept:
@@ -129,6 +130,9 @@ def below_here(word: str) -> str:
 @example(typed=["tasks", "--mechanisms", "qna", "--out", "\udcff", "--seeds", "-1"])
 @example(typed=["tasks", "--mechanisms", "qna"])
 @example(typed=["reach", "--res", "0x10", "--checkpoint", "="])
+@example(typed=["calibrate", "digits:\udcff"])
+@example(typed=["calibrate", "--steps", "1" * 30, "--out", "\udcff"])
+@example(typed=["calibrate", "digits", "--out", "\udcff", "--markdown", "."])
 def test_a_command_line_ends_in_lines_and_a_status(typed: list[str]) -> None:
     typed = [below_here(word) for word in typed]
     screen, errors = (io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace", newline="") for _ in range(2))
@@ -156,7 +160,7 @@ def test_a_command_line_ends_in_lines_and_a_status(typed: list[str]) -> None:
 
 def test_the_commands_that_are_fuzzed_are_there() -> None:
     measuring, reading = (
-        {"claims", "plan", "reach", "run", "tasks", "work"},
+        {"calibrate", "claims", "plan", "reach", "run", "tasks", "work"},
         {"advise", "explain", "history", "merge", "report", "status", "verify"},
     )
     assert measuring | reading | {"compare", "list", "new"} == set(COMMANDS)

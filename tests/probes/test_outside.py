@@ -66,14 +66,15 @@ def test_a_little_is_not_said() -> None:
     assert found(in_numpy, peak_bytes=ROOM * 21) == 0
 
 
-def test_what_is_taken_while_one_call_runs_alone_is_not_said() -> None:
-    """Another thread may take it; the first look at a call makes two, the second two others."""
-    to_come = iter([in_numpy])
-
-    def call() -> None:
-        next(to_come, in_torch)()
-
-    assert outside(call, forget=lambda: None, peak_bytes=ROOM) == 0
+@pytest.mark.parametrize(("looks", "said"), [([0], 0), ([ROOM, 0], 0), ([ROOM, 2 * ROOM], ROOM)])
+def test_what_is_taken_while_one_look_lasts_alone_is_not_said(
+    looks: list[int], said: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread may have taken it."""
+    to_come = iter(looks)
+    monkeypatch.setattr("attnbench.probes.outside._held", lambda *_, **__: next(to_come))
+    assert outside(in_torch, forget=lambda: None, peak_bytes=0) == said
+    assert not list(to_come)
 
 
 def test_a_tracer_that_was_there_is_there_again() -> None:

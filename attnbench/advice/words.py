@@ -124,6 +124,9 @@ def _choice(advice: Advice, question: Question) -> Iterator[Block]:
 def _fits(best: Contender, question: Question) -> str:
     """Return how sure it is that a choice keeps every limit, where its intervals do."""
     limited = [best.figures[limit.metric] for limit in question.limits]
+    blind = [name_of(each.metric) for each in limited if METRICS[each.metric].ends and each.low == each.high]
+    if blind:
+        return f" That it fits is not certain: {' and '.join(blind)} has no interval."
     if any(each.between for each in limited):
         return " That it fits is likely, by its curve."
     return " That it fits is certain." if limited else ""

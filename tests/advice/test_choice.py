@@ -47,6 +47,14 @@ def test_the_best_and_the_runner_up_are_those_of_the_table() -> None:
     assert "Take qna: latency 12.5 ms [12.3, 12.7]." in said(asked())
 
 
+def test_a_fit_is_certain_only_where_an_interval_says_so() -> None:
+    limited = asked(limits={"latency_median_s": 1.0})
+    assert "That it fits is certain." in said(limited)
+    one = row("qna", 224) | {"latency_ci_low_s": None, "latency_ci_high_s": None}
+    assert "That it fits is not certain: latency has no interval." in said(limited, findings(one))
+    assert "That it fits is certain." in said(asked(limits={"params": 1e12}))  # which is counted, and exact
+
+
 def test_a_limit_leaves_out_who_does_not_keep_it() -> None:
     least = row("hmhsa", 224)["params"]
     found = answer(asked(goal="params", limits={"latency_median_s": 1e-9}))

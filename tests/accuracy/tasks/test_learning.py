@@ -127,8 +127,8 @@ def test_trained_windows_tell_garments_apart_that_are_near_and_global_layers_all
     if mechanism is MHSA:
         assert min(near, far) > 0.85
     else:
-        assert near > 0.65
-        assert abs(far - asked.task.chance) < 0.1  # four standard errors: 384 answers to 64 maps
+        assert near > 0.75
+        assert abs(far - asked.task.chance) < 0.06
 
 
 def test_one_training_is_examined_at_every_value(quick):

@@ -10,7 +10,6 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from attnbench import files
 from attnbench.claims import ledger, plan, verdict
 from attnbench.claims.answer import Unanswered, answer
 from attnbench.claims.claim import Check, Claim
@@ -25,7 +24,7 @@ from attnbench.plugins.registry import Plugin, discover
 from attnbench.record import Record
 from attnbench.report import claims as claim_pages
 from attnbench.report.environments import describe_all
-from attnbench.report.page.markdown import markdown as as_markdown
+from attnbench.report.page import markdown
 from attnbench.report.page.screen import screen
 from attnbench.report.plots import claims as claim_plots
 from attnbench.runs import session
@@ -99,11 +98,7 @@ def _write_page(found: Audit, file: Path, plots: Iterable[Path], command: str) -
         disturbances=claim_pages.disturbances(found.records),
         plots=plots,
     )
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        files.put(file, as_markdown(page, file.parent))
-    except OSError as error:
-        raise StoreError(f"cannot write {file}: {files.reason_of(error)}; give another file") from None
+    markdown.put(page, file)
 
 
 def claims_of(mechanisms: Sequence[str]) -> list[Claim]:

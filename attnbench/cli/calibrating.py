@@ -8,10 +8,9 @@ from typing import Any
 
 import click
 
-from attnbench import files, inert
+from attnbench import inert
 from attnbench.cli import invocation
 from attnbench.cli.parameters import commas_option
-from attnbench.errors import StoreError
 
 
 @click.command(short_help="Say whether the proxies rank networks as ImageNet does.")
@@ -42,7 +41,7 @@ def calibrate(
     command again goes on where it was left. Exit status 1 where a training failed.
     """
     from attnbench.calibration import asking, surroundings, words  # noqa: PLC0415 - torch
-    from attnbench.report.page.markdown import markdown as as_markdown  # noqa: PLC0415
+    from attnbench.report.page.markdown import put  # noqa: PLC0415
     from attnbench.report.page.screen import screen  # noqa: PLC0415 - rich
     from attnbench.runs.screen import counted  # noqa: PLC0415
 
@@ -62,15 +61,7 @@ def calibrate(
             machine=surroundings.lines(),
             trained=asking.budget(asked),
         )
-        _write(as_markdown(page, markdown.parent), markdown)
+        put(page, markdown)
         click.echo(inert.line(markdown))
     if found.failures:
         sys.exit(invocation.GATE_FAILED)
-
-
-def _write(text: str, file: Path) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        files.put(file, text)
-    except OSError as error:
-        raise StoreError(f"cannot write {file}: {files.reason_of(error)}; give another file") from None

@@ -11,7 +11,6 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from attnbench import files
 from attnbench.accuracy.data import places
 from attnbench.accuracy.tasks.table import TASKS, read
 from attnbench.errors import DataError, StoreError, UsageError
@@ -21,7 +20,7 @@ from attnbench.plan.sweep import Sweep
 from attnbench.record import Record, Task
 from attnbench.report import tasks as task_pages
 from attnbench.report.environments import describe_all
-from attnbench.report.page.markdown import markdown as as_markdown
+from attnbench.report.page.markdown import put
 from attnbench.report.page.screen import screen
 from attnbench.runs import session
 from attnbench.runs.job import Settings
@@ -83,7 +82,7 @@ def run(
         machines = describe_all(record.environment for records in found.values() for record in records)
         lines = tuple(f"{name}: {value}" for each in machines.values() for name, value in each if name in _TOLD)
         page = task_pages.page(parts, command=command, environments=lines, pictures=pictures)
-        _write(as_markdown(page, markdown.parent), markdown)
+        put(page, markdown)
     for path in (*pictures.values(), *filter(None, [markdown])):
         console.print(Text(str(path)), soft_wrap=True)
     return False
@@ -137,11 +136,3 @@ def _drawn(found: Mapping[str, Sequence[Record]], folder: Path) -> dict[str, Pat
         pictures = [path for path in paths if path.stem.startswith("task") and path.suffix == ".png"]
         drawn |= {dataset.partition(":")[0]: path for path in pictures}
     return drawn
-
-
-def _write(text: str, file: Path) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        files.put(file, text)
-    except OSError as error:
-        raise StoreError(f"cannot write {file}: {files.reason_of(error)}; give another file") from None

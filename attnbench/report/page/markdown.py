@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from attnbench import inert
+from attnbench import files, inert
+from attnbench.errors import StoreError
 from attnbench.report.page.blocks import (
     Align,
     Block,
@@ -32,6 +33,19 @@ from attnbench.report.page.blocks import (
 NOT_MEASURED = "–"  # noqa: RUF001 - an en dash is what typesetters put into an empty cell
 _RULES = {Align.LEFT: ":---", Align.RIGHT: "---:"}
 _BOLD = {Tone.STRONG, Tone.GOOD, Tone.BAD, Tone.DOUBTFUL}
+
+
+def put(page: Page, file: Path) -> None:
+    """Write a page as a Markdown file, its folder too where there is none.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        files.put(file, markdown(page, file.parent))
+    except OSError as error:
+        raise StoreError(f"cannot write {file}: {files.reason_of(error)}; give another file") from None
 
 
 def markdown(page: Page, folder: Path) -> str:

@@ -5,8 +5,8 @@
 for each image and direction, with states h of E x S. ``chunked`` makes the coefficients of some tokens at a time, so
 that no more states than theirs are in memory, and the backward pass computes them again. ``stepwise`` has all of them.
 
-Both passes of ``chunked`` are operators of their own, which ``torch.compile`` does not look into. States are summed in
-float32 at least.
+Both passes of ``chunked`` are operators of their own, which ``torch.compile`` does not look into; where a graph is
+exported, ``looped`` takes its place. States are summed in float32 at least.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch._higher_order_ops.scan import scan
 from torch.utils.flop_counter import register_flop_formula
 
 Channels: TypeAlias = Float[Tensor, "tokens batch directions inner"]
@@ -41,7 +42,7 @@ def chunked(x: Channels, delta: Channels, decay: Decay, b: Coefficients, c: Coef
         c: how the states are read.
     """
     if torch.compiler.is_exporting():
-        return stepwise(x, delta, decay, b, c)
+        return looped(x, delta, decay, b, c)
     read: Channels = torch.ops.attnbench_ss2d.scan(x, delta, decay, b, c)
     return read
 
@@ -54,6 +55,20 @@ def stepwise(x: Channels, delta: Channels, decay: Decay, b: Coefficients, c: Coe
         state = each * state + new
         states.append(state)
     return _read(torch.stack(states), c).to(x.dtype)
+
+
+def looped(x: Channels, delta: Channels, decay: Decay, b: Coefficients, c: Coefficients) -> Channels:
+    """Return the same as a loop that stays one in an exported graph, which is as short for any number of tokens."""
+
+    def step(state: Tensor, token: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        kept, entering, reading = token
+        # The state first: OpenVINO 2026.4 overwrites it before it is carried on where it is the second factor.
+        state = state * kept + entering
+        return state, (state @ reading.unsqueeze(-1)).squeeze(-1)
+
+    kept, entering = _coefficients(x, delta, decay, b)
+    read: Channels = scan(step, _first(x, decay), (kept, entering, c.to(kept.dtype)))[1]
+    return read.to(x.dtype)
 
 
 def _coefficients(x: Tensor, delta: Tensor, decay: Tensor, b: Tensor) -> tuple[States, States]:

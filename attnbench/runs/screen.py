@@ -35,6 +35,8 @@ _LINES = {
 }
 """Phases that have a line of their own where there is no bar; the others take no time to speak of."""
 _TIMED = ("warming up", "timing")
+_MOST_NAMES = 8
+"""Cells of a group that are named."""
 _SOON_S = 1.0
 """Time left that is not said."""
 _LINE_EVERY_S = 30.0
@@ -150,7 +152,10 @@ class Screen:
 
     def _whose(self, now: Progress) -> str:
         first, *others = now.cells
-        return self._of(first) if not others else f"{place(first)}: {', '.join(cell.label for cell in now.cells)}"
+        if not others:
+            return self._of(first)
+        more = f" and {len(now.cells) - _MOST_NAMES} more" if len(now.cells) > _MOST_NAMES else ""
+        return f"{place(first)}: {', '.join(cell.label for cell in now.cells[:_MOST_NAMES])}{more}"
 
     def _at_work(self) -> list[Cell]:
         return [] if self._now is None else [cell for cell in self._now.cells if cell.key in self._left]

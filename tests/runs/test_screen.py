@@ -46,6 +46,11 @@ def test_each_phase_that_takes_time_has_a_line_off_a_terminal_and_no_other() -> 
     ]
 
 
+def test_of_a_large_group_the_first_cells_are_named() -> None:
+    cells = tuple(Cell(mechanism=name, height=64, width=64) for name in "abcdefghijk")
+    assert "a, b, c, d, e, f, g, h and 3 more" in lines_of(Progress(cells=cells, phase="warming up"))[-1]
+
+
 def test_the_time_left_is_what_timing_is_given_and_what_cells_took(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, *[10.0] * 9])
     monkeypatch.setattr(screens.time, "monotonic", lambda: next(clock))

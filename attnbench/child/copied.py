@@ -16,7 +16,6 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 Found = TypeVar("Found")
 _PATIENCE_S = 20.0
-"""How long is waited for what the copy is at work on."""
 
 
 def can_be_made() -> bool:
@@ -25,19 +24,22 @@ def can_be_made() -> bool:
 
 
 @contextlib.contextmanager
-def looking(things: Sequence[T], look: Callable[[T], Found]) -> Iterator[Answers[Found]]:
+def looking(
+    things: Sequence[T], look: Callable[[T], Found], *, patience_s: float = _PATIENCE_S
+) -> Iterator[Answers[Found]]:
     """Have a copy of this process look at things, which ends when the block is left.
 
     Args:
         things: in the order in which their answers are wanted.
         look: gives what is found of one, which pickle can take; what it raises costs that answer alone.
+        patience_s: how long is waited for what the copy is at work on.
     """
     here, there = multiprocessing.Pipe(duplex=False)
     copy = multiprocessing.get_context("fork").Process(target=_look, args=(things, look, there), daemon=True)
     copy.start()
     there.close()
     try:
-        yield Answers(come=here)
+        yield Answers(come=here, patience_s=patience_s)
     finally:
         copy.kill()
         copy.join()
@@ -49,12 +51,13 @@ class Answers(Generic[Found]):
     """What a copy has said so far."""
 
     come: Connection
+    patience_s: float
     found: dict[int, Found | None] = field(default_factory=dict)
 
     def of(self, place: int) -> Found | None:
         """Return what was found of a thing, as soon as it is; None if it raised, or the copy has come to nothing."""
         with contextlib.suppress(EOFError, OSError):  # it has ended: what it has not said is not known
-            while place not in self.found and self.come.poll(_PATIENCE_S):
+            while place not in self.found and self.come.poll(self.patience_s):
                 answered, answer = self.come.recv()
                 self.found[answered] = answer
         return self.found.pop(place, None)

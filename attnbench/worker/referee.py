@@ -21,7 +21,7 @@ from attnbench.child.spawned import THREADS
 from attnbench.devices.machine import whole_cores
 from attnbench.plan.sweep import again
 from attnbench.runs.job import Assignment, Job
-from attnbench.worker import events, torch_state
+from attnbench.worker import events, halves, torch_state
 from attnbench.worker.objection import Objection
 from attnbench.worker.verification import Verification, verify
 from attnbench.worker.witness import Evidence
@@ -35,26 +35,34 @@ def judge(job: Job, say: events.Say) -> None:
     """Verify the cells of a job one by one."""
     first = job.assignments[0].cell
     device = devices.of(first.device)
-    device.set_up(threads=_threads(job))
     exacting = _exacting(job)
     gc.freeze()  # what torch and timm have made stays: looking through it takes a tenth of a second for each cell
-    for index, assignment in enumerate(job.assignments):
-        events.enter(say, index)("verifying")
+
+    def verified(index: int) -> Verification:
         with torch_state.restored():
-            found = _verdict(assignment, job, exacting=index in exacting)
-        timed = _with_its_calls(assignment, found)
-        say(events.judged(index, timed, [*assignment.objections, *found.objections], {"verified": found.said}))
-        gc.collect()
-        device.release()
+            return _verdict(job.assignments[index], job, exacting=index in exacting)
+
+    others = halves.of_the_copy(job.assignments, exacting=exacting)
+    device.set_up(threads=_threads(job, processes=2 if others else 1))
+    with halves.verified(others, verified) as ask:
+        for index, assignment in enumerate(job.assignments):
+            events.enter(say, index)("verifying")
+            found = ask(index) or verified(index)
+            timed = _with_its_calls(assignment, found)
+            say(events.judged(index, timed, [*assignment.objections, *found.objections], {"verified": found.said}))
+            gc.collect()
+            device.release()
 
 
-def _threads(job: Job) -> int:
+def _threads(job: Job, *, processes: int) -> int:
     """Return the threads of copies: all that can run, since none of their calls is timed, but beside a plugin.
 
     A plugin that finds other threads here than where it was timed could tell the two processes apart.
     """
     threads = job.assignments[0].cell.threads
-    return threads if any(each.foreign for each in job.assignments) else max(threads, whole_cores())
+    if any(each.foreign for each in job.assignments):
+        return threads
+    return max(1, whole_cores() // processes) if processes > 1 else max(threads, whole_cores())
 
 
 def _with_its_calls(assignment: Assignment, found: Verification) -> Assignment:

@@ -97,7 +97,8 @@ def best(kernels: Sequence[Kernel], *, timer: Timer, budget_s: float) -> Rate:
     """Return the most work per second that a kernel reached twice, and how alike its best samples are.
 
     The kernels take turns, so that a disturbance of a while cannot spoil all samples of one of them. The first is
-    timed twice whatever the budget; no other is started that is estimated, from the first, to exceed it.
+    timed twice whatever the budget. No other is started that is estimated, from the first, to exceed it, nor for the
+    first time where a second would: a kernel that was timed once has no rate.
 
     Args:
         kernels: Smallest work first.
@@ -110,6 +111,7 @@ def best(kernels: Sequence[Kernel], *, timer: Timer, budget_s: float) -> Rate:
     while len(first) < 2 or timer.now_ns() < end_ns:
         for kernel, durations in zip(kernels, samples, strict=True):
             expected_ns = min(first) * kernel.work / kernels[0].work if first else 0
+            expected_ns *= 1 if durations else 2
             if durations is not first and timer.now_ns() + expected_ns > end_ns:
                 break
             durations.append(timer.sample(kernel.call, 1).ns)

@@ -26,7 +26,7 @@ from attnbench.runs.job import FORK
 
 LIMITS, AFTER = "limits.json", "limits_after.json"
 TIMEOUT_S = 300.0
-EACH_S = 0.5
+EACH_S = 0.3
 """Most time for each of the machine's rates, in seconds, before a run and after it; no more than a cell is given. Tens
 of samples of a kernel come to that, and the best of both times counts."""
 MODULE = "attnbench.worker.limits"

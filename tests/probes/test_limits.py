@@ -106,6 +106,14 @@ def test_a_kernel_that_would_exceed_the_budget_is_not_started() -> None:
     assert clock.now_ns == pytest.approx(1e9, rel=0.02)
 
 
+def test_a_kernel_that_cannot_be_timed_twice_takes_no_time_from_the_others() -> None:
+    clock, made = FakeClock(), []
+    large = clock.call(0.5)
+    kernels = [Kernel(clock.call(0.1), 1), Kernel(lambda: (made.append(1), large()), 5)]
+    assert rate(*kernels, clock=clock) == pytest.approx(10)
+    assert not made
+
+
 def test_a_slow_first_sample_does_not_keep_larger_kernels_out_for_good() -> None:
     clock = FakeClock()
     kernels = Kernel(clock.call(0.3, 0.001), 5_000), Kernel(clock.call(0.01), 100_000)

@@ -189,7 +189,9 @@ _ROWS: dict[str, Metric] = {
         low="miou_ci_low",
         high="miou_ci_high",
         per_seed="miou_per_seed",
+        budget="miou",
         gives_way=62,
+        plot=Plot(name="miou", title="mIoU on composites against latency", against="latency_median_s"),
     ),
     "miou_per_seed": Metric(label="mIoU on composites of each seed", needs=Needs.ACCURACY),
     "ap_box": _on_composites(
@@ -198,7 +200,9 @@ _ROWS: dict[str, Metric] = {
         low="ap_box_ci_low",
         high="ap_box_ci_high",
         per_seed="ap_box_per_seed",
+        budget="ap-box",
         gives_way=63,
+        plot=Plot(name="ap-box", title="Box AP on composites against latency", against="latency_median_s"),
     ),
     "ap_box_per_seed": Metric(label="box AP on composites of each seed", needs=Needs.ACCURACY),
     "ap_mask": _on_composites(
@@ -207,7 +211,9 @@ _ROWS: dict[str, Metric] = {
         low="ap_mask_ci_low",
         high="ap_mask_ci_high",
         per_seed="ap_mask_per_seed",
+        budget="ap-mask",
         gives_way=64,
+        plot=Plot(name="ap-mask", title="Mask AP on composites against latency", against="latency_median_s"),
     ),
     "ap_mask_per_seed": Metric(label="mask AP on composites of each seed", needs=Needs.ACCURACY),
     "accuracy_top5": Metric(

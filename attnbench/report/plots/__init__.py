@@ -28,7 +28,7 @@ from attnbench.report.plots.dots import dots
 from attnbench.report.plots.hardware import panels
 from attnbench.report.plots.saving import own_settings, save
 from attnbench.report.plots.series import COINCIDING, coinciding, crossed_out, foremost, gather, have_intervals
-from attnbench.report.plots.tradeoff import LEARNED, kinds_of_accuracy, tradeoff
+from attnbench.report.plots.tradeoff import SCORES, kinds_of_score, tradeoff
 from attnbench.report.selection import drawn_of
 
 _LATENCY = "latency_median_s"
@@ -137,7 +137,8 @@ def _meetings(part: pd.DataFrame, metric: str) -> list[Meeting]:
 
 
 def _tradeoffs(rows: pd.DataFrame, looks: dict[str, Style]) -> Iterator[tuple[str, Figure]]:
-    if not rows[LEARNED].map(is_number).any():
+    scored = [score for score in SCORES if rows[score].map(is_number).any()]
+    if not scored:
         return
     parts = [
         (conditions, size, part[(part["res_height"] == size[0]) & (part["res_width"] == size[1])])
@@ -146,11 +147,12 @@ def _tradeoffs(rows: pd.DataFrame, looks: dict[str, Style]) -> Iterator[tuple[st
     ]
     several = len(sizes(rows)) > 1
     for conditions, size, part in drawn_of(parts):
-        for kind, same in kinds_of_accuracy(part):
-            figure = tradeoff(same, looks, size, ", ".join(constants(part)), everyone=part)
-            place = ("x".join(map(str, dict.fromkeys(size))),) if several else ()
-            if figure is not None:
-                yield file_name(_name(LEARNED), *kind, *place, *conditions), figure
+        place = ("x".join(map(str, dict.fromkeys(size))),) if several else ()
+        for score in scored:
+            for kind, same in kinds_of_score(part, score):
+                figure = tradeoff(score, same, looks, size, ", ".join(constants(part)), everyone=part)
+                if figure is not None:
+                    yield file_name(_name(score), *kind, *place, *conditions), figure
 
 
 def _name(metric: str) -> str:

@@ -1,4 +1,4 @@
-"""Accuracy against latency at one resolution, both with their intervals."""
+"""A score against latency at one resolution, both with their intervals: accuracy, mIoU, average precision."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from attnbench.report.plots.series import Size, axis_label, crossed_out, is_doub
 _WIDTH, _HEIGHT = 5.0, 3.4
 _WIDE_RANGE = 8
 _KIND = ["accuracy_kind", "dataset"]
-LEARNED, COST = "accuracy_top1", "latency_median_s"
-"""What is drawn up, and what across."""
+COST = "latency_median_s"
+SCORES = tuple(name for name, metric in METRICS.items() if metric.plot and metric.plot.against == COST)
+"""What is drawn against latency."""
 
 
-def kinds_of_accuracy(rows: pd.DataFrame) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
-    """Return rows that have an accuracy apart by its kind and data set, each with what names it if needed.
+def kinds_of_score(rows: pd.DataFrame, score: str) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
+    """Return rows that have a score apart by its kind and data set, each with what names it if needed.
 
     Measured, evaluated and published figures are never in one plot.
     """
-    measured = rows[rows[LEARNED].map(is_number).astype(bool)]
+    measured = rows[rows[score].map(is_number).astype(bool)]
     parts = [(kind, part) for kind, part in measured.groupby(_KIND, sort=False, dropna=False)]
     return [
         (tuple(str(word) for word in kind if isinstance(word, str)) if len(parts) > 1 else (), part)
@@ -38,9 +39,9 @@ def kinds_of_accuracy(rows: pd.DataFrame) -> list[tuple[tuple[str, ...], pd.Data
 
 
 def tradeoff(
-    rows: pd.DataFrame, looks: Mapping[str, Style], size: Size, subtitle: str, *, everyone: pd.DataFrame
+    score: str, rows: pd.DataFrame, looks: Mapping[str, Style], size: Size, subtitle: str, *, everyone: pd.DataFrame
 ) -> Figure | None:
-    """Return the plot of rows that share a kind of accuracy, None if none of them has a latency as well.
+    """Return the plot of rows that share a kind of score, None if none of them has a latency as well.
 
     Those of ``everyone`` that failed in one or the other are named under the title.
     """
@@ -48,22 +49,24 @@ def tradeoff(
     if both.empty:
         return None
     kind = f"accuracy: {accuracy_conditions(both)}"
-    crossed = crossed_out(both["label"][is_doubted(both, COST, LEARNED)])
+    crossed = crossed_out(both["label"][is_doubted(both, COST, score)])
     subtitle = "; ".join(filter(None, (subtitle, kind, _absent(everyone), *crossed)))
-    title = f"Accuracy against latency at resolution {resolution(*size)}"
+    plot = METRICS[score].plot
+    assert plot is not None, "one of those that are drawn"
+    title = f"{plot.title} at resolution {resolution(*size)}"
     found = sheet(title, subtitle, width=_WIDTH, height=_HEIGHT, right=0.25)
-    names, crosses = _draw(found.axes, both, looks)
+    names, crosses = _draw(score, found.axes, both, looks)
     if not free_names(found.axes, names, crosses):
         found = sheet(title, subtitle, width=_WIDTH, height=_HEIGHT, right=0.7 + text_width(both["label"]))
-        names, _ = _draw(found.axes, both, looks)
+        names, _ = _draw(score, found.axes, both, looks)
         legend(found.axes, sorted(names, key=lambda name: -name.y), lines=False)
     return found.figure
 
 
-def _draw(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, Style]) -> tuple[list[Name], list[Bbox]]:
+def _draw(score: str, axes: Axes, rows: pd.DataFrame, looks: Mapping[str, Style]) -> tuple[list[Name], list[Bbox]]:
     """Draw the points and return their names, and what is taken by markers and bars."""
-    time, share = scale(COST, rows[COST]), scale(LEARNED, rows[LEARNED])
-    spans = [(_span(row, COST, time.size), _span(row, LEARNED, share.size)) for _, row in rows.iterrows()]
+    time, share = scale(COST, rows[COST]), scale(score, rows[score])
+    spans = [(_span(row, COST, time.size), _span(row, score, share.size)) for _, row in rows.iterrows()]
     for label, (x, y) in zip(rows["label"], spans, strict=True):
         style = looks[label]
         axes.errorbar(
@@ -78,11 +81,11 @@ def _draw(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, Style]) -> tuple[l
             elinewidth=1.3,
             capsize=2.5,
         )
-    doubted = [span for span, doubt in zip(spans, is_doubted(rows, COST, LEARNED), strict=True) if doubt]
+    doubted = [span for span, doubt in zip(spans, is_doubted(rows, COST, score), strict=True) if doubt]
     cross_out(axes, [x[0] for x, _ in doubted], [y[0] for _, y in doubted])
     bare(axes)
     axes.set_xlabel(axis_label(COST, time))
-    axes.set_ylabel(f"top-1 accuracy ({share.unit})")
+    axes.set_ylabel(f"{METRICS[score].label.partition(' (')[0].partition(', ')[0]} ({share.unit})")
     axes.grid(color="#E3E3E3", linewidth=0.7)
     _limits(axes, [x for x, _ in spans], [y for _, y in spans])
     names = [

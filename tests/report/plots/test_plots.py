@@ -341,6 +341,18 @@ def test_kinds_of_accuracy_are_never_in_one_plot():
     ]
 
 
+def test_each_score_has_a_plot_of_its_own_against_latency():
+    frame = with_accuracy(single_resolution())
+    frame["accuracy_kind"], frame["dataset"] = "composites", "composite-detection"
+    frame["ap_box"], frame["ap_mask"] = frame["accuracy_top1"] - 0.5, np.nan
+    frame["accuracy_top1"] = np.nan
+    drawn = dict(figures(frame))
+    assert [name for name in drawn if name.startswith(("accuracy", "ap", "miou"))] == ["ap-box"]
+    said = " ".join(words(drawn["ap-box"]).split())
+    assert "Box AP on composites against latency" in said
+    assert "average precision of boxes on composites (%)" in said
+
+
 def test_who_is_missing_from_accuracy_against_latency_is_named():
     frame = with_accuracy(single_resolution())
     frame.loc[0, ["accuracy_top1", "accuracy_status"]] = [np.nan, "timeout"]

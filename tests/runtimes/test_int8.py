@@ -51,6 +51,29 @@ def quantized(runtime: type[Runtime], module: nn.Module, x: Tensor, samples: lis
     return runtime().quantize(module.eval(), x, cell=replace(CELL, runtime=runtime.name), samples=samples)
 
 
+class TakesWeights(nn.Module):
+    """Calls one linear layer, and takes the weights of another for a product of its own, as LaViT does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.called, self.taken = nn.Linear(32, 32), nn.Linear(32, 32)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.taken.weight @ self.called(x).mT
+
+
+def test_torch_leaves_a_layer_as_it_is_whose_weights_are_taken_and_which_is_never_called() -> None:
+    torchs = runtimes.of("torch")
+    if reason := torchs.why_not_quantizing():
+        pytest.skip(reason)
+    module, x = TakesWeights(), torch.randn(4, 32)
+    found = quantized(torchs, module, x, [x])
+    assert found.remark.startswith("int8: 1 of 2 nn.Linear")
+    with torch.inference_mode():
+        torch.testing.assert_close(found.forward(x), module(x), atol=0.05, rtol=0.1)
+
+
 def test_what_8_bits_hold_is_exact_and_what_they_do_not_is_near(runtime: type[Runtime]) -> None:
     module = Perceptron()
     steps = torch.randint(-127, 128, (4, 32)) / 127
@@ -83,7 +106,7 @@ def test_layers_that_the_tool_leaves_alone_are_not_said_to_have_8_bits(monkeypat
         pytest.skip(reason)
     from torchao import quantization
 
-    monkeypatch.setattr(quantization, "quantize_", lambda *_: None)
+    monkeypatch.setattr(quantization, "quantize_", lambda *_, **__: None)
     with pytest.raises(CannotRunError, match=r"torchao quantises none of its 1 nn\.Linear"):
         quantized(runtimes.of("torch"), Perceptron(), torch.randn(4, 32), [])
 

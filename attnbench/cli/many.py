@@ -18,7 +18,7 @@ from attnbench.wording import number_of
 
 if TYPE_CHECKING:
     from attnbench.fleet.planned import SweepPlan
-    from attnbench.fleet.status import FleetStatus
+    from attnbench.fleet.status import FleetStatus, WorkerStatus
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _MOST_REASONS = 10
@@ -156,13 +156,18 @@ def _told(found: FleetStatus) -> list[str]:
     reasons = list(found.failed.items())
     lines += [f"not ok, {number_of(count, 'cell')}: {reason}" for reason, count in reasons[:_MOST_REASONS]]
     lines += [f"and {len(reasons) - _MOST_REASONS} reasons more"] if len(reasons) > _MOST_REASONS else []
-    for each in found.workers:
-        doing = each.ended or (
-            "gone without a word"
-            if each.gone
-            else f"at work: {each.at_work_on or each.group}"
-            if each.group
-            else "no group"
-        )
-        lines.append(f"{each.name}: {doing}; last heard of at {each.last_heard_at} by its own clock")
+    lines += [
+        f"{each.name}: {_doing(each)}; last heard of at {each.last_heard_at} by its own clock" for each in found.workers
+    ]
     return lines
+
+
+def _doing(worker: WorkerStatus) -> str:
+    """Return what a worker does, or what became of it."""
+    if worker.ended:
+        return worker.ended
+    if worker.lost_to:
+        return f"silent, its group taken over by {worker.lost_to}"
+    if worker.gone:
+        return "gone without a word"
+    return f"at work: {worker.at_work_on or worker.group}" if worker.group else "no group"

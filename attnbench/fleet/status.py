@@ -9,6 +9,7 @@ from pathlib import Path
 
 from attnbench.errors import UsageError
 from attnbench.fleet import leases, planned, presence
+from attnbench.fleet.leases import GroupLease
 from attnbench.fleet.planned import PlannedGroup, SweepPlan
 from attnbench.fleet.row_index import RowIndex
 from attnbench.plan.described import place
@@ -47,6 +48,8 @@ class WorkerStatus:
     """Why it has ended; empty if it has not said so."""
     gone: bool
     """Whether it is known to have ended without a word: a process of this machine."""
+    lost_to: str = ""
+    """The worker that has taken its group over, to which it had been silent; empty for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +64,7 @@ class FleetStatus:
     @property
     def at_work(self) -> int:
         """How many workers have not ended, as far as is known from here."""
-        return sum(not worker.ended and not worker.gone for worker in self.workers)
+        return sum(not (worker.ended or worker.gone or worker.lost_to) for worker in self.workers)
 
     @property
     def done(self) -> bool:
@@ -99,7 +102,7 @@ def take(folder: Path) -> FleetStatus:
         KindStatus(kind=kind, seconds_left=float(seconds[kind]), **{name: count[name] for name in _COUNTS})
         for kind, count in by_kind.items()
     )
-    workers = tuple(_worker(folder, facts, groups) for facts in presence.workers(folder))
+    workers = tuple(_worker(folder, facts, groups, held) for facts in presence.workers(folder))
     return FleetStatus(kinds=kinds, failed=dict(failed.most_common()), workers=workers)
 
 
@@ -108,10 +111,15 @@ _COUNTS = ("cells", "done", "groups", "groups_done", "groups_taken")
 
 
 def _worker(
-    folder: Path, facts: presence.WorkerFacts, groups: Mapping[str, tuple[SweepPlan, PlannedGroup]]
+    folder: Path,
+    facts: presence.WorkerFacts,
+    groups: Mapping[str, tuple[SweepPlan, PlannedGroup]],
+    held: Mapping[str, GroupLease],
 ) -> WorkerStatus:
     said = presence.beat_of(folder, facts.name)
     beat = (said and said[1]) or presence.Beat(count=0, at=facts.started_at)
+    lease = held.get(beat.group)
+    holder = leases.holder(folder, lease) if lease else None
     return WorkerStatus(
         name=facts.name,
         kind=facts.kind,
@@ -120,6 +128,7 @@ def _worker(
         last_heard_at=beat.at,
         ended=beat.ended,
         gone=not beat.ended and facts.gone,
+        lost_to=holder.name if holder and holder.name != facts.name else "",
     )
 
 

@@ -11,9 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from fake_runs import FAKE_WORKER
 
 from attnbench import store
+from attnbench.cli.main import attnbench
 from attnbench.errors import UsageError
 from attnbench.fleet import lacking, leases, planned, planning, status
 from attnbench.fleet.kinds import HardwareKind, read
@@ -233,6 +235,21 @@ def test_who_is_at_work_on_what_is_said(tmp_path: Path) -> None:
         False,
         1,
     )
+
+
+def test_of_a_worker_whose_group_was_taken_over_that_is_said_and_not_that_it_is_at_work(tmp_path: Path) -> None:
+    made = planned_in(tmp_path, cells=CELLS[:2])
+    other = elsewhere(tmp_path)
+    other.group = made.groups[0].name
+    other._say()
+    Leases(tmp_path, other.folder / "worker.json").take(made.groups[0].name, 1)
+    heir = work(tmp_path, silent_s=0.0).run()
+    found = status.take(tmp_path)
+    lost = {worker.name: worker.lost_to for worker in found.workers}
+    assert lost == {other.facts.name: heir.name, heir.name: ""}
+    assert found.at_work == 0
+    told = CliRunner().invoke(attnbench, ["status", str(tmp_path)]).output
+    assert f"{other.facts.name}: silent, its group taken over by {heir.name}; last heard of" in told
 
 
 def absent(part: Path) -> list[str]:

@@ -39,7 +39,7 @@ class OnnxRuntime(Runtime):
             path = onnx.write(model, x, folder)
             with blamed_on("ONNX Runtime does not take it"):
                 watched = _Watched() if self.watches else None
-                session = _session(path, threads=cell.threads, watched=watched)
+                session = _session(path, cell.threads, watched)
         remark = "" if cell.dtype == "float32" else f"{cell.dtype} where it has a kernel of that type, else float32"
         return _taken_over(session, remark, watched)
 
@@ -50,7 +50,7 @@ class OnnxRuntime(Runtime):
             with blamed_on("ONNX Runtime does not quantise it"):
                 quantized = ort_int8.write(path, samples)
                 watched = _Watched() if self.watches else None
-                session = _session(quantized.path, threads=cell.threads, watched=watched)
+                session = _session(quantized.path, cell.threads, watched, left_out=quantized.left_out)
         return _taken_over(session, quantized.said, watched)
 
 
@@ -82,7 +82,7 @@ def _taken_over(session: Any, remark: str, watched: _Watched | None) -> Prepared
     return Prepared(forward=forward, export=onnx.WHOLE, remark=remark, spent=spent)
 
 
-def _session(path: Path, *, threads: int, watched: _Watched | None) -> Any:  # noqa: ANN401
+def _session(path: Path, threads: int, watched: _Watched | None, *, left_out: Sequence[str] = ()) -> Any:  # noqa: ANN401
     import onnxruntime  # noqa: PLC0415 - an extra
 
     options = onnxruntime.SessionOptions()
@@ -94,7 +94,8 @@ def _session(path: Path, *, threads: int, watched: _Watched | None) -> Any:  # n
         options.profile_file_prefix = watched.prefix
     # Its threads spin for the next call otherwise, which is another cell's turn.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    providers = ["CPUExecutionProvider"]
+    return onnxruntime.InferenceSession(str(path), options, providers=providers, disabled_optimizers=list(left_out))
 
 
 def _forward(session: Any) -> Forward:  # noqa: ANN401

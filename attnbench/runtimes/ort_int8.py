@@ -16,13 +16,23 @@ from attnbench.runtimes.runtime import CannotRunError
 
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _X86 = ("x86_64", "AMD64", "i386", "i686")
+_PROPAGATION = "QDQPropagationTransformer"
+"""Takes 8 bits past what moves values about. Where that leads into a branch it reads beyond a list and ends the process
+(seen in ONNX Runtime 1.32); it is left out of such graphs, in which some reshapes are then of float32."""
 
 
 class QuantizedFile(NamedTuple):
-    """A file of ONNX with operators that quantise, and what was done in words."""
+    """A file of ONNX with operators that quantise, what was done in words, and what is not to be done to it.
+
+    Example:
+        >>> QuantizedFile(Path("int8.onnx"), "int8: 2 of 2 products").left_out
+        ()
+    """
 
     path: Path
     said: str
+    left_out: tuple[str, ...] = ()
+    """Names of optimisations that a session with it must do without."""
 
 
 class _Samples:
@@ -44,7 +54,8 @@ def write(path: Path, samples: Sequence[Tensor]) -> QuantizedFile:
     Products and convolutions are quantised. Sums, norms and softmax stay in float32, as in OpenVINO's setting for
     models with attention: with them, which the tool takes as well by itself, answers of mhsa were 22 dB noisier.
     Ranges of activations are the smallest and largest values for the samples; a tensor has one scale. How bytes are
-    summed is up to the processor: see ``quantize_static``, "Choosing parameters for CPU inference".
+    summed is up to the processor: see ``quantize_static``, "Choosing parameters for CPU inference". What a branch, an
+    If, has within stays in float32: the tool does not look into it.
 
     Raises:
         CannotRunError: nothing of it is quantised.
@@ -53,8 +64,6 @@ def write(path: Path, samples: Sequence[Tensor]) -> QuantizedFile:
     from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415
 
     graph = _graph(path)
-    if any(node.op_type == "If" for node in graph.node):
-        raise CannotRunError("ONNX Runtime does not quantise it: its tool fails at a branch, an If, as its graph has")
     ready, found = path.with_name("ready.onnx"), path.with_name("int8.onnx")
     large, x86 = onnx.is_large(path), platform.machine() in _X86
     with onnx.quietly():
@@ -71,7 +80,8 @@ def write(path: Path, samples: Sequence[Tensor]) -> QuantizedFile:
             reduce_range=x86 and not machine.has_vnni(),
             use_external_data_format=large,
         )
-    return QuantizedFile(found, _said(found, len(samples)))
+    branched = any(node.op_type == "If" for node in graph.node)
+    return QuantizedFile(found, _said(found, len(samples)), (_PROPAGATION,) if branched else ())
 
 
 def _graph(path: Path) -> Any:  # noqa: ANN401 - the package is an extra
@@ -81,7 +91,7 @@ def _graph(path: Path) -> Any:  # noqa: ANN401 - the package is an extra
 
 
 def _said(path: Path, samples: int) -> str:
-    nodes = _graph(path).node
+    nodes = list(_nodes(_graph(path)))
     made = {name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output}
     products = [node for node in nodes if node.op_type in _PRODUCTS]
     done = [node for node in products if all(name in made for name in node.input[:2])]
@@ -90,3 +100,11 @@ def _said(path: Path, samples: int) -> str:
     of = Counter(node.op_type for node in done)
     listed = ", ".join(f"{count} {name}" for name, count in sorted(of.items()))
     return f"int8: {len(done)} of {len(products)} products ({listed}), ranges from {samples} inputs"
+
+
+def _nodes(graph: Any) -> Iterator[Any]:  # noqa: ANN401
+    """Yield the nodes of a graph and of the branches in it."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            yield from _nodes(attribute.g)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -31,9 +31,10 @@ def quantized(graph: Any, samples: Sequence[Tensor]) -> QuantizedGraph:  # noqa:
     Raises:
         CannotRunError: nothing of it is quantised.
     """
-    if any(each.get_type_name() == "If" for each in graph.get_ops()):
-        raise CannotRunError("OpenVINO does not quantise it: NNCF reads no graph with a branch, an If, as this one has")
     nncf = _nncf()
+    graph = (
+        graph.clone()
+    )  # as it is read a branch shares constants with what is around it, and NNCF loses its way there
     arrays = [sample.numpy() for sample in samples]
     found = nncf.quantize(graph, nncf.Dataset(arrays), subset_size=len(arrays), model_type=nncf.ModelType.TRANSFORMER)
     return QuantizedGraph(found, _said(found, len(arrays)))
@@ -52,11 +53,20 @@ def _nncf() -> Any:  # noqa: ANN401
 
 
 def _said(graph: Any, samples: int) -> str:  # noqa: ANN401
-    products = [each for each in graph.get_ordered_ops() if each.get_type_name() in _PRODUCTS]
+    products = [each for each in _operators(graph) if each.get_type_name() in _PRODUCTS]
     done = [each for each in products if all(_is_quantized(operand) for operand in _operands(each))]
     if not done:
         raise CannotRunError("OpenVINO does not quantise it: it has no product of 8 bits")
     return f"int8: {len(done)} of {len(products)} products, ranges from {samples} inputs"
+
+
+def _operators(graph: Any) -> Iterator[Any]:  # noqa: ANN401
+    """Yield the operators of a graph and of the branches in it."""
+    for each in graph.get_ordered_ops():
+        yield each
+        if each.get_type_name() == "If":
+            for branch in (0, 1):
+                yield from _operators(each.get_function(branch))
 
 
 def _operands(product: Any) -> list[Any]:  # noqa: ANN401

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from attnbench import runtimes
+from attnbench.mechanism import Site
+from attnbench.mechanisms.qna import QnA
 from attnbench.record import Cell, Mode, Scope
 from attnbench.runs.job import Assignment, Event, Job, Running, Settings
 from attnbench.runtimes.runtime import CannotRunError, Prepared, Runtime
@@ -111,16 +113,56 @@ def test_layers_that_the_tool_leaves_alone_are_not_said_to_have_8_bits(monkeypat
         quantized(runtimes.of("torch"), Perceptron(), torch.randn(4, 32), [])
 
 
-def test_a_branch_is_what_stops_it(runtime: type[Runtime]) -> None:
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_is_around_a_branch_is_quantised_and_either_way_leads_to_its_answer(
+    runtime: type[Runtime], sign: int
+) -> None:
     class Branch(Perceptron):
         def forward(self, x: Tensor) -> Tensor:
-            return torch.cond(x.sum() > 0, lambda y: y * 2, lambda y: y - 1, (self.linear(x),))
+            # A reshape between product and branch: 8 bits that were taken past it, into the branch, ended the process.
+            found = self.linear(x).view(4, 2, 12)
+            return torch.cond(x.sum() > 0, lambda y: y * 2, lambda y: y - 1, (found,)) + found
 
     if runtime.name == "torch":
         pytest.skip("it reads no graph")
-    x = torch.randn(4, 32)
-    with pytest.raises(CannotRunError, match="a branch, an If"):
-        quantized(runtime, Branch(), x, [x])
+    module, samples = Branch(), [torch.randn(4, 32) + shift for shift in (1, -1)]
+    x = sign * torch.rand(4, 32)
+    found = quantized(runtime, module, x, samples)
+    assert found.remark.startswith("int8: 1 of 1 products")
+    with torch.inference_mode():
+        right, other = module(x), found.forward(x).clone()
+    assert 0 < float((other - right).abs().max()) < 0.05 * float(right.abs().max())
+
+
+def test_products_within_a_branch_are_counted_as_what_they_are(runtime: type[Runtime]) -> None:
+    class Branch(Perceptron):
+        def forward(self, x: Tensor) -> Tensor:
+            found = self.linear(x)
+            return torch.cond(x.sum() > 0, lambda y: y @ y.T, lambda y: (y - 1) @ y.T, (found,))
+
+    if runtime.name == "torch":
+        pytest.skip("it reads no graph")
+    found = quantized(runtime, Branch(), torch.rand(4, 32), [torch.randn(4, 32) + shift for shift in (1, -1)])
+    done, of = found.remark.removeprefix("int8: ").partition(" products")[0].split(" of ")
+    assert of == "3"
+    assert int(done) == 1 if runtime.name == "onnxruntime" else int(done) >= 1
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_learned_queries_are_quantised_and_windows_far_below_the_best_are_still_right(
+    runtime: type[Runtime], far: bool
+) -> None:
+    torch.manual_seed(0)
+    layer, x = QnA(Site(height=6, width=6, dim=32, heads=2)).eval(), torch.randn(1, 6, 6, 32)
+    if far:
+        with torch.no_grad():
+            layer.attention.query.normal_()
+            layer.attention.key.mul_(5000)  # scores hundreds apart
+    found = quantized(runtime, layer, x, [torch.randn_like(x) for _ in range(16)])
+    with torch.inference_mode():
+        right = layer(x)
+        noise = (found.forward(x).clone() - right).square().sum() / right.square().sum()
+    assert 0 < float(noise) < 0.1
 
 
 def test_a_tool_that_is_not_installed_makes_a_row_that_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

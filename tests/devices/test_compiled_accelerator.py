@@ -12,8 +12,10 @@ import pytest
 from accelerator import bodies, building
 
 from attnbench import store
+from attnbench.cli.invocation import GATE_FAILED
 from attnbench.devices.clock import EVENTS, HOST
 from attnbench.record import Record, Status
+from attnbench.selfcheck import kept
 
 SMALL = ["--res", "64", "--scope", "layer", "--dim", "16", "--heads", "2", "--depth", "1", "--threads", "1"]
 LOST = '''
@@ -113,6 +115,22 @@ def test_a_run_is_compared_with_itself(run: Path, variables: dict[str, str]) -> 
     done = attnbench(run, variables, "compare", "out", "out")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "fake:0" in done.stdout
+
+
+def test_a_self_check_on_it_is_kept_beside_the_rows_and_told_with_them(run: Path, variables: dict[str, str]) -> None:
+    done = attnbench(
+        run, variables, "selfcheck", "--device", "fake", "--threads", "1", "--repeats", "1", "--keep", "out"
+    )
+    # With one repeat a missed bar says nothing, and how busy the machine is decides.
+    assert done.returncode in {0, GATE_FAILED}, done.stdout + done.stderr
+    (found,) = kept.read(run / "out")
+    assert (found.place.hardware, found.place.device) == ("Fake Accelerator", "fake:0")
+    assert sorted(trial.truth for trial in found.result.trials) == [1, 2]
+    done = attnbench(run, variables, "report", "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = (run / "out" / "report.md").read_text()
+    assert f"{found.held} of 2 of the 95 % intervals held the truth" in said
+    assert "not made: attnbench selfcheck --device cpu" in said
 
 
 def test_a_lost_device_costs_one_cell_of_a_training_in_half_precision(

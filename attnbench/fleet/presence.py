@@ -107,6 +107,12 @@ class Presence:
         self._say()
         threading.Thread(target=self._beat, args=(beat_s,), daemon=True, name="beat").start()
 
+    def turn_to(self, group: str) -> None:
+        """Say at once what it is at work on from now: who ends without a word has said what it leaves behind."""
+        self.group = group
+        with contextlib.suppress(OSError):
+            self._say()
+
     def end(self, why: str) -> None:
         """Say that it has ended."""
         self._over.set()
@@ -145,6 +151,11 @@ class Observer:
         """
         self._folder, self._silent_s, self._clock_s = folder, silent_s, clock_s
         self._seen: dict[str, tuple[bytes, float, bool]] = {}
+
+    def look_at_all(self) -> None:
+        """Take down what every worker has said by now."""
+        for facts in workers(self._folder):
+            self.of(facts, facts.name)
 
     def of(self, facts: WorkerFacts | None, name: str) -> Liveness:
         """Return what is known of a worker by now.

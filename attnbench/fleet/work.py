@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import time
 from collections import Counter
@@ -34,6 +35,8 @@ _MOST_TRIES = 3
 """How often one worker takes a group that then lacks rows all the same."""
 _LOOK_S = 1.0
 """Seconds between two looks at groups that others have."""
+_LOOKS_IN_A_SILENCE = 0.25
+"""Between two looks at all workers, as a share of the time after which one is silent, while groups are to be had."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -165,7 +168,7 @@ class _Worker:
             self.tried[name] += 1
             if number > 1:
                 rows.refresh()
-            self.presence.group = name
+            self.presence.turn_to(name)
             try:
                 self._measure(plan, group, number, rows.of(group, plan.settings))
             finally:
@@ -191,10 +194,15 @@ class _Worker:
         random.Random(self.presence.facts.name).shuffle(order)  # noqa: S311 - so that workers do not queue for the same
         order.sort(key=lambda name: -fit[name][1].needs.seconds)
         taken = leases.held(self.work.folder)
+        observer = Observer(self.work.folder, silent_s=self.work.silent_s)
+        looked_s = -math.inf
         for name in order:
             if name not in taken and not _is_done(fit[name], rows):
+                if time.monotonic() - looked_s >= _LOOKS_IN_A_SILENCE * self.work.silent_s:
+                    # Who is silent by the time that nothing is untaken need not be watched for as long again.
+                    observer.look_at_all()
+                    looked_s = time.monotonic()
                 yield name, 1
-        observer = Observer(self.work.folder, silent_s=self.work.silent_s)
         while True:
             rows.refresh()
             held = leases.held(self.work.folder)

@@ -189,6 +189,15 @@ def test_a_group_of_a_worker_that_is_silent_is_taken_over_and_it_writes_no_more(
     assert not theirs.holds(made.groups[0].name, 1)
 
 
+def test_who_falls_silent_while_others_work_is_not_watched_for_as_long_again(tmp_path: Path) -> None:
+    made = planned_in(tmp_path, cells=CELLS)
+    other = elsewhere(tmp_path)
+    Leases(tmp_path, other.folder / "worker.json").take(made.groups[0].name, 1)
+    waits: list[float] = []
+    assert work(tmp_path, silent_s=0.001, sleep=waits.append).run().rows == len(CELLS)
+    assert not waits
+
+
 def test_a_group_of_a_worker_that_lives_is_left_to_it(tmp_path: Path) -> None:
     made = planned_in(tmp_path, cells=CELLS[:2])
     other = elsewhere(tmp_path)
@@ -225,8 +234,7 @@ def test_what_a_killed_worker_left_is_said_and_no_finding_once_another_has_measu
 def test_who_is_at_work_on_what_is_said(tmp_path: Path) -> None:
     made = planned_in(tmp_path, cells=CELLS[:2])
     other = elsewhere(tmp_path)
-    other.group = made.groups[0].name
-    other._say()
+    other.turn_to(made.groups[0].name)
     found = status.take(tmp_path)
     (worker,) = found.workers
     assert (worker.at_work_on, worker.ended, worker.gone, found.at_work) == (
@@ -240,8 +248,7 @@ def test_who_is_at_work_on_what_is_said(tmp_path: Path) -> None:
 def test_of_a_worker_whose_group_was_taken_over_that_is_said_and_not_that_it_is_at_work(tmp_path: Path) -> None:
     made = planned_in(tmp_path, cells=CELLS[:2])
     other = elsewhere(tmp_path)
-    other.group = made.groups[0].name
-    other._say()
+    other.turn_to(made.groups[0].name)
     Leases(tmp_path, other.folder / "worker.json").take(made.groups[0].name, 1)
     heir = work(tmp_path, silent_s=0.0).run()
     found = status.take(tmp_path)

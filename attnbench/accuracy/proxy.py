@@ -7,16 +7,18 @@ comparable with a published accuracy.
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import torch
 
 from attnbench import devices, raised
 from attnbench.accuracy.data.splits import Dataset
+from attnbench.accuracy.kept import Keeper
 from attnbench.accuracy.training import Score, TrainingRecipe, count, fit, score
 from attnbench.mechanism import Mechanism
 from attnbench.models.backbone import Backbone, Build
@@ -82,6 +84,7 @@ def train(
     alive: Callable[[float], None] | None = None,
     known: Sequence[float] = (),
     keep: Keep = lambda _: None,
+    keeper: Keeper | None = None,
 ) -> Accuracy:
     """Train a mechanism's backbone once for each seed, and return how many held-out images it names right.
 
@@ -97,12 +100,15 @@ def train(
         alive: called every second or so with the part of all trainings that is done: an epoch may take an hour.
         known: the shares of the first seeds, with which an interrupted run has trained: that is not done again.
         keep: called after each seed but the last with the shares of all until then, until one fails.
+        keeper: keeps each training while it goes on; None for nowhere.
 
     Raises:
         FloatingPointError: the training of every seed diverged.
         Exception: what the mechanism raised for every seed.
     """
     on, epochs, recipe = devices.of(device), epochs or data.epochs, recipe or TrainingRecipe()
+    keeper = keeper or Keeper()
+    asked = [data.name, len(data.train), data.batch, data.height, data.width, epochs, str(dtype), asdict(recipe)]
     scores: list[Score] = []
     errors: dict[int, Exception] = {}
     for place, seed in list(enumerate(seeds))[len(known) :]:
@@ -113,7 +119,10 @@ def train(
                 model = backbone(build, data, seed=seed).to(on.where)
                 model = model.double() if dtype is torch.float64 else model.float()  # complex weights stay complex
                 within = partial(_within, alive, place, len(seeds)) if alive else None
-                for done in fit(model, data, seed=seed, epochs=epochs, dtype=dtype, recipe=recipe, alive=within):
+                kept = keeper.training(f"seed-{seed}", asked=json.dumps([*asked, seed]))
+                for done in fit(
+                    model, data, seed=seed, epochs=epochs, dtype=dtype, recipe=recipe, alive=within, kept=kept
+                ):
                     if progress is not None:
                         progress(place * epochs + done, len(seeds) * epochs)
                 scores.append(score(model, data.held_out, size=4 * data.batch, dtype=dtype))
@@ -134,7 +143,7 @@ def train(
         ci_low=ci_low,
         ci_high=ci_high,
         per_seed=tuple(per_seed),
-        remark="; ".join(filter(None, [remark(scores), data.remark, *failures(errors)])),
+        remark="; ".join(filter(None, [remark(scores), data.remark, *failures(errors), *keeper.remarks])),
     )
 
 

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset as Indexed
 
 from attnbench import auxiliary
 from attnbench.accuracy.data.splits import Dataset, Images, Labels, Split
+from attnbench.accuracy.kept import KeptTraining, Parts
 from attnbench.devices import machine
 from attnbench.errors import DataError
 from attnbench.mechanism import Mechanism
@@ -111,6 +112,7 @@ def fit(
     dtype: torch.dtype,
     recipe: TrainingRecipe,
     alive: Callable[[float], None] | None = None,
+    kept: KeptTraining | None = None,
 ) -> Iterator[int]:
     """Train a model where it is, and yield the number of epochs done after each.
 
@@ -124,20 +126,26 @@ def fit(
         dtype: what to compute in.
         recipe: how to train.
         alive: called every second or so with the part of the training that is done.
+        kept: where it is kept while it goes on, and gone on from; None for nowhere.
 
     Raises:
         FloatingPointError: the loss is no longer finite.
         DataError: no image of a batch can be read.
     """
     model.train()
-    batches = Shuffled(data.train, size=data.batch, epochs=epochs, seed=seed)
     weight = next(model.parameters())
     optimizer = torch.optim.AdamW(optimiser_groups(model, recipe.weight_decay))
     scaler = torch.amp.GradScaler(weight.device.type, enabled=dtype is torch.float16)
+    parts: Parts = {"model": model, "optimizer": optimizer, "scaler": scaler}
+    begun = kept.take_up(parts) if kept else 0
+    batches = Shuffled(data.train, size=data.batch, epochs=epochs, seed=seed, begun=begun)
+    first, steps = begun * batches.steps, epochs * batches.steps
     told_at = time.monotonic()
-    for step, (images, labels) in enumerate(loader(batches, data.train), start=1):
+    for step, (images, labels) in enumerate(loader(batches, data.train), start=first + 1):
+        if (step - 1) % batches.steps == 0:
+            draw_anew(seed, epoch=(step - 1) // batches.steps)
         for group in optimizer.param_groups:
-            group["lr"] = recipe.rate(step / len(batches))
+            group["lr"] = recipe.rate(step / steps)
         if not len(labels):
             raise DataError(f"no image of a batch can be read; {data.train.remark}")
         with autocast(weight, dtype), auxiliary.listening() as own:
@@ -152,12 +160,24 @@ def fit(
         scaler.update()
         if alive and time.monotonic() - told_at >= TOLD_EVERY_S:
             told_at = time.monotonic()
-            alive(step / len(batches))
+            alive(step / steps)
         if step % batches.steps == 0:
             if not loss.isfinite():
                 said = auxiliary.not_finite(loss.item(), own)
                 raise FloatingPointError(f"{said} after {step // batches.steps} epochs of seed {seed}")
+            if kept:
+                kept.keep(parts, epoch=step // batches.steps)
             yield step // batches.steps
+
+
+def draw_anew(seed: int, *, epoch: int) -> None:
+    """Seed what the steps of an epoch draw from, dropout and whatever else a layer draws, whichever process makes them.
+
+    Args:
+        seed: of the training.
+        epoch: from 0.
+    """
+    torch.manual_seed(seed_for(seed, f"steps of epoch {epoch}"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

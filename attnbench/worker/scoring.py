@@ -16,6 +16,7 @@ from attnbench.accuracy.composites.table import is_composite
 from attnbench.accuracy.data import datasets
 from attnbench.accuracy.data.folders import Images
 from attnbench.accuracy.data.images import Transform
+from attnbench.accuracy.kept import Keeper
 from attnbench.accuracy.tasks.curve import Curve
 from attnbench.accuracy.tasks.table import is_task, read
 from attnbench.axes import INT8
@@ -62,18 +63,21 @@ def measure_accuracy(
         Unmeasurable: the network does not take images of that size, or the mechanism no such map.
     """
     cell = assignment.cell
+    keeper = Keeper(folder=checkpoints / cell.key if checkpoints != Path() else None)
     if is_composite(cell.dataset):
-        return train_head(cell, settings, enter, progress)
+        return train_head(cell, settings, enter, progress, keeper)
     if cell.recipe:
         return train_by_recipe(cell, settings, enter, progress, checkpoints / cell.key)
     if cell.network:
         return evaluate_checkpoint(cell, enter, progress)
     if is_task(cell.dataset):
-        return learn_task(assignment, settings, enter, learn, progress)
-    return train_proxy(assignment, settings, enter, learn, progress)
+        return learn_task(assignment, settings, enter, learn, progress, keeper=keeper)
+    return train_proxy(assignment, settings, enter, learn, progress, keeper=keeper)
 
 
-def learn_task(assignment: Assignment, settings: Settings, enter: Enter, learn: Learn, progress: Progress) -> Metrics:
+def learn_task(
+    assignment: Assignment, settings: Settings, enter: Enter, learn: Learn, progress: Progress, *, keeper: Keeper
+) -> Metrics:
     """Learn a task with a cell's mechanism; what an interrupted run has learned by then is not learned again."""
     from attnbench.accuracy.tasks import learning, network  # noqa: PLC0415 - for these cells only
 
@@ -94,8 +98,10 @@ def learn_task(assignment: Assignment, settings: Settings, enter: Enter, learn: 
         device=cell.device,
         known=_curve(assignment),
         keep=lambda curve: learn("training", {"accuracy_curve": str(curve)}),
+        keeper=keeper,
         progress=lambda done, total: progress(done / total),
     )
+    keeper.forget()
     return found.to_metrics()
 
 
@@ -151,7 +157,7 @@ def _quantized(
     return found.forward, f"{found.remark.partition(', ranges')[0]}, ranges from {whose}"
 
 
-def train_head(cell: Cell, settings: Settings, enter: Enter, progress: Progress) -> Metrics:
+def train_head(cell: Cell, settings: Settings, enter: Enter, progress: Progress, keeper: Keeper) -> Metrics:
     """Train a cell's network, or its mechanism's backbone, under its head on composites, and score it."""
     from attnbench.accuracy.composites import batches, heads, learning  # noqa: PLC0415 - torchvision: for these only
 
@@ -167,7 +173,9 @@ def train_head(cell: Cell, settings: Settings, enter: Enter, progress: Progress)
         epochs=cell.epochs or head.epochs,
         device=cell.device,
         alive=progress,
+        keeper=keeper,
     )
+    keeper.forget()
     return found.to_metrics()
 
 
@@ -200,7 +208,9 @@ def _check_backbone(layers: LayersOf, pyramid: Pyramid, height: int, width: int)
         raise Unmeasurable(Status.UNSUPPORTED, reason)
 
 
-def train_proxy(assignment: Assignment, settings: Settings, enter: Enter, learn: Learn, progress: Progress) -> Metrics:
+def train_proxy(
+    assignment: Assignment, settings: Settings, enter: Enter, learn: Learn, progress: Progress, *, keeper: Keeper
+) -> Metrics:
     """Train the backbone, sized for the data, with a cell's mechanism, and return how well it learned.
 
     Seeds that an interrupted run has trained with are not trained with again.
@@ -222,7 +232,9 @@ def train_proxy(assignment: Assignment, settings: Settings, enter: Enter, learn:
         alive=progress,
         known=_per_seed(assignment),
         keep=lambda shares: learn("training", {"accuracy_per_seed": " ".join(f"{each:.6g}" for each in shares)}),
+        keeper=keeper,
     )
+    keeper.forget()
     return found.to_metrics()
 
 

@@ -6,6 +6,7 @@ Scores are of composites: they rank what was trained here and are not comparable
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,8 +19,9 @@ from attnbench import devices
 from attnbench.accuracy.composites.batches import CompositeData
 from attnbench.accuracy.composites.bodies import BuildBody, Head, under
 from attnbench.accuracy.composites.trained import TrainedHead
+from attnbench.accuracy.kept import Keeper, KeptTraining, Parts
 from attnbench.accuracy.proxy import failures, interval, of_few
-from attnbench.accuracy.training import TOLD_EVERY_S, TrainingRecipe, optimiser_groups
+from attnbench.accuracy.training import TOLD_EVERY_S, TrainingRecipe, draw_anew, optimiser_groups
 from attnbench.metrics import METRICS
 from attnbench.record import Value
 
@@ -43,8 +45,8 @@ class LearnedHead:
     """By metric, in the order of the seeds."""
     blind: float
     """The first metric's value of who sees nothing."""
-    failures: tuple[str, ...] = ()
-    """Of seeds that failed, which and why."""
+    remarks: tuple[str, ...] = ()
+    """Which seeds failed and why, and which went on from where they were left."""
 
     def to_metrics(self) -> dict[str, Value]:
         """Return the metrics of a record."""
@@ -61,7 +63,7 @@ class LearnedHead:
         first = statistics.fmean(next(iter(self.per_seed.values())))
         near = first < self.blind + _TOLD_APART
         said = [f"hardly told from who sees nothing, {self.blind:.1%}; give more --epochs"] if near else []
-        return "; ".join([*said, *of_few(seeds), *self.failures])
+        return "; ".join([*said, *of_few(seeds), *self.remarks])
 
 
 def learn(
@@ -73,6 +75,7 @@ def learn(
     epochs: int,
     device: str = "cpu",
     alive: Alive = lambda _: None,
+    keeper: Keeper | None = None,
 ) -> LearnedHead:
     """Train a network under a head once for each seed, and examine it.
 
@@ -84,12 +87,13 @@ def learn(
         epochs: of ``STEPS`` batches each.
         device: where to train.
         alive: called every second or so with the part of all that is done.
+        keeper: keeps each training while it goes on; None for nowhere.
 
     Raises:
         FloatingPointError: the training of every seed diverged.
         Exception: what the network raised for every seed.
     """
-    on = devices.of(device)
+    on, keeper = devices.of(device), keeper or Keeper()
     scores: list[Mapping[str, float]] = []
     errors: dict[int, Exception] = {}
     blind = 0.0
@@ -98,7 +102,9 @@ def learn(
             # What a layer draws, dropout included, follows from the seed too, and ends with the training.
             with on.forked_random():
                 model = under(head, body, seed=seed).to(on.where)
-                _told(_parts(model, data, seed=seed, epochs=epochs), alive, place / len(seeds), 1 / len(seeds))
+                kept = keeper.training(f"seed-{seed}", asked=json.dumps([data.height, data.width, epochs, seed]))
+                parts = _parts(model, data, seed=seed, epochs=epochs, kept=kept)
+                _told(parts, alive, place / len(seeds), 1 / len(seeds))
             scores.append(model.scores())
             blind = model.blind()
         except Exception as error:  # a mechanism may raise anything; the other seeds go on
@@ -109,7 +115,7 @@ def learn(
         epochs=epochs,
         per_seed={name: tuple(each[name] for each in scores) for name in scores[0]},
         blind=blind,
-        failures=tuple(failures(errors)),
+        remarks=(*failures(errors), *keeper.remarks),
     )
 
 
@@ -122,10 +128,10 @@ def _told(parts: Iterator[float], alive: Alive, before: float, share: float) -> 
             alive(before + share * part)
 
 
-def _parts(model: TrainedHead, data: CompositeData, *, seed: int, epochs: int) -> Iterator[float]:
+def _parts(model: TrainedHead, data: CompositeData, *, seed: int, epochs: int, kept: KeptTraining) -> Iterator[float]:
     """Train a model where it is and examine it; yield after each batch how much of both is done."""
     steps, examined = epochs * STEPS, -(-data.examined // data.batch)
-    for step in _train(model, data, seed=seed, steps=steps):
+    for step in _train(model, data, seed=seed, steps=steps, kept=kept):
         yield step / (steps + examined)
     model.eval()
     for step, batch in enumerate(data.examining(), start=steps + 1):
@@ -133,7 +139,7 @@ def _parts(model: TrainedHead, data: CompositeData, *, seed: int, epochs: int) -
         yield step / (steps + examined)
 
 
-def _train(model: TrainedHead, data: CompositeData, *, seed: int, steps: int) -> Iterator[int]:
+def _train(model: TrainedHead, data: CompositeData, *, seed: int, steps: int, kept: KeptTraining) -> Iterator[int]:
     """Train a model where it is; yield the number of steps done after each.
 
     Raises:
@@ -141,7 +147,10 @@ def _train(model: TrainedHead, data: CompositeData, *, seed: int, steps: int) ->
     """
     model.train()
     optimizer = torch.optim.AdamW(optimiser_groups(model, RECIPE.weight_decay))
-    for step in range(1, steps + 1):
+    parts: Parts = {"model": model, "optimizer": optimizer}
+    for step in range(kept.take_up(parts) * STEPS + 1, steps + 1):
+        if (step - 1) % STEPS == 0:
+            draw_anew(seed, epoch=(step - 1) // STEPS)
         for group in optimizer.param_groups:
             group["lr"] = RECIPE.rate(step / steps)
         loss = model.loss(data.training(seed, step - 1))
@@ -151,4 +160,6 @@ def _train(model: TrainedHead, data: CompositeData, *, seed: int, steps: int) ->
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), RECIPE.gradient_norm)
         optimizer.step()
+        if step % STEPS == 0:
+            kept.keep(parts, epoch=step // STEPS)
         yield step

@@ -7,6 +7,7 @@ come, taken up when a run goes on, and one that fails costs no other.
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,13 +17,14 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
 from attnbench import auxiliary, devices
+from attnbench.accuracy.kept import Keeper, KeptTraining, Parts
 from attnbench.accuracy.proxy import failures, interval, of_few
 from attnbench.accuracy.tasks.batch import UNASKED
 from attnbench.accuracy.tasks.curve import Curve
 from attnbench.accuracy.tasks.maps import asked_about, draw
 from attnbench.accuracy.tasks.network import Build, build_network, dependence
 from attnbench.accuracy.tasks.table import BATCH, HELD_OUT, STEPS, AskedTask, ProbeTask
-from attnbench.accuracy.training import TrainingRecipe
+from attnbench.accuracy.training import TrainingRecipe, draw_anew
 from attnbench.record import Value
 
 RECIPE = TrainingRecipe(learning_rate=5e-3, weight_decay=0.01, label_smoothing=0.0)
@@ -45,8 +47,8 @@ class LearnedTask:
     curve: Curve
     ceiling: Curve
     """The most that can be right at each value, by what answers can depend on."""
-    failures: tuple[str, ...] = ()
-    """Of seeds that failed, which and why."""
+    remarks: tuple[str, ...] = ()
+    """Which seeds failed and why, and which went on from where they were left."""
 
     def to_metrics(self) -> dict[str, Value]:
         """Return the metrics of a record; the share that is right is a seed's mean over the values of the axis."""
@@ -75,7 +77,7 @@ class LearnedTask:
         chance = self.asked.task.chance
         near = all(point.mean < chance + (1 - chance) / 10 for point in self.curve.points())
         said = [f"hardly told from guessing, {chance:.1%} right, at any {self.asked.task.axis}"] if near else []
-        return "; ".join([*said, *of_few(seeds), *self.failures])
+        return "; ".join([*said, *of_few(seeds), *self.remarks])
 
 
 def learn(
@@ -87,6 +89,7 @@ def learn(
     device: str = "cpu",
     known: Curve | None = None,
     keep: Keep = lambda _: None,
+    keeper: Keeper | None = None,
     progress: Progress = lambda *_: None,
 ) -> LearnedTask:
     """Train a mechanism on a task once for each seed, and at each value if those are trained for apart.
@@ -99,13 +102,14 @@ def learn(
         device: where to train.
         known: what an interrupted run came to, which is not repeated.
         keep: called with all that is known after each part.
+        keeper: keeps each training while it goes on; None for nowhere.
         progress: called after each epoch with the epochs done and all there are.
 
     Raises:
         FloatingPointError: every seed's training diverged.
         Exception: what the mechanism raised for every seed.
     """
-    task, epochs = asked.task, epochs or asked.task.epochs
+    task, epochs, keeper = asked.task, epochs or asked.task.epochs, keeper or Keeper()
     curve = known if known and known.seeds == len(seeds) else Curve(seeds=len(seeds))
     groups = [asked.values] if task.practised else [(value,) for value in asked.values]
     errors: dict[int, Exception] = {}
@@ -114,7 +118,7 @@ def learn(
         try:
             for values in groups:
                 if not all(curve.has(value, place) for value in values):
-                    for share in _part(build, task, values, seed=seed, epochs=epochs, device=device):
+                    for share in _part(build, task, values, seed=seed, epochs=epochs, device=device, keeper=keeper):
                         if share is None:
                             done += 1
                             progress(done, total)
@@ -132,7 +136,7 @@ def learn(
         asked=asked,
         epochs=epochs,
         curve=curve,
-        failures=tuple(failures(errors)),
+        remarks=(*failures(errors), *keeper.remarks),
         ceiling=ceiling(build, asked, device=device),
     )
 
@@ -159,21 +163,31 @@ def ceiling(build: Build, asked: AskedTask, *, device: str = "cpu") -> Curve:
 
 
 def _part(
-    build: Build, task: ProbeTask, values: Sequence[int], *, seed: int, epochs: int, device: str
+    build: Build, task: ProbeTask, values: Sequence[int], *, seed: int, epochs: int, device: str, keeper: Keeper
 ) -> Iterator[tuple[int, float] | None]:
     """Train once; yield None after each epoch, and then each value with the share that is right at it."""
     on = devices.of(device)
     # What a layer draws, dropout included, follows from the seed too, and ends with the training.
     with on.forked_random():
         model = build_network(build, task, seed=seed).to(on.where)
-        for _ in practise(model, task, task.practised or values, seed=seed, epochs=epochs):
-            yield None
+        name = "-".join(map(str, ["seed", seed, *([] if task.practised else values)]))
+        kept = keeper.training(name, asked=json.dumps([task.name, list(values), seed, epochs]))
+        for done in practise(model, task, task.practised or values, seed=seed, epochs=epochs, kept=kept):
+            yield from [None] * done
         for value in values:
             yield value, examine(model, task, value)
 
 
-def practise(model: nn.Module, task: ProbeTask, values: Sequence[int], *, seed: int, epochs: int) -> Iterator[int]:
-    """Train a model where it is, and yield the number of epochs done after each.
+def practise(
+    model: nn.Module,
+    task: ProbeTask,
+    values: Sequence[int],
+    *,
+    seed: int,
+    epochs: int,
+    kept: KeptTraining | None = None,
+) -> Iterator[int]:
+    """Train a model where it is, and yield after each epoch how many more are done, those of an earlier process first.
 
     Losses that mechanisms contribute of their own (``attnbench.auxiliary``) are added to the cross-entropy.
 
@@ -183,6 +197,7 @@ def practise(model: nn.Module, task: ProbeTask, values: Sequence[int], *, seed: 
         values: of its axis, taken in turn.
         seed: decides the maps.
         epochs: of ``STEPS`` batches each.
+        kept: where it is kept while it goes on, and gone on from; None for nowhere.
 
     Raises:
         FloatingPointError: the loss is no longer finite.
@@ -190,7 +205,13 @@ def practise(model: nn.Module, task: ProbeTask, values: Sequence[int], *, seed: 
     model.train()
     where, steps = next(model.parameters()).device, epochs * STEPS
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=RECIPE.weight_decay, betas=(0.9, 0.98))
-    for step in range(steps):
+    parts: Parts = {"model": model, "optimizer": optimizer}
+    begun = kept.take_up(parts) if kept else 0
+    if begun:
+        yield begun
+    for step in range(begun * STEPS, steps):
+        if step % STEPS == 0:
+            draw_anew(seed, epoch=step // STEPS)
         for group in optimizer.param_groups:
             group["lr"] = RECIPE.rate((step + 1) / steps)
         batch = draw(task, seed=seed, purpose=f"batch {step}", maps=BATCH, value=values[step % len(values)])
@@ -206,7 +227,9 @@ def practise(model: nn.Module, task: ProbeTask, values: Sequence[int], *, seed: 
             if not loss.isfinite():
                 said = auxiliary.not_finite(loss.item(), own)
                 raise FloatingPointError(f"{said} after {(step + 1) // STEPS} epochs of seed {seed}")
-            yield (step + 1) // STEPS
+            if kept:
+                kept.keep(parts, epoch=(step + 1) // STEPS)
+            yield 1
 
 
 @torch.no_grad()

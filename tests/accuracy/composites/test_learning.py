@@ -101,7 +101,7 @@ def test_a_seed_that_fails_costs_no_other(small):
     body = bodies.of_mechanism(build, height=64, width=64)
     found = learn(body, TrainedSemanticFPN, composites(), seeds=[0, 1, 2], epochs=1, alive=told.append)
     assert len(found.per_seed["miou"]) == 2
-    assert found.failures == ("seed 1 failed: RuntimeError: no seed of mine",)
+    assert found.remarks == ("seed 1 failed: RuntimeError: no seed of mine",)
     metrics = found.to_metrics()
     assert metrics["accuracy_seeds"] == 2
     assert "seed 1 failed: RuntimeError: no seed of mine" in str(metrics["accuracy_remark"])

@@ -133,19 +133,20 @@ class Copies:
             return "it gives another answer each time for the same values and seeds"
         return ""
 
-    def swing(self, kept: Testimony, exact: dict[str, Tensor]) -> Errors:
+    def swing(self, kept: Testimony, exact: dict[str, Tensor], *, seed: int = 0) -> Errors:
         """Return how far the exact result moves when input, weights and all between are rounded another way.
 
-        Rounded as the layer's own type rounds, in training the gradients too. The exact copy has other weights then.
+        Rounded as the layer's own type rounds, in training the gradients too; a seed decides which way. The exact copy
+        has other weights then.
         """
-        assert self._exact is not None, "there is an exact result"
-        copy, self._exact = self._exact, None
+        copy, self._exact = self._exact or self.build(exact=self.exact_type), None
         copy.fill(kept.number)
         returned = steps.rounded_otherwise(
             copy.model,
             copy.given.data,
             lambda within: copy.run(kept.number, within=within),
             rounding=torch.finfo(self.own_type).eps / 2,
+            seed=seed,
         )
         training = self.cell.mode is Mode.TRAIN
         moved = observed(copy.model, copy.given, returned, picks=kept.picks, training=training)

@@ -26,12 +26,13 @@ _OPTIONS = (
         "--accuracy",
         metavar="DATASET",
         help="Also train on shift, recall, recall-pairs, same-different, digits, fashion-mnist, "
-        "composite-segmentation, composite-detection, folder:PATH, torch/NAME, hfds/NAME, wds/NAME:FOLDER.",
+        "composite-segmentation, composite-detection, folder:PATH, torch/NAME, hfds/NAME, wds/NAME:FOLDER; or evaluate "
+        "checkpoints on folder:PATH, under --task on ade20k:PATH or coco:PATH.",
     ),
     commas_option(
         "--checkpoint",
         metavar="NETWORK=FILE,...",
-        help="Weights to evaluate networks with: --accuracy folder:PATH.",
+        help="Weights to evaluate networks with: --accuracy folder:PATH, ade20k:PATH, coco:PATH.",
     ),
     click.option(
         "--class-order",

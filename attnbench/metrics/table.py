@@ -25,6 +25,7 @@ _on_composites = partial(
     compared=Compared.DIFFERENCE,
     needs=Needs.ACCURACY,
 )
+_on_annotated = partial(Metric, form=Form.PERCENT, better=Better.HIGHER, needs=Needs.ACCURACY)
 _time = partial(Metric, unit="s", form=Form.TIME, better=Better.LOWER, needs=Needs.LATENCY)
 
 _ROWS: dict[str, Metric] = {
@@ -216,6 +217,17 @@ _ROWS: dict[str, Metric] = {
         plot=Plot(name="ap-mask", title="Mask AP on composites against latency", against="latency_median_s"),
     ),
     "ap_mask_per_seed": Metric(label="mask AP on composites of each seed", needs=Needs.ACCURACY),
+    "ade20k_miou": _on_annotated(
+        label="mean intersection over union on ADE20K's validation images (fraction)",
+        heading="ADE20K mIoU",
+        gives_way=66,
+    ),
+    "coco_ap_box": _on_annotated(
+        label="average precision of boxes on COCO's val2017 (fraction)", heading="COCO box AP", gives_way=67
+    ),
+    "coco_ap_mask": _on_annotated(
+        label="average precision of masks on COCO's val2017 (fraction)", heading="COCO mask AP", gives_way=68
+    ),
     "accuracy_top5": Metric(
         label="top-5 accuracy (fraction)", form=Form.PERCENT, better=Better.HIGHER, needs=Needs.ACCURACY
     ),

@@ -47,8 +47,7 @@ def check(
     Raises:
         DataError: the file cannot be read, or does not fit.
     """
-    if not path.is_file():
-        raise DataError(f"no checkpoint file at {path}")
+    found = digest(path)
     classes: int | None = None
     for height, width in sizes:
         try:
@@ -57,8 +56,19 @@ def check(
             continue
         load(path, model, network=network)
         classes = int(model.num_classes)  # type: ignore[arg-type] # a number in every network of timm's
+    return found, classes
+
+
+def digest(path: Path) -> str:
+    """Return the first 12 digits of the SHA-256 of a checkpoint.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    if not path.is_file():
+        raise DataError(f"no checkpoint file at {path}")
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12], classes
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 def load(path: Path, model: nn.Module, *, network: str) -> None:

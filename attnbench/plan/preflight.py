@@ -48,6 +48,8 @@ class Wanted:
     """What the user calls it."""
     trained: bool = False
     """Whether a network is to be trained, as mechanisms are."""
+    head: str = ""
+    """The head that a network's checkpoint has with it; empty where it is of the network alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

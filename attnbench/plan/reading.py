@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from attnbench.accuracy import classes
 from attnbench.accuracy.composites.table import is_composite
+from attnbench.accuracy.dense.table import is_annotated
 from attnbench.accuracy.recipes import table as recipes
 from attnbench.axes import AXES, one_of, resolution
 from attnbench.devices import names
@@ -98,9 +99,10 @@ def wrong_checkpoints(request: Request) -> list[str]:
         found.append("--recipe trains networks from random weights; leave --checkpoint out")
     if not (request.accuracy and names) or is_composite(request.accuracy) or request.recipe:
         return found
-    if not request.accuracy.startswith(_EVALUATED_ON):
+    if not request.accuracy.startswith(_EVALUATED_ON) and not is_annotated(request.accuracy):
         found.append(
-            f"--accuracy {request.accuracy}: networks are evaluated on folder:PATH; leave --networks out to train"
+            f"--accuracy {request.accuracy}: networks are evaluated on folder:PATH, and under heads on ade20k:PATH and "
+            "coco:PATH; leave --networks out to train"
         )
     return found + [
         f"--accuracy: {name} would be evaluated with random weights; give --checkpoint {name}=FILE"

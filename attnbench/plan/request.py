@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from attnbench.accuracy.dense import table as annotated
 from attnbench.axes import AXES, CLASSIFICATION, resolution, texts
 from attnbench.plan.preflight import Wanted
 from attnbench.plugins.options import aliased
@@ -94,6 +95,7 @@ class Request:
                 checkpoint=self.checkpoints.get(spec.partition(":")[0], ""),
                 class_order=self.class_order,
                 trained=bool(self.recipe),
+                head=self._evaluated_head,
             )
             for alias, spec in map(aliased, self.networks)
             for each in backends
@@ -132,6 +134,12 @@ class Request:
             if len(values := asked[name]) < 2:
                 asked[name] = int(values[0]) if values and values[0].isdecimal() and len(values[0]) < 20 else None
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def _evaluated_head(self) -> str:
+        """The head that networks are evaluated under; empty where they are evaluated as classifiers, or not."""
+        asked = self.written("task")
+        return next((head.value for head in annotated.heads(self.accuracy) if head in asked), "")
 
     @property
     def _baseline_is_extra(self) -> bool:

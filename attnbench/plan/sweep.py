@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from attnbench.accuracy.composites import table as composites
+from attnbench.accuracy.dense import table as annotated
 from attnbench.accuracy.tasks import table as tasks
 from attnbench.axes import AXES, DEFAULTS, INT8, Axis, texts, variant
 from attnbench.errors import UsageError
 from attnbench.models.pyramid import SWIN_T_SIZED
-from attnbench.plan import on_composites, preflight
+from attnbench.plan import on_annotated, on_composites, preflight
 from attnbench.plan import reading as axes_of
 from attnbench.plan.preflight import Finding, Preflight
 from attnbench.plan.reading import Values
@@ -52,7 +53,7 @@ def look(request: Request, settings: Settings, *, watcher: Callable[[str], None]
     return preflight.take(
         request.wanted,
         dataset=request.accuracy,
-        sizes=request.sizes,
+        sizes=on_annotated.sizes(request),
         runtimes=request.written("runtime"),
         timeout_s=settings.timeout_s,
         isolation=settings.isolation,
@@ -72,7 +73,7 @@ def plan(request: Request, looked_at: Preflight) -> Sweep:
     values = axes_of.read(request, looked_at.devices, mistakes)
     task = axes_of.depth(request, mistakes)
     mistakes += axes_of.missing(request, values) + axes_of.wrong_checkpoints(request) + axes_of.wrong_recipe(request)
-    mistakes += on_composites.mistakes(request, values)
+    mistakes += on_composites.mistakes(request, values) + on_annotated.mistakes(request, values)
     findings = _without_repeated_baseline(request, looked_at.findings)
     mistakes += axes_of.duplicates("mechanisms", [written(f.name, f.options) for f in findings if f.name])
     mistakes += axes_of.ambiguous(findings)
@@ -151,6 +152,9 @@ def _accuracy_cells(request: Request, values: Values, findings: Sequence[Finding
     for finding in findings:
         if composites.is_composite(request.accuracy):
             yield from (_named(cell, finding) for cell in on_composites.cells(request, values, finding.wanted.network))
+        elif annotated.is_annotated(request.accuracy):
+            own = on_annotated.cells(request, values, finding) if finding.wanted.network else ()
+            yield from (_named(cell, finding) for cell in own)
         elif request.recipe:
             yield from _by_recipe(request, values, finding)
         elif finding.wanted.network:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from attnbench.accuracy.dense.table import annotated_by, is_annotated
 from attnbench.axes import AXES, INT8
 from attnbench.metrics import METRICS, Needs, of
 from attnbench.record import Cell, Record, Task
@@ -42,14 +43,19 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
 
 def _who(cell: Cell) -> tuple[object, ...]:
     size = (cell.height, cell.width, cell.head) if cell.network else ()
+    padding = (cell.size_divisor,) if is_annotated(cell.dataset) else ()
     quantized = (cell.dtype, cell.runtime) if cell.dtype == INT8 else ()
-    return cell.mechanism, cell.network, _options(cell), cell.distribution, size, quantized
+    return cell.mechanism, cell.network, _options(cell), cell.distribution, size, padding, quantized
 
 
 def _whose(cell: Cell, known: Container[tuple[object, ...]]) -> tuple[object, ...]:
-    """Return by what the accuracy that stands beside a cell's costs is known: under its head, else of the network."""
-    who = _who(cell)
-    return who if not cell.head or who in known else _who(replace(cell, head=""))
+    """Return by what the accuracy that stands beside a cell's costs is known: under its head, else of the network.
+
+    What was evaluated on annotated images was evaluated with the padding that costs were measured with.
+    """
+    under_head = [_who(replace(cell, dataset=name)) for name in annotated_by(cell.head)]
+    known_as = [*under_head, _who(cell), *([_who(replace(cell, head=""))] if cell.head else [])]
+    return next((who for who in known_as if who in known), known_as[-1])
 
 
 def _options(cell: Cell) -> str:

@@ -86,11 +86,34 @@ def _with_checkpoint(found: Finding, data: _Data) -> Finding:
 
     path = Path(found.wanted.checkpoint).expanduser()
     try:
+        if found.wanted.head:
+            return replace(found, checkpoint_sha256=_with_head(path, found, data.sizes))
         digest, outputs = checkpoint.check(path, network=found.name, options=found.options, sizes=data.sizes)
     except DataError as error:
         raise UsageError(str(error)) from None
     found = replace(found, checkpoint_sha256=digest)
     return _with_classes(found, data.images, path, outputs) if data.images and outputs else found
+
+
+def _with_head(path: Path, found: Finding, sizes: Sequence[Size]) -> str:
+    """Return the hash of a checkpoint of network and head, after both were loaded at every image size.
+
+    Raises:
+        DataError: it cannot be read, or does not fit.
+    """
+    from attnbench.accuracy.dense import evaluation  # noqa: PLC0415 - torchvision
+    from attnbench.models import checkpoint  # noqa: PLC0415 - timm
+    from attnbench.models.dense import DenseTask  # noqa: PLC0415
+
+    digest = checkpoint.digest(path)
+    for height, width in sizes:
+        try:
+            evaluation.build(path, DenseTask(found.wanted.head), found.name, found.options, height=height, width=width)
+        except DataError:
+            raise
+        except Exception:  # noqa: S112 - of a size that the network does not take, which is its cell's affair
+            continue
+    return digest
 
 
 def _with_classes(found: Finding, images: Images, path: Path, outputs: int) -> Finding:
@@ -141,10 +164,11 @@ def _look_at_data(name: str, sizes: Sequence[Size], wanted: Sequence[Wanted]) ->
     from attnbench.accuracy import evaluation  # noqa: PLC0415 - a second, where there is a data set only
     from attnbench.accuracy.composites.table import is_composite  # noqa: PLC0415
     from attnbench.accuracy.data import datasets  # noqa: PLC0415
+    from attnbench.accuracy.dense.table import is_annotated  # noqa: PLC0415
 
     images = None
     try:
-        if is_composite(name) or any(not one.network or one.trained for one in wanted):
+        if is_composite(name) or is_annotated(name) or any(not one.network or one.trained for one in wanted):
             datasets.check(name)
         if name.startswith(evaluation.PREFIX) and any(one.checkpoint for one in wanted):
             images = evaluation.find(name.removeprefix(evaluation.PREFIX))

@@ -16,6 +16,7 @@ from attnbench.accuracy.composites.table import is_composite
 from attnbench.accuracy.data import datasets
 from attnbench.accuracy.data.folders import Images
 from attnbench.accuracy.data.images import Transform
+from attnbench.accuracy.dense.table import is_annotated
 from attnbench.accuracy.kept import Keeper
 from attnbench.accuracy.tasks.curve import Curve
 from attnbench.accuracy.tasks.table import is_task, read
@@ -66,6 +67,10 @@ def measure_accuracy(
     keeper = Keeper(folder=checkpoints / cell.key if checkpoints != Path() else None)
     if is_composite(cell.dataset):
         return train_head(cell, settings, enter, progress, keeper)
+    if is_annotated(cell.dataset):
+        from attnbench.worker import annotated  # noqa: PLC0415 - torchvision: for these only
+
+        return annotated.evaluate(cell, enter, progress)
     if cell.recipe:
         return train_by_recipe(cell, settings, enter, progress, checkpoints / cell.key)
     if cell.network:

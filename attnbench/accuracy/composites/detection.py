@@ -6,42 +6,16 @@ in MMDetection; the paper says smooth L1. Images keep their size, but for paddin
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection import RetinaNet as Detector
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from attnbench.accuracy.composites.batches import KINDS, CompositeBatch
 from attnbench.accuracy.composites.scene import Composite
 from attnbench.accuracy.composites.scores import Said, average_precision
 from attnbench.accuracy.composites.trained import TrainedHead
+from attnbench.accuracy.detectors import Target, Unchanged, of_anchors
 from attnbench.models.dense.detection import RetinaNet
 from attnbench.models.dense.features import Body
-
-Target: TypeAlias = dict[str, Tensor]
-
-SIZES = (32, 64, 128, 256, 512)
-"""Sides of the squares that anchors are made of, in pixels, one a map; those of the papers."""
-SHAPES = (0.5, 1.0, 2.0)
-"""Height over width of anchors."""
-
-
-class Unchanged(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision has no types
-    """What torchvision's detectors do to images, but for their size and their values: they come as they are to be."""
-
-    def __init__(self) -> None:
-        super().__init__(min_size=1, max_size=1, image_mean=[0.0] * 3, image_std=[1.0] * 3)
-
-    def normalize(self, image: Tensor) -> Tensor:
-        """Return an image as it is."""
-        return image
-
-    def resize(self, image: Tensor, target: Target | None = None) -> tuple[Tensor, Target | None]:
-        """Return an image and what is on it as they are."""
-        return image, target
 
 
 class TrainedDetector(TrainedHead):
@@ -93,7 +67,4 @@ class TrainedRetinaNet(TrainedDetector):
     """RetinaNet: nine anchors at each position of strides 8 to 128."""
 
     def __init__(self, body: Body) -> None:
-        ours = RetinaNet(body, KINDS)
-        sizes = tuple(tuple(round(size * 2 ** (third / 3)) for third in range(3)) for size in SIZES)
-        anchors = AnchorGenerator(sizes, (SHAPES,) * len(sizes))
-        super().__init__(Detector(ours.backbone, KINDS, anchor_generator=anchors, head=ours.head))
+        super().__init__(of_anchors(RetinaNet(body, KINDS), KINDS))

@@ -7,16 +7,14 @@ cost is counted with. Regions are sampled as in the papers, but for their number
 from __future__ import annotations
 
 import torch
-from torchvision.models.detection import MaskRCNN as Detector
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.ops import MultiScaleRoIAlign
 
 from attnbench.accuracy.composites.batches import KINDS
-from attnbench.accuracy.composites.detection import SHAPES, SIZES, Target, TrainedDetector
+from attnbench.accuracy.composites.detection import TrainedDetector
 from attnbench.accuracy.composites.scene import Composite
 from attnbench.accuracy.composites.scores import Said, average_precision, encoded
-from attnbench.models.dense.features import STRIDES, Body
-from attnbench.models.dense.instance import BOX_SIDE, MASK_SIDE, MaskRCNN
+from attnbench.accuracy.detectors import Target, of_regions
+from attnbench.models.dense.features import Body
+from attnbench.models.dense.instance import MaskRCNN
 
 SAMPLED = 64
 """Regions of an image that the box head learns from; papers take 512, of images of many times the size."""
@@ -35,23 +33,14 @@ class TrainedMaskRCNN(TrainedDetector):
     def __init__(self, body: Body) -> None:
         # Proposals for counting are of no use here, and so the size that they are for.
         ours = MaskRCNN(body, KINDS, height=512, width=512)
-        maps = [str(level) for level in range(len(STRIDES))]
         super().__init__(
-            Detector(
-                ours.backbone,
-                rpn_anchor_generator=AnchorGenerator(tuple((size,) for size in SIZES), (SHAPES,) * len(SIZES)),
-                rpn_head=ours.rpn_head,
+            of_regions(
+                ours,
                 rpn_pre_nms_top_n_train=PROPOSED,
                 rpn_post_nms_top_n_train=PROPOSED,
                 rpn_pre_nms_top_n_test=PROPOSED,
                 rpn_post_nms_top_n_test=PROPOSED,
-                box_roi_pool=MultiScaleRoIAlign(maps, BOX_SIDE, sampling_ratio=2),
-                box_head=ours.box_head,
-                box_predictor=ours.box_predictor,
                 box_batch_size_per_image=SAMPLED,
-                mask_roi_pool=MultiScaleRoIAlign(maps, MASK_SIDE, sampling_ratio=2),
-                mask_head=ours.mask_head,
-                mask_predictor=ours.mask_predictor,
             )
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -30,9 +30,7 @@ class Said:
     """As ``encoded`` makes them: hundreds of images have a hundred masks each."""
 
 
-def confusion(
-    labels: Int[np.ndarray, "*image height width"], said: Int[np.ndarray, "*image height width"], classes: int
-) -> Counts:
+def confusion(labels: Int[np.ndarray, "*pixels"], said: Int[np.ndarray, "*pixels"], classes: int) -> Counts:
     """Return how many pixels of each class are said to be of each."""
     counts: Counts = np.bincount(labels.ravel() * classes + said.ravel(), minlength=classes**2)
     return counts.reshape(classes, classes)
@@ -67,21 +65,32 @@ def average_precision(composites: Sequence[Composite], said: Sequence[Said], *, 
         said: what is predicted of each.
         masks: whether masks are scored, and not boxes.
     """
+    found = [each for number, one in enumerate(said) for each in results(number, one, masks)]
+    return max(0.0, by_coco(_annotated(composites), found, masks=masks))
+
+
+def by_coco(annotated: Mapping[str, Any], found: Sequence[Mapping[str, Any]], *, masks: bool) -> float:
+    """Return the AP that pycocotools comes to: of at most 100 boxes an image, -1 where nothing is annotated.
+
+    Args:
+        annotated: what is there, as COCO's files have it, crowds included, for which nothing is right or wrong.
+        found: what is predicted, as COCO's results have it.
+        masks: whether masks are scored, and not boxes.
+    """
     from pycocotools.coco import COCO  # noqa: PLC0415 - of an extra
     from pycocotools.cocoeval import COCOeval  # noqa: PLC0415
 
-    found = [each for number, one in enumerate(said) for each in _results(number, one, masks)]
     if not found:
-        return 0.0
+        return 0.0 if any(not each["iscrowd"] for each in annotated["annotations"]) else -1.0
     with contextlib.redirect_stdout(io.StringIO()):  # it prints whatever it does
         truth = COCO()
-        truth.dataset = _annotated(composites)
+        truth.dataset = annotated
         truth.createIndex()
-        scored = COCOeval(truth, truth.loadRes(found), "segm" if masks else "bbox")
+        scored = COCOeval(truth, truth.loadRes(list(found)), "segm" if masks else "bbox")
         scored.evaluate()
         scored.accumulate()
         scored.summarize()
-    return max(0.0, float(scored.stats[0]))
+    return float(scored.stats[0])
 
 
 def _annotated(composites: Sequence[Composite]) -> dict[str, Any]:
@@ -109,7 +118,8 @@ def _annotated(composites: Sequence[Composite]) -> dict[str, Any]:
     }
 
 
-def _results(number: int, said: Said, masks: bool) -> Iterator[dict[str, Any]]:
+def results(number: int, said: Said, masks: bool) -> Iterator[dict[str, Any]]:
+    """Yield what is predicted of the image of a number as COCO's results have it; kinds count from 1."""
     for index, kind in enumerate(said.kinds):
         common = {"image_id": number, "category_id": int(kind) + 1, "score": float(said.scores[index])}
         if masks:

@@ -18,6 +18,7 @@ from attnbench.accuracy.data import fashion
 from attnbench.accuracy.data.images import in_colour
 from attnbench.accuracy.data.sources import Folder, HuggingFace, Source, Torchvision, WebShards
 from attnbench.accuracy.data.splits import Dataset, Files, Pixels
+from attnbench.accuracy.dense.table import SETS, is_annotated
 from attnbench.accuracy.tasks import garments
 from attnbench.accuracy.tasks.table import TASKS, is_task, read
 from attnbench.devices import machine
@@ -30,7 +31,7 @@ MakeTransform: TypeAlias = Callable[[dict[str, Any]], Callable[[Any], Tensor]]
 """From what timm resolves for an image size to a transform of images."""
 
 DIGITS = "digits"
-_FORMS = (DIGITS, fashion.NAME, *TASKS, *COMPOSITES, "folder:PATH", "torch/NAME", "hfds/NAME", "wds/NAME:ROOT")
+_FORMS = (DIGITS, fashion.NAME, *TASKS, *COMPOSITES, *SETS, "folder:PATH", "torch/NAME", "hfds/NAME", "wds/NAME:ROOT")
 _MOST_PROCESSES = 8
 
 
@@ -48,6 +49,10 @@ def check(name: str) -> None:
         from attnbench.accuracy.composites import batches  # noqa: PLC0415 - scipy.ndimage
 
         batches.check(name)
+    elif is_annotated(name):
+        from attnbench.accuracy.dense import layouts  # noqa: PLC0415 - for these alone
+
+        layouts.check(name)
     elif folder := fashion.folder_of(name):
         fashion.check(folder)
     elif name != DIGITS:
@@ -65,6 +70,8 @@ def load(name: str, *, image_size: Size | None = None, training: MakeTransform |
     Raises:
         DataError: the data set is not there, or does not come in that size.
     """
+    if is_composite(name) or is_annotated(name):
+        raise DataError(f"{name} is for networks under heads, by --task; give digits, or folder:PATH")
     if name == DIGITS:
         return _digits(image_size or (8, 8))
     if folder := fashion.folder_of(name):

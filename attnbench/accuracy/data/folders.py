@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attnbench.errors import DataError
+from attnbench.wording import few
 
 TRAIN = ("train", "training")
 HELD_OUT = ("validation", "val", "valid", "eval", "evaluation")
 """What timm calls the folders of the two splits."""
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".gif", ".avif")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".gif", ".avif")
 """What torchvision's ImageFolder takes for an image, timm's three among them, and what else Pillow reads."""
 _UNREADABLE = (".heic", ".heif", ".jxl", ".dng", ".cr2", ".nef", ".arw")
 """Images of telephones and cameras that Pillow does not read: left out, and named."""
 _NOT_OURS = ("__MACOSX", "@eaDir")
 """Folders that an archiver and a file server keep for themselves, beside those whose names begin with a dot."""
-_MOST_SAID = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Images:
             "without any image of": self.empty,
             "without what is hidden, in no class or in no format that is read:": self.left_out,
         }
-        return "; ".join(f"{words} {_few(names)}" for words, names in said.items() if names)
+        return "; ".join(f"{words} {few(names)}" for words, names in said.items() if names)
 
 
 def find(root: Path) -> Images:
@@ -70,7 +70,7 @@ def find(root: Path) -> Images:
     if not classes:
         raise DataError(f"{root} holds no folder of a class; put each class's images in a folder of its own")
     if not samples:
-        raise DataError(f"{root} holds no images; files of {', '.join(_SUFFIXES)} are needed")
+        raise DataError(f"{root} holds no images; files of {', '.join(SUFFIXES)} are needed")
     return Images(root=root, samples=tuple(samples), classes=tuple(classes), left_out=tuple(sorted(left_out)))
 
 
@@ -86,7 +86,7 @@ def _below(folder: Path, root: Path, of_class: str, above: tuple[Path, ...]) -> 
         return
     entries = sorted(folder.iterdir())
     folders = [entry for entry in entries if entry.is_dir()]
-    images = [entry for entry in entries if entry.suffix.lower() in (*_SUFFIXES, *_UNREADABLE) and entry.is_file()]
+    images = [entry for entry in entries if entry.suffix.lower() in (*SUFFIXES, *_UNREADABLE) and entry.is_file()]
     seen = [each for each in images if not _left_out(each)]
     shown = [each for each in folders if not _hidden(each)]
     if folder != root and not of_class and (seen or not shown):
@@ -109,14 +109,9 @@ def _left_out(image: Path) -> bool:
 
 
 def _holds_images(folder: Path) -> bool:
-    return any(Path(name).suffix.lower() in _SUFFIXES for _, _, files in os.walk(folder) for name in files)
+    return any(Path(name).suffix.lower() in SUFFIXES for _, _, files in os.walk(folder) for name in files)
 
 
 def _place(path: Path, root: Path) -> str:
     """Return what is left out as it is told: a hidden folder by its name, which many classes may have."""
     return f"{path.name}/" if path.is_dir() else str(path.relative_to(root))
-
-
-def _few(names: tuple[str, ...]) -> str:
-    more = len(names) - _MOST_SAID
-    return ", ".join(names[:_MOST_SAID]) + (f" and {more} more" if more > 0 else "")

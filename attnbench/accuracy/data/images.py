@@ -77,6 +77,15 @@ class Pictures(ABC):
             DataError: the file is no image, or none that can be read as what it is.
         """
         assert self.transform is not None
+        pixels, label = self.upright(index)
+        return self.transform(pixels), label
+
+    def upright(self, index: int) -> tuple[Image.Image, int]:
+        """Return an image in colour, before any transform, and the number of its class.
+
+        Raises:
+            DataError: the file is no image, or none that can be read as what it is.
+        """
         try:
             file, label = self.opened(index)
             with file, warnings.catch_warnings():
@@ -88,7 +97,7 @@ class Pictures(ABC):
             self._seen[index] = UNREAD
             said = str(error) or type(error).__name__
             raise DataError(f"{self.named(index)} cannot be read as an image: {said}; replace or remove it") from error
-        return self.transform(pixels), label
+        return pixels, label
 
     @property
     def remark(self) -> str:

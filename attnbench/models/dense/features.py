@@ -57,6 +57,8 @@ class Features(Body):
         offered = {"img_size": (height, width), "dense": True}
         self.network, taken = networks.build(network, offered=offered, given={"features_only": True, **options})
         self.dense = "dense" in taken
+        self.bound = "img_size" in taken
+        """Whether it takes images of the size alone that it was built for."""
         # Networks with extraction of their own, MobileNets and EfficientNets, do not say: theirs come channels first.
         self.channels_last = getattr(self.network, "output_fmt", Format.NCHW) == Format.NHWC
         info = self.network.feature_info

@@ -5,7 +5,8 @@ branch. With 150 classes it is what backbones are compared by on ADE20K.
 
 Differs from the paper:
     - Logits are at stride 4; they are not resized to the image.
-    - MMSegmentation's, whose figures papers print, has batch norms in place of the group norms: as many parameters.
+    - MMSegmentation's, whose figures papers print, has batch norms in place of the group norms: as many parameters. A
+      checkpoint of it is evaluated with them.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ NORM_GROUPS = 32
 class SemanticFPN(nn.Module):
     """A network, a pyramid and the semantic head."""
 
-    def __init__(self, body: Body, classes: int) -> None:
+    def __init__(self, body: Body, classes: int, *, batch_norms: bool = False) -> None:
         super().__init__()
         self.backbone = FeaturePyramid(body)
-        self.branches = nn.ModuleList(_branch(max(1, level)) for level in range(len(STRIDES)))
+        self.branches = nn.ModuleList(_branch(max(1, level), batch_norms=batch_norms) for level in range(len(STRIDES)))
         self.classifier = nn.Conv2d(BRANCH_WIDTH, classes, 1)
 
     def forward(self, images: Images) -> Float[Tensor, "batch classes height width"]:
@@ -51,12 +52,12 @@ class SemanticFPN(nn.Module):
         return x
 
 
-def _branch(stages: int) -> nn.ModuleList:
+def _branch(stages: int, *, batch_norms: bool) -> nn.ModuleList:
     widths = [WIDTH] + [BRANCH_WIDTH] * stages
     return nn.ModuleList(
         nn.Sequential(
             nn.Conv2d(width, BRANCH_WIDTH, 3, padding=1, bias=False),
-            nn.GroupNorm(NORM_GROUPS, BRANCH_WIDTH),
+            nn.BatchNorm2d(BRANCH_WIDTH) if batch_norms else nn.GroupNorm(NORM_GROUPS, BRANCH_WIDTH),
             nn.ReLU(inplace=True),
         )
         for width in widths[:stages]

@@ -11,7 +11,9 @@ from attnbench.errors import MisfitError
 _MOST_LISTED = 12
 
 
-def check_fit(given: Mapping[str, object], wanted: Mapping[str, Tensor], *, strict: bool = True) -> None:
+def check_fit(
+    given: Mapping[str, object], wanted: Mapping[str, Tensor], *, strict: bool = True, whose: str = "the network"
+) -> None:
     """Raise unless tensors have the names and shapes that a network wants, and numbers that it can take over.
 
     Real weights may have any precision. Integers are no weights: they would be quantised ones, without their scale.
@@ -20,6 +22,7 @@ def check_fit(given: Mapping[str, object], wanted: Mapping[str, Tensor], *, stri
         given: what is to be loaded.
         wanted: what the network has.
         strict: whether names that only one of the two has are mistakes too.
+        whose: what the wanted tensors are of, as messages say it.
 
     Raises:
         MisfitError: naming what is missing, what is unexpected, and what has another shape or type, with both.
@@ -29,12 +32,12 @@ def check_fit(given: Mapping[str, object], wanted: Mapping[str, Tensor], *, stri
     misfits = {
         "not a tensor": [f"{name} is {_said(one)}" for name, (one, _) in shared.items() if name not in tensors],
         "of another shape": [
-            f"{name} is {shape_text(one)}, the network's {shape_text(other)}"
+            f"{name} is {shape_text(one)}, {whose}'s {shape_text(other)}"
             for name, (one, other) in tensors.items()
             if one.shape != other.shape
         ],
         "of another type": [
-            f"{name} is {_dtype(one)}, the network's {_dtype(other)}"
+            f"{name} is {_dtype(one)}, {whose}'s {_dtype(other)}"
             for name, (one, other) in tensors.items()
             if not _converts(one, other)
         ],
@@ -44,7 +47,7 @@ def check_fit(given: Mapping[str, object], wanted: Mapping[str, Tensor], *, stri
         misfits["unexpected"] = [f"{name} {_said(given[name])}" for name in given if name not in shared]
     found = [_listed(kind, lines) for kind, lines in misfits.items() if lines]
     if found:
-        raise MisfitError("\n".join(["the checkpoint does not fit the network", *found]))
+        raise MisfitError("\n".join([f"the checkpoint does not fit {whose}", *found]))
 
 
 def shape_text(tensor: Tensor) -> str:

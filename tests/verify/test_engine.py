@@ -23,8 +23,8 @@ from attnbench.selfcheck.trials import Result, Trial, Way
 from attnbench.verify import verify
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
-KEPT = min(path.parent for path in REFERENCE.glob("*/records.csv"))
-"""A run with its pages, whichever is kept."""
+KEPT = next(REFERENCE.glob("hmhsa+qna-*"))
+"""A small run with its pages."""
 
 
 @pytest.fixture

@@ -141,9 +141,8 @@ class Bound:
     bytes_lower_bound: int
 
     def metrics(self, latency_median_s: float) -> dict[str, Value]:
-        """Return the metrics of a call that was measured to take ``latency_median_s`` seconds."""
+        """Return the metrics of a call that was measured to take ``latency_median_s`` seconds, beside its counts."""
         return {
-            "bytes_lower_bound": self.bytes_lower_bound,
             "latency_bound_s": self.latency_s,
             "bound_by": self.by.value,
             "roofline_fraction": self.latency_s / latency_median_s,

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from attnbench import metrics
 from attnbench.record import Mode
 from attnbench.roofline import Bound, BoundBy, MachineLimits, Work, bound, bytes_lower_bound, macs_per_call
 
@@ -101,3 +102,8 @@ def test_training_takes_the_multiply_adds_that_torch_counts_but_for_the_first_in
     forward = 2 * tokens * dim**2 + 2 * tokens**2 * dim
     first = 0 if input_needs_gradient else 2 * tokens * dim**2
     assert counter.get_total_flops() == 2 * (macs_per_call(forward, batch=batch, mode=Mode.TRAIN) - batch * first)
+
+
+def test_what_follows_from_a_time_repeats_no_count() -> None:
+    """What a rejected row was timed at is taken from it, and its counts stay."""
+    assert bound(WORK, LIMITS).metrics(1.0).keys() <= {*metrics.of(metrics.Needs.LATENCY)}

@@ -7,7 +7,7 @@ from attnbench.errors import StoreError
 from attnbench.fleet import lacking
 from attnbench.plan.described import describe
 from attnbench.reading import MisreadError
-from attnbench.record import Cell
+from attnbench.record import Cell, Status
 from attnbench.runs.rows import SAMPLES, samples_of
 from attnbench.store import asked, parts
 from attnbench.verify.finding import Place, Tally
@@ -67,12 +67,18 @@ def _beside(kept: KeptRun) -> dict[str, str]:
 def _samples(kept: KeptRun, tally: Tally) -> None:
     """Find files of timed calls that no row has, those of rows that were set aside or measured again left out.
 
+    A row that was rejected has no figures of its calls, and their times all the same: what it was rejected for.
+
     A worker that was killed leaves such files; where another has measured the cell since, that is said and no finding.
     """
     folder = kept.folder / SAMPLES
     if not folder.is_dir():
         return
-    known = {samples_of(kept.folder, line.record.cell).name for line in kept.lines if line.timed}
+    known = {
+        samples_of(kept.folder, line.record.cell).name
+        for line in kept.lines
+        if line.timed or line.record.status is Status.REJECTED
+    }
     for aside in sorted(kept.folder.glob("records.*.jsonl")):
         known |= {samples_of(kept.folder, record.cell).name for record in store.read(aside)}
     beside = _beside(kept)

@@ -15,7 +15,9 @@ from changed_figures import Change
 from click.testing import CliRunner
 
 import attnbench
+from attnbench import metrics
 from attnbench.cli.main import attnbench as command_line
+from attnbench.metrics import Needs
 from attnbench.record import CHECKSUM, checksum
 from attnbench.selfcheck import kept
 from attnbench.selfcheck.kept import places
@@ -160,6 +162,23 @@ def test_the_command_names_file_row_and_figure_and_fails(copy: Path) -> None:
     assert f"{place}: memory_peak_bytes: kept {peak + 1}, worked out {peak}" in done.output
     assert isinstance(done.exception, SystemExit)
     assert done.exception.code == 1
+
+
+def test_a_rejected_row_has_timed_calls_and_no_figures_of_them(today: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(today, tmp_path / "run"))
+    lines = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
+    rejected = next(line for line in lines if "latency_median_s" in line["metrics"])
+    counted = {name for needs in (Needs.COUNTS, Needs.MEMORY) for name in metrics.of(needs)}
+    rejected |= {
+        "status": "rejected",
+        "reason": "another answer than the layer's",
+        "metrics": {name: value for name, value in rejected["metrics"].items() if name in counted},
+    }
+    rejected["sha256"] = checksum(rejected)
+    (run / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    samples = f"samples/{rejected['cell_key']}.npz"
+    assert (run / samples).is_file()
+    assert samples not in " ".join(map(str, verify(run, counts=False).findings))
 
 
 def test_samples_that_nobody_has_and_rows_that_are_missing_are_found(copy: Path) -> None:

@@ -77,7 +77,6 @@ def test_a_dtype_that_was_not_measured_is_an_error() -> None:
 def test_a_call_faster_than_its_bound_shows_a_share_above_one() -> None:
     found = bound(WORK, LIMITS).metrics(0.040)
     assert found == {
-        "bytes_lower_bound": 105_000_000,
         "latency_bound_s": pytest.approx(0.080),
         "bound_by": "compute",
         "roofline_fraction": pytest.approx(2.0),

@@ -137,6 +137,7 @@ def train(
     per_seed = [each.share for each in scores]
     ci_low, ci_high = interval(per_seed)
     return Accuracy(
+        kind=data.kind,
         dataset=data.name,
         epochs=epochs,
         top1=statistics.fmean(per_seed),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 
 from attnbench.accuracy.composites import table
 from attnbench.plan.reading import Values, sizes_under
@@ -13,6 +14,9 @@ from attnbench.wording import number_of
 
 def mistakes(request: Request, values: Values) -> list[str]:
     """Say what of a request cannot be trained on composites; nothing where they are not asked for."""
+    if table.dressed_size(request.accuracy, values["res"]) and find_spec("skimage") is None:
+        advice = "pip install 'attnbench[composites]', or leave out such --res"
+        return [f"--accuracy {request.accuracy}: at 64 to 256 pixels it is on scikit-image's photographs: {advice}"]
     if not table.is_composite(request.accuracy):
         return []
     named, known = f"--accuracy {request.accuracy}", table.heads(request.accuracy)

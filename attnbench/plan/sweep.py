@@ -165,8 +165,9 @@ def _accuracy_cells(request: Request, values: Values, findings: Sequence[Finding
 
 def _training(request: Request, values: Values, finding: Finding) -> Cell:
     """Return the cell that trains a mechanism: at its data's own size, at the first image size where it has none."""
-    known = _OWN_SIZES.get(request.accuracy.partition(":")[0])
-    height, width = tasks.size(request.accuracy) or known or request.sizes[0]
+    own = _OWN_SIZES.get(request.accuracy.partition(":")[0])
+    composed = composites.dressed_size(request.accuracy, values["res"])
+    height, width = tasks.size(request.accuracy) or composed or own or request.sizes[0]
     common = Cell(
         task=Task.ACCURACY,
         mechanism="",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from attnbench import raised
 from attnbench.accuracy import proxy, training
-from attnbench.accuracy.data import datasets
+from attnbench.accuracy.data import datasets, fashion
 from attnbench.accuracy.data.splits import Dataset
 from attnbench.accuracy.tasks.table import is_task
 from attnbench.errors import AttnbenchError, UsageError
@@ -88,7 +88,8 @@ def _data(asked: ReachRequest) -> Dataset | None:
         raise UsageError(f"--train {asked.train}: it is a task, not of images; give digits, or folder:PATH")
     try:
         datasets.check(asked.train)
-        return datasets.load(asked.train, image_size=None if asked.train == datasets.DIGITS else asked.size)
+        small = asked.train == datasets.DIGITS or fashion.folder_of(asked.train)
+        return datasets.load(asked.train, image_size=None if small else asked.size)
     except AttnbenchError as error:
         raise UsageError(f"--train {asked.train}: {error}") from None
 

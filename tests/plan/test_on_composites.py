@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from attnbench.errors import UsageError
+from attnbench.plan import on_composites
 from attnbench.plan.preflight import Finding, Preflight
 from attnbench.plan.request import Request
 from attnbench.plan.sweep import plan
@@ -80,3 +81,20 @@ def test_boxes_are_learned_under_two_heads_by_networks_and_under_one_by_mechanis
 )
 def test_what_does_not_suit_is_said_in_a_line(asked: dict[str, object], said: str) -> None:
     assert mistakes(**asked) == [f"--accuracy {SEGMENTATION}: {said}"]
+
+
+def test_garments_are_composed_at_the_first_size_that_suits_and_are_as_they_are_elsewhere() -> None:
+    asked = MECHANISM | {"accuracy": "fashion-mnist:data"}
+    sizes = dict.fromkeys(((), ("32",), ("512", "300"), ("64x512",)), (28, 28))
+    sizes |= {("224",): (224, 224), ("512", "64x96", "128"): (64, 96)}
+    for res, size in sizes.items():
+        (cell,) = trained(**asked, **({"res": res} if res else {}))
+        assert (cell.height, cell.width, cell.dataset) == (*size, "fashion-mnist:data")
+
+
+def test_without_photographs_a_line_says_what_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_composites, "find_spec", lambda _: None)
+    asked = MECHANISM | {"accuracy": "fashion-mnist"}
+    said = "at 64 to 256 pixels it is on scikit-image's photographs: pip install 'attnbench[composites]'"
+    assert mistakes(**asked, res=("512", "224")) == [f"--accuracy fashion-mnist: {said}, or leave out such --res"]
+    assert len(trained(**asked)) == 1

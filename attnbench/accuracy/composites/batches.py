@@ -90,7 +90,7 @@ class CompositeData:
     def _batch(self, supply: Supply, seed: int, numbers: range) -> CompositeBatch:
         made = tuple(supply.composite(seed, each, height=self.height, width=self.width) for each in numbers)
         pixels = torch.from_numpy(np.stack([each.image for each in made])).permute(0, 3, 1, 2)
-        return CompositeBatch(images=(pixels.float() / 255 - _GREY) / _SPREAD, composites=made)
+        return CompositeBatch(images=normalised(pixels), composites=made)
 
 
 def load(dataset: str, *, height: int, width: int) -> CompositeData:
@@ -100,13 +100,23 @@ def load(dataset: str, *, height: int, width: int) -> CompositeData:
         DataError: Fashion-MNIST or scikit-image is not there, or cannot be read.
     """
     check(dataset)
+    train, held_out = supplies(dataset)
+    return CompositeData(train=train, held_out=held_out, height=height, width=width)
+
+
+def supplies(dataset: str) -> tuple[Supply, Supply]:
+    """Return what composites are made of, to train on and to be examined with.
+
+    Raises:
+        DataError: Fashion-MNIST or scikit-image is not there, or cannot be read.
+    """
     garments = fashion.load(_folder(dataset), name=dataset)
-    return CompositeData(
-        train=_supply(garments.train, photographs.TRAINED_ON),
-        held_out=_supply(garments.held_out, photographs.HELD_OUT),
-        height=height,
-        width=width,
-    )
+    return _supply(garments.train, photographs.TRAINED_ON), _supply(garments.held_out, photographs.HELD_OUT)
+
+
+def normalised(pixels: UInt8[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+    """Return the pixels of composites about 0, with a deviation of about 1."""
+    return (pixels.float() / 255 - _GREY) / _SPREAD
 
 
 def check(dataset: str) -> None:

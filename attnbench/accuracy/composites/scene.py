@@ -92,6 +92,7 @@ def compose(
     *,
     height: int,
     width: int,
+    scales: tuple[float, float] = SCALES,
 ) -> Composite:
     """Lay garments on a photograph, the last one uppermost.
 
@@ -101,6 +102,7 @@ def compose(
         draw: decides everything else.
         height: of the image, in pixels.
         width: of the image, in pixels.
+        scales: least and largest side of a garment's picture, as a part of the image's shorter side.
     """
     image = _crop(photograph, draw, height, width)
     masks: list[Bool[np.ndarray, "height width"]] = []
@@ -110,7 +112,7 @@ def compose(
         colour = draw.uniform(_PALEST, 1.0, 3)
         outline = garment.outline
         for _ in range(_TRIES):
-            laid = _lay(draw, height, width)
+            laid = _lay(draw, height, width, scales)
             mask = covered(outline, laid, height, width)
             area = float(outline.sum()) * (laid.side / len(outline)) ** 2
             left = [below & ~mask for below in masks]
@@ -144,8 +146,8 @@ def boxes_of(masks: Bool[np.ndarray, "garments height width"]) -> Float[np.ndarr
     return found
 
 
-def _lay(draw: np.random.Generator, height: int, width: int) -> Laid:
-    side = min(height, width) * math.exp(draw.uniform(math.log(SCALES[0]), math.log(SCALES[1])))
+def _lay(draw: np.random.Generator, height: int, width: int, scales: tuple[float, float]) -> Laid:
+    side = min(height, width) * math.exp(draw.uniform(math.log(scales[0]), math.log(scales[1])))
     x, y = (draw.uniform(side / 4, length - side / 4) for length in (width, height))
     return Laid(x=x, y=y, side=side, angle=draw.uniform(-TURNS, TURNS))
 

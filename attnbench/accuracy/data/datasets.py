@@ -8,12 +8,13 @@ refused, not downloaded.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from attnbench.accuracy.composites.table import COMPOSITES, is_composite
+from attnbench.accuracy.composites.table import COMPOSITES, dressed_size, is_composite
 from attnbench.accuracy.data import fashion
 from attnbench.accuracy.data.images import in_colour
 from attnbench.accuracy.data.sources import Folder, HuggingFace, Source, Torchvision, WebShards
@@ -64,7 +65,7 @@ def load(name: str, *, image_size: Size | None = None, training: MakeTransform |
 
     Args:
         name: of it.
-        image_size: None takes 224 x 224. Digits are 8 x 8, Fashion-MNIST is 28 x 28.
+        image_size: None takes 224 x 224. Digits are 8 x 8, Fashion-MNIST is 28 x 28, or composed on photographs.
         training: makes the transform of training images, where they are files; None takes timm's own.
 
     Raises:
@@ -75,7 +76,7 @@ def load(name: str, *, image_size: Size | None = None, training: MakeTransform |
     if name == DIGITS:
         return _digits(image_size or (8, 8))
     if folder := fashion.folder_of(name):
-        return fashion.load(folder, name=name)
+        return _garments(name, folder, image_size)
     return _transformed(name, _source(name), image_size or (224, 224), training)
 
 
@@ -91,6 +92,16 @@ def _source(name: str) -> Source:
     if kind == "wds" and known:
         return WebShards(known, root)
     raise DataError(f"no data set is called {name!r}; {did_you_mean(name, _FORMS)}")
+
+
+def _garments(name: str, folder: Path, size: Size | None) -> Dataset:
+    """Fashion-MNIST as it is, or on photographs where a size is asked for that these are composed at."""
+    composed = dressed_size(name, [size] if size else [])
+    if composed is None:
+        return fashion.load(folder, name=name)
+    from attnbench.accuracy.composites import dressed  # noqa: PLC0415 - scipy.ndimage
+
+    return dressed.load(name, height=composed[0], width=composed[1])
 
 
 def _digits(size: Size) -> Dataset:

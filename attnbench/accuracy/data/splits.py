@@ -64,6 +64,8 @@ class Dataset:
     """Images per training step."""
     epochs: int
     """Passes over the training images that comparing mechanisms takes."""
+    kind: str = "proxy"
+    """What accuracies on it are called, which are never ranked with those of another kind."""
     labels: Mapping[str, int] = field(default_factory=dict)
     """The numbers of the classes by name, where they have names."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -15,8 +16,9 @@ from attnbench.axes import INT8
 from attnbench.child.scratch import scratch
 from attnbench.record import Cell
 from attnbench.runtimes import onnx, vino_int8
-from attnbench.runtimes.runtime import WARM_UP, Forward, Prepared, Runtime, Spent, blamed_on
+from attnbench.runtimes.runtime import WARM_UP, CannotRunError, Forward, Prepared, Runtime, Spent, blamed_on
 
+_STOPS_AT = re.compile(r"While validating node '(?:\w+::)?(\w+)")
 _PRECISION = "f32"
 """What it may compute in: left to itself it takes a half type for float32 where the processor has one."""
 
@@ -69,7 +71,13 @@ def _request(graph: Any, cell: Cell, *, watches: bool) -> Any:  # noqa: ANN401
         "PERF_COUNT": "YES" if watches else "NO",
         "ENABLE_CPU_PINNING": "NO",  # the calling thread would stay where it was put, in others' turns too
     }
-    return openvino.Core().compile_model(graph, "CPU", asked).create_infer_request()
+    try:
+        return openvino.Core().compile_model(graph, "CPU", asked).create_infer_request()
+    except RuntimeError as error:
+        if (found := _STOPS_AT.search(str(error))) is None:
+            raise
+        quantized = "quantised " if cell.dtype == INT8 else ""
+        raise CannotRunError(f"OpenVINO fails to compile the {quantized}graph: it stops at a {found[1]}") from error
 
 
 def _forward(request: Any) -> Forward:  # noqa: ANN401

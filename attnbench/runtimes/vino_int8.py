@@ -31,13 +31,24 @@ def quantized(graph: Any, samples: Sequence[Tensor]) -> QuantizedGraph:  # noqa:
     Raises:
         CannotRunError: nothing of it is quantised.
     """
-    nncf = _nncf()
-    graph = (
-        graph.clone()
-    )  # as it is read a branch shares constants with what is around it, and NNCF loses its way there
+    nncf, graph = _nncf(), _ready(graph)
     arrays = [sample.numpy() for sample in samples]
     found = nncf.quantize(graph, nncf.Dataset(arrays), subset_size=len(arrays), model_type=nncf.ModelType.TRANSFORMER)
     return QuantizedGraph(found, _said(found, len(arrays)))
+
+
+def _ready(graph: Any) -> Any:  # noqa: ANN401
+    """Return a graph in which NNCF finds its way.
+
+    As it is read a branch shares constants with what is around it, where NNCF misses nodes; and weights may be
+    constants of another shape than their product's, by whose axes NNCF smooths them all the same.
+    """
+    from openvino.passes import ConstantFolding, Manager  # noqa: PLC0415 - an extra
+
+    own, passes = graph.clone(), Manager()
+    passes.register_pass(ConstantFolding())
+    passes.run_passes(own)
+    return own
 
 
 def _nncf() -> Any:  # noqa: ANN401

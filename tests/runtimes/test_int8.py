@@ -113,6 +113,29 @@ def test_layers_that_the_tool_leaves_alone_are_not_said_to_have_8_bits(monkeypat
         quantized(runtimes.of("torch"), Perceptron(), torch.randn(4, 32), [])
 
 
+def test_weights_of_a_convolution_that_a_product_takes_are_quantised_in_the_product_s_shape(
+    runtime: type[Runtime],
+) -> None:
+    class Borrows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution = nn.Conv2d(512, 256, 1)  # fewer weights are reshaped as the graph is exported
+
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.linear(x, self.convolution.weight.flatten(1), self.convolution.bias)
+
+    if runtime.name == "torch":
+        pytest.skip("it reads no graph")
+    torch.manual_seed(0)
+    module, x = Borrows(), torch.randn(4, 512)
+    found = quantized(runtime, module, x, [x])
+    assert found.remark.startswith("int8: 1 of 1 products")
+    with torch.inference_mode():
+        right = module(x)
+        noise = (found.forward(x).clone() - right).square().sum() / right.square().sum()
+    assert 0 < float(noise) < 0.02
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_what_is_around_a_branch_is_quantised_and_either_way_leads_to_its_answer(
     runtime: type[Runtime], sign: int

@@ -145,6 +145,20 @@ def test_windows_that_lie_far_below_the_best_are_exact_in_a_graph_too(runtime: t
         torch.testing.assert_close(forward(x).clone(), layer(x), rtol=1e-3, atol=1e-5)
 
 
+def test_what_stops_openvino_s_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    if reason := runtimes.of("openvino").why_missing():
+        pytest.skip(reason)
+    import openvino
+
+    class Core(openvino.Core):
+        def compile_model(self, *_: object) -> object:
+            raise RuntimeError("Exception from core.cpp:117:\nWhile validating node 'opset1::Reshape view (...)'")
+
+    monkeypatch.setattr(openvino, "Core", Core)
+    with pytest.raises(CannotRunError, match="fails to compile the graph: it stops at a Reshape"):
+        prepared(runtimes.of("openvino"), nn.Linear(4, 4), torch.ones(2, 4))
+
+
 def test_what_stops_an_export_is_named(runtime: type[Runtime]) -> None:
     class Strange(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

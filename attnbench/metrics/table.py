@@ -220,13 +220,23 @@ _ROWS: dict[str, Metric] = {
     "ade20k_miou": _on_annotated(
         label="mean intersection over union on ADE20K's validation images (fraction)",
         heading="ADE20K mIoU",
+        budget="ade20k-miou",
         gives_way=66,
+        plot=Plot(name="ade20k-miou", title="ADE20K mIoU against latency", against="latency_median_s"),
     ),
     "coco_ap_box": _on_annotated(
-        label="average precision of boxes on COCO's val2017 (fraction)", heading="COCO box AP", gives_way=67
+        label="average precision of boxes on COCO's val2017 (fraction)",
+        heading="COCO box AP",
+        budget="coco-ap-box",
+        gives_way=67,
+        plot=Plot(name="coco-ap-box", title="COCO box AP against latency", against="latency_median_s"),
     ),
     "coco_ap_mask": _on_annotated(
-        label="average precision of masks on COCO's val2017 (fraction)", heading="COCO mask AP", gives_way=68
+        label="average precision of masks on COCO's val2017 (fraction)",
+        heading="COCO mask AP",
+        budget="coco-ap-mask",
+        gives_way=68,
+        plot=Plot(name="coco-ap-mask", title="COCO mask AP against latency", against="latency_median_s"),
     ),
     "accuracy_top5": Metric(
         label="top-5 accuracy (fraction)", form=Form.PERCENT, better=Better.HIGHER, needs=Needs.ACCURACY

@@ -12,6 +12,7 @@ from torch import Tensor
 from attnbench.mechanism import Macs, Map, Mechanism, Site
 from attnbench.mechanisms.hmhsa.channels_last import MapNorm, Pointwise
 from attnbench.mechanisms.hmhsa.grids import concatenated, cut, join, pairs, pooled_tokens
+from attnbench.mechanisms.swin.images import some_at_a_time
 
 Size: TypeAlias = int | Literal["auto"]
 Partial: TypeAlias = Literal["averaged", "dropped"]
@@ -133,6 +134,9 @@ class HMHSA(Mechanism):
 
     def forward(self, x: Map) -> Map:
         """Return the attended map, (B, H, W, C) to (B, H, W, C), without the outer residual."""
+        return some_at_a_time(self._attended, x, widest=3 * self.site.dim)
+
+    def _attended(self, x: Map) -> Map:
         if self.grid == 1:
             attended = self._among(self.qkv(self.norm(x)).flatten(1, 2)).view(x.shape)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
@@ -10,11 +10,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from attnbench.mechanism import Macs, Map, Mechanism, Site, option_defaults
-from attnbench.mechanisms.swin.biased import fused, unfused
+from attnbench.mechanisms.swin.biased import fused_by_kind, unfused_by_kind
+from attnbench.mechanisms.swin.images import some_at_a_time
+from attnbench.mechanisms.swin.permuted import Rows, permuted
 from attnbench.mechanisms.swin.windows import WindowSide, arrange
 
 Policy = Literal["fixed", "scaled"]
 Shift = Literal["cyclic", "padded", "none"]
+Places: TypeAlias = Float[Tensor, "batch rows columns dim"]
+"""A map with what is padded and filled around it."""
 
 
 def sides(site: Site, *, window: int, shift: Shift, resolution_policy: Policy) -> tuple[WindowSide, WindowSide]:
@@ -120,7 +124,7 @@ class ShiftedWindowAttention(Mechanism):
             ValueError: the window is smaller than 1.
         """
         super().__init__(site)
-        self.attend = fused if backend == "sdpa" else unfused
+        self.attend = fused_by_kind if backend == "sdpa" else unfused_by_kind
         self.rows, self.columns = sides(site, window=window, shift=shift, resolution_policy=resolution_policy)
         self.area = self.rows.window * self.columns.window
         self.norm = nn.LayerNorm(site.dim)
@@ -139,16 +143,38 @@ class ShiftedWindowAttention(Mechanism):
 
     def forward(self, x: Map) -> Map:
         """Return the attended map, (B, H, W, C) to (B, H, W, C), without the outer residual."""
-        batch, height, width, dim = x.shape
+        return some_at_a_time(self._attended, x, widest=3 * self.site.dim)
+
+    def _attended(self, x: Map) -> Map:
+        batch, height, width, _ = x.shape
         top, left = self.rows.before, self.columns.before
-        order, place = self._indices(batch)
-        tokens = self._filled(self.norm(x)).flatten(0, 2).index_select(0, order)
-        attended = self._attend(self.qkv(tokens), batch)
-        z: Tensor = self.proj(attended).index_select(0, place)
-        z = z.view(batch, self.rows.places, self.columns.places, dim)
+        z = self._within_windows(x, batch) if len(self.counts) == 1 else self._within_kinds(x, batch)
+        z = z.view(batch, self.rows.places, self.columns.places, self.site.dim)
         return z[:, top : top + height, left : left + width]
 
-    def _filled(self, y: Map) -> Float[Tensor, "batch rows columns dim"]:
+    # What was made of the map is nobody's once it is projected: names would keep it in memory.
+
+    def _within_windows(self, x: Map, batch: int) -> Rows:
+        """Attend where all windows are of one kind: the map is cut as it lies."""
+        return self._laid(self.proj(self._attend(self.qkv(self._cut(self._filled(self.norm(x)))), batch)))
+
+    def _within_kinds(self, x: Map, batch: int) -> Rows:
+        """Attend in windows of several kinds: they are gathered kind by kind, and put back."""
+        order, place = self._indices(batch)
+        tokens = permuted(self._filled(self.norm(x)).flatten(0, 2), order, place)
+        return permuted(self.proj(self._attend(self.qkv(tokens), batch)), place, order)
+
+    def _cut(self, y: Places) -> Rows:
+        down, across = self.rows, self.columns
+        pieces = y.view(-1, down.windows, down.window, across.windows, across.window, self.site.dim)
+        return pieces.transpose(2, 3).reshape(-1, self.site.dim)
+
+    def _laid(self, z: Rows) -> Rows:
+        down, across = self.rows, self.columns
+        pieces = z.view(-1, down.windows, across.windows, down.window, across.window, self.site.dim)
+        return pieces.transpose(2, 3).flatten(0, 4)
+
+    def _filled(self, y: Map) -> Places:
         """Put zeros around the map, if there are more places than tokens."""
         top, bottom = self.rows.before, self.rows.places - self.rows.length - self.rows.before
         left, right = self.columns.before, self.columns.places - self.columns.length - self.columns.before
@@ -165,22 +191,20 @@ class ShiftedWindowAttention(Mechanism):
         place = (window * batch + image[:, None]) * self.area + token
         return order.flatten(), place.flatten()
 
-    def _attend(self, qkv: Float[Tensor, "rows qkv_dim"], batch: int) -> Float[Tensor, "rows dim"]:
+    def _attend(self, qkv: Float[Tensor, "tokens qkv_dim"], batch: int) -> Rows:
         """Attend within the windows of each kind."""
         packed = qkv.view(-1, self.area, 3, self.site.heads, self.site.head_dim)
-        kinds = torch.split(packed, [count * batch for count in self.counts])
-        bias = self._bias()
-        parts = [self.attend(kind, bias, mask) for kind, mask in zip(kinds, self.masks.unbind(), strict=True)]
-        return (torch.cat(parts) if len(parts) > 1 else parts[0]).flatten(0, 1)
+        attended: Tensor = self.attend(packed, self._bias(), self.masks, [count * batch for count in self.counts])
+        return attended.flatten(0, 1)
 
     def _bias(self) -> Float[Tensor, "heads area area"]:
         """Return the table's entry for the offset from every token of a window to every other.
 
-        Sliding the window over the table gives entry [i, j, p, q] = table[i + p, j + q]; with p and q counted
-        backwards that is the offset from key to query plus M - 1.
+        Sliding the window over the table turned round gives entry [i, j, p, q] = table[2M - 2 - i - p, 2M - 2 - j - q];
+        with i and j counted backwards that is the offset from key to query plus M - 1.
         """
-        slid = self.table.unfold(1, self.rows.window, 1).unfold(2, self.columns.window, 1)
-        return slid.flip(-2, -1).reshape(-1, self.area, self.area)
+        slid = self.table.flip(1, 2).unfold(1, self.rows.window, 1).unfold(2, self.columns.window, 1)
+        return slid.reshape(-1, self.area, self.area).flip(1)
 
     @classmethod
     def _sides(cls, site: Site, options: dict[str, Any]) -> tuple[WindowSide, WindowSide]:

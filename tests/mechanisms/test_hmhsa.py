@@ -9,11 +9,13 @@ import pytest
 import torch
 from golden_recipe import golden, golden_input, pytorch_tensor
 from layer_checks import (
+    gradients,
     random_layer_and_map,
 )
 
 from attnbench.mechanism import Site
 from attnbench.mechanisms.hmhsa import HMHSA
+from attnbench.mechanisms.swin import images
 
 layer_and_map = partial(random_layer_and_map, HMHSA, std=0.5)
 site_of = partial(layer_checks.site_of, dim=12, heads=3)
@@ -71,3 +73,13 @@ def test_the_layer_is_one_graph(height, width, grid, pool):
     layer, x = layer_and_map(site_of(height, width), grid=grid, pool=pool)
     compiled = torch.compile(layer, fullgraph=True, dynamic=False, backend="eager")
     torch.testing.assert_close(compiled(x), layer(x))
+
+
+@pytest.mark.parametrize("grid", [4, 1])
+def test_outputs_and_gradients_do_not_depend_on_how_many_images_go_together(grid, monkeypatch):
+    layer, x = layer_and_map(site_of(9, 7), grid=grid, pool=2, batch=3)
+    expected = layer(x)
+    monkeypatch.setattr(images, "KEPT_BYTES", 1)
+    out = layer(x)
+    torch.testing.assert_close(out, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradients(layer, x, out), gradients(layer, x, expected), rtol=1e-10, atol=1e-10)

@@ -14,7 +14,8 @@ from layer_checks import (
 from recording import Recording
 
 from attnbench.mechanisms.swin import ShiftedWindowAttention as Swin
-from attnbench.mechanisms.swin import biased
+from attnbench.mechanisms.swin import biased, images
+from attnbench.mechanisms.swin.permuted import permuted
 from attnbench.mechanisms.swin.windows import WindowSide, arrange
 from attnbench.testing import CHECKS, check_mechanism
 
@@ -102,6 +103,32 @@ def test_gradients_do_not_depend_on_the_chunk(monkeypatch, chunk):
     expected = gradients(layer, x, layer(x))
     monkeypatch.setattr(biased, "CHUNK_SCORES", chunk)
     torch.testing.assert_close(gradients(layer, x, layer(x)), expected, rtol=1e-11, atol=1e-11)
+
+
+def test_rows_put_in_another_order_have_their_gradients_to_the_second():
+    x = torch.randn(5, 2, dtype=torch.float64, requires_grad=True)
+    order = torch.tensor([3, 0, 4, 1, 2], dtype=torch.int32)
+    inverse = order.argsort().int()
+    assert torch.equal(permuted(x, order, inverse), x[order])
+    assert torch.autograd.gradcheck(lambda rows: permuted(rows, order, inverse).square(), x)
+    assert torch.autograd.gradgradcheck(lambda rows: permuted(rows, order, inverse).square(), x)
+
+
+@pytest.mark.parametrize("layer", [PLAIN, SHIFTED])
+def test_outputs_and_gradients_do_not_depend_on_how_many_images_go_together(layer, monkeypatch):
+    swin, x = layer_and_map(site_of(7, 5, layer), batch=3)
+    expected = swin(x)
+    monkeypatch.setattr(images, "KEPT_BYTES", 2 * 7 * 5 * 3 * swin.site.dim * x.element_size())
+    with Recording() as recording:
+        out = swin(x)
+    assert recording.operators["native_layer_norm"] == 2
+    torch.testing.assert_close(out, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradients(swin, x, out), gradients(swin, x, expected), rtol=1e-10, atol=1e-10)
+
+
+def test_large_batches_make_no_block_that_is_given_back_to_the_system():
+    layer, x = random_layer_and_map(Swin, site_of(56, 56, PLAIN, dim=96, heads=3), batch=6, dtype=torch.float32)
+    assert recorded_forward(layer.requires_grad_(False), x.detach()).largest * 4 <= images.KEPT_BYTES
 
 
 def test_masks_do_not_grow_with_the_map():

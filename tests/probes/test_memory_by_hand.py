@@ -21,7 +21,7 @@ from attnbench.mechanisms.qna import QnA
 from attnbench.mechanisms.swin import ShiftedWindowAttention
 from attnbench.probes.memory import peak, saved_for_backward
 
-FLOAT, INDEX, FLAG = 4, 4, 1
+FLOAT, FLAG = 4, 1
 NUMBER = 8
 """A Python number that a product keeps for its gradient, as a tensor of one double: no saved tensor, yet live."""
 
@@ -156,15 +156,10 @@ def unfused_mhsa(of: Sizes) -> Count:
     return Count(saved=total(saved), inference=total(summing_values), training=total(through_softmax))
 
 
-def swin_indices(of: Sizes) -> Tensors:
-    return {"token of each place in a window": INDEX * of.site.tokens, "its inverse": INDEX * of.site.tokens}
-
-
 def fused_swin(of: Sizes) -> Count:
     area = 7 * 7
     bias = FLOAT * of.site.heads * area**2
     saved = {
-        **swin_indices(of),
         "mean and deviation of each token": 2 * of.per_token,
         "normed, by window": of.map,
         "queries, keys, values": 3 * of.map,
@@ -172,8 +167,6 @@ def fused_swin(of: Sizes) -> Count:
         "attended": of.map,
     }
     in_kernel = {
-        **swin_indices(of),
-        "normed, by window": of.map,
         "queries, keys, values": 3 * of.map,
         "bias": bias,
         "bias with mask": bias,
@@ -182,10 +175,10 @@ def fused_swin(of: Sizes) -> Count:
         "tiles": of.tiles(area) * 32 // 256,  # fewer than 192 queries are taken 32 rows at a time
     }
     windows = of.site.tokens // area
-    chunk = min(windows, 2**18 // (of.site.heads * area**2))  # windows differentiated at a time
+    chunk = min(windows, 2**17 // (of.site.heads * area**2))  # windows differentiated at a time
     part, scores = of.map * chunk // windows, of.scores(area) * chunk // windows
     differentiating = {
-        **without(saved, "attended", "its inverse"),
+        **without(saved, "attended"),
         "output and its gradient": 2 * of.map,
         "gradient of the projection": of.matrix + of.vector,
         "gradient of attended": of.map,
@@ -193,12 +186,10 @@ def fused_swin(of: Sizes) -> Count:
         "gradient of the bias": bias,
         "bias with mask": bias,
         "queries, keys, values of a chunk": 3 * part,
-        "its queries, scaled": part,
         "its gradient, head by head": part,
         "its probabilities": scores,
         "gradient of its scores": scores,
-        "gradient of its queries": part,
-        "the scale, as given and as float": NUMBER + FLOAT,
+        "gradient of the bias in it": bias,
     }
     return Count(saved=total(saved), inference=total(in_kernel), training=total(differentiating))
 
@@ -208,7 +199,6 @@ def unfused_swin(of: Sizes) -> Count:
     bias, scores = FLOAT * of.site.heads * area**2, of.scores(area)
     # Windows and heads are one axis of the products: queries, keys and values are copied for it.
     saved = {
-        **swin_indices(of),
         "mean and deviation of each token": 2 * of.per_token,
         "normed, by window": of.map,
         "queries, scaled": of.map,
@@ -218,8 +208,6 @@ def unfused_swin(of: Sizes) -> Count:
         "attended": of.map,
     }
     summing_values = {
-        **swin_indices(of),
-        "normed, by window": of.map,
         "queries, keys, values": 3 * of.map,
         "bias": bias,
         "scores": scores,

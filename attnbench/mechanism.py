@@ -156,6 +156,8 @@ class Mechanism(nn.Module, ABC):
     """Whether torch.export is claimed to take the layer."""
     trains: ClassVar[bool] = True
     """Whether the layer has a backward pass; one that has none is measured in inference alone."""
+    infers_only: ClassVar[tuple[str, ...]] = ()
+    """Values of ``backend`` whose layers have none, where the others have one."""
 
     added: ClassVar[Mapping[str, str | int | float | bool | None]] = {}
     """Options that came when runs had been kept, each with the value at which the layer is as it was before:

@@ -121,6 +121,8 @@ class MechanismSubject(Subject):
             return f"{cell.mechanism} has no backend {backend!r}; {has}"
         if cell.mode is Mode.TRAIN and not self.mechanism.trains:
             return "it only infers: trains is False"
+        if cell.mode is Mode.TRAIN and backend in self.mechanism.infers_only:
+            return f"backend {backend!r} only infers"
         if cell.scope is Scope.BACKBONE:
             reason = self._layers.why_no_backbone(SWIN_T_SIZED, cell.height, cell.width)
             if reason:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from attnbench.mechanism import Macs, Map, Mechanism, Site, option_defaults
 from attnbench.mechanisms.nat.lean import Heads, Packed, lean
 from attnbench.mechanisms.nat.neighbours import NeighbourSide, NeighbourTiles
+from attnbench.mechanisms.swin import flexed
 
-Backend: TypeAlias = Literal["lean", "unfolded"]
+Backend: TypeAlias = Literal["lean", "unfolded", "flex"]
 
 
 def sides(site: Site, window: int, dilation: int) -> tuple[NeighbourSide, NeighbourSide]:
@@ -63,6 +64,7 @@ class NeighborhoodAttention(Mechanism):
 
     paper = "Hassani et al., CVPR 2023, arXiv:2204.07143"
     reach = "local"
+    infers_only = ("flex",)
 
     queries: Tensor
     keys: Tensor
@@ -77,7 +79,8 @@ class NeighborhoodAttention(Mechanism):
             window: k, tokens along a side of a window, odd.
             dilation: tokens from one key to the next; less on a side that has not that many times k tokens.
             backend: ``lean`` for tiles of queries, a chunk at a time, ``unfolded`` for a copy of keys and values for
-                each neighbour; same output.
+                each neighbour, ``flex`` for FlexAttention, which only infers and is ``lean`` in float64 and in
+                exported graphs; same output.
 
         Raises:
             ValueError: the window is not odd, or the dilation is smaller than 1.
@@ -85,6 +88,10 @@ class NeighborhoodAttention(Mechanism):
         super().__init__(site)
         rows, columns = sides(site, window, dilation)
         self.area = rows.window * columns.window
+        self.around = flexed.Around(
+            side=(rows.length, columns.length), window=(rows.window, columns.window),
+            dilation=(rows.dilation, columns.dilation), inward=True,
+        )  # fmt: skip
         self.norm = nn.LayerNorm(site.dim)
         self.qkv = nn.Linear(site.dim, 3 * site.dim)
         self.proj = nn.Linear(site.dim, site.dim)
@@ -95,7 +102,7 @@ class NeighborhoodAttention(Mechanism):
             nn.init.zeros_(linear.bias)
         self.backend = backend
         with torch.device("cpu"):  # where the layer is built without memory, kinds of tiles are counted all the same
-            tiles = NeighbourTiles.of((rows, columns)) if backend == "lean" else None
+            tiles = NeighbourTiles.of((rows, columns)) if backend != "unfolded" else None
             indices = tiles.indices if tiles else _unfolded_indices(rows, columns)
         self.counts = list(tiles.counts) if tiles else []
         for name, index in indices.items():
@@ -104,9 +111,15 @@ class NeighborhoodAttention(Mechanism):
     def forward(self, x: Map) -> Map:
         """Return the attended map, (B, H, W, C) to (B, H, W, C), without the outer residual."""
         qkv = self.qkv(self.norm(x)).view(len(x), -1, 3, self.site.heads, self.site.head_dim)
-        attended = self._lean(qkv) if self.backend == "lean" else self._unfolded(qkv)
-        out: Map = self.proj(attended.reshape(x.shape))
+        attend = self._unfolded if self.backend == "unfolded" else self._lean
+        if self.backend == "flex" and flexed.may(qkv):
+            attend = self._flexed
+        out: Map = self.proj(attend(qkv).reshape(x.shape))
         return out
+
+    def _flexed(self, qkv: Packed) -> Heads:
+        attended = flexed.in_map(qkv.permute(2, 0, 3, 1, 4), self.table.to(qkv.dtype), self.around)
+        return attended.transpose(1, 2)
 
     def _lean(self, qkv: Packed) -> Heads:
         return lean(

@@ -9,7 +9,8 @@ from torch import nn
 
 from attnbench.mechanism import Macs, Map, Mechanism, Site
 from attnbench.mechanisms.sasa.lean import lean
-from attnbench.mechanisms.sasa.unfolded import unfolded
+from attnbench.mechanisms.sasa.unfolded import Bias, Heads, Packed, unfolded
+from attnbench.mechanisms.swin import flexed
 
 
 class StandAloneAttention(Mechanism):
@@ -55,21 +56,24 @@ class StandAloneAttention(Mechanism):
     paper = "Ramachandran et al., NeurIPS 2019, arXiv:1906.05909"
     undecayed = ("bias",)
     reach = "local"
+    infers_only = ("flex",)
 
-    def __init__(self, site: Site, *, window: int = 3, backend: Literal["unfolded", "lean"] = "lean") -> None:
+    def __init__(self, site: Site, *, window: int = 3, backend: Literal["unfolded", "lean", "flex"] = "lean") -> None:
         """Build the layer.
 
         Args:
             site: where the layer stands; the map may have any size.
             window: k, tokens along a side of a window, odd.
-            backend: ``unfolded`` for k^2 copies of keys and values, ``lean`` for a chunk at a time; same output.
+            backend: ``unfolded`` for k^2 copies of keys and values, ``lean`` for a chunk at a time, ``flex`` for
+                FlexAttention, which only infers and is ``lean`` in float64 and in exported graphs; same output.
 
         Raises:
             ValueError: the window is not odd.
         """
         super().__init__(site)
         check(window=window)
-        self.attend = lean if backend == "lean" else unfolded
+        self.attend = unfolded if backend == "unfolded" else lean
+        self.flexes = backend == "flex"
         self.norm = nn.LayerNorm(site.dim, eps=1e-6)
         self.qkv = nn.Linear(site.dim, 3 * site.dim, bias=False)
         self.bias = nn.Parameter(torch.zeros(site.heads, window, window))
@@ -80,8 +84,16 @@ class StandAloneAttention(Mechanism):
     def forward(self, x: Map) -> Map:
         """Return the attended map, (B, H, W, C) to (B, H, W, C), without the outer residual."""
         qkv = self.qkv(self.norm(x)).view(*x.shape[:3], 3, self.site.heads, self.site.head_dim)
-        attended: Map = self.proj(self.attend(qkv, self.bias.to(qkv.dtype)).flatten(3))
+        attend = self._flexed if self.flexes and flexed.may(qkv) else self.attend
+        attended: Map = self.proj(attend(qkv, self.bias.to(qkv.dtype)).flatten(3))
         return attended
+
+    def _flexed(self, qkv: Packed, bias: Bias) -> Heads:
+        """Attend by FlexAttention, to all tokens of the map at once."""
+        (height, width), window = qkv.shape[1:3], bias.shape[-1]
+        around = flexed.Around((height, width), (window, window), (1, 1), inward=False)
+        attended = flexed.in_map(qkv.flatten(1, 2).permute(2, 0, 3, 1, 4), bias, around)
+        return attended.transpose(1, 2).reshape(qkv[..., 0, :, :].shape)
 
     @classmethod
     def why_unsupported(cls, site: Site, *, window: int = 3, **options: Any) -> str | None:  # noqa: ANN401

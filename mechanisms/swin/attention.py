@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from attnbench.mechanism import Macs, Map, Mechanism, Site, option_defaults
-from attnbench.mechanisms.swin.biased import fused_by_kind, unfused_by_kind
+from attnbench.mechanisms.swin import flexed
+from attnbench.mechanisms.swin.biased import Attended, Packed, fused_by_kind, unfused_by_kind
 from attnbench.mechanisms.swin.images import some_at_a_time
 from attnbench.mechanisms.swin.permuted import Rows, permuted
 from attnbench.mechanisms.swin.windows import WindowSide, arrange
@@ -95,6 +96,7 @@ class ShiftedWindowAttention(Mechanism):
     paper = "Liu et al., ICCV 2021, arXiv:2103.14030"
     reach = "local"
     undecayed = ("table",)
+    infers_only = ("flex",)
 
     order: Tensor
     place: Tensor
@@ -107,7 +109,7 @@ class ShiftedWindowAttention(Mechanism):
         window: int = 7,
         shift: Shift = "cyclic",
         resolution_policy: Policy = "fixed",
-        backend: Literal["sdpa", "unfused"] = "sdpa",
+        backend: Literal["sdpa", "unfused", "flex"] = "sdpa",
     ) -> None:
         """Build the layer, initialised as Swin is.
 
@@ -118,13 +120,15 @@ class ShiftedWindowAttention(Mechanism):
                 borders, with the same output; ``none`` leaves it as it is.
             resolution_policy: ``fixed`` keeps the window; ``scaled`` multiplies it by image side / 224 on each side,
                 the image side being tokens x stride, rounded half up.
-            backend: ``sdpa`` for torch's fused attention, ``unfused`` for its steps; same output.
+            backend: ``sdpa`` for torch's fused attention, ``unfused`` for its steps, ``flex`` for FlexAttention, which
+                only infers and is ``sdpa`` in float64 and in exported graphs; same output.
 
         Raises:
             ValueError: the window is smaller than 1.
         """
         super().__init__(site)
-        self.attend = fused_by_kind if backend == "sdpa" else unfused_by_kind
+        self.attend = unfused_by_kind if backend == "unfused" else fused_by_kind
+        self.flexes = backend == "flex"
         self.rows, self.columns = sides(site, window=window, shift=shift, resolution_policy=resolution_policy)
         self.area = self.rows.window * self.columns.window
         self.norm = nn.LayerNorm(site.dim)
@@ -194,8 +198,17 @@ class ShiftedWindowAttention(Mechanism):
     def _attend(self, qkv: Float[Tensor, "tokens qkv_dim"], batch: int) -> Rows:
         """Attend within the windows of each kind."""
         packed = qkv.view(-1, self.area, 3, self.site.heads, self.site.head_dim)
+        if self.flexes and flexed.may(packed):
+            return self._flexed(packed, batch).flatten(0, 1)
         attended: Tensor = self.attend(packed, self._bias(), self.masks, [count * batch for count in self.counts])
         return attended.flatten(0, 1)
+
+    def _flexed(self, packed: Packed, batch: int) -> Attended:
+        """Attend within all windows at once, whatever their kind."""
+        kinds = [torch.full((windows * batch,), kind, device=packed.device) for kind, windows in enumerate(self.counts)]
+        bias = (self._bias() + self.masks[:, None]).to(packed.dtype)
+        attended = flexed.in_windows(packed.permute(2, 0, 3, 1, 4), bias, torch.cat(kinds))
+        return attended.transpose(1, 2).flatten(2)
 
     def _bias(self) -> Float[Tensor, "heads area area"]:
         """Return the table's entry for the offset from every token of a window to every other.

@@ -215,6 +215,19 @@ class HasOtherBackend(Sound):
         return self.scale * super().forward(x)
 
 
+class InfersOtherwise(Sound):
+    """What only infers is another layer where it is called, which is not in float64."""
+
+    infers_only = ("quick",)
+
+    def __init__(self, site: Site, *, backend: Literal["plain", "quick"] = "plain") -> None:
+        super().__init__(site)
+        self.quick = backend == "quick"
+
+    def forward(self, x: Map) -> Map:
+        return super().forward(x) * (1.001 if self.quick and x.dtype is torch.float32 else 1)
+
+
 class CountsWrong(Sound):
     @classmethod
     def macs(cls, site: Site, **options: Any) -> Macs:
@@ -417,6 +430,7 @@ BROKEN = {
     DetachesTheMean: "gradients-right",
     Overflows: "half-precision",
     HasOtherBackend: "backends",
+    InfersOtherwise: "backends",
     CountsWrong: "macs",
     CountsHalves: "macs",
     ClaimsToBeLocal: "reach",

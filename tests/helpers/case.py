@@ -98,9 +98,10 @@ class Case:
 
     @property
     def backends(self) -> tuple[str, ...]:
-        """The values of the option of that name, if there is one."""
+        """The values of the option of that name that train, if there is one; others have tests of their own."""
         option = inspect.signature(self.mechanism, eval_str=True).parameters.get("backend")
-        return () if option is None else option.annotation.__args__
+        given = () if option is None else option.annotation.__args__
+        return tuple(name for name in given if name not in self.mechanism.infers_only)
 
     def with_backends(self, places: Iterable[Place]) -> list[Place]:
         """Return each place once for each backend, where there are such."""

@@ -84,45 +84,40 @@ def in_map(qkv: Packed, table: Float[Tensor, "heads down across"], around: Aroun
     return attended
 
 
-def _flex(*arguments: Any, **options: Any) -> Tensor:  # noqa: ANN401
-    from torch.nn.attention.flex_attention import flex_attention  # noqa: PLC0415 - slow to import
-
-    found: Tensor = flex_attention(*arguments, **options)
-    return found
-
-
 def _own(call: Callable[..., Tensor]) -> Compiled:
     """Compile a function with a code object of its own: torch keeps few kernels for one, and then none are compiled."""
-    code = call.__code__.replace(co_name=f"{call.__name__}_{next(_numbers)}")
+    code = call.__code__.replace(co_name=f"attend_{next(_numbers)}")
     return torch.compile(FunctionType(code, globals(), closure=call.__closure__), dynamic=False, fullgraph=True)
+
+
+def _windows_kernel_of(flex: Compiled) -> Compiled:
+    return lambda q, k, v, bias, kind: flex(q, k, v, score_mod=lambda score, b, h, i, j: score + bias[kind[b], h, i, j])
+
+
+def _around_kernel_of(flex: Compiled, around: Around, rows: int, columns: int) -> Compiled:
+    width, (down, across) = around.side[1], around.dilation
+    return lambda q, k, v, table, mask: flex(
+        q, k, v, block_mask=mask,
+        score_mod=lambda score, _b, h, i, j: score + table[
+            h,
+            ((j // width - i // width) // down + rows // 2).clamp(0, rows - 1),
+            ((j % width - i % width) // across + columns // 2).clamp(0, columns - 1),
+        ],
+    )  # fmt: skip
 
 
 @lru_cache(MOST_KEPT)
 def _windows_kernel(*_of: object) -> Compiled:
-    def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, kind: Tensor) -> Tensor:
-        def biased(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
-            return score + bias[kind[b], h, i, j]
+    from torch.nn.attention.flex_attention import flex_attention  # noqa: PLC0415 - slow to import
 
-        return _flex(q, k, v, score_mod=biased)
-
-    return _own(attend)
+    return _own(_windows_kernel_of(flex_attention))
 
 
 @lru_cache(MOST_KEPT)
-def _around_kernel(around: Around, *_of: object) -> Compiled:
-    width, (down, across) = around.side[1], around.dilation
+def _around_kernel(around: Around, rows: int, columns: int, *_of: object) -> Compiled:
+    from torch.nn.attention.flex_attention import flex_attention  # noqa: PLC0415 - slow to import
 
-    def attend(q: Tensor, k: Tensor, v: Tensor, table: Tensor, mask: Any) -> Tensor:  # noqa: ANN401 - slow to import
-        rows, columns = table.shape[1:]
-
-        def biased(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:  # noqa: ARG001
-            row = (j // width - i // width) // down + rows // 2
-            column = (j % width - i % width) // across + columns // 2
-            return score + table[h, row.clamp(0, rows - 1), column.clamp(0, columns - 1)]
-
-        return _flex(q, k, v, score_mod=biased, block_mask=mask)
-
-    return _own(attend)
+    return _own(_around_kernel_of(flex_attention, around, rows, columns))
 
 
 @lru_cache(MOST_KEPT)
@@ -170,7 +165,7 @@ def _around(  # noqa: PLR0917 - as torch calls it
 ) -> Tensor:  # fmt: skip
     (height, width), (rows, columns), (down, across) = side, window, dilation
     around = Around((height, width), (rows, columns), (down, across), inward)
-    kernel = _around_kernel(around, *_shape(q), tuple(table.shape))
+    kernel = _around_kernel(around, *table.shape[1:], *_shape(q))
     return kernel(q, k, v, table, _blocks(around, q.device))
 
 

@@ -64,19 +64,18 @@ def test_flex_attention_gives_what_the_layer_gives(mechanism: type[Mechanism], s
 def test_half_precision_is_near_and_new_weights_and_inputs_need_no_new_kernel() -> None:
     site = site_of(9, 7, 1)
     flex, plain = layers(ShiftedWindowAttention, site, window=3)
+    flex = flex.bfloat16()
+    kept = 0
     with torch.inference_mode():
         for seed in range(2):
             torch.manual_seed(seed)
-            for one in (flex, plain):
-                torch.manual_seed(seed)
-                torch.nn.init.normal_(one.table)
+            plain.table.normal_()
+            flex.table.copy_(plain.table)
             x = torch.randn(2, 9, 7, 8)
-            exact = plain.float()(x)
-            found = flex.bfloat16()(x.bfloat16()).float()
+            exact, found = plain(x), flex(x.bfloat16()).float()
             assert float((found - exact).abs().max()) < 0.05 * float(exact.abs().max())
-            if seed == 0:
-                kept = flexed._windows_kernel.cache_info()
-    assert flexed._windows_kernel.cache_info().misses == kept.misses
+            kept = kept or flexed._windows_kernel.cache_info().misses
+    assert flexed._windows_kernel.cache_info().misses == kept
 
 
 @pytest.mark.parametrize(("mechanism", "site", "options"), CASES, ids=NAMES)

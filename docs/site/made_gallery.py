@@ -33,11 +33,13 @@ def kept(results: Path) -> list[Path]:
 
 def pages(results: Path) -> Mapping[str, MadePage]:
     """Return the files of the gallery by their names on the site: pages, pictures, tables, report.html."""
-    claims = results / "claims.md"
-    made = {"gallery/claims.md": MadePage(source=claims, content=claims.read_text(encoding="utf-8"))}
-    for path in sorted(results.glob("reference/claims-*/plots/*.png")):
-        name = f"gallery/{path.relative_to(results / 'reference').as_posix()}"
-        made[name] = MadePage(source=path, content=path.read_bytes())
+    made = dict[str, MadePage]()
+    for name in ("claims.md", "accuracy.md"):
+        page = results / name
+        made[f"gallery/{name}"] = MadePage(source=page, content=page.read_text(encoding="utf-8"))
+    for root, pictures in ((results / "reference", "claims-*/plots/*.png"), (results, "tasks/plots/*.png")):
+        for path in sorted(root.glob(pictures)):
+            made[f"gallery/{path.relative_to(root).as_posix()}"] = MadePage(source=path, content=path.read_bytes())
     for folder in kept(results):
         made |= _reported(folder)
     return made

@@ -8,7 +8,13 @@ from commands_in_docs import PAGES, ROOT
 
 _FENCED = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
-ALL = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "results" / "README.md", ROOT / "results" / "claims.md"]
+ALL = [
+    *PAGES,
+    ROOT / "CHANGELOG.md",
+    ROOT / "results" / "README.md",
+    ROOT / "results" / "claims.md",
+    ROOT / "results" / "accuracy.md",
+]
 
 
 def prose(page: Path) -> str:

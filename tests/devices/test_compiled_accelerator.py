@@ -17,6 +17,7 @@ from attnbench.devices.clock import EVENTS, HOST
 from attnbench.record import Record, Status
 from attnbench.selfcheck import kept
 
+pytestmark = pytest.mark.timeout(900)  # all that is tried on it is compiled and tried before the first test
 SMALL = ["--res", "64", "--scope", "layer", "--dim", "16", "--heads", "2", "--depth", "1", "--threads", "1"]
 LOST = '''
 import torch

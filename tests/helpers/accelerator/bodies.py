@@ -15,9 +15,7 @@ from torch import Tensor
 from attnbench import devices
 from attnbench.devices import events
 from attnbench.devices.clock import EVENTS, HOST, WaitingTimer
-from attnbench.probes.latency import TimingSettings
 from attnbench.probes.memory import peak
-from attnbench.probes.twins import Twins
 from attnbench.selfcheck import engine
 from attnbench.worker.events import outcome
 
@@ -80,33 +78,6 @@ def a_timer_that_does_not_wait_is_found(device: str) -> None:
     assert torch.fake.waits() == before + 2, "before a sample, and until it is done"
 
 
-def a_self_check_whose_timer_does_not_wait_fails(device: str) -> None:
-    x, on = heads(device), devices.of(device)
-
-    def once() -> Tensor:
-        return x + 1
-
-    def twice() -> None:
-        once()
-        once()
-
-    twins = Twins(once=once, again=once, twice=twice, wait=on.synchronize, flush=lambda: None, description="a sum")
-    accounted = {}
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(engine, "_SETTINGS", TimingSettings(max_time_s=0.3, warmup_s=0.01, warmup_max_s=0.05))
-        patched.setattr(engine, "_OTHERS_S", 0.01)
-        torch.fake.cost(0.02)
-        try:
-            for name, waiter in (("waits", on._waiter()), ("does not", lambda: None)):
-                found = engine.run(repeats=1, device=device, twins=twins, timer=WaitingTimer(waiter))
-                accounted[name] = [trial.accounted for trial in found.trials]
-            (bar,) = (bar for bar in found.bars if bar.demand.startswith("time"))
-            assert not bar.passed, bar
-        finally:
-            torch.fake.cost(0)
-    assert max(accounted["does not"]) < 0.3 < min(accounted["waits"]), accounted
-
-
 def events_that_lie_are_not_used(device: str) -> None:
     x = heads(device)
     on = devices.of(device)
@@ -152,7 +123,6 @@ ANY: tuple[Callable[[str], None], ...] = (
 FAKE: tuple[Callable[[str], None], ...] = (
     a_call_takes_what_its_operators_cost,
     a_timer_that_does_not_wait_is_found,
-    a_self_check_whose_timer_does_not_wait_fails,
     events_that_lie_are_not_used,
     a_type_that_it_lacks_is_unsupported,
     a_device_that_is_lost_is_known_to_be,

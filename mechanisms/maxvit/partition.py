@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from attnbench.mechanisms.swin.permuted import permuted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,18 +93,4 @@ def rearranged(
     x: Float[Tensor, "batch tokens dim"], order: Int[Tensor, " tokens"], inverse: Int[Tensor, " tokens"]
 ) -> Float[Tensor, "batch tokens dim"]:
     """Return tokens in another order, given as the index of each and its inverse."""
-    return _Rearranged.apply(x, order, inverse)  # type: ignore[no-any-return]
-
-
-class _Rearranged(torch.autograd.Function):
-    """The gradient of index_select adds into zeros token by token; of an order, it is the inverse order."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:  # noqa: ANN401 - torch leaves it untyped
-        ctx.save_for_backward(order, inverse)
-        return x.index_select(1, order)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
-        order, inverse = ctx.saved_tensors
-        return rearranged(grad, inverse, order), None, None
+    return permuted(x, order, inverse, axis=1)

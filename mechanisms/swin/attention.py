@@ -13,11 +13,12 @@ from attnbench.mechanism import Macs, Map, Mechanism, Site, option_defaults
 from attnbench.mechanisms.swin import flexed
 from attnbench.mechanisms.swin.biased import Attended, Packed, fused_by_kind, unfused_by_kind
 from attnbench.mechanisms.swin.images import some_at_a_time
-from attnbench.mechanisms.swin.permuted import Rows, permuted
+from attnbench.mechanisms.swin.permuted import permuted
 from attnbench.mechanisms.swin.windows import WindowSide, arrange
 
 Policy = Literal["fixed", "scaled"]
 Shift = Literal["cyclic", "padded", "none"]
+Rows: TypeAlias = Float[Tensor, "tokens dim"]
 Places: TypeAlias = Float[Tensor, "batch rows columns dim"]
 """A map with what is padded and filled around it."""
 

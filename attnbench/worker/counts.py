@@ -22,8 +22,10 @@ def count(asked: subject.Subject) -> dict[str, Value]:
     per = asked.layers
     counts = flops.count(asked.on_meta)
     closed = asked.closed_form()
+    left_out = counts.uncounted
     if closed and _is_own_operator_vouched_for(asked, closed[0], counts):
         counts = replace(counts, unseen={name: each for name, each in counts.unseen.items() if isfinite(each)})
+        left_out = tuple(name for name in left_out if name in counts.unseen)
     macs, attention = multiply_adds(closed, counts)
     params, work = _work(asked, macs or 0, counts.output_bytes)
     return {
@@ -38,7 +40,7 @@ def count(asked: subject.Subject) -> dict[str, Value]:
         "activations": _each(counts.activations, per),
         "macs_least": min(counts.macs_least, macs or 0) // per,
         "macs_remark": counts.remark or None,
-        "uncounted_ops": " ".join(counts.uncounted) or None,
+        "uncounted_ops": " ".join(left_out) or None,
         "macs_doubt": doubt(closed[0] if closed else None, macs, counts) or None,
         "adaptation": asked.adaptation() or None,
         "bytes_lower_bound": None if asked.cell.dtype == INT8 else roofline.bytes_lower_bound(work) // per,

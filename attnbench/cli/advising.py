@@ -60,8 +60,8 @@ def advise(  # noqa: PLR0917 - click passes options by name
 ) -> None:
     """Say from the runs in FOLDERS which mechanism is the best that keeps the limits, the runner-up, and how sure.
 
-    Between resolutions that were measured, figures are read off the curve, and said to be. Exit status 1 where none
-    fits.
+    A latency is the median of its calls. Between resolutions that were measured, figures are read off the curve, and
+    said to be. Exit status 1 where none fits.
     """
     from attnbench.advice import plain, words  # noqa: PLC0415 - pandas
     from attnbench.advice.choice import advise as answer  # noqa: PLC0415

@@ -2,9 +2,11 @@
 
     python tests/benchmarks/gate.py --runs 50 [--load]
 
-A layer does 40 products a call in base, and 40, 42, 44 or 48 in head: work added of 0, 5, 10 and 20 %. Each run takes
-blocks until they are enough, as a comparison does, in the process that a comparison has. Ten runs share one, which
-spares the counts and checks of a cell nine times; all blocks are built anew.
+A layer does 160 products a call in base, and 160, 168, 176 or 192 in head: work added of 0, 5, 10 and 20 %. A part of a
+call does not grow with its work, so that the ratio of times is a little nearer to 1 than that of work: what an interval
+is to hold is the mean of the ratios that all other runs found, and without work added 1. Each run takes blocks until
+they are enough, as a comparison does, in the process that a comparison has. Ten runs share one, which spares the counts
+and checks of a cell nine times; all blocks are built anew.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import geometric_mean
 
 from attnbench.compare.blocks import detectable, ratio_of_blocks
 from attnbench.compare.together import Together
@@ -27,7 +30,7 @@ from attnbench.probes.load import one_core_busy
 from attnbench.record import Cell, Scope
 from attnbench.runs.job import Assignment, Settings
 
-UNITS = 40
+UNITS = 160
 ADDED = (0.0, 0.05, 0.10, 0.20)
 _A_PROCESS = 10
 LAYER = """
@@ -106,18 +109,23 @@ def _of_a_process(top: Path, count: int, max_time_s: float) -> Iterator[Run]:
             )
 
 
+def _mean(found: list[Run]) -> float:
+    return geometric_mean(run.ratio.value for run in found)
+
+
 def summary(found: list[Run], *, added: float) -> str:
     """Return a line: what was said, how often the interval held the truth, and how wide it was."""
     said = {outcome: sum(run.outcome is outcome for run in found) for outcome in Outcome}
-    truth = round(UNITS * (1 + added)) / UNITS
-    covered = sum(run.ratio.low <= truth <= run.ratio.high for run in found)
+    others = [1.0 if not added else _mean(found[:place] + found[place + 1 :]) for place in range(len(found))]
+    covered = sum(run.ratio.low <= truth <= run.ratio.high for run, truth in zip(found, others, strict=True))
     widths, least = (sorted(values)[len(found) // 2] for values in
                      ([run.ratio.half_width for run in found], [run.detectable for run in found]))  # fmt: skip
     blocks_each, seconds_each = (sum(values) / len(found) for values in
                                  ([run.blocks for run in found], [run.seconds for run in found]))  # fmt: skip
     return (
         f"{added:4.0%} added: {', '.join(f'{count} {outcome}' for outcome, count in said.items() if count)}; "
-        f"{covered} of {len(found)} intervals hold {truth:.2f}; half-width {widths:.1%}, finds {least:.1%} (medians); "
+        f"{covered} of {len(found)} intervals hold {f'the mean, {_mean(found):.4f}' if added else '1'}; "
+        f"half-width {widths:.2%}, finds {least:.1%} (medians); "
         f"{blocks_each:.0f} blocks and {seconds_each:.0f} s each"
     )
 

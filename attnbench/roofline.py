@@ -24,7 +24,7 @@ from enum import StrEnum
 from typing import Any
 
 from attnbench.reading import structured
-from attnbench.record import Mode, Value
+from attnbench.record import Mode, Record, Value
 
 LEAST_UNCERTAINTY = 0.25
 """Of a rate of products, as a fraction, whatever its samples say: a processor's clock moves by as much."""
@@ -168,6 +168,21 @@ def bound_of_counts(macs: float, least: int, *, dtype: str, limits: MachineLimit
     compute_s, memory_s = macs / limits.rate(dtype), least / limits.bytes_per_s
     by = BoundBy.COMPUTE if compute_s >= memory_s else BoundBy.BANDWIDTH
     return Bound(latency_s=max(compute_s, memory_s), by=by, bytes_lower_bound=least)
+
+
+def of_row(record: Record, limits: MachineLimits) -> dict[str, Value]:
+    """Return the metrics of a timed row that follow from a machine's limits, from its counts and its latency.
+
+    Raises:
+        KeyError: the row lacks one of these, or the limits its dtype.
+        TypeError: one of them is not a number.
+        ZeroDivisionError: a rate or the latency is 0.
+    """
+    cell = record.cell
+    macs, least, median = (record.metrics[name] for name in ("macs", "bytes_lower_bound", "latency_median_s"))
+    work = macs_per_call(macs, batch=cell.batch, mode=cell.mode)  # type: ignore[arg-type]
+    found = bound_of_counts(work, least, dtype=cell.products, limits=limits)  # type: ignore[arg-type]
+    return found.metrics(median)  # type: ignore[arg-type]
 
 
 def macs_per_call(macs: float, *, batch: int, mode: Mode) -> float:

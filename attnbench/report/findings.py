@@ -10,12 +10,14 @@ from pathlib import Path
 import pandas as pd
 
 from attnbench.record import Record
+from attnbench.report.bounds import at_roofs
 from attnbench.report.comparison import accuracy_conditions, constants, prepared
 from attnbench.report.crossover import Crossover, crossovers
 from attnbench.report.environments import Lines, describe_all
 from attnbench.report.page.blocks import Book
 from attnbench.report.rows import rows as rows_of
 from attnbench.report.sheet import book
+from attnbench.roofline import MachineLimits
 from attnbench.selfcheck import kept
 
 
@@ -37,7 +39,12 @@ class Findings:
 
     @classmethod
     def of(
-        cls, records: Sequence[Record], folders: Iterable[Path] = (), *, machines: Mapping[str, str] | None = None
+        cls,
+        records: Sequence[Record],
+        folders: Iterable[Path] = (),
+        *,
+        machines: Mapping[str, str] | None = None,
+        limits: Mapping[str, MachineLimits] | None = None,
     ) -> Findings:
         """Return what is to be reported of records.
 
@@ -45,10 +52,11 @@ class Findings:
             records: rows.
             folders: of the runs that they come from, in which self-checks are kept.
             machines: what speaks against the machine of a run's rows, by the run.
+            limits: the highest known of the machines, by ``environment_id``; a row of none is bounded as it was kept.
         """
         environments = describe_all(record.environment for record in records)
         selfchecks = kept.said(records, folders)
-        rows = rows_of(records)
+        rows = rows_of(at_roofs(records, limits) if limits else records)
         rows["machine_remark"] = rows["run_id"].map(dict(machines or {}))
         return cls(rows=prepared(rows), environments=environments, selfchecks=selfchecks)
 

@@ -1,8 +1,8 @@
 """The machine's limits of a run: measured for each environment, in a child, while nothing else runs.
 
 Before a run once, for all of its rows: ``limits.json`` of its folder, by environment id. Once more when it has ended,
-since a machine that was busy before may have been fast meanwhile: ``limits_after.json``. Roofs are drawn at the higher
-of both; what rows were bounded by stays as it is. ``attnbench.worker.limits`` is the child.
+since a machine that was busy before may have been fast meanwhile: ``limits_after.json``. Reports go by the higher of
+both; what a row was bounded by when it was written stays in it. ``attnbench.worker.limits`` is the child.
 """
 
 from __future__ import annotations

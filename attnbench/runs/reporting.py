@@ -76,8 +76,9 @@ def make_report(folders: Sequence[Path], *, out: Path, console: Console, command
     records = tuple(each.record for each in placed)
     found = _asked(folders)
     within = [part for folder in folders for part in (parts.of(folder) if folder.is_dir() else [folder])]
-    findings = Findings.of(records, dict.fromkeys([*folders, *within]), machines=peers.remarks(proofs.proven(placed)))
     limits = {key: limit for part in within for key, limit in machine_limits.roofs(part).items()}
+    machines = peers.remarks(proofs.proven(placed))
+    findings = Findings.of(records, dict.fromkeys([*folders, *within]), machines=machines, limits=limits)
     left = [planned_units(folder) for folder in folders if parts.is_shared(folder)]
     open_units = [words for each in left for words in each.lacking.values()]
     shown = found if found.commands else Asked(by_command={command: found.cells})

@@ -92,10 +92,10 @@ def run(
         idle_within_s=idle_within_s,
     )
     if outcome.records:
-        findings = Findings.of(outcome.records, [folder])
+        limits = machine_limits.roofs(folder)
+        findings = Findings.of(outcome.records, [folder], limits=limits)
         written = reporting.Written()
         if not outcome.interrupted:
-            limits = machine_limits.roofs(folder)
             written = reporting.write(findings, folder, limits, Asked(by_command={command: {}}))
         reporting.show(findings, console)
         reporting.name(written, folder, console)

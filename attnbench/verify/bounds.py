@@ -12,7 +12,7 @@ from attnbench.record import SEALED
 from attnbench.roofline import MachineLimits
 from attnbench.runs.limits import AFTER, LIMITS, KeptLimits
 from attnbench.verify.finding import Place, Tally
-from attnbench.verify.kept import TIMED, KeptLine, KeptRun
+from attnbench.verify.kept import KeptLine, KeptRun
 
 _BOUND = "latency_bound_s"
 _FILE = Place(file=LIMITS)
@@ -62,14 +62,10 @@ def _limits_of(line: KeptLine, in_file: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _bound(line: KeptLine, limits: Mapping[str, Any], tally: Tally) -> None:
-    record, place = line.record, line.place
-    metrics, cell = record.metrics, record.cell
+    metrics, cell, place = line.record.metrics, line.record.cell, line.place
     try:
         machine = MachineLimits.from_dict(limits)
-        macs, least, median = (metrics[name] for name in ("macs", "bytes_lower_bound", TIMED))
-        work = roofline.macs_per_call(macs, batch=cell.batch, mode=cell.mode)  # type: ignore[arg-type]
-        found = roofline.bound_of_counts(work, least, dtype=cell.products, limits=machine)  # type: ignore[arg-type]
-        expected = found.metrics(median)  # type: ignore[arg-type]
+        expected = roofline.of_row(line.record, machine)
     except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         tally.wrong(place, _BOUND, kept=metrics[_BOUND], found=f"limits, multiply-adds and bytes of its row: {error}")
         return

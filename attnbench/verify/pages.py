@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from attnbench.report.document import document
 from attnbench.report.findings import Findings
 from attnbench.report.page.markdown import markdown
 from attnbench.report.spreadsheet import write_csv
+from attnbench.runs.limits import roofs
 from attnbench.store import asked
 from attnbench.verify.finding import Place, Tally
 from attnbench.verify.kept import KeptRun
@@ -54,7 +56,9 @@ def check(kept: KeptRun, tally: Tally) -> None:
 
 
 def _make(kept: KeptRun, folder: Path) -> None:
-    findings = Findings.of(kept.records, [kept.folder])
+    with warnings.catch_warnings(action="ignore"):  # limits that cannot be read are a finding elsewhere
+        limits = roofs(kept.folder)
+    findings = Findings.of(kept.records, [kept.folder], limits=limits)
     write_csv(findings.rows, folder / ROWS)
     standings.write_csv(findings.crossovers, folder / CROSSOVERS)
     try:

@@ -17,6 +17,7 @@ from attnbench.runtimes.runtime import CannotRunError
 NEEDS = ("onnx", "onnxscript")
 """What torch's exporter needs besides torch."""
 WHOLE = "ONNX, whole"
+FILE = "model.onnx"
 _NO_OPERATOR = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'(?:, overload='(\w+)')?\)>")
 _MOST = 300
 """Characters of what torch says that are kept."""
@@ -35,7 +36,7 @@ def write(model: nn.Module, x: Tensor, folder: Path) -> Path:
     Raises:
         CannotRunError: it cannot be exported whole; the message names the operator that stops it where there is one.
     """
-    path = folder / "model.onnx"
+    path = folder / FILE
     try:
         with quietly(), torch.no_grad():
             program = torch.onnx.export(model, (x,), dynamo=True, verbose=False)

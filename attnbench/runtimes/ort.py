@@ -17,6 +17,7 @@ from attnbench.axes import INT8
 from attnbench.child.scratch import scratch
 from attnbench.record import Cell
 from attnbench.runtimes import onnx, ort_int8
+from attnbench.runtimes.exports import Export, exported
 from attnbench.runtimes.runtime import WARM_UP, Forward, Prepared, Runtime, Spent, blamed_on
 
 _KERNEL, _US = "_kernel_time", 1e-6
@@ -35,23 +36,19 @@ class OnnxRuntime(Runtime):
 
     def prepare(self, model: nn.Module, x: Tensor, *, cell: Cell) -> Prepared:
         """Export a module and open a session with it."""
-        with scratch() as folder:
-            path = onnx.write(model, x, folder)
-            with blamed_on("ONNX Runtime does not take it"):
-                watched = _Watched() if self.watches else None
-                session = _session(path, cell.threads, watched)
+        with exported(model, x, cell=cell, kept=self.exports) as export, blamed_on("ONNX Runtime does not take it"):
+            watched = _Watched() if self.watches else None
+            session = _session(export.path, cell.threads, watched)
         remark = "" if cell.dtype == "float32" else f"{cell.dtype} where it has a kernel of that type, else float32"
-        return _taken_over(session, remark, watched)
+        return _taken_over(session, remark, watched, export)
 
     def quantize(self, model: nn.Module, x: Tensor, *, cell: Cell, samples: Sequence[Tensor]) -> Prepared:
         """Export a module, quantise the graph, and open a session with that."""
-        with scratch() as folder:
-            path = onnx.write(model, x, folder)
-            with blamed_on("ONNX Runtime does not quantise it"):
-                quantized = ort_int8.write(path, samples)
-                watched = _Watched() if self.watches else None
-                session = _session(quantized.path, cell.threads, watched, left_out=quantized.left_out)
-        return _taken_over(session, quantized.said, watched)
+        with exported(model, x, cell=cell, kept=self.exports) as export, blamed_on("ONNX Runtime does not quantise it"):
+            quantized = ort_int8.write(export.path, samples)
+            watched = _Watched() if self.watches else None
+            session = _session(quantized.path, cell.threads, watched, left_out=quantized.left_out)
+        return _taken_over(session, quantized.said, watched, export)
 
 
 class _Watched:
@@ -76,10 +73,10 @@ class _Watched:
         return Spent([(str(each["args"]["op_name"]), each["dur"] * _US) for each in ran], took_s)
 
 
-def _taken_over(session: Any, remark: str, watched: _Watched | None) -> Prepared:  # noqa: ANN401
+def _taken_over(session: Any, remark: str, watched: _Watched | None, export: Export) -> Prepared:  # noqa: ANN401
     forward = _forward(session)
     spent = partial(watched.spent, session, forward) if watched else None
-    return Prepared(forward=forward, export=onnx.WHOLE, remark=remark, spent=spent)
+    return Prepared(forward=forward, export=onnx.WHOLE, remark=remark, spent=spent, spared_s=export.spared_s)
 
 
 def _session(path: Path, threads: int, watched: _Watched | None, *, left_out: Sequence[str] = ()) -> Any:  # noqa: ANN401

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
@@ -61,6 +62,8 @@ class Prepared:
     spent: Callable[[Tensor, int], Spent] | None = None
     """Makes some calls, after ``WARM_UP`` that do not count, and returns what they spent their time on; None where the
     runtime does not tell, or was not asked to watch. Good for once."""
+    spared_s: float = 0.0
+    """Seconds that it once took to export what was taken from ``Runtime.exports``."""
 
 
 class Runtime(ABC):
@@ -77,6 +80,8 @@ class Runtime(ABC):
     watches: bool = False
     """Whether what it takes over is to tell what its calls spend their time on, which may make them slower. One that
     can gives ``Prepared`` its ``spent`` then; it is set before anything is taken over."""
+    exports: Path | None = None
+    """Where it may keep what it exports for whoever takes the same module over; None where nobody will."""
     name: ClassVar[str]
     extra: ClassVar[str]
     """What to install, as ``pip install`` takes it."""

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from attnbench.axes import INT8
-from attnbench.child.scratch import scratch
 from attnbench.record import Cell
 from attnbench.runtimes import onnx, vino_int8
+from attnbench.runtimes.exports import Export, exported
 from attnbench.runtimes.runtime import WARM_UP, CannotRunError, Forward, Prepared, Runtime, Spent, blamed_on
 
 _STOPS_AT = re.compile(r"While validating node '(?:\w+::)?(\w+)")
@@ -34,24 +34,21 @@ class OpenVino(Runtime):
 
     def prepare(self, model: nn.Module, x: Tensor, *, cell: Cell) -> Prepared:
         """Export a module and compile what it was exported to."""
-        with scratch() as folder:
-            path = onnx.write(model, x, folder)
-            with blamed_on("OpenVINO does not take it"):
-                request = _request(_read(path), cell, watches=self.watches)
-        return self._taken_over(request)
+        with exported(model, x, cell=cell, kept=self.exports) as export, blamed_on("OpenVINO does not take it"):
+            request = _request(_read(export.path), cell, watches=self.watches)
+        return self._taken_over(request, export)
 
     def quantize(self, model: nn.Module, x: Tensor, *, cell: Cell, samples: Sequence[Tensor]) -> Prepared:
         """Export a module, quantise what was exported, and compile that."""
-        with scratch() as folder:
-            path = onnx.write(model, x, folder)
-            with blamed_on("OpenVINO does not quantise it"):
-                quantized = vino_int8.quantized(_read(path), samples)
-                request = _request(quantized.graph, cell, watches=self.watches)
-        return self._taken_over(request, quantized.said)
+        with exported(model, x, cell=cell, kept=self.exports) as export, blamed_on("OpenVINO does not quantise it"):
+            quantized = vino_int8.quantized(_read(export.path), samples)
+            request = _request(quantized.graph, cell, watches=self.watches)
+        return self._taken_over(request, export, quantized.said)
 
-    def _taken_over(self, request: Any, remark: str = "") -> Prepared:  # noqa: ANN401 - the package is an extra
+    def _taken_over(self, request: Any, export: Export, remark: str = "") -> Prepared:  # noqa: ANN401 - the package is an extra
         spent = partial(_spent, request) if self.watches else None
-        return Prepared(forward=_forward(request), export=onnx.WHOLE, remark=remark, spent=spent)
+        forward = _forward(request)
+        return Prepared(forward=forward, export=onnx.WHOLE, remark=remark, spent=spent, spared_s=export.spared_s)
 
 
 def _read(path: Path) -> Any:  # noqa: ANN401

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,9 @@ def needed(cell: Cell) -> bool:
     return cell.runtime != runtimes.TORCH or cell.dtype == INT8
 
 
-def taken_over(cell: Cell, model: nn.Module, x: Tensor, *, watched: bool = False) -> Prepared:
+def taken_over(
+    cell: Cell, model: nn.Module, x: Tensor, *, watched: bool = False, exports: Path | None = None
+) -> Prepared:
     """Return what a cell's runtime makes of a module: the same each time for the same weights.
 
     Args:
@@ -38,12 +41,13 @@ def taken_over(cell: Cell, model: nn.Module, x: Tensor, *, watched: bool = False
         model: the module.
         x: its input.
         watched: whether it is to tell what its calls spend their time on.
+        exports: where to keep what is exported, and to look for it; None where it is to be exported now.
 
     Raises:
         CannotRunError: it cannot be exported, quantised or run.
     """
     runtime = runtimes.of(cell.runtime)()
-    runtime.watches = watched
+    runtime.watches, runtime.exports = watched, exports
     if cell.dtype != INT8:
         return runtime.prepare(model, x, cell=cell)
     filled, samples = calls.values(cell, x), []
@@ -53,7 +57,9 @@ def taken_over(cell: Cell, model: nn.Module, x: Tensor, *, watched: bool = False
     return runtime.quantize(model, x, cell=cell, samples=samples)
 
 
-def exported(cell: Cell, model: nn.Module, x: Tensor, learn: Learn, world: World) -> calls.Forward:
+def exported(
+    cell: Cell, model: nn.Module, x: Tensor, learn: Learn, world: World, *, exports: Path | None
+) -> calls.Forward:
     """Return what a runtime has made of a module, and say how far its answers are from torch's.
 
     Raises:
@@ -62,10 +68,10 @@ def exported(cell: Cell, model: nn.Module, x: Tensor, learn: Learn, world: World
     runtime, started = runtimes.of(cell.runtime), time.perf_counter()
     with world.worn():
         try:
-            prepared = taken_over(cell, model, x)
+            prepared = taken_over(cell, model, x, exports=exports)
         except CannotRunError as reason:
             raise Unmeasurable(Status.UNSUPPORTED, str(reason)) from None
-        export_s = time.perf_counter() - started
+        export_s = time.perf_counter() - started + prepared.spared_s
         apart = _apart(cell, model, prepared.forward, x)
     said = {"runtime_version": runtime.version(cell.dtype), "export": prepared.export or None}
     learn(PHASE, {**said, "export_s": export_s, "runtime_remark": prepared.remark or None})

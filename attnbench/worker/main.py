@@ -134,6 +134,7 @@ def _by_itself(
         house=compared,
         limits=limits,
         ahead=ahead,
+        exports=Path(job.evidence) / "exports" if job.evidence else None,
     )
     if assignment.cell.task is Task.COST:
         return ready

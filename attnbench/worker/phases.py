@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -42,6 +43,7 @@ def prepare(
     house: Surroundings | None = None,
     limits: Mapping[str, Any] | None = None,
     ahead: Foreseen | None = None,
+    exports: Path | None = None,
 ) -> Ready:
     """Take a cell through every phase before the timing.
 
@@ -55,6 +57,7 @@ def prepare(
         house: the process as it was before any plugin was loaded; None where none is, and nothing is compared.
         limits: the machine's, as they were measured before the run; None where they are not known.
         ahead: what a copy of the process has counted and estimated; None where that is to be done here.
+        exports: where exported modules are kept for the group's other cells and processes; None for nowhere.
 
     Raises:
         Unmeasurable: the cell's mechanism does not support it, it cannot be as fast as is asked, it would not fit into
@@ -64,7 +67,16 @@ def prepare(
     """
     with _kernel_of(assignment.cell):
         return _prepare(
-            index, assignment, settings, enter, learn, held_bytes=held_bytes, house=house, limits=limits, ahead=ahead
+            index,
+            assignment,
+            settings,
+            enter,
+            learn,
+            held_bytes=held_bytes,
+            house=house,
+            limits=limits,
+            ahead=ahead,
+            exports=exports,
         )
 
 
@@ -79,6 +91,7 @@ def _prepare(
     house: Surroundings | None,
     limits: Mapping[str, Any] | None,
     ahead: Foreseen | None,
+    exports: Path | None,
 ) -> Ready:
     cell, course = assignment.cell, _Course(assignment=assignment, enter=enter, learn=learn)
     # What a forward pass sets must not be set already when it is looked at: it would seem to set nothing.
@@ -102,7 +115,7 @@ def _prepare(
     forward: calls.Forward = model
     if exporting.needed(cell):
         enter(exporting.PHASE)
-        forward = exporting.exported(cell, model, x, learn, world)
+        forward = exporting.exported(cell, model, x, learn, world, exports=exports)
         if house:
             house.renew()  # what an exporter and a runtime set up in a process is not the plugin's doing
     if cell.compiled:

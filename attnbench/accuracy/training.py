@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -28,6 +29,9 @@ _AHEAD = 2
 """Batches that each process keeps ready, torch's own default."""
 _LOOKED_AT = 8
 """Batches among which one with an image that can be read is looked for, to know its size."""
+_START = "fork" if sys.platform == "linux" else None
+"""How processes that read ahead begin: with the images as they are here. Python 3.14 would send them instead, which
+takes a copy of all of them, and transforms that can be sent."""
 _OF_SHARED_MEMORY = 0.8
 """The part of what is free there that batches may take."""
 TOLD_EVERY_S = 1.0
@@ -237,7 +241,10 @@ def count(split: Split, *, size: int) -> Score:
 
 def loader(batches: Shuffled | InOrder, split: Split) -> DataLoader[Batch]:
     """Return what reads batches ahead, in as many processes as their split is worth and shared memory has room for."""
-    return DataLoader(batches, batch_size=None, num_workers=_readers(batches, split.processes))
+    readers = _readers(batches, split.processes)
+    return DataLoader(
+        batches, batch_size=None, num_workers=readers, multiprocessing_context=_START if readers else None
+    )
 
 
 def _readers(batches: Shuffled | InOrder, wished: int) -> int:

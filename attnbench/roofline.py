@@ -72,12 +72,17 @@ class MachineLimits:
         return macs / (self.rate(dtype) * (1 + max(LEAST_UNCERTAINTY, self.uncertainty.get(dtype, 0.0))))
 
     def or_higher(self, other: MachineLimits | None) -> MachineLimits:
-        """Return the higher of both rates for each that was measured."""
+        """Return the higher of both rates for each that was measured, with what is uncertain of that one."""
         if other is None:
             return self
-        names = self.macs_per_s.keys() | other.macs_per_s.keys()
-        rates = {name: max(each.macs_per_s.get(name, 0.0) for each in (self, other)) for name in sorted(names)}
-        return replace(self, macs_per_s=rates, bytes_per_s=max(self.bytes_per_s, other.bytes_per_s))
+        names = sorted(self.macs_per_s.keys() | other.macs_per_s.keys())
+        higher = {name: max((self, other), key=lambda each: each.macs_per_s.get(name, 0.0)) for name in names}
+        return replace(
+            self,
+            macs_per_s={name: each.macs_per_s[name] for name, each in higher.items()},
+            bytes_per_s=max(self.bytes_per_s, other.bytes_per_s),
+            uncertainty={name: each.uncertainty[name] for name, each in higher.items() if name in each.uncertainty},
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the limits for JSON."""

@@ -74,6 +74,18 @@ def test_a_dtype_that_was_not_measured_is_an_error() -> None:
         bound(replace(WORK, dtype="float64"), LIMITS)
 
 
+def test_of_two_measurements_the_higher_rate_counts_with_its_own_uncertainty() -> None:
+    one = replace(LIMITS, macs_per_s={"float32": 1e9, "float16": 3e9}, uncertainty={"float32": 0.3, "float16": 0.1})
+    other = replace(
+        LIMITS, macs_per_s={"float32": 2e9, "bfloat16": 4e9}, bytes_per_s=60e9, uncertainty={"float32": 0.2}
+    )
+    found = one.or_higher(other)
+    assert found.macs_per_s == {"bfloat16": 4e9, "float16": 3e9, "float32": 2e9}
+    assert found.bytes_per_s == 60e9
+    assert found.uncertainty == {"float16": 0.1, "float32": 0.2}
+    assert one.or_higher(None) is one
+
+
 def test_a_call_faster_than_its_bound_shows_a_share_above_one() -> None:
     found = bound(WORK, LIMITS).metrics(0.040)
     assert found == {

@@ -161,6 +161,13 @@ def test_the_spread_is_that_of_the_next_best_samples_of_the_fastest_kernel() -> 
     assert found.spread == pytest.approx(49)  # the slowest of the five that there are
 
 
+def test_two_samples_are_as_uncertain_as_they_differ() -> None:
+    clock = FakeClock()
+    found = limits.best([Kernel(clock.call(0.8, 1.0), 5_000)], timer=CpuTimer(clock), budget_s=1.0)
+    assert found.per_s == pytest.approx(5_000)
+    assert found.spread == pytest.approx(0.25)
+
+
 def test_limits_of_earlier_versions_have_no_uncertainty_and_are_read() -> None:
     fields = {"device": "cpu", "threads": 1, "macs_per_s": {"float32": 1e9}, "bytes_per_s": 1e9}
     assert MachineLimits.from_dict(fields).least_s(1.25e9, "float32") == pytest.approx(1.0)

@@ -245,7 +245,11 @@ def test_of_two_archives_in_one_file_the_one_is_read_that_was_checked(tmp_path):
     path = tmp_path / "checkpoint.pth"
     path.write_bytes(zipped(tmp_path / "first", 1.0) + zipped(tmp_path / "second", 2.0))
     assert torch.load(path, weights_only=True)["a"].tolist() == [1.0] * 4  # where Python's zipfile finds the second
-    assert read(path)["a"].tolist() == [2.0] * 4
+    try:
+        found = read(path)
+    except DataError:  # Python 3.14's zipfile takes no file that begins with something else
+        return
+    assert found["a"].tolist() == [2.0] * 4
 
 
 @pytest.mark.parametrize("kind", ["pth", "npz"])

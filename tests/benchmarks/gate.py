@@ -2,10 +2,10 @@
 
     python tests/benchmarks/gate.py --runs 50 [--load] [--cache cold]
 
-A layer does 160 products a call in base, and 160, 168, 176 or 192 in head: work added of 0, 5, 10 and 20 %. With warm
-caches each product takes as long as any other (``proportional.py`` beside this shows it), so that the ratio of times
-is known before anything is compared: that of work. From cold caches a call's first products take longer, which grows
-with no work, and the ratio of times is nearer to 1 than that of work.
+A layer does 80 products a call in base, and 80, 84, 88 or 96 in head: work added of 0, 5, 10 and 20 %. With warm
+caches each product takes as long as any other (``proportional.py`` beside this shows it), and a call takes a little
+beside them, which does not grow: its share is measured first, on calls of one product and of 80. So the ratio of times
+is known before anything is compared. From cold caches a call's first products take longer too.
 
 Each run takes blocks until they are enough, as a comparison does, in the process that a comparison has. Ten runs share
 one, which spares the counts and checks of a cell nine times; all blocks are built anew.
@@ -21,8 +21,9 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from statistics import geometric_mean
+from statistics import geometric_mean, quantiles
 
 from attnbench.axes import COLD, WARM
 from attnbench.compare.blocks import detectable, ratio_of_blocks
@@ -33,7 +34,7 @@ from attnbench.probes.load import one_core_busy
 from attnbench.record import Cell, Scope
 from attnbench.runs.job import Assignment, Settings
 
-UNITS = 160
+UNITS = 80
 ADDED = (0.0, 0.05, 0.10, 0.20)
 _A_PROCESS = 10
 LAYER = """
@@ -72,26 +73,43 @@ class Run:
         return judge(self.ratio, threshold=THRESHOLD)
 
 
+def _written(top: Path, name: str, units: int) -> None:
+    (top / name).mkdir()
+    (top / name / "known.py").write_text(LAYER.format(units=units))
+
+
+def fixed_share(cache: str, *, blocks: int = 24) -> float:
+    """Return the share of a call of base that is not its products, from calls of one product and of all."""
+    with tempfile.TemporaryDirectory() as folder:
+        _written(Path(folder), "base", 1)
+        _written(Path(folder), "head", UNITS)
+        with closing(_together(Path(folder), cache, max_time_s=10.0).blocks()) as timed:
+            found = list(islice(filter(None, timed), blocks))
+    one, all_of_them = (geometric_mean(quantiles(each, n=4)[0] for each in times) for times in
+                        ([block.base_ns for block in found], [block.head_ns for block in found]))  # fmt: skip
+    each_ns = (all_of_them - one) / (UNITS - 1)
+    return max(0.0, (one - each_ns) / all_of_them)
+
+
 def runs(count: int, *, added: float, load: bool, cache: str, max_time_s: float) -> list[Run]:
     """Compare a layer with itself with some work added, so many times."""
     found: list[Run] = []
     with tempfile.TemporaryDirectory() as folder, one_core_busy() if load else nullcontext():
         top = Path(folder)
         for name, units in (("base", UNITS), ("head", round(UNITS * (1 + added)))):
-            (top / name).mkdir()
-            (top / name / "known.py").write_text(LAYER.format(units=units))
+            _written(top, name, units)
         while len(found) < count:
             found += _of_a_process(top, min(_A_PROCESS, count - len(found)), cache, max_time_s)
     return found
 
 
-def _of_a_process(top: Path, count: int, cache: str, max_time_s: float) -> Iterator[Run]:
+def _together(top: Path, cache: str, max_time_s: float) -> Together:
     def assignment(name: str) -> Assignment:
         file = top / name / "known.py"
         size = {"scope": Scope.LAYER, "height": 64, "width": 64, "stage": 2, "dim": 192, "heads": 6, "depth": 1}
         return Assignment(cell=Cell(mechanism=f"{file}:Known", distribution="known.py 1", cache=cache, **size))
 
-    together = Together(
+    return Together(
         assignments=(assignment("base"), assignment("head")),
         repository=top / "head",
         tree=top / "base",
@@ -100,6 +118,10 @@ def _of_a_process(top: Path, count: int, cache: str, max_time_s: float) -> Itera
         watcher=lambda _: None,
         module="attnbench.compare.joint",
     )
+
+
+def _of_a_process(top: Path, count: int, cache: str, max_time_s: float) -> Iterator[Run]:
+    together = _together(top, cache, max_time_s)
     with closing(together.blocks()) as timed:
         for _ in range(count):
             began = time.monotonic()
@@ -116,12 +138,19 @@ def _mean(found: list[Run]) -> float:
     return geometric_mean(run.ratio.value for run in found)
 
 
-def summary(found: list[Run], *, added: float) -> str:
-    """Return a line: what was said, how often the interval held the truth, and how wide it was."""
+def summary(found: list[Run], *, added: float, fixed: float) -> str:
+    """Return a line: what was said, how often the interval held the truth, and how wide it was.
+
+    Args:
+        found: comparisons.
+        added: work in head, as a fraction of that in base.
+        fixed: share of a call that is no work.
+    """
     said = {outcome: sum(run.outcome is outcome for run in found) for outcome in Outcome}
     work = round(UNITS * (1 + added)) / UNITS
+    truth = 1 + (work - 1) * (1 - fixed)
     others = [_mean(found[:place] + found[place + 1 :]) if len(found) > 1 else work for place in range(len(found))]
-    of_work = sum(run.ratio.low <= work <= run.ratio.high for run in found)
+    of_truth = sum(run.ratio.low <= truth <= run.ratio.high for run in found)
     of_mean = sum(run.ratio.low <= mean <= run.ratio.high for run, mean in zip(found, others, strict=True))
     widths, least = (sorted(values)[len(found) // 2] for values in
                      ([run.ratio.half_width for run in found], [run.detectable for run in found]))  # fmt: skip
@@ -129,7 +158,7 @@ def summary(found: list[Run], *, added: float) -> str:
                                  ([run.blocks for run in found], [run.seconds for run in found]))  # fmt: skip
     return (
         f"{added:4.0%} added: {', '.join(f'{count} {outcome}' for outcome, count in said.items() if count)}; "
-        f"{of_work} of {len(found)} intervals hold {work:.2f}, {of_mean} the mean of the others, {_mean(found):.4f}; "
+        f"{of_truth} of {len(found)} intervals hold {truth:.4f}, {of_mean} the mean of the others, {_mean(found):.4f}; "
         f"half-width {widths:.2%}, finds {least:.1%} (medians); "
         f"{blocks_each:.0f} blocks and {seconds_each:.0f} s each"
     )
@@ -145,8 +174,10 @@ if __name__ == "__main__":
     asked = options.parse_args()
     loaded = "one core kept busy" if asked.load else "none kept busy"
     sys.stdout.write(f"{os.cpu_count()} cores, {loaded}, {asked.cache} caches, load before {os.getloadavg()[0]:.1f}\n")
+    fixed = fixed_share(asked.cache)
+    sys.stdout.write(f"{fixed:.2%} of a call is not its products\n")
     for share in asked.added:
         each = runs(asked.runs, added=share, load=asked.load, cache=asked.cache, max_time_s=asked.max_time)
         ratios = " ".join(f"{run.ratio.value:.3f} [{run.ratio.low:.3f}, {run.ratio.high:.3f}]" for run in each)
-        sys.stdout.write(f"{summary(each, added=share)}\n    {ratios}\n")
+        sys.stdout.write(f"{summary(each, added=share, fixed=fixed)}\n    {ratios}\n")
         sys.stdout.flush()

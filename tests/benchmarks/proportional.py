@@ -1,9 +1,9 @@
-"""Whether a call takes as long as its work: products from one to 192, with cold and with warm caches. No attnbench.
+"""Whether a call takes as long as its work: products from one to 160, with cold and with warm caches. No attnbench.
 
     python tests/benchmarks/proportional.py
 
 Prints the lower quartile of the time of a call, of a product in it, and the ratios of times that stand for 5, 10 and
-20 % of work added to 160 products, which ``gate.py`` adds.
+20 % of work added to 80 products, which ``gate.py`` adds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from collections.abc import Callable
 
 import torch
 
-COUNTS = (1, 2, 5, 10, 20, 40, 80, 160, 168, 176, 192)
+BASE = 80
+COUNTS = (1, 2, 5, 10, 20, 40, BASE, 84, 88, 96, 160)
 _ROUNDS = 300
 _OTHER = torch.ones(64 * 2**20 // 4)
 
@@ -45,12 +46,12 @@ def _main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     weight = torch.randn(192, 192) / 192**0.5
-    states = {"cold": lambda _: _OTHER.sum(), "warm": lambda x: products(x, weight, COUNTS[-1])}
+    states = {"cold": lambda _: _OTHER.sum(), "warm": lambda x: products(x, weight, BASE)}
     for name, before in states.items():
         found = timed_us(before, weight)
         sys.stdout.write(f"{name} caches\n products    a call     each\n")
         sys.stdout.writelines(f"{count:9} {us:7.0f} us {us / count:5.1f} us\n" for count, us in found.items())
-        ratios = (f"{count / 160:.2f} of work takes {found[count] / found[160]:.4f}" for count in (160, 168, 176, 192))
+        ratios = (f"{count / BASE:.2f} of work takes {found[count] / found[BASE]:.4f}" for count in (BASE, 84, 88, 96))
         sys.stdout.write(f"{', '.join(ratios)}\n")
 
 

@@ -55,7 +55,7 @@ class Run:
         """Return one row per cell with the columns of ``records.csv``, described in ``docs/figures.md``."""
         from attnbench.report.rows import rows  # noqa: PLC0415 - pandas
 
-        return rows(self.records)
+        return rows(self._bounded())
 
     def report(self, out: str | Path | None = None) -> Path:
         """Write tables, plots and a page of all that the folders hold, and return the page.
@@ -81,8 +81,15 @@ class Run:
 
         console = console_of(file=io.StringIO(), width=width, color_system=None)
         with console.capture() as captured:
-            console.print(screen(tables(Findings.of(self.records))))
+            console.print(screen(tables(Findings.of(self._bounded()))))
         return captured.get()
+
+    def _bounded(self) -> Sequence[Record]:
+        """Return the records with the least latency that their machines allow as a report has it."""
+        from attnbench.report.bounds import at_roofs  # noqa: PLC0415
+        from attnbench.runs import limits  # noqa: PLC0415
+
+        return at_roofs(self.records, limits.of_all(self.folders))
 
     def verify(self, *, counts: bool = True, again: int = 0) -> tuple[KeptVerification, ...]:
         """Hold each of the folders, or those of its workers, against ``docs/rules.md``: what is kept, worked out again.

@@ -21,6 +21,8 @@ from attnbench.record import Status
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "results" / "reference" / "hmhsa+qna-224+512-amd-epyc-2-cores"
+BUSY_BEFORE = ROOT / "results" / "reference" / "cpu-runtimes-amd-epyc-1-core"
+"""A run whose machine was faster after it than before it."""
 SWEEP = """
 import attnbench
 
@@ -55,6 +57,16 @@ def test_what_is_on_disk_is_loaded_as_records_and_as_a_frame() -> None:
     assert list(frame["cell_key"]) == list(written["cell_key"])
     assert "<table" in kept._repr_html_()
     assert all(line == line.rstrip("\n") and len(line) <= 100 for line in kept.table(width=100).splitlines())
+
+
+@pytest.mark.parametrize("folder", [KEPT, BUSY_BEFORE], ids=["quiet", "busy"])
+def test_rows_are_bounded_in_a_frame_as_in_the_table_on_disk(folder: Path) -> None:
+    loaded = attnbench.load(folder)
+    frame, written = loaded.frame(), pd.read_csv(folder / "records.csv")
+    for column in ("latency_bound_s", "roofline_fraction"):
+        assert list(frame[column].astype(float)) == pytest.approx(list(written[column]), nan_ok=True)
+    kept = [record.metrics.get("latency_bound_s") for record in loaded.records]
+    assert (kept != list(frame["latency_bound_s"])) == (folder == BUSY_BEFORE), "a record stays as it is"
 
 
 def test_several_runs_are_loaded_as_one() -> None:

@@ -70,6 +70,7 @@ def advise(  # noqa: PLR0917 - click passes options by name
     from attnbench.errors import did_you_mean  # noqa: PLC0415
     from attnbench.report.findings import Findings  # noqa: PLC0415
     from attnbench.report.page.screen import show  # noqa: PLC0415
+    from attnbench.runs import limits as machine_limits  # noqa: PLC0415
     from attnbench.runs import reporting  # noqa: PLC0415
 
     mistakes: list[str] = []
@@ -92,7 +93,7 @@ def advise(  # noqa: PLR0917 - click passes options by name
         prices=tuple(filter(None, given)),
     )
     records = [record for folder in folders for record in reporting.read(folder)]
-    findings = Findings.of(records)
+    findings = Findings.of(records, limits=machine_limits.of_all(folders))
     answers = answer(findings, question)
     if not answers:
         known = "; ".join([*findings.constants]) or "no rows"

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from attnbench.reading import MisreadError
 from attnbench.record import Cell
 from attnbench.roofline import MachineLimits
 from attnbench.runs.job import FORK
+from attnbench.store import parts
 
 LIMITS, AFTER = "limits.json", "limits_after.json"
 TIMEOUT_S = 300.0
@@ -74,6 +75,12 @@ def roofs(folder: Path) -> dict[str, MachineLimits]:
         key: replace(limits.or_higher(after.get(key)), conditions=_taken(limits, after.get(key)))
         for key, limits in read(folder).items()
     }
+
+
+def of_all(folders: Iterable[Path]) -> dict[str, MachineLimits]:
+    """Return the roofs of runs, their workers' among them, by environment id; a file has none."""
+    within = [part for folder in folders if folder.is_dir() for part in parts.of(folder) or [folder]]
+    return {key: limits for part in within for key, limits in roofs(part).items()}
 
 
 def _taken(before: MachineLimits, after: MachineLimits | None) -> str:

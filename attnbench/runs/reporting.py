@@ -76,7 +76,7 @@ def make_report(folders: Sequence[Path], *, out: Path, console: Console, command
     records = tuple(each.record for each in placed)
     found = _asked(folders)
     within = [part for folder in folders for part in (parts.of(folder) if folder.is_dir() else [folder])]
-    limits = {key: limit for part in within for key, limit in machine_limits.roofs(part).items()}
+    limits = machine_limits.of_all(folders)
     machines = peers.remarks(proofs.proven(placed))
     findings = Findings.of(records, dict.fromkeys([*folders, *within]), machines=machines, limits=limits)
     left = [planned_units(folder) for folder in folders if parts.is_shared(folder)]
@@ -111,7 +111,7 @@ def make_figure(folders: Sequence[Path], wanted: Mapping[str, Any], *, out: Path
     """
     from attnbench.report.plots import paper  # noqa: PLC0415 - matplotlib
 
-    findings = Findings.of([record for path in folders for record in read(path)])
+    findings = Findings.of([record for path in folders for record in read(path)], limits=machine_limits.of_all(folders))
     figure = paper.read(wanted, findings.rows)
     try:
         written = paper.draw(findings.rows, figure, out)

@@ -25,7 +25,9 @@ _on_composites = partial(
     compared=Compared.DIFFERENCE,
     needs=Needs.ACCURACY,
 )
-_on_annotated = partial(Metric, form=Form.PERCENT, better=Better.HIGHER, needs=Needs.ACCURACY)
+_on_annotated = partial(
+    Metric, form=Form.PERCENT, better=Better.HIGHER, compared=Compared.DIFFERENCE, needs=Needs.ACCURACY
+)
 _time = partial(Metric, unit="s", form=Form.TIME, better=Better.LOWER, needs=Needs.LATENCY)
 
 _ROWS: dict[str, Metric] = {
@@ -220,6 +222,8 @@ _ROWS: dict[str, Metric] = {
     "ade20k_miou": _on_annotated(
         label="mean intersection over union on ADE20K's validation images (fraction)",
         heading="ADE20K mIoU",
+        low="ade20k_miou_ci_low",
+        high="ade20k_miou_ci_high",
         budget="ade20k-miou",
         gives_way=66,
         plot=Plot(name="ade20k-miou", title="ADE20K mIoU against latency", against="latency_median_s"),
@@ -227,6 +231,8 @@ _ROWS: dict[str, Metric] = {
     "coco_ap_box": _on_annotated(
         label="average precision of boxes on COCO's val2017 (fraction)",
         heading="COCO box AP",
+        low="coco_ap_box_ci_low",
+        high="coco_ap_box_ci_high",
         budget="coco-ap-box",
         gives_way=67,
         plot=Plot(name="coco-ap-box", title="COCO box AP against latency", against="latency_median_s"),
@@ -234,6 +240,8 @@ _ROWS: dict[str, Metric] = {
     "coco_ap_mask": _on_annotated(
         label="average precision of masks on COCO's val2017 (fraction)",
         heading="COCO mask AP",
+        low="coco_ap_mask_ci_low",
+        high="coco_ap_mask_ci_high",
         budget="coco-ap-mask",
         gives_way=68,
         plot=Plot(name="coco-ap-mask", title="COCO mask AP against latency", against="latency_median_s"),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -77,11 +78,29 @@ def by_coco(annotated: Mapping[str, Any], found: Sequence[Mapping[str, Any]], *,
         found: what is predicted, as COCO's results have it.
         masks: whether masks are scored, and not boxes.
     """
+    return by_coco_in_draws(annotated, found, masks=masks, draws=())[0]
+
+
+def by_coco_in_draws(
+    annotated: Mapping[str, Any],
+    found: Sequence[Mapping[str, Any]],
+    *,
+    masks: bool,
+    draws: Iterable[Int[np.ndarray, " images"]],
+) -> tuple[float, list[float]]:
+    """Return the AP that pycocotools comes to, and what it comes to of draws of the images.
+
+    Args:
+        annotated: as ``by_coco`` has it.
+        found: the same.
+        masks: the same.
+        draws: how often each image is in each of them, in the order of the images' numbers.
+    """
     from pycocotools.coco import COCO  # noqa: PLC0415 - of an extra
     from pycocotools.cocoeval import COCOeval  # noqa: PLC0415
 
     if not found:
-        return 0.0 if any(not each["iscrowd"] for each in annotated["annotations"]) else -1.0
+        return (0.0 if any(not each["iscrowd"] for each in annotated["annotations"]) else -1.0), []
     with contextlib.redirect_stdout(io.StringIO()):  # it prints whatever it does
         truth = COCO()
         truth.dataset = annotated
@@ -90,7 +109,26 @@ def by_coco(annotated: Mapping[str, Any], found: Sequence[Mapping[str, Any]], *,
         scored.evaluate()
         scored.accumulate()
         scored.summarize()
-    return float(scored.stats[0])
+        return float(scored.stats[0]), list(_of_draws(scored, draws))
+
+
+def _of_draws(scored: Any, draws: Iterable[Int[np.ndarray, " images"]]) -> Iterator[float]:  # noqa: ANN401 - no types
+    """Yield the AP of draws: what was matched within an image is its own, whichever others there are.
+
+    pycocotools keeps that of each image, by category, then by size of things, of which the first is all sizes.
+    """
+    asked, kinds = copy.copy(scored.params), len(scored.params.catIds)
+    sizes, images = len(asked.areaRng), len(asked.imgIds)
+    asked.areaRng, asked.maxDets = asked.areaRng[:1], asked.maxDets[-1:]
+    matched = [scored.evalImgs[kind * sizes * images : (kind * sizes + 1) * images] for kind in range(kinds)]
+    of_draw, unread = copy.copy(scored), [None] * (images * (sizes - 1))
+    for draw in draws:
+        chosen = np.repeat(np.arange(images), draw)
+        of_draw.evalImgs = [it for each in matched for it in (*(each[image] for image in chosen), *unread)]
+        of_draw.accumulate(asked)
+        precision = of_draw.eval["precision"]
+        if (known := precision[precision > -1]).size:
+            yield float(known.mean())
 
 
 def _annotated(composites: Sequence[Composite]) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from attnbench.accuracy import detectors
-from attnbench.accuracy.composites.scores import Said, by_coco, encoded, results
+from attnbench.accuracy.composites.scores import Said, by_coco_in_draws, encoded, results
 from attnbench.accuracy.data.images import Photos
-from attnbench.accuracy.dense import coco, shown
+from attnbench.accuracy.dense import coco, resampling, shown
 from attnbench.accuracy.dense.table import COCO, SETS, ImageScale
 from attnbench.accuracy.detectors import Target
 from attnbench.errors import DataError
@@ -31,6 +31,8 @@ Results: TypeAlias = list[dict[str, Any]]
 KINDS = len(coco.CATEGORIES)
 MOST = 100
 """Boxes of an image that are scored."""
+_DRAWS = 200
+"""Fewer than of a segmentation: each takes about a second for the whole set."""
 _LIKELY = 0.5
 """From what a pixel is of a mask."""
 
@@ -74,7 +76,7 @@ def evaluate(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> shown.HeadScore:
-    """Show a detector every image once, in float32, and return the average precision of boxes, and of masks if any.
+    """Show a detector every image once, in float32, and return the AP of boxes, and of masks if any, with intervals.
 
     Images that cannot be read, or with an annotation that cannot, are left out, and the remark names them.
 
@@ -115,9 +117,14 @@ def evaluate(
             of_all.extend(_by_category(image.number, said, masks))
         done.append(image)
     remark = _remark(annotated, photos, wrong, len(done))
-    scores = {_METRICS[masks]: by_coco(coco.truth(done), of_all, masks=masks) for masks, of_all in found.items()}
-    if min(scores.values()) < 0:
-        raise DataError(f"{annotated.root}: no image with a thing on it is left to evaluate; {remark}")
+    drawn = resampling.draws(len(done), _DRAWS) if len(done) >= resampling.FEWEST else ()
+    scores: dict[str, float] = {}
+    for masks, of_all in found.items():
+        name = _METRICS[masks]
+        scores[name], of_draws = by_coco_in_draws(coco.truth(done), of_all, masks=masks, draws=drawn)
+        if scores[name] < 0:
+            raise DataError(f"{annotated.root}: no image with a thing on it is left to evaluate; {remark}")
+        scores |= resampling.ends(name, of_draws)
     return shown.HeadScore(metrics=scores, remark=remark)
 
 

@@ -7,7 +7,8 @@ unions are summed over all images before they are divided, and the mean is over 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -17,14 +18,16 @@ from torch import Tensor, nn
 
 from attnbench.accuracy.composites.scores import Counts, confusion, mean_iou
 from attnbench.accuracy.data.images import Photos
-from attnbench.accuracy.dense import ade20k, shown
+from attnbench.accuracy.dense import ade20k, resampling, shown
 from attnbench.accuracy.dense.table import ADE20K, SETS, ImageScale
 from attnbench.errors import DataError
 from attnbench.wording import few, number_of
 
 Progress = Callable[[int, int], None]
+Sums: TypeAlias = Int[np.ndarray, "3 classes"]
 _AT_ONCE = 10
 """Classes whose logits are brought to an annotation's size at once: all 150 of a large image would take gigabytes."""
+_DRAWS = 1000
 
 
 @torch.inference_mode()
@@ -37,7 +40,7 @@ def evaluate(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> shown.HeadScore:
-    """Show a network every image once, in float32, and return the mean intersection over union.
+    """Show a network every image once, in float32, and return the mean intersection over union, with its interval.
 
     Images that cannot be read, or whose annotation cannot, are left out, and the remark names them.
 
@@ -57,7 +60,7 @@ def evaluate(
     photos = Photos([(path, "") for path in scenes.images], {"": 0})
     counts: Counts = np.zeros((ade20k.CLASSES, ade20k.CLASSES), dtype=np.int64)
     wrong: list[str] = []
-    done = 0
+    of_images: list[Sums] = []
     for place, index in enumerate(shown.by_size(scenes.images, scale, divisor), start=1):
         if progress is not None:
             progress(place, len(photos))
@@ -73,12 +76,30 @@ def evaluate(
             continue
         said = classes_said(model, pixels.to(device), scale, divisor, size=truth.shape).cpu().numpy()
         known = truth != ade20k.IGNORED
-        counts += confusion(truth[known], said[known], ade20k.CLASSES)
-        done += 1
-    remark = _remark(scenes, photos, wrong, counts, done)
+        of_image = confusion(truth[known], said[known], ade20k.CLASSES)
+        counts += of_image
+        of_images.append(np.stack([np.diag(of_image), of_image.sum(1), of_image.sum(0)]))
+    remark = _remark(scenes, photos, wrong, counts, len(of_images))
     if not counts.any():
         raise DataError(f"{scenes.root}: no pixel with a class is left to evaluate; {remark}")
-    return shown.HeadScore(metrics={"ade20k_miou": mean_iou(counts)}, remark=remark)
+    interval = resampling.ends("ade20k_miou", drawn_scores(of_images))
+    return shown.HeadScore(metrics={"ade20k_miou": mean_iou(counts), **interval}, remark=remark)
+
+
+def drawn_scores(of_images: Sequence[Sums]) -> list[float]:
+    """Return the mean IoU of draws of images, classes that a draw neither shows nor is said to left out; none of few.
+
+    Args:
+        of_images: of each image and class, the pixels rightly said to be of it, those that are, those said to be.
+    """
+    if len(of_images) < resampling.FEWEST:
+        return []
+    drawn = resampling.draws(len(of_images), _DRAWS)
+    sums = drawn @ np.stack(of_images).reshape(len(of_images), -1)
+    right, are, said = sums.reshape(_DRAWS, 3, -1).swapaxes(0, 1)
+    either = are + said - right
+    shares = np.divide(right, either, out=np.full(right.shape, np.nan), where=either > 0)
+    return [float(each) for each in np.nanmean(shares[(either > 0).any(1)], axis=1)]
 
 
 def classes_said(

@@ -59,7 +59,7 @@ def exported(model: nn.Module, x: Tensor, *, cell: Cell, kept: Path | None) -> I
         CannotRunError: it cannot be exported whole.
     """
     with scratch() as folder:
-        place = kept / _name(model, x, cell) if kept else None
+        place = _place(kept, model, x, cell) if kept else None
         spared_s = _taken(place, folder) if place else None
         if spared_s is None:
             began = time.perf_counter()
@@ -67,6 +67,14 @@ def exported(model: nn.Module, x: Tensor, *, cell: Cell, kept: Path | None) -> I
             if place:
                 _keep(folder, place, time.perf_counter() - began)
         yield Export(folder / onnx.FILE, spared_s or 0.0)
+
+
+def _place(kept: Path, model: nn.Module, x: Tensor, cell: Cell) -> Path | None:
+    """Return where a module's export is kept, None for one with tensors whose bytes cannot be told."""
+    try:
+        return kept / _name(model, x, cell)
+    except Exception:  # a plugin's parameters may be anything that looks like a tensor
+        return None
 
 
 def _name(model: nn.Module, x: Tensor, cell: Cell) -> str:

@@ -98,6 +98,19 @@ def test_without_a_folder_or_without_room_each_is_exported(
     assert not (tmp_path / "full").exists()
 
 
+def test_a_module_with_tensors_that_cannot_be_told_is_exported_each_time(
+    tmp_path: Path, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def untold(*_: object) -> None:
+        raise RuntimeError("no bytes")
+
+    x, model = torch.randn(1, 2, 4), Scaled()
+    monkeypatch.setattr(exports, "_name", untold)
+    for _ in range(2):
+        answer(model, x, kept=tmp_path)
+    assert counted.times == 2
+
+
 def test_what_is_kept_in_part_is_not_taken(tmp_path: Path, counted: Counted) -> None:
     x = torch.randn(1, 2, 4)
     answer(Scaled(), x, kept=tmp_path)

@@ -92,14 +92,17 @@ def fixed_share(cache: str, *, blocks: int = 24) -> float:
 
 
 def runs(count: int, *, added: float, load: bool, cache: str, max_time_s: float) -> list[Run]:
-    """Compare a layer with itself with some work added, so many times."""
+    """Compare a layer with itself with some work added, so many times, and print each ratio."""
     found: list[Run] = []
     with tempfile.TemporaryDirectory() as folder, one_core_busy() if load else nullcontext():
         top = Path(folder)
         for name, units in (("base", UNITS), ("head", round(UNITS * (1 + added)))):
             _written(top, name, units)
         while len(found) < count:
-            found += _of_a_process(top, min(_A_PROCESS, count - len(found)), cache, max_time_s)
+            for run in _of_a_process(top, min(_A_PROCESS, count - len(found)), cache, max_time_s):
+                found.append(run)
+                sys.stdout.write(f"    {run.ratio.value:.4f} [{run.ratio.low:.4f}, {run.ratio.high:.4f}]\n")
+                sys.stdout.flush()  # an interrupted series is not lost
     return found
 
 
@@ -178,6 +181,5 @@ if __name__ == "__main__":
     sys.stdout.write(f"{fixed:.2%} of a call is not its products\n")
     for share in asked.added:
         each = runs(asked.runs, added=share, load=asked.load, cache=asked.cache, max_time_s=asked.max_time)
-        ratios = " ".join(f"{run.ratio.value:.3f} [{run.ratio.low:.3f}, {run.ratio.high:.3f}]" for run in each)
-        sys.stdout.write(f"{summary(each, added=share, fixed=fixed)}\n    {ratios}\n")
+        sys.stdout.write(f"{summary(each, added=share, fixed=fixed)}\n")
         sys.stdout.flush()

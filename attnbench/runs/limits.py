@@ -78,9 +78,12 @@ def roofs(folder: Path) -> dict[str, MachineLimits]:
 
 
 def of_all(folders: Iterable[Path]) -> dict[str, MachineLimits]:
-    """Return the roofs of runs, their workers' among them, by environment id; a file has none."""
+    """Return the highest roofs of runs, their workers' among them, by environment id; a file has none."""
     within = [part for folder in folders if folder.is_dir() for part in parts.of(folder) or [folder]]
-    return {key: limits for part in within for key, limits in roofs(part).items()}
+    found: dict[str, MachineLimits] = {}
+    for part in within:
+        found |= {key: limits.or_higher(found.get(key)) for key, limits in roofs(part).items()}
+    return found
 
 
 def _taken(before: MachineLimits, after: MachineLimits | None) -> str:

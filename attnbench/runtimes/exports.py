@@ -6,7 +6,6 @@ one. Exporting is most of that: minutes for the maps of large images.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import math
@@ -30,7 +29,7 @@ from attnbench.runtimes import TORCH, onnx
 
 _TOOK, _PART = "seconds", ".part"
 _MOST_BYTES = 1 << 30
-"""What is kept in all: networks of hundreds of MiB are as soon exported as read, and there may be many of them."""
+"""What is kept in all, and what stays free: what calls returned goes to the same disk, and counts for more."""
 
 
 class Export(NamedTuple):
@@ -99,15 +98,21 @@ def _taken(place: Path, folder: Path) -> float | None:
 
 
 def _keep(folder: Path, place: Path, took_s: float) -> None:
-    """Put a copy in place, whole or not at all; where there is no room there is none."""
+    """Put a copy in place, whole or not at all; where there is little room there is none."""
     made = list(folder.glob(f"{onnx.FILE}*"))
     part = place.with_name(f"{place.name}{_PART}")
-    with contextlib.suppress(OSError):
-        held = sum(each.stat().st_size for each in place.parent.glob("*/*"))
-        if held + sum(each.stat().st_size for each in made) > _MOST_BYTES:
-            return
-        part.mkdir(parents=True)
+    size = sum(each.stat().st_size for each in made)
+    if _held(place.parent) + size > _MOST_BYTES or shutil.disk_usage(folder).free < size + _MOST_BYTES:
+        return
+    try:
+        part.mkdir(parents=True, exist_ok=True)
         for each in made:
             shutil.copyfile(each, part / each.name)
         (part / _TOOK).write_text(repr(took_s), encoding="ascii")
         part.rename(place)
+    except OSError:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _held(kept: Path) -> int:
+    return sum(each.stat().st_size for each in kept.glob("*/*"))

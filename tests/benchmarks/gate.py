@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from statistics import geometric_mean, quantiles
+from typing import NamedTuple
 
 from attnbench.axes import COLD, WARM
 from attnbench.compare.blocks import detectable, ratio_of_blocks
@@ -78,8 +79,15 @@ def _written(top: Path, name: str, units: int) -> None:
     (top / name / "known.py").write_text(LAYER.format(units=units))
 
 
-def fixed_share(cache: str, *, blocks: int = 24) -> float:
-    """Return the share of a call of base that is not its products, from calls of one product and of all."""
+class BaseCall(NamedTuple):
+    """A call of base, and the share of it that is not its products."""
+
+    ns: float
+    fixed: float
+
+
+def base_call(cache: str, *, blocks: int = 24) -> BaseCall:
+    """Return what a call of base is, from calls of one product and of all."""
     with tempfile.TemporaryDirectory() as folder:
         _written(Path(folder), "base", 1)
         _written(Path(folder), "head", UNITS)
@@ -88,7 +96,7 @@ def fixed_share(cache: str, *, blocks: int = 24) -> float:
     one, all_of_them = (geometric_mean(quantiles(each, n=4)[0] for each in times) for times in
                         ([block.base_ns for block in found], [block.head_ns for block in found]))  # fmt: skip
     each_ns = (all_of_them - one) / (UNITS - 1)
-    return max(0.0, (one - each_ns) / all_of_them)
+    return BaseCall(ns=all_of_them, fixed=max(0.0, (one - each_ns) / all_of_them))
 
 
 def runs(count: int, *, added: float, load: bool, cache: str, max_time_s: float) -> list[Run]:
@@ -177,9 +185,9 @@ if __name__ == "__main__":
     asked = options.parse_args()
     loaded = "one core kept busy" if asked.load else "none kept busy"
     sys.stdout.write(f"{os.cpu_count()} cores, {loaded}, {asked.cache} caches, load before {os.getloadavg()[0]:.1f}\n")
-    fixed = fixed_share(asked.cache)
-    sys.stdout.write(f"{fixed:.2%} of a call is not its products\n")
+    call = base_call(asked.cache)
+    sys.stdout.write(f"a call takes {call.ns / 1e6:.1f} ms, {call.fixed:.2%} of which is not its products\n")
     for share in asked.added:
         each = runs(asked.runs, added=share, load=asked.load, cache=asked.cache, max_time_s=asked.max_time)
-        sys.stdout.write(f"{summary(each, added=share, fixed=fixed)}\n")
+        sys.stdout.write(f"{summary(each, added=share, fixed=call.fixed)}\n")
         sys.stdout.flush()

@@ -1,5 +1,6 @@
 """An exported module is kept for the other runtimes of its group and for the process after this one."""
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,6 +97,18 @@ def test_without_a_folder_or_without_room_each_is_exported(
         answer(Scaled(), x, kept=tmp_path / "full")
     assert counted.times == 6
     assert not (tmp_path / "full").exists()
+
+
+def test_a_disk_that_fills_up_meanwhile_has_no_part_of_it(
+    tmp_path: Path, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(exports.shutil, "copyfile", full)
+    assert answer(Scaled(), torch.randn(1, 2, 4), kept=tmp_path).shape == (1, 2, 4)
+    assert list(tmp_path.iterdir()) == []
+    assert counted.times == 1
 
 
 def test_a_module_with_tensors_that_cannot_be_told_is_exported_each_time(

@@ -245,11 +245,19 @@ def test_of_two_archives_in_one_file_the_one_is_read_that_was_checked(tmp_path):
     path = tmp_path / "checkpoint.pth"
     path.write_bytes(zipped(tmp_path / "first", 1.0) + zipped(tmp_path / "second", 2.0))
     assert torch.load(path, weights_only=True)["a"].tolist() == [1.0] * 4  # where Python's zipfile finds the second
+    if refused_by_zipfile(path):  # by Python 3.14's, which takes no file that begins with something else
+        with pytest.raises(DataError, match="damaged"):
+            read(path)
+    else:
+        assert read(path)["a"].tolist() == [2.0] * 4
+
+
+def refused_by_zipfile(path):
     try:
-        found = read(path)
-    except DataError:  # Python 3.14's zipfile takes no file that begins with something else
-        return
-    assert found["a"].tolist() == [2.0] * 4
+        zipfile.ZipFile(path).close()
+    except zipfile.BadZipFile:
+        return True
+    return False
 
 
 @pytest.mark.parametrize("kind", ["pth", "npz"])

@@ -4,8 +4,9 @@
 
 A layer does 80 products a call in base, and 80, 84, 88 or 96 in head: work added of 0, 5, 10 and 20 %. With warm
 caches each product takes as long as any other (``proportional.py`` beside this shows it), and a call takes a little
-beside them, which does not grow: its share is measured first, on calls of one product and of 80. So the ratio of times
-is known before anything is compared. From cold caches a call's first products take longer too.
+beside them, which does not grow. Its share is measured on calls of one product and of 80, in the same conditions as
+the comparisons, before each ten of them and after the last. So the ratio of times is known without comparing anything.
+From cold caches a call's first products take longer too.
 
 Each run takes blocks until they are enough, as a comparison does, in the process that a comparison has. Ten runs share
 one, which spares the counts and checks of a cell nine times; all blocks are built anew.
@@ -18,7 +19,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -27,7 +28,7 @@ from statistics import geometric_mean, quantiles
 from typing import NamedTuple
 
 from attnbench.axes import COLD, WARM
-from attnbench.compare.blocks import detectable, ratio_of_blocks
+from attnbench.compare.blocks import TimedBlock, detectable, ratio_of_blocks
 from attnbench.compare.together import Together
 from attnbench.compare.verdict import THRESHOLD, Outcome, judge
 from attnbench.probes.interval import Estimate
@@ -38,6 +39,7 @@ from attnbench.runs.job import Assignment, Settings
 UNITS = 80
 ADDED = (0.0, 0.05, 0.10, 0.20)
 _A_PROCESS = 10
+_BLOCKS = 24
 LAYER = """
 import torch
 
@@ -86,32 +88,50 @@ class BaseCall(NamedTuple):
     fixed: float
 
 
-def base_call(cache: str, *, blocks: int = 24) -> BaseCall:
-    """Return what a call of base is, from calls of one product and of all."""
+def blocks_of_calls(cache: str, *, blocks: int = _BLOCKS) -> list[TimedBlock]:
+    """Return blocks of calls of one product, as base, and of all, as head."""
     with tempfile.TemporaryDirectory() as folder:
         _written(Path(folder), "base", 1)
         _written(Path(folder), "head", UNITS)
         with closing(_together(Path(folder), cache, max_time_s=10.0).blocks()) as timed:
-            found = list(islice(filter(None, timed), blocks))
+            return list(islice(filter(None, timed), blocks))
+
+
+def base_call(blocks: Sequence[TimedBlock]) -> BaseCall:
+    """Return what a call of base is, from blocks of calls of one product and of all."""
     one, all_of_them = (geometric_mean(quantiles(each, n=4)[0] for each in times) for times in
-                        ([block.base_ns for block in found], [block.head_ns for block in found]))  # fmt: skip
+                        ([block.base_ns for block in blocks], [block.head_ns for block in blocks]))  # fmt: skip
     each_ns = (all_of_them - one) / (UNITS - 1)
-    return BaseCall(ns=all_of_them, fixed=max(0.0, (one - each_ns) / all_of_them))
+    return BaseCall(ns=all_of_them, fixed=(one - each_ns) / all_of_them)
 
 
-def runs(count: int, *, added: float, load: bool, cache: str, max_time_s: float) -> list[Run]:
+def runs(count: int, *, added: float, load: bool, cache: str, max_time_s: float) -> tuple[list[Run], BaseCall]:
     """Compare a layer with itself with some work added, so many times, and print each ratio."""
     found: list[Run] = []
+    calls: list[TimedBlock] = []
     with tempfile.TemporaryDirectory() as folder, one_core_busy() if load else nullcontext():
         top = Path(folder)
         for name, units in (("base", UNITS), ("head", round(UNITS * (1 + added)))):
             _written(top, name, units)
         while len(found) < count:
+            calls += _called(cache)
             for run in _of_a_process(top, min(_A_PROCESS, count - len(found)), cache, max_time_s):
                 found.append(run)
-                sys.stdout.write(f"    {run.ratio.value:.4f} [{run.ratio.low:.4f}, {run.ratio.high:.4f}]\n")
-                sys.stdout.flush()  # an interrupted series is not lost
-    return found
+                _say(f"    {run.ratio.value:.4f} [{run.ratio.low:.4f}, {run.ratio.high:.4f}]")
+        calls += _called(cache)
+    return found, base_call(calls)
+
+
+def _called(cache: str) -> list[TimedBlock]:
+    blocks = blocks_of_calls(cache)
+    call = base_call(blocks)
+    _say(f"    a call takes {call.ns / 1e6:.2f} ms, {call.fixed:.2%} of which is not its products")
+    return blocks
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()  # an interrupted series is not lost
 
 
 def _together(top: Path, cache: str, max_time_s: float) -> Together:
@@ -184,10 +204,8 @@ if __name__ == "__main__":
     options.add_argument("--added", type=float, nargs="*", default=ADDED)
     asked = options.parse_args()
     loaded = "one core kept busy" if asked.load else "none kept busy"
-    sys.stdout.write(f"{os.cpu_count()} cores, {loaded}, {asked.cache} caches, load before {os.getloadavg()[0]:.1f}\n")
-    call = base_call(asked.cache)
-    sys.stdout.write(f"a call takes {call.ns / 1e6:.1f} ms, {call.fixed:.2%} of which is not its products\n")
+    _say(f"{os.cpu_count()} cores, {loaded}, {asked.cache} caches, load before {os.getloadavg()[0]:.1f}")
     for share in asked.added:
-        each = runs(asked.runs, added=share, load=asked.load, cache=asked.cache, max_time_s=asked.max_time)
-        sys.stdout.write(f"{summary(each, added=share, fixed=call.fixed)}\n")
-        sys.stdout.flush()
+        each, call = runs(asked.runs, added=share, load=asked.load, cache=asked.cache, max_time_s=asked.max_time)
+        _say(f"a call takes {call.ns / 1e6:.2f} ms, {call.fixed:.2%} of which is not its products")
+        _say(summary(each, added=share, fixed=call.fixed))

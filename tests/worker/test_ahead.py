@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 
 import pytest
+from processes import copies_survive
 from witnessed import cell_of
 
 from attnbench.models import subject
@@ -28,6 +29,7 @@ def job(*cells: Cell) -> dict[int, Assignment]:
     return {place: Assignment(cell=cell) for place, cell in enumerate(cells)}
 
 
+@copies_survive
 def test_what_a_copy_finds_is_what_the_worker_would() -> None:
     with ahead.foreseen(job(FIRST, SECOND, THIRD)) as ask:
         found = [ask(place) for place in range(3)]
@@ -41,6 +43,7 @@ def test_what_a_copy_finds_is_what_the_worker_would() -> None:
     assert not multiprocessing.active_children()
 
 
+@copies_survive
 def test_what_raises_is_left_to_the_worker_and_the_next_is_found() -> None:
     with ahead.foreseen(job(FIRST, replace(SECOND, mechanism="nobody"), THIRD)) as ask:
         assert ask(1) is None

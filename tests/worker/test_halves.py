@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import copies_survive
 
 from attnbench.devices import machine
 from attnbench.record import Cell
@@ -64,6 +65,7 @@ def test_none_is_made_on_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     assert places(TIMED, TIMED) == []
 
 
+@copies_survive
 def test_the_copy_verifies_what_is_its_own_and_no_more() -> None:
     with halves.verified(range(1, 3), lambda place: Verification(said=f"{place} in {os.getpid()}")) as ask:
         assert ask(0) is None

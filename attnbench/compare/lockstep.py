@@ -46,11 +46,11 @@ def serve(job: Job, turns: Iterable[str], say: Say, *, packages: Path) -> None:
     device.set_up(threads=cell.threads)
     say({"event": "environment", "environment": environment.take(threads=cell.threads, device=cell.device).to_dict()})
     try:
-        cell = as_known_here(cell)
         plugin = discover().find(cell.mechanism)
-        if package_of(plugin.module) == BUILT_IN:
+        if package_of(plugin.module) == BUILT_IN:  # before anything asks for what the mechanism takes
             attnbench.__path__.insert(0, str(packages))
         _check_origin(plugin, packages)
+        cell = as_known_here(cell)
         say({"event": "options", "options": dict(cell.options)})
         ready = prepare(0, replace(assignment, cell=cell), job.settings, _enter(say), _learn(say), held_bytes=0)
         timer, flush = device.timer(), device.flusher()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from attnbench import mechanisms
 from attnbench.compare import lockstep, starts, together, worktree
 from attnbench.compare.account import Account
 from attnbench.compare.rerun import Modules, rerun
-from attnbench.compare.side import start
+from attnbench.compare.side import LockstepSide, start
 from attnbench.compare.verdict import LATENCY, Comparison, Outcome
 from attnbench.errors import PluginError, UsageError
 from attnbench.plugins.registry import Plugin, from_file
@@ -391,26 +392,59 @@ def test_each_side_loads_its_own_revision_of_an_installed_package(
     )
     (repository / "tiny" / "layer.py").write_text(PACKAGE.format(parameters=5, options=", *, factor: float = 2.0"))
     monkeypatch.setenv("PYTHONPATH", str(repository), prepend=os.pathsep)
-    counted, options = {}, {}
-    with worktree.checked_out(repository, "HEAD") as tree, ExitStack() as stack:
-        for name, top in (("base", tree), ("head", repository)):
-            side = stack.enter_context(
-                start(
-                    Assignment(cell=cell("tiny_scaling", options={"factor": 2.0})),
-                    top / "tiny",
-                    settings=QUICK,
-                    scratch=tmp_path / name,
-                    log=tmp_path / f"{name}.log",
-                    watcher=lambda _: None,
-                    module="attnbench.compare.lockstep",
-                    core=None,
-                )
-            )
-            assert side.prepare(), side.reason
-            counted[name], options[name] = side.metrics["params"], side.cell.options
-            assert side.sample(3).ns > 0
-    assert counted == {"base": 3, "head": 5}
-    assert options == {"base": {}, "head": {"factor": 2.0}}
+    with worktree.checked_out(repository, "HEAD") as tree:
+        asked = Assignment(cell=cell("tiny_scaling", options={"factor": 2.0}))
+        base, head = (
+            told_apart(asked, top / "tiny", tmp_path / name) for name, top in (("base", tree), ("head", repository))
+        )
+    assert (base.metrics["params"], head.metrics["params"]) == (3, 5)
+    assert (base.cell.options, head.cell.options) == ({}, {"factor": 2.0})
+
+
+WITH_A_PARAMETER_MORE = """
+from functools import wraps
+from torch import nn, zeros
+
+_built = QnA.__init__
+
+@wraps(_built)
+def _more(self, *args, **options):
+    _built(self, *args, **options)
+    self.more = nn.Parameter(zeros(1000))
+
+QnA.__init__ = _more
+"""
+
+
+def test_each_side_loads_its_own_revision_of_the_built_ins(tmp_path: Path) -> None:
+    """In a process each, as those that define operators for torch are compared."""
+    here = Path(mechanisms.__file__).parent
+    changed = shutil.copytree(here, tmp_path / "tree" / "mechanisms", ignore=shutil.ignore_patterns("__pycache__"))
+    with (changed / "qna" / "__init__.py").open("a") as file:
+        file.write(WITH_A_PARAMETER_MORE)
+    ours, theirs = (
+        told_apart(Assignment(cell=cell("qna")), source, tmp_path / name).metrics["params"]
+        for name, source in (("ours", here), ("theirs", changed))
+    )
+    assert isinstance(ours, int)
+    assert theirs == ours + 1000
+
+
+def told_apart(asked: Assignment, source: Path, scratch: Path) -> LockstepSide:
+    """Return a side that ended, after it has prepared and taken a turn in a process of its own."""
+    with start(
+        asked,
+        source,
+        settings=QUICK,
+        scratch=scratch,
+        log=scratch.with_suffix(".log"),
+        watcher=lambda _: None,
+        module="attnbench.compare.lockstep",
+        core=None,
+    ) as side:
+        assert side.prepare(), side.reason
+        assert side.sample(3).ns > 0
+    return side
 
 
 def test_a_package_that_an_import_hook_took_from_elsewhere_is_refused(tmp_path: Path) -> None:

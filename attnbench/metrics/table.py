@@ -73,7 +73,7 @@ _ROWS: dict[str, Metric] = {
     "adaptation": Metric(label="what was done so that a layer takes a map"),
     "torch_flags_restored": Metric(label="torch's global switches that the plugin set, undone"),
     "process_changes": Metric(label="what the plugin changed for everyone in its process, put back for the others"),
-    "measured_apart": Metric(label="why it was measured in a process without the other plugins"),
+    "measured_apart": Metric(label="why it was measured in another process than the others"),
     "latency_median_s": _time(
         label="latency",
         heading="latency",

@@ -83,7 +83,7 @@ def notes_of(row: Row, *, timed_in: str) -> dict[str, int]:
         "accuracy {}": row.accuracy_remark,
         "no accuracy: {}": _accuracy_failure(row),
         "changes its process for everyone, which was put back for the others: {}": row.process_changes,
-        "measured in a process without the other plugins: {}": row.measured_apart,
+        "measured in another process than the others: {}": row.measured_apart,
         "sets torch's global switches, which was undone: {}": row.torch_flags_restored,
         "its calls warn: {}": row.call_warnings,
         "recompiled while it ran: {} times": row.recompilations,

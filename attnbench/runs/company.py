@@ -1,4 +1,4 @@
-"""Which cells of a group get a process without the other plugins: what they change, or what befell them in company.
+"""Which cells of a group get a process without others of it: what they change, or what befell them in company.
 
 Imports no torch.
 """
@@ -24,13 +24,48 @@ class Company:
 
     beside: list[Cell] = field(default_factory=list)
     """Cells of plugins that the worker at work has begun with."""
+    held: list[Cell] = field(default_factory=list)
+    """Cells that it has begun with and still holds."""
+    compared: list[Cell] = field(default_factory=list)
+    """Those of them that it has only to compare with."""
     waiting: list[Assignment] = field(default_factory=list)
     """Cells that are to have a process without other plugins."""
+    crowded: list[Assignment] = field(default_factory=list)
+    """Cells of no plugin for which there was no memory beside the others; they are next, together."""
+    alone: list[Assignment] = field(default_factory=list)
+    """Cells for which there was none beside the baseline either; they are last, and have no ratio."""
+
+    def enter(self) -> None:
+        """Note that a worker starts, which holds nothing yet."""
+        for cells in (self.beside, self.held, self.compared):
+            cells.clear()
 
     def begin(self, assignment: Assignment) -> None:
         """Note that a worker has begun with a cell."""
         if assignment.foreign and assignment.cell not in self.beside:
             self.beside.append(assignment.cell)
+        if assignment.cell not in self.held:
+            self.held.append(assignment.cell)
+        if assignment.companion and assignment.cell not in self.compared:
+            self.compared.append(assignment.cell)
+
+    def end(self, assignment: Assignment) -> None:
+        """Note that a worker holds a cell no longer."""
+        if assignment.cell in self.held:
+            self.held.remove(assignment.cell)
+
+    def next(self, reference: Sequence[Assignment]) -> list[Assignment]:
+        """Return what the next process is for, empty if no cell waits any more.
+
+        Args:
+            reference: what cells are compared with that are timed apart.
+        """
+        if self.crowded:
+            found, self.crowded = self.crowded, []
+            return [*reference, *found]
+        if self.waiting:
+            return [*reference, self.waiting.pop(0)]
+        return [self.alone.pop(0)] if self.alone else []
 
     def leave(self, assignment: Assignment, why: str) -> None:
         """Let a cell wait for a process of its own, with what is known of it."""
@@ -48,6 +83,26 @@ class Company:
         told = f"{status.value} beside {_listed(others)}: {reason}"
         self.waiting.append(_apart(replace(assignment, known={}, phases_done=()), told))
         return True
+
+    def lacks_room(self, assignment: Assignment, status: Status, reason: str) -> bool:
+        """Return whether the others may have taken the memory that a cell lacked, and let it wait if so.
+
+        It is told to be out of memory only where it was by itself: beside others it waits for a process with fewer of
+        them, then for one with the baseline alone, and for one without.
+        """
+        others = [cell for cell in self.held if cell != assignment.cell]
+        if status is not Status.OUT_OF_MEMORY or assignment.companion or not others:
+            return False
+        if all(cell in self.compared for cell in others):
+            waits = self.alone
+        else:
+            waits = self.waiting if assignment.foreign or assignment.apart else self.crowded
+        waits.append(_apart(assignment, f"{status.value} beside {_listed(others)}: {reason}"))
+        return True
+
+    def wait_for_room(self, assignment: Assignment, why: str) -> None:
+        """Let a cell that was still to come wait for a process with fewer others."""
+        self.crowded.append(_apart(assignment, why))
 
 
 def _apart(assignment: Assignment, why: str) -> Assignment:

@@ -37,9 +37,8 @@ class Group:
     def run(self) -> Iterator[Record | Progress]:
         """Yield the records of all cells as they end, and what is going on meanwhile."""
         yield from self._run_processes()
-        waiting = self.outcomes.company.waiting
-        while waiting and not self.stopped:
-            self.outcomes.open.assignments = [*self.outcomes.reference, waiting.pop(0)]
+        while not self.stopped and (following := self.outcomes.company.next(self.outcomes.reference)):
+            self.outcomes.open.assignments = following
             yield from self._run_processes()
 
     def stop(self) -> None:
@@ -52,7 +51,7 @@ class Group:
         still = self.outcomes.open
         with scratch() as evidence:
             while not (self.stopped or still.are_done()):
-                self.outcomes.company.beside.clear()
+                self.outcomes.company.enter()
                 judged = still.to_be_judged(self.outcomes.rows.baseline)
                 still.verifying = bool(judged)
                 if not judged:

@@ -70,7 +70,7 @@ class Assignment:
     companion: bool = False
     """Timed beside the others because their ratios refer to it, but not recorded: it has its row already."""
     apart: str = ""
-    """Why it is measured in a process without the other plugins; empty where it is not."""
+    """Why it is measured in a process without those that it was beside; empty where it is not."""
     timed: Mapping[str, Value] = field(default_factory=dict)
     """Metrics of its timed calls, once there are any: what is left is to verify them."""
     objections: tuple[Objection, ...] = ()

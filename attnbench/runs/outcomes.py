@@ -90,7 +90,9 @@ class Outcomes:
                 yield from self._end(seen.cells[index], event)
             case SetApart(cell=index, reason=reason):
                 seen.at_work = index
-                self.company.leave(self.open.drop(seen.cells[index]), cut(reason))
+                assignment = self.open.drop(seen.cells[index])
+                self.company.end(assignment)
+                self.company.leave(assignment, cut(reason))
             case Learned(cell=index, phase=phase, metrics=metrics):
                 self._learn(seen.cells[index], phase, metrics_cut(metrics))
             case EnvironmentTaken(environment=environment):
@@ -101,6 +103,9 @@ class Outcomes:
 
     def blame(self, blamed: Sequence[Cell], death: Death) -> Iterator[Record]:
         """Give the cells that are to blame for a death their rows; where none is, all get theirs if it comes again."""
+        crowded = death.status is Status.OUT_OF_MEMORY and not self.open.verifying
+        if crowded and not blamed:  # whoever came last found least
+            blamed = self.company.held[-1:]
         nobodys = death.from_outside or not blamed
         if nobodys:
             here = (blamed[0].key if blamed else "", len(self.open.assignments))
@@ -111,6 +116,16 @@ class Outcomes:
         for cell in blamed or [assignment.cell for assignment in self.open.left()]:
             if self.open.has(cell):
                 yield from self._end_dead(self.open.drop(cell), death, "" if nobodys else cell.distribution)
+        if crowded:
+            self._spare_the_rest(death)
+
+    def _spare_the_rest(self, death: Death) -> None:
+        """Let cells that were still to come wait as well: what was there when memory ran out fits without them."""
+        company = self.company
+        for assignment in self.open.left() if len(company.held) > 1 else ():
+            needed = self._is_baseline(assignment) or assignment.companion
+            if not (needed or assignment.foreign or assignment.cell in company.held):
+                company.wait_for_room(self.open.drop(assignment.cell), f"after others: {death.reason}")
 
     def _end_dead(self, assignment: Assignment, death: Death, distribution: str) -> Iterator[Record]:
         cell = assignment.cell
@@ -131,6 +146,7 @@ class Outcomes:
         if status is Status.OK:
             self._note_baseline(assignment)
         excused = not event.own and self._excuses(assignment, status, reason)
+        self.company.end(assignment)
         if not (assignment.companion or excused):
             # What a rejected cell was timed at is nobody's figure, though the energy pass had it kept in any case.
             known = {name: value for name, value in assignment.known.items() if name not in assignment.timed}
@@ -139,10 +155,16 @@ class Outcomes:
             yield self.rows.row(cell, status, reason, metrics, verified=self.open.verifying)
 
     def _note_baseline(self, assignment: Assignment) -> None:
-        if assignment.cell.key == self.rows.baseline and not assignment.foreign:
+        if self._is_baseline(assignment) and not assignment.foreign:
             self.timed_baseline = [Assignment(cell=assignment.cell, companion=True)]
 
+    def _is_baseline(self, assignment: Assignment) -> bool:
+        return assignment.cell.key == self.rows.baseline
+
     def _excuses(self, assignment: Assignment, status: Status, reason: str) -> bool:
+        spared = self.open.verifying or self._is_baseline(assignment)  # without a baseline there is no ratio
+        if not spared and self.company.lacks_room(assignment, status, reason):
+            return True
         excused = self.company.excuses(assignment, status, reason)
         if excused:  # what was found beside others is found again without them
             with contextlib.suppress(OSError):

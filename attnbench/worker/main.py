@@ -23,6 +23,7 @@ from attnbench.record import Task
 from attnbench.runs.job import Assignment, Job, Running
 from attnbench.worker import events, judge, torch_state
 from attnbench.worker.ahead import Ask, Foreseen, foreseen
+from attnbench.worker.memory import Headroom
 from attnbench.worker.objection import verdict
 from attnbench.worker.phases import count_only, prepare
 from attnbench.worker.ready import Metrics, Ready, Unbearable
@@ -60,9 +61,11 @@ def _prepared(
 ) -> list[Ready] | None:
     """Return the cells that can be timed, None where the process is of no more use; the others' outcomes are said."""
     ready: list[Ready] = []
+    headroom = Headroom()
     for index, assignment in order.items():
         try:
-            with torch_state.restored(seed_included=False) as changes:
+            headroom.require(assignment.cell)
+            with torch_state.restored(seed_included=False) as changes, headroom.noted(assignment.cell):
                 held, ahead = sum(one.parameters_bytes for one in ready), ask(index)
                 outcome = _by_itself(
                     index, assignment, job, say, held_bytes=held, house=house, limits=limits, ahead=ahead

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from attnbench import devices
+from attnbench import devices, runtimes
 from attnbench.devices import casting
 from attnbench.models import calls, subject
 from attnbench.probes import kernels, memory, memory_estimate, outside
@@ -15,6 +18,10 @@ from attnbench.runs.job import Settings
 from attnbench.worker.ahead import Foreseen
 from attnbench.worker.ready import Learn, Metrics, Unmeasurable
 from attnbench.worker.surroundings import World
+
+_LEAST_FREE_BYTES = 2**30
+_SMALL_BYTES = 2**30 / 10
+"""What is told in MiB."""
 
 
 def measure_memory(
@@ -107,18 +114,56 @@ def refuse_what_will_not_fit(
     learn("estimating memory", {"memory_estimate_bytes": estimated.peak_bytes})
     limit, free = settings.memory_limit_bytes, devices.of(cell.device).free_bytes()
     if limit is not None and held_bytes + needed > limit:
-        beside = f", and the cells beside it hold {_gib(held_bytes)}" if held_bytes else ""
-        reason = f"would need {_gib(needed)}{beside}; --memory-limit is {_gib(limit)}; not started"
+        beside = f", and the cells beside it hold {_size(held_bytes)}" if held_bytes else ""
+        reason = f"would need {_size(needed)}{beside}; --memory-limit is {_size(limit)}; not started"
         raise Unmeasurable(Status.OUT_OF_MEMORY, reason)
     if limit is None and free is not None and needed > free:  # what is held is no longer free
-        reason = f"would need {_gib(needed)}; {cell.device} has {_gib(free)} free; not started"
+        reason = f"would need {_size(needed)}; {cell.device} has {_size(free)} free; not started"
         raise Unmeasurable(Status.OUT_OF_MEMORY, reason)
     return estimated.parameters_bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class Headroom:
+    """Main memory for exporting a cell and for its runtime, of which nothing can be estimated.
+
+    What the greediest cell of another runtime took before it is what the next is expected to take.
+    """
+
+    taken_bytes: int = 0
+
+    def require(self, cell: Cell) -> None:
+        """Look whether there is twice as much as the greediest took, and a GiB: less makes the machine crawl.
+
+        Raises:
+            Unmeasurable: there is not.
+        """
+        free = _free_main_memory()
+        if cell.runtime == runtimes.TORCH or not self.taken_bytes or free is None:
+            return
+        if free < max(_LEAST_FREE_BYTES, 2 * self.taken_bytes):
+            reason = (
+                f"{_size(free)} of main memory are free, and another cell took {_size(self.taken_bytes)}; not started"
+            )
+            raise Unmeasurable(Status.OUT_OF_MEMORY, reason)
+
+    @contextmanager
+    def noted(self, cell: Cell) -> Iterator[None]:
+        """Note what is taken within for a cell of another runtime."""
+        before = _free_main_memory()
+        yield
+        after = _free_main_memory()
+        if cell.runtime != runtimes.TORCH and before is not None and after is not None:
+            self.taken_bytes = max(self.taken_bytes, before - after)
+
+
+def _free_main_memory() -> int | None:
+    return devices.of("cpu").free_bytes()
 
 
 def _listed(names: set[str]) -> str | None:
     return ", ".join(sorted(names)) or None
 
 
-def _gib(size: float) -> str:
-    return f"{size / 2**30:.1f} GiB"
+def _size(size_bytes: float) -> str:
+    return f"{size_bytes / 2**30:.1f} GiB" if size_bytes >= _SMALL_BYTES else f"{size_bytes / 2**20:.1f} MiB"

@@ -19,19 +19,35 @@ SAYS = {
 }
 
 
+ROOM = 4
+"""What there is room for in a process, in units of its own: ``holds-3`` takes three of them, ``kills-3`` too."""
+
+
+def takes(name: str, held: list[int], say, index: int) -> bool:
+    """Return whether a cell finds room beside those that hold some, and end it or the process if not."""
+    units = int(name.rpartition("-")[2])
+    if sum(held) + units <= ROOM:
+        held.append(units)
+        return True
+    if name.startswith("kills-"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    say({"event": "done", "cell": index, "status": "out-of-memory", "reason": "full", "metrics": {}})
+    return False
+
+
 def main(job: Job, say, running: Running) -> None:
     names = [assignment.cell.mechanism for assignment in job.assignments]
     for name in names:
         if name.startswith("starting-"):
             act(name.removeprefix("starting-"))
     say({"event": "environment", "environment": {"environment_id": "fake"}})
-    left = []
+    left, held = [], []
     for index, assignment in enumerate(job.assignments):
         name = assignment.cell.mechanism
         say({"event": "phase", "cell": index, "phase": "building"})
         say({"event": "metrics", "cell": index, "phase": "counting", "metrics": {"macs": 1}})
         print(f"building {name}", flush=True)  # noqa: T201 - what a plugin might do
-        act(name)
+        act("killed" if name == "killed-again" and assignment.companion else name)
         if name == "unsupported":
             say({"event": "done", "cell": index, "status": "unsupported", "reason": "too odd", "metrics": {}})
         elif name == "tells-its-pid":
@@ -39,7 +55,7 @@ def main(job: Job, say, running: Running) -> None:
         elif name == "loses-the-device":
             say({"event": "done", "cell": index, "status": "failed", "reason": "illegal access", "metrics": {}})
             return
-        else:
+        elif not name.startswith(("holds-", "kills-")) or takes(name, held, say, index):
             left.append(index)
     say({"event": "phase", "cell": None, "phase": "timing"})
     for index in left:

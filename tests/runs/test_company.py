@@ -1,4 +1,4 @@
-"""Who is measured without the other plugins, and how often."""
+"""Who is measured without others of the group, and how often."""
 
 from __future__ import annotations
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 from witnessed import ADVERSARIES, cell_of, ready
 
+from attnbench.devices import machine
 from attnbench.models import calls, subject
 from attnbench.probes import memory
-from attnbench.record import Cell, Mode
-from attnbench.worker.memory import measure_memory, memory_outside
-from attnbench.worker.ready import Metrics
+from attnbench.record import Cell, Mode, Status
+from attnbench.worker.memory import Headroom, measure_memory, memory_outside
+from attnbench.worker.ready import Metrics, Unmeasurable
 from attnbench.worker.surroundings import World
 
 
@@ -51,3 +52,44 @@ def test_what_it_takes_elsewhere_is_found_though_it_knows_its_input_again() -> N
     one.call()
     found = memory_outside(cell, one.model, one.x, forward=one.model, peak_bytes=2**20, world=World())
     assert found["memory_outside_bytes"] > 2**24
+
+
+class TestHeadroom:
+    """Free main memory is told, GiB by GiB; cells of torch are estimated and need no such guess."""
+
+    EXPORTED = replace(cell_of("mhsa"), runtime="onnxruntime")
+
+    @pytest.fixture
+    def free_gib(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        told: list[float] = []
+        monkeypatch.setattr(machine, "available_memory_bytes", lambda: int(told.pop(0) * 2**30))
+        return told
+
+    def took(self, free_gib: list[float], before: float, after: float, cell: Cell) -> Headroom:
+        headroom = Headroom()
+        free_gib += [before, after]
+        with headroom.noted(cell):
+            pass
+        return headroom
+
+    def test_a_cell_waits_where_less_than_twice_the_greediest_is_free(self, free_gib: list[float]) -> None:
+        headroom = self.took(free_gib, 20, 17, self.EXPORTED)
+        free_gib += [6, 5.9]
+        headroom.require(self.EXPORTED)
+        with pytest.raises(
+            Unmeasurable, match=r"5\.9 GiB of main memory are free, and another cell took 3\.0 GiB; not started"
+        ) as e:
+            headroom.require(self.EXPORTED)
+        assert e.value.status is Status.OUT_OF_MEMORY
+
+    def test_a_gib_is_left_whatever_cells_take(self, free_gib: list[float]) -> None:
+        headroom = self.took(free_gib, 2, 1.99, self.EXPORTED)
+        free_gib += [0.99]
+        with pytest.raises(Unmeasurable):
+            headroom.require(self.EXPORTED)
+
+    def test_the_first_is_tried_and_what_torch_takes_says_nothing(self, free_gib: list[float]) -> None:
+        headroom = self.took(free_gib, 20, 2, cell_of("mhsa"))
+        free_gib += [0.1, 0.1]
+        headroom.require(self.EXPORTED)
+        headroom.require(cell_of("mhsa"))

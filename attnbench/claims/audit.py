@@ -48,6 +48,7 @@ def run(
     *,
     out: Path | None,
     fresh: bool,
+    retry: bool = False,
     markdown: Path | None,
     console: Console,
     command: str,
@@ -59,6 +60,7 @@ def run(
         given: options by the names of the command line.
         out: folder of the run.
         fresh: put what the folder holds aside.
+        retry: measure again what did not end ok.
         markdown: the page to write.
         console: where verdicts are shown.
         command: what was typed.
@@ -79,7 +81,9 @@ def run(
     )
     folder = out or RESULTS
     claims = claims_of(mechanisms)
-    found = judge(claims, means, settings=settings, folder=folder, fresh=fresh, console=console, command=command)
+    found = judge(
+        claims, means, settings=settings, folder=folder, fresh=fresh, retry=retry, console=console, command=command
+    )
     if found.interrupted:
         return True
     console.print(screen(claim_pages.brief(found.judgements)))
@@ -126,6 +130,7 @@ def judge(
     settings: Settings,
     folder: Path,
     fresh: bool,
+    retry: bool = False,
     console: Console,
     command: str = "",
 ) -> Audit:
@@ -144,7 +149,7 @@ def judge(
         settings=replace(settings, energy=energy),
         folder=folder,
         fresh=fresh,
-        retry=False,
+        retry=retry,
         console=console,
         command=command,
     )

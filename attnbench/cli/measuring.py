@@ -126,11 +126,13 @@ def _explain(folder: Path) -> None:
 @click.option("--timeout", type=float, help="Seconds for one phase of one cell. [300]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run. [results/claims]")
 @click.option("--fresh", is_flag=True, help="Put what the folder holds aside and start over.")
+@click.option("--retry", is_flag=True, help="Measure again what did not end ok.")
 @click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Also write the page.")
 def claims(
     mechanisms: tuple[str, ...] | None,
     out: Path | None,
     fresh: bool,
+    retry: bool,
     markdown: Path | None,
     **given: Any,  # noqa: ANN401
 ) -> None:
@@ -145,6 +147,7 @@ def claims(
         given | {"threads": invocation.default_threads() if given["threads"] is None else given["threads"]},
         out=out,
         fresh=fresh,
+        retry=retry,
         markdown=markdown,
         console=invocation.console(),
         command=invocation.command_line(),

@@ -24,11 +24,13 @@ from attnbench.cli.parameters import commas_option
 @click.option("--timeout", type=float, help="Seconds in which something must be heard of a training. [300]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder, a run a task. [results/tasks]")
 @click.option("--fresh", is_flag=True, help="Put what the folder holds aside and start over.")
+@click.option("--retry", is_flag=True, help="Train again those that did not end ok.")
 @click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Also write the page.")
 def tasks(
     names: tuple[str, ...],
     out: Path | None,
     fresh: bool,
+    retry: bool,
     markdown: Path | None,
     **given: Any,  # noqa: ANN401
 ) -> None:
@@ -49,6 +51,7 @@ def tasks(
         tasks=names,
         out=out,
         fresh=fresh,
+        retry=retry,
         markdown=markdown,
         console=invocation.console(),
         command=invocation.command_line(),

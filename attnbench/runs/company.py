@@ -20,7 +20,7 @@ _NAMED = 3
 
 @dataclass(slots=True, kw_only=True)
 class Company:
-    """The plugins that share a process, and the cells that are to be measured without them."""
+    """The cells that share a process, and those that are to be measured without others of them."""
 
     beside: list[Cell] = field(default_factory=list)
     """Cells of plugins that the worker at work has begun with."""

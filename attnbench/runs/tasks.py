@@ -44,6 +44,7 @@ def run(
     tasks: Sequence[str],
     out: Path | None,
     fresh: bool,
+    retry: bool,
     markdown: Path | None,
     console: Console,
     command: str,
@@ -55,6 +56,7 @@ def run(
         tasks: those to learn, if none is named all whose images are there.
         out: folder with a run for each task.
         fresh: put what the folders hold aside.
+        retry: train again those that did not end ok.
         markdown: the page to write.
         console: where it is said.
         command: what was typed.
@@ -69,7 +71,7 @@ def run(
     for dataset, planned in _plans(given, tasks or _all_that_can_be_learned(console), settings).items():
         place = folder / re.sub(r"[^A-Za-z0-9.-]+", "-", dataset)
         learned = session.measure(
-            planned, settings=settings, folder=place, fresh=fresh, retry=False, console=console, command=command
+            planned, settings=settings, folder=place, fresh=fresh, retry=retry, console=console, command=command
         )
         if learned.stopped:
             raise StoreError(learned.stopped)

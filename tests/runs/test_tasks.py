@@ -5,17 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
 from attnbench.accuracy.data import places
 from attnbench.accuracy.tasks import table
+from attnbench.cli import invocation
+from attnbench.cli.measuring import claims
 from attnbench.cli.tasking import tasks
 from attnbench.errors import UsageError
 from attnbench.record import Cell, Record, Status, Task
 from attnbench.report import tasks as task_pages
 from attnbench.report.page.markdown import markdown
+from attnbench.runs import session
 from attnbench.runs import tasks as learning
 
 CURVES = {
@@ -63,6 +67,23 @@ def test_the_command_learns_says_and_writes_and_is_not_repeated(tmp_path: Path) 
     assert "(out/plots/task-shift-offset-1.png)" in page
     assert (tmp_path / "out" / "plots" / "task-shift-offset-1.png").is_file()
     assert (tmp_path / "out" / "shift-offset-1" / "records.jsonl").is_file()
+
+
+@pytest.mark.parametrize("retry", [True, False])
+@pytest.mark.parametrize(("command", "asked"), [(tasks, ["shift"]), (claims, ["--until", "counts"])])
+def test_what_did_not_end_well_is_gone_at_again_where_that_is_asked_for(
+    command: click.Command, asked: list[str], *, retry: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+
+    def measured(*_: Any, **how: Any) -> session.SessionOutcome:
+        told.append(how["retry"])
+        return session.SessionOutcome(records=(), interrupted=True)
+
+    monkeypatch.setattr(session, "measure", measured)
+    more = ["--mechanisms", "qna", "--device", "cpu", "--out", str(tmp_path), *(["--retry"] if retry else [])]
+    assert CliRunner().invoke(command, [*asked, *more]).exit_code == invocation.INTERRUPTED
+    assert told == [retry]
 
 
 def test_a_task_that_there_is_none_of_is_refused_before_anything_is_learned(tmp_path: Path) -> None:

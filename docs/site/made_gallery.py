@@ -34,7 +34,7 @@ def kept(results: Path) -> list[Path]:
 def pages(results: Path) -> Mapping[str, MadePage]:
     """Return the files of the gallery by their names on the site: pages, pictures, tables, report.html."""
     made = dict[str, MadePage]()
-    for name in ("claims.md", "accuracy.md"):
+    for name in ("claims.md", "accuracy.md", "accuracy-same-different.md"):
         page = results / name
         made[f"gallery/{name}"] = MadePage(source=page, content=page.read_text(encoding="utf-8"))
     for root, pictures in ((results / "reference", "claims-*/plots/*.png"), (results, "tasks/plots/*.png")):

@@ -14,6 +14,7 @@ ALL = [
     ROOT / "results" / "README.md",
     ROOT / "results" / "claims.md",
     ROOT / "results" / "accuracy.md",
+    ROOT / "results" / "accuracy-same-different.md",
 ]
 
 

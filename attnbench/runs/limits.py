@@ -147,11 +147,25 @@ def measure_after(
     isolation: str = FORK,
     module: str = MODULE,
 ) -> dict[str, MachineLimits]:
-    """Measure the machine again once its cells have been timed; see ``measure``."""
+    """Measure the machine again once its cells have been timed; see ``measure``.
+
+    A run that goes on later keeps what was reached after an earlier part of it, where that was more.
+    """
     how = _How(budget_s=budget_s, timeout_s=timeout_s, isolation=isolation, module=module)
+    earlier = read_after(folder)
     for device, reason in _measured(folder / AFTER, cells, how):
         warnings.warn(f"the limits of {device} are those from before the run alone: {reason}", stacklevel=2)
-    return read_after(folder)
+    found = read_after(folder)
+    highest = earlier | {key: _higher(limits, earlier.get(key)) for key, limits in found.items()}
+    if highest != found:
+        with contextlib.suppress(OSError):  # what was measured last is there already
+            write_after(folder / AFTER, highest)
+    return highest
+
+
+def _higher(last: MachineLimits, earlier: MachineLimits | None) -> MachineLimits:
+    conditions = dict.fromkeys(filter(None, [earlier.conditions, last.conditions])) if earlier else [last.conditions]
+    return replace(last.or_higher(earlier), conditions="; ".join(conditions))
 
 
 class _How(NamedTuple):

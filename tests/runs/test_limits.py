@@ -56,6 +56,19 @@ def test_after_a_run_all_is_measured_again_and_roofs_are_the_higher_of_both(fold
     assert roof.conditions.endswith(" and after it (load)")
 
 
+def test_a_part_of_a_run_on_a_busy_machine_keeps_what_an_earlier_part_reached(folder: Path) -> None:
+    ((key, first),) = machine_limits.measure_after(folder, [CELL], budget_s=0.05).items()
+    reached = replace(first, macs_per_s={"float32": 1e15, "bfloat16": 2e15}, bytes_per_s=1.0, conditions="load")
+    elsewhere = replace(first, macs_per_s={"float32": 3.0})
+    machine_limits.write_after(folder / machine_limits.AFTER, {key: reached, "elsewhere": elsewhere})
+    found = machine_limits.measure_after(folder, [CELL], budget_s=0.05)
+    assert found == machine_limits.read_after(folder)
+    assert found[key].macs_per_s == {"float32": 1e15, "bfloat16": 2e15}
+    assert found[key].bytes_per_s > 1.0
+    assert found[key].conditions.startswith("load")
+    assert found["elsewhere"] == elsewhere
+
+
 def test_without_a_second_look_the_roof_is_that_of_before(tmp_path: Path) -> None:
     known = MachineLimits(device="cpu", threads=1, macs_per_s={"float32": 1e9}, bytes_per_s=1e9, conditions="load")
     (tmp_path / machine_limits.LIMITS).write_text(json.dumps({"here": known.to_dict()}))

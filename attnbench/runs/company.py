@@ -24,8 +24,8 @@ class Company:
 
     beside: list[Cell] = field(default_factory=list)
     """Cells of plugins that the worker at work has begun with."""
-    held: list[Cell] = field(default_factory=list)
-    """Cells that it has begun with and still holds."""
+    begun: list[Cell] = field(default_factory=list)
+    """Cells that it has begun with: what it holds for them, or failed to let go."""
     compared: list[Cell] = field(default_factory=list)
     """Those of them that it has only to compare with."""
     waiting: list[Assignment] = field(default_factory=list)
@@ -37,22 +37,17 @@ class Company:
 
     def enter(self) -> None:
         """Note that a worker starts, which holds nothing yet."""
-        for cells in (self.beside, self.held, self.compared):
+        for cells in (self.beside, self.begun, self.compared):
             cells.clear()
 
     def begin(self, assignment: Assignment) -> None:
         """Note that a worker has begun with a cell."""
         if assignment.foreign and assignment.cell not in self.beside:
             self.beside.append(assignment.cell)
-        if assignment.cell not in self.held:
-            self.held.append(assignment.cell)
+        if assignment.cell not in self.begun:
+            self.begun.append(assignment.cell)
         if assignment.companion and assignment.cell not in self.compared:
             self.compared.append(assignment.cell)
-
-    def end(self, assignment: Assignment) -> None:
-        """Note that a worker holds a cell no longer."""
-        if assignment.cell in self.held:
-            self.held.remove(assignment.cell)
 
     def next(self, reference: Sequence[Assignment]) -> list[Assignment]:
         """Return what the next process is for, empty if no cell waits any more.
@@ -90,7 +85,7 @@ class Company:
         It is told to be out of memory only where it was by itself: beside others it waits for a process with fewer of
         them, then for one with the baseline alone, and for one without.
         """
-        others = [cell for cell in self.held if cell != assignment.cell]
+        others = [cell for cell in self.begun if cell != assignment.cell]
         if status is not Status.OUT_OF_MEMORY or assignment.companion or not others:
             return False
         if all(cell in self.compared for cell in others):

@@ -90,9 +90,7 @@ class Outcomes:
                 yield from self._end(seen.cells[index], event)
             case SetApart(cell=index, reason=reason):
                 seen.at_work = index
-                assignment = self.open.drop(seen.cells[index])
-                self.company.end(assignment)
-                self.company.leave(assignment, cut(reason))
+                self.company.leave(self.open.drop(seen.cells[index]), cut(reason))
             case Learned(cell=index, phase=phase, metrics=metrics):
                 self._learn(seen.cells[index], phase, metrics_cut(metrics))
             case EnvironmentTaken(environment=environment):
@@ -105,7 +103,7 @@ class Outcomes:
         """Give the cells that are to blame for a death their rows; where none is, all get theirs if it comes again."""
         crowded = death.status is Status.OUT_OF_MEMORY and not self.open.verifying
         if crowded and not blamed:  # whoever came last found least
-            blamed = self.company.held[-1:]
+            blamed = self.company.begun[-1:]
         nobodys = death.from_outside or not blamed
         if nobodys:
             here = (blamed[0].key if blamed else "", len(self.open.assignments))
@@ -122,9 +120,9 @@ class Outcomes:
     def _spare_the_rest(self, death: Death) -> None:
         """Let cells that were still to come wait as well: what was there when memory ran out fits without them."""
         company = self.company
-        for assignment in self.open.left() if len(company.held) > 1 else ():
+        for assignment in self.open.left() if len(company.begun) > 1 else ():
             needed = self._is_baseline(assignment) or assignment.companion
-            if not (needed or assignment.foreign or assignment.cell in company.held):
+            if not (needed or assignment.foreign or assignment.cell in company.begun):
                 company.wait_for_room(self.open.drop(assignment.cell), f"after others: {death.reason}")
 
     def _end_dead(self, assignment: Assignment, death: Death, distribution: str) -> Iterator[Record]:
@@ -146,7 +144,6 @@ class Outcomes:
         if status is Status.OK:
             self._note_baseline(assignment)
         excused = not event.own and self._excuses(assignment, status, reason)
-        self.company.end(assignment)
         if not (assignment.companion or excused):
             # What a rejected cell was timed at is nobody's figure, though the energy pass had it kept in any case.
             known = {name: value for name, value in assignment.known.items() if name not in assignment.timed}

@@ -74,7 +74,7 @@ def failed(index: int, error: Exception, *, changes: str = "") -> Event:
         changes: what it changed for everyone in its process.
     """
     status, reason = outcome(error)
-    own = isinstance(error, ProcessChangedError)
+    own = error.own if isinstance(error, Unmeasurable) else isinstance(error, ProcessChangedError)
     if changes and not own:
         reason, own = f"{reason}; it changes the process for everyone: {changes}", True
     return {"event": "done", "cell": index, "status": status, "reason": reason, "metrics": {}, "own": own}

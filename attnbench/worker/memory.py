@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from attnbench import devices, runtimes
-from attnbench.devices import casting
+from attnbench.devices import casting, machine
 from attnbench.models import calls, subject
 from attnbench.probes import kernels, memory, memory_estimate, outside
 from attnbench.record import Cell, Mode, Status, Value
@@ -116,10 +116,11 @@ def refuse_what_will_not_fit(
     if limit is not None and held_bytes + needed > limit:
         beside = f", and the cells beside it hold {_size(held_bytes)}" if held_bytes else ""
         reason = f"would need {_size(needed)}{beside}; --memory-limit is {_size(limit)}; not started"
-        raise Unmeasurable(Status.OUT_OF_MEMORY, reason)
+        raise Unmeasurable(Status.OUT_OF_MEMORY, reason, own=needed > limit)
     if limit is None and free is not None and needed > free:  # what is held is no longer free
         reason = f"would need {_size(needed)}; {cell.device} has {_size(free)} free; not started"
-        raise Unmeasurable(Status.OUT_OF_MEMORY, reason)
+        in_vain = devices.of(cell.device).in_main_memory and needed > machine.memory_bytes()
+        raise Unmeasurable(Status.OUT_OF_MEMORY, reason, own=in_vain)
     return estimated.parameters_bytes
 
 

@@ -18,12 +18,19 @@ Learn = Callable[[str, Metrics], None]
 
 
 class Unmeasurable(Exception):  # noqa: N818 - an outcome, not a fault
-    """A cell ends here, with a status that says why."""
+    """A cell ends here, with a status that says why.
 
-    def __init__(self, status: Status, reason: str) -> None:
+    Args:
+        status: of its row.
+        reason: why.
+        own: whether that is certainly so whatever shares its process.
+    """
+
+    def __init__(self, status: Status, reason: str, *, own: bool = False) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
+        self.own = own
 
 
 class ProcessChangedError(PluginError):

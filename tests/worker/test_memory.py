@@ -11,7 +11,9 @@ from attnbench.devices import machine
 from attnbench.models import calls, subject
 from attnbench.probes import memory
 from attnbench.record import Cell, Mode, Status
-from attnbench.worker.memory import Headroom, measure_memory, memory_outside
+from attnbench.runs.job import Settings
+from attnbench.worker.events import failed
+from attnbench.worker.memory import Headroom, measure_memory, memory_outside, refuse_what_will_not_fit
 from attnbench.worker.ready import Metrics, Unmeasurable
 from attnbench.worker.surroundings import World
 
@@ -52,6 +54,15 @@ def test_what_it_takes_elsewhere_is_found_though_it_knows_its_input_again() -> N
     one.call()
     found = memory_outside(cell, one.model, one.x, forward=one.model, peak_bytes=2**20, world=World())
     assert found["memory_outside_bytes"] > 2**24
+
+
+@pytest.mark.parametrize(("limit_bytes", "own"), [(2**10, True), (2**30, False)])
+def test_what_no_limit_would_let_be_alone_is_its_own_affair(limit_bytes: int, *, own: bool) -> None:
+    asked, settings = subject.of(cell_of("mhsa")), Settings(memory_limit_bytes=limit_bytes)
+    with pytest.raises(Unmeasurable, match="not started") as e:
+        refuse_what_will_not_fit(asked, settings, lambda *_: None, 2**30)
+    assert e.value.own is own
+    assert failed(0, e.value)["own"] is own
 
 
 class TestHeadroom:
